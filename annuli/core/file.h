@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+
+// Files: whole reads, mappings, and writes that are never half-done.
+// Every failure is a UserError that names the path and the system's reason.
+namespace annuli {
+
+namespace fs = std::filesystem;
+
+std::string read_file(const fs::path& path);
+
+// Writes to a temporary name beside `path`, syncs it, renames it over `path`
+// and syncs the folder. `path` holds the old content or the new, never a part;
+// on failure the temporary file is removed.
+void write_file_atomically(const fs::path& path, std::string_view content);
+
+// The same for content that is written piece by piece. Move-only; a writer
+// destroyed before `commit` leaves nothing behind.
+class AtomicFile {
+ public:
+  explicit AtomicFile(fs::path path);
+  ~AtomicFile();
+  AtomicFile(AtomicFile&&) noexcept;
+  AtomicFile& operator=(AtomicFile&&) = delete;
+
+  void write(const void* data, size_t size);
+  void write(std::string_view text) { write(text.data(), text.size()); }
+  int64_t position() const { return position_; }
+  void commit();
+
+ private:
+  fs::path path_;
+  fs::path temporary_;
+  int descriptor_ = -1;
+  int64_t position_ = 0;
+};
+
+// A read-only mapping of a whole file; empty files map to an empty span.
+class MappedFile {
+ public:
+  explicit MappedFile(fs::path path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace annuli

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+
+// What the process holds, by the kernel's own account (Linux, /proc/self).
+namespace annuli {
+
+int64_t peak_resident_bytes();     // VmHWM
+int64_t current_resident_bytes();  // VmRSS
+
+// Restarts VmHWM from the present size (writes 5 to clear_refs). False where
+// the kernel forbids it: peaks then count from the start of the process.
+bool reset_peak_resident();
+
+// malloc thresholds for the small rest: blocks up to 32 MB stay in the heap
+// between steps instead of being unmapped and faulted in again. Call first
+// thing in main.
+void tune_malloc();
+
+// Gives the heap's free pages back (malloc_trim).
+void release_free_memory();
+
+}  // namespace annuli

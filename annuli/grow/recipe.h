@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "annuli/config/model_config.h"
+#include "annuli/model/tensor_table.h"
+
+// The recipe: for every tensor of the child, which parent slices, how tiled,
+// which scale, which noise. The same recipe is carried out on weights in
+// memory, on a stream of tensors from disk, and on the optimizer's state.
+//
+// Guarantees: one TensorRecipe per row of the child's table, in its order;
+// pure data, no tensors, serialised whole into the lineage.
+namespace annuli::grow {
+
+// Entries [start, start + length) of a parent dimension.
+struct Slice {
+  int64_t start;
+  int64_t length;
+  bool operator==(const Slice&) const = default;
+};
+
+// A child dimension is the concatenation of parent slices. `copies` is how many
+// times each parent entry appears (a for produced, b for contracted).
+struct DimensionRecipe {
+  std::vector<Slice> slices;
+  int64_t copies = 1;
+};
+
+enum class Source {
+  kParent,         // slices of a parent tensor, scaled, with noise
+  kZero,           // zeros (a new layer's output projection)
+  kRandomRouter,   // small normal, rows orthogonal to the mean activation
+};
+
+// Cancelling noise over the contracted copies of a matrix: copy 2i gets +e,
+// copy 2i+1 gets -e, drawn anew for every produced copy; an odd last copy stays
+// clean. Stored so that each pair sums exactly to twice the clean value.
+struct Noise {
+  double snr_db = 0;
+  uint64_t stream = 0;  // of the growth's seed
+};
+
+struct TensorRecipe {
+  std::string child;
+  std::string parent;  // empty unless source is kParent
+  Source source = Source::kParent;
+  std::vector<DimensionRecipe> dimensions;  // empty unless kParent
+  double scale = 1;                         // 1 / b
+  std::optional<Noise> noise;
+  double router_std = 0;  // kRandomRouter only
+  int64_t layer = -1;     // the child's layer, for the router's mean
+  // How AdamW's state follows: m / a, v / a^2 with `produced_copies` = a,
+  // b = `contracted_copies`; or starts at zero.
+  bool carry_state = true;
+  int64_t produced_copies = 1;
+  int64_t contracted_copies = 1;
+};
+
+struct Recipe {
+  std::string op;  // "upcycle", "widen", "deepen"
+  nlohmann::json arguments;
+  uint64_t seed = 0;
+  ModelConfig parent;
+  ModelConfig child;
+  bool exact = true;
+  double logit_budget = 0;             // loss-change budget if not exact, nats
+  std::vector<TensorRecipe> tensors;   // rows of the child's table
+  std::vector<int64_t> layer_map;      // child layer -> parent layer
+  std::vector<bool> layer_is_mapped;   // false: new layer, checks skip it
+  int64_t width_factor = 1;
+};
+
+nlohmann::json to_json(const Recipe& recipe);
+
+}  // namespace annuli::grow

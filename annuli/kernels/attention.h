@@ -1,0 +1,34 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+// Rotary positions (Su et al., 2104.09864; the half-split layout of the Hugging
+// Face Llama family) and causal grouped-query attention.
+namespace annuli::kernels {
+
+// cos and sin of position * theta^(-2i/head_dim), each [T, head_dim / 2], for
+// positions first .. first + T - 1. Angles are computed in fp32 for fp32 (as
+// transformers does) and in fp64 for fp64.
+struct RotaryTable {
+  at::Tensor cos;
+  at::Tensor sin;
+};
+RotaryTable rotary_table(int64_t first, int64_t T, int64_t head_dim,
+                         double theta, at::ScalarType dtype,
+                         at::Device device);
+
+// x: [B, T, H, head_dim] -> rotated, same shape. Differentiable in x.
+at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table);
+
+// q: [B, T, H, hd]; k, v: [B, S, K, hd] with H a multiple of K and S >= T; query
+// t sees keys 0 .. S - T + t. Scale 1/sqrt(hd). Returns [B, T, H, hd].
+// Head h reads kv head h / (H / K).
+at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v);
+
+namespace reference {
+at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v);
+}
+
+}  // namespace annuli::kernels

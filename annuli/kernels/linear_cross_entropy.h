@@ -1,0 +1,23 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+// Head and cross-entropy in one, in blocks of tokens: the [N, V] logits never
+// exist at once.
+namespace annuli::kernels {
+
+// hidden: [N, D], head: [V, D], targets: [N] int64 -> scalar, the mean of
+// -log softmax(head hidden_n)[target_n] in nats. Differentiable in hidden and
+// head; both gradients are formed during the forward pass (the loss is a
+// scalar) and only scaled in backward. `rows` tokens per block.
+at::Tensor linear_cross_entropy(const at::Tensor& hidden,
+                                const at::Tensor& head,
+                                const at::Tensor& targets, int64_t rows = 512);
+
+namespace reference {
+at::Tensor linear_cross_entropy(const at::Tensor& hidden,
+                                const at::Tensor& head,
+                                const at::Tensor& targets);
+}
+
+}  // namespace annuli::kernels

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+// RMSNorm (Zhang & Sennrich, 1910.07467): y = x / sqrt(mean(x^2) + eps) * gain,
+// over the last dimension. Statistics in at least fp32.
+namespace annuli::kernels {
+
+// x: [..., D], gain: [D], same dtype (fp32 or fp64). Differentiable in both.
+// Own forward and backward on CPU; any other device takes the reference.
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps);
+
+namespace reference {
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps);
+}
+
+}  // namespace annuli::kernels

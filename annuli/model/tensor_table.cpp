@@ -1,0 +1,196 @@
+#include "annuli/model/tensor_table.h"
+
+#include <fmt/core.h>
+
+#include <functional>
+#include <numeric>
+
+#include "annuli/core/error.h"
+#include "annuli/model/families.h"
+
+namespace annuli {
+namespace {
+
+using enum Axis;
+using enum AxisRole;
+
+// Appends rows in forward order; holds the sizes that several rows share.
+class TableBuilder {
+ public:
+  explicit TableBuilder(const ModelConfig& config)
+      : config_(config), names_(family_names(config)) {}
+
+  TensorTable build() {
+    add("model.embed_tokens.weight", Part::kEmbedding,
+        {{kVocab, kContracted, config_.vocab_size}, residual(kProduced)});
+    for (layer_ = 0; layer_ < config_.num_hidden_layers; ++layer_) add_layer();
+    layer_ = -1;
+    add("model.norm.weight", Part::kFinalNorm, {residual(kProduced)});
+    if (!config_.tie_word_embeddings) {
+      add("lm_head.weight", Part::kHead,
+          {{kVocab, kProduced, config_.vocab_size}, residual(kContracted)});
+    }
+    return std::move(table_);
+  }
+
+ private:
+  Dimension residual(AxisRole role) const {
+    return {kResidual, role, config_.hidden_size};
+  }
+  Dimension ffn(AxisRole role) const {
+    return {kFfn, role, config_.intermediate_size};
+  }
+  Dimension heads(AxisRole role) const {
+    return {kHead, role, config_.num_attention_heads, config_.head_dim};
+  }
+  Dimension kv_heads(AxisRole role) const {
+    return {kKvHead, role, config_.num_key_value_heads, config_.head_dim};
+  }
+
+  void add(std::string name, Part part, std::vector<Dimension> dimensions,
+           int64_t expert = -1) {
+    table_.push_back(
+        {std::move(name), part, std::move(dimensions), layer_, expert});
+  }
+
+  std::string in_layer(const std::string& suffix) const {
+    return fmt::format("model.layers.{}.{}.weight", layer_, suffix);
+  }
+
+  void add_layer() {
+    add(in_layer("input_layernorm"), Part::kInputNorm, {residual(kProduced)});
+    add_attention();
+    add(in_layer("post_attention_layernorm"), Part::kPostNorm,
+        {residual(kProduced)});
+    if (config_.is_mixture()) {
+      add_mixture();
+    } else {
+      add_feed_forward("mlp", -1);
+    }
+  }
+
+  void add_attention() {
+    add(in_layer("self_attn.q_proj"), Part::kQ,
+        {heads(kProduced), residual(kContracted)});
+    add(in_layer("self_attn.k_proj"), Part::kK,
+        {kv_heads(kProduced), residual(kContracted)});
+    add(in_layer("self_attn.v_proj"), Part::kV,
+        {kv_heads(kProduced), residual(kContracted)});
+    if (config_.qk_norm) {
+      const Dimension within_head{kHeadDim, kProduced, config_.head_dim};
+      add(in_layer("self_attn.q_norm"), Part::kQNorm, {within_head});
+      add(in_layer("self_attn.k_norm"), Part::kKNorm, {within_head});
+    }
+    add(in_layer("self_attn.o_proj"), Part::kO,
+        {residual(kProduced), heads(kContracted)});
+  }
+
+  void add_mixture() {
+    add(in_layer(names_.mixture + ".gate"), Part::kRouter,
+        {{kExpert, kProduced, config_.num_experts}, residual(kContracted)});
+    for (int64_t e = 0; e < config_.num_experts; ++e) {
+      add_feed_forward(fmt::format("{}.experts.{}", names_.mixture, e), e);
+    }
+  }
+
+  void add_feed_forward(const std::string& prefix, int64_t expert) {
+    if (config_.gated) {
+      add(in_layer(prefix + "." + names_.gate), Part::kGate,
+          {ffn(kProduced), residual(kContracted)}, expert);
+    }
+    add(in_layer(prefix + "." + names_.up), Part::kUp,
+        {ffn(kProduced), residual(kContracted)}, expert);
+    add(in_layer(prefix + "." + names_.down), Part::kDown,
+        {residual(kProduced), ffn(kContracted)}, expert);
+  }
+
+  const ModelConfig& config_;
+  FamilyNames names_;
+  TensorTable table_;
+  int64_t layer_ = -1;
+};
+
+}  // namespace
+
+std::vector<int64_t> TensorSpec::shape() const {
+  std::vector<int64_t> sizes;
+  for (const Dimension& dimension : dimensions) {
+    sizes.push_back(dimension.size());
+  }
+  return sizes;
+}
+
+int64_t TensorSpec::numel() const {
+  const auto sizes = shape();
+  return std::accumulate(sizes.begin(), sizes.end(), int64_t{1},
+                         std::multiplies<>());
+}
+
+TensorTable tensor_table(const ModelConfig& config) {
+  return TableBuilder(config).build();
+}
+
+int64_t find_row(const TensorTable& table, Part part, int64_t layer,
+                 int64_t expert) {
+  for (size_t row = 0; row < table.size(); ++row) {
+    const TensorSpec& spec = table[row];
+    if (spec.part == part && spec.layer == layer && spec.expert == expert) {
+      return static_cast<int64_t>(row);
+    }
+  }
+  return -1;
+}
+
+int64_t find_row(const TensorTable& table, const std::string& name) {
+  for (size_t row = 0; row < table.size(); ++row) {
+    if (table[row].name == name) return static_cast<int64_t>(row);
+  }
+  return -1;
+}
+
+ParameterCount count_parameters(const ModelConfig& config) {
+  ParameterCount count;
+  for (const TensorSpec& spec : tensor_table(config)) {
+    count.total += spec.numel();
+    // Experts are alike: the first k stand for whichever k a token chooses.
+    if (spec.expert < config.num_experts_per_tok) count.active += spec.numel();
+  }
+  if (!config.is_mixture()) count.active = count.total;
+  return count;
+}
+
+const char* to_string(Axis axis) {
+  switch (axis) {
+    case kVocab: return "vocab";
+    case kResidual: return "residual";
+    case kHead: return "head";
+    case kKvHead: return "kv_head";
+    case kHeadDim: return "head_dim";
+    case kFfn: return "ffn";
+    case kExpert: return "expert";
+  }
+  return "?";
+}
+
+const char* to_string(Part part) {
+  switch (part) {
+    case Part::kEmbedding: return "embedding";
+    case Part::kInputNorm: return "input_norm";
+    case Part::kQ: return "q";
+    case Part::kK: return "k";
+    case Part::kV: return "v";
+    case Part::kQNorm: return "q_norm";
+    case Part::kKNorm: return "k_norm";
+    case Part::kO: return "o";
+    case Part::kPostNorm: return "post_norm";
+    case Part::kRouter: return "router";
+    case Part::kGate: return "gate";
+    case Part::kUp: return "up";
+    case Part::kDown: return "down";
+    case Part::kFinalNorm: return "final_norm";
+    case Part::kHead: return "head";
+  }
+  return "?";
+}
+
+}  // namespace annuli

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "annuli/config/model_config.h"
+
+// The tensor table: every parameter of a model, once, with its name and what
+// each of its dimensions ranges over. Growth operators read axes from here and
+// never look at names; the model, the checkpoints and the verifier walk the
+// same rows in the same order.
+//
+// Guarantees: rows are in forward order (embedding, layers, final norm, head),
+// names are unique and are Hugging Face's for the family, shapes are positive.
+// A tied head has no row of its own. Pure function of the config.
+namespace annuli {
+
+// What one dimension ranges over.
+enum class Axis { kVocab, kResidual, kHead, kKvHead, kHeadDim, kFfn, kExpert };
+
+// Produced: the dimension is an output of the matrix (or an elementwise gain).
+// Contracted: it is summed over when the matrix is applied.
+enum class AxisRole { kProduced, kContracted };
+
+// A dimension of `count * block` entries: `count` steps along the axis, each
+// `block` wide (a head is head_dim rows of a q projection; otherwise 1).
+struct Dimension {
+  Axis axis;
+  AxisRole role;
+  int64_t count;
+  int64_t block = 1;
+
+  int64_t size() const { return count * block; }
+  bool operator==(const Dimension&) const = default;
+};
+
+// The part a tensor plays in the forward pass.
+enum class Part {
+  kEmbedding,
+  kInputNorm,
+  kQ,
+  kK,
+  kV,
+  kQNorm,
+  kKNorm,
+  kO,
+  kPostNorm,
+  kRouter,
+  kGate,
+  kUp,
+  kDown,
+  kFinalNorm,
+  kHead,
+};
+
+struct TensorSpec {
+  std::string name;
+  Part part;
+  std::vector<Dimension> dimensions;  // outermost first
+  int64_t layer = -1;                 // -1 outside the layers
+  int64_t expert = -1;                // -1 outside the experts
+
+  std::vector<int64_t> shape() const;
+  int64_t numel() const;
+  // The table of the model's tied head counts as one of these too.
+  bool is_matrix() const { return dimensions.size() == 2; }
+};
+
+using TensorTable = std::vector<TensorSpec>;
+
+TensorTable tensor_table(const ModelConfig& config);
+
+// Row of the named part, or -1. `layer` and `expert` as in TensorSpec.
+int64_t find_row(const TensorTable& table, Part part, int64_t layer = -1,
+                 int64_t expert = -1);
+int64_t find_row(const TensorTable& table, const std::string& name);
+
+struct ParameterCount {
+  int64_t total = 0;
+  int64_t active = 0;  // per token: k of the E experts, all of the rest
+};
+ParameterCount count_parameters(const ModelConfig& config);
+
+const char* to_string(Axis axis);
+const char* to_string(Part part);
+
+}  // namespace annuli

@@ -1,0 +1,152 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "annuli/config/model_config.h"
+#include "annuli/model/tensor_table.h"
+
+// The decoder-only transformer of every phase, dense or mixture.
+//
+// State: the config, its tensor table, and one tensor per row of the table (in
+// the same order), all of one dtype (fp32 or fp64) on one device. Nothing else
+// moves: forward passes are pure functions of weights and tokens, and all
+// randomness (the breaking of router ties) is drawn from counters.
+//
+// Corner cases: an undefined weight is an uninitialised one; `forward` refuses
+// to run on it. A tied head uses row 0. Tokens are int64, 0 <= id < V,
+// T <= max_position_embeddings is not enforced (RoPE has no table to overrun).
+//
+// Letters: B batch, T tokens, D hidden_size, H heads, K kv heads, F
+// intermediate_size, E experts, V vocabulary.
+namespace annuli {
+
+// Which arithmetic the mixture uses. Both compute the same function.
+enum class Dispatch {
+  kSorted,     // tokens sorted by expert, one GEMM per expert: what trains
+  kFullBlock,  // every expert over the whole block, in the dense layer's GEMM
+               // shapes: the plain reference, bit-comparable with a dense FFN
+};
+
+// What one layer did; filled on request, detached.
+struct LayerTrace {
+  at::Tensor residual;       // [B, T, D] after the block
+  at::Tensor q;              // [B, T, H, head_dim] after norm and RoPE
+  at::Tensor k;              // [B, T, K, head_dim] after norm and RoPE
+  at::Tensor router_input;   // [B*T, D], mixture only
+  at::Tensor router_logits;  // [B*T, E], mixture only
+  at::Tensor experts;        // [B*T, k] int64, chosen, best first
+};
+
+struct Trace {
+  at::Tensor embedding;  // [B, T, D]
+  std::vector<LayerTrace> layers;
+};
+
+// Keys and values of the tokens already seen, per layer, [B, T_seen, K, hd].
+struct KvCache {
+  std::vector<at::Tensor> keys;
+  std::vector<at::Tensor> values;
+  int64_t length = 0;
+};
+
+struct ForwardOptions {
+  Dispatch dispatch = Dispatch::kSorted;
+  Trace* trace = nullptr;      // filled if given
+  KvCache* cache = nullptr;    // read and extended if given
+  bool record_load = false;    // keep slots per expert, see Loss
+  uint64_t tie_break_seed = 0;  // exact router ties fall by this seed
+};
+
+struct LossOptions {
+  double router_aux_loss_coef = 0;
+  double router_z_loss_coef = 0;
+  Dispatch dispatch = Dispatch::kSorted;
+  uint64_t tie_break_seed = 0;
+};
+
+struct Loss {
+  at::Tensor total;          // scalar, what backward starts from
+  at::Tensor cross_entropy;  // scalar, mean over the tokens, nats
+  at::Tensor aux;            // scalar, undefined if dense
+  at::Tensor z;              // scalar, undefined if dense
+  std::vector<std::vector<int64_t>> load;  // [L][E] slots, empty if dense
+  std::vector<at::Tensor> router_mean;     // [L] of [D], mean router input
+};
+
+// Receives each parameter's gradient as soon as it is complete, in backward
+// order; the gradient is freed when the sink returns unless the sink keeps it.
+using GradientSink = std::function<void(size_t row, const at::Tensor& grad)>;
+
+class Transformer {
+ public:
+  // Weights are undefined until set. dtype: at::kFloat or at::kDouble.
+  Transformer(ModelConfig config, at::ScalarType dtype,
+              at::Device device = at::kCPU);
+
+  const ModelConfig& config() const { return config_; }
+  const TensorTable& table() const { return table_; }
+  at::ScalarType dtype() const { return dtype_; }
+  at::Device device() const { return device_; }
+
+  // The tensor of a row. `set` checks shape, dtype and device.
+  const at::Tensor& weight(size_t row) const { return weights_[row]; }
+  const at::Tensor& weight(const std::string& name) const;
+  void set_weight(size_t row, at::Tensor value);
+  // Takes the tensor out and leaves the row undefined: growth frees the parent
+  // row by row.
+  at::Tensor take_weight(size_t row);
+
+  // Logits, [B, T, V].
+  at::Tensor logits(const at::Tensor& tokens,  // [B, T] int64
+                    const ForwardOptions& options = {}) const;
+
+  // The residual stream after the final norm, [B, T, D].
+  at::Tensor hidden_states(const at::Tensor& tokens,
+                           const ForwardOptions& options = {}) const;
+
+  // Mean next-token cross-entropy plus weighted router losses. Never holds all
+  // logits. With gradients enabled (see backward) the result carries a graph.
+  Loss loss(const at::Tensor& tokens,   // [B, T] int64
+            const at::Tensor& targets,  // [B, T] int64
+            const LossOptions& options = {}) const;
+
+  // Runs the backward pass of `total` and hands every parameter's gradient to
+  // the sink. Afterwards no gradient is held. `total` must come from `loss`
+  // called inside a GradientScope of this model.
+  void backward(const at::Tensor& total, const GradientSink& sink);
+
+ private:
+  friend class GradientScope;
+  const at::Tensor& part(Part part, int64_t layer, int64_t expert = -1) const;
+
+  ModelConfig config_;
+  TensorTable table_;
+  at::ScalarType dtype_;
+  at::Device device_;
+  std::vector<at::Tensor> weights_;
+  std::vector<int64_t> rows_of_layer_;  // first row of each layer
+};
+
+// While it lives, the model's weights record gradients; otherwise no forward
+// pass builds a graph.
+class GradientScope {
+ public:
+  explicit GradientScope(Transformer& model);
+  ~GradientScope();
+  GradientScope(const GradientScope&) = delete;
+  GradientScope& operator=(const GradientScope&) = delete;
+
+ private:
+  Transformer& model_;
+};
+
+// Fills every weight: normal(0, initializer_range) for matrices and tables,
+// ones for gains; each tensor from its own stream of `seed`.
+void initialize(Transformer& model, uint64_t seed);
+
+}  // namespace annuli

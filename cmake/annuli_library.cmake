@@ -1,0 +1,31 @@
+# annuli_library(NAME core SRCS a.cpp b.cpp DEPS config fmt::fmt [TORCH])
+#
+# One folder, one static library `annuli_<NAME>`. DEPS name other folders
+# (core, model, ...) or imported targets; what is not listed does not link.
+function(annuli_library)
+  cmake_parse_arguments(ARG "TORCH" "NAME" "SRCS;DEPS" ${ARGN})
+  set(target annuli_${ARG_NAME})
+  add_library(${target} STATIC ${ARG_SRCS})
+  target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
+  annuli_compile_options(${target})
+  annuli_link(${target} PUBLIC ${ARG_DEPS})
+  if(ARG_TORCH)
+    target_link_libraries(${target} PUBLIC annuli_torch)
+  endif()
+endfunction()
+
+function(annuli_compile_options target)
+  target_compile_options(${target} PRIVATE
+    -Wall -Wextra -Werror -Wno-unused-parameter)
+endfunction()
+
+# Resolves folder names to their targets.
+function(annuli_link target scope)
+  foreach(dependency ${ARGN})
+    if(TARGET annuli_${dependency})
+      target_link_libraries(${target} ${scope} annuli_${dependency})
+    else()
+      target_link_libraries(${target} ${scope} ${dependency})
+    endif()
+  endforeach()
+endfunction()

@@ -1,0 +1,19 @@
+# annuli_test(NAME core_test SRCS rng_test.cpp file_test.cpp DEPS core)
+#
+# One GoogleTest program per folder; every TEST is a CTest test of its own
+# name, so `ctest -R Rng` finds it. TIMEOUT in seconds, 120 unless given.
+include(GoogleTest)
+
+function(annuli_test)
+  cmake_parse_arguments(ARG "" "NAME;TIMEOUT" "SRCS;DEPS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  set(target annuli_${ARG_NAME})
+  add_executable(${target} ${ARG_SRCS})
+  annuli_compile_options(${target})
+  annuli_link(${target} PRIVATE ${ARG_DEPS} GTest::gtest GTest::gmock
+    GTest::gtest_main)
+  gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST
+    DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${ARG_TIMEOUT})
+endfunction()

@@ -1,0 +1,27 @@
+# LibTorch from the PyPI wheel, without find_package(Torch): that one asks for
+# a whole CUDA toolkit, this needs two libraries and two include folders.
+#
+# ANNULI_TORCH_DIR is the folder that holds `torch/` (and `nvidia/`), made by
+# tools/setup. Target: annuli_torch.
+set(ANNULI_TORCH_DIR "$ENV{ANNULI_TORCH_DIR}" CACHE PATH
+    "Folder that holds the unpacked torch wheel (tools/setup prints it)")
+if(NOT EXISTS "${ANNULI_TORCH_DIR}/torch/lib/libtorch_cpu.so")
+  message(FATAL_ERROR
+    "configuring: no torch/lib/libtorch_cpu.so under ANNULI_TORCH_DIR="
+    "'${ANNULI_TORCH_DIR}'; run `make build`, or `tools/setup` and pass the "
+    "folder it prints with -DANNULI_TORCH_DIR=...")
+endif()
+set(torch_lib "${ANNULI_TORCH_DIR}/torch/lib")
+
+add_library(annuli_torch INTERFACE)
+target_include_directories(annuli_torch SYSTEM INTERFACE
+  "${ANNULI_TORCH_DIR}/torch/include"
+  "${ANNULI_TORCH_DIR}/torch/include/torch/csrc/api/include")
+target_compile_definitions(annuli_torch INTERFACE AT_PER_OPERATOR_HEADERS)
+# at::parallel_for is silently serial in files compiled without -fopenmp.
+target_compile_options(annuli_torch INTERFACE -fopenmp)
+target_link_options(annuli_torch INTERFACE
+  -Wl,--disable-new-dtags,-rpath,${torch_lib})
+target_link_libraries(annuli_torch INTERFACE
+  -Wl,--no-as-needed ${torch_lib}/libtorch_cpu.so -Wl,--as-needed
+  ${torch_lib}/libc10.so ${torch_lib}/libgomp.so.1)
