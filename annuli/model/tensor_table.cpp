@@ -161,34 +161,56 @@ ParameterCount count_parameters(const ModelConfig& config) {
 
 const char* to_string(Axis axis) {
   switch (axis) {
-    case kVocab: return "vocab";
-    case kResidual: return "residual";
-    case kHead: return "head";
-    case kKvHead: return "kv_head";
-    case kHeadDim: return "head_dim";
-    case kFfn: return "ffn";
-    case kExpert: return "expert";
+    case kVocab:
+      return "vocab";
+    case kResidual:
+      return "residual";
+    case kHead:
+      return "head";
+    case kKvHead:
+      return "kv_head";
+    case kHeadDim:
+      return "head_dim";
+    case kFfn:
+      return "ffn";
+    case kExpert:
+      return "expert";
   }
   return "?";
 }
 
 const char* to_string(Part part) {
   switch (part) {
-    case Part::kEmbedding: return "embedding";
-    case Part::kInputNorm: return "input_norm";
-    case Part::kQ: return "q";
-    case Part::kK: return "k";
-    case Part::kV: return "v";
-    case Part::kQNorm: return "q_norm";
-    case Part::kKNorm: return "k_norm";
-    case Part::kO: return "o";
-    case Part::kPostNorm: return "post_norm";
-    case Part::kRouter: return "router";
-    case Part::kGate: return "gate";
-    case Part::kUp: return "up";
-    case Part::kDown: return "down";
-    case Part::kFinalNorm: return "final_norm";
-    case Part::kHead: return "head";
+    case Part::kEmbedding:
+      return "embedding";
+    case Part::kInputNorm:
+      return "input_norm";
+    case Part::kQ:
+      return "q";
+    case Part::kK:
+      return "k";
+    case Part::kV:
+      return "v";
+    case Part::kQNorm:
+      return "q_norm";
+    case Part::kKNorm:
+      return "k_norm";
+    case Part::kO:
+      return "o";
+    case Part::kPostNorm:
+      return "post_norm";
+    case Part::kRouter:
+      return "router";
+    case Part::kGate:
+      return "gate";
+    case Part::kUp:
+      return "up";
+    case Part::kDown:
+      return "down";
+    case Part::kFinalNorm:
+      return "final_norm";
+    case Part::kHead:
+      return "head";
   }
   return "?";
 }

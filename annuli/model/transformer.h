@@ -3,8 +3,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
-#include <optional>
+#include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "annuli/config/model_config.h"
@@ -23,7 +24,13 @@
 //
 // Letters: B batch, T tokens, D hidden_size, H heads, K kv heads, F
 // intermediate_size, E experts, V vocabulary.
+namespace annuli::kernels {
+struct RotaryTable;
+}
+
 namespace annuli {
+
+struct FeedForwardWeights;
 
 // Which arithmetic the mixture uses. Both compute the same function.
 enum class Dispatch {
@@ -56,9 +63,8 @@ struct KvCache {
 
 struct ForwardOptions {
   Dispatch dispatch = Dispatch::kSorted;
-  Trace* trace = nullptr;      // filled if given
-  KvCache* cache = nullptr;    // read and extended if given
-  bool record_load = false;    // keep slots per expert, see Loss
+  Trace* trace = nullptr;       // filled if given
+  KvCache* cache = nullptr;     // read and extended if given
   uint64_t tie_break_seed = 0;  // exact router ties fall by this seed
 };
 
@@ -70,10 +76,10 @@ struct LossOptions {
 };
 
 struct Loss {
-  at::Tensor total;          // scalar, what backward starts from
-  at::Tensor cross_entropy;  // scalar, mean over the tokens, nats
-  at::Tensor aux;            // scalar, undefined if dense
-  at::Tensor z;              // scalar, undefined if dense
+  at::Tensor total;                        // scalar, what backward starts from
+  at::Tensor cross_entropy;                // scalar, mean over the tokens, nats
+  at::Tensor aux;                          // scalar, undefined if dense
+  at::Tensor z;                            // scalar, undefined if dense
   std::vector<std::vector<int64_t>> load;  // [L][E] slots, empty if dense
   std::vector<at::Tensor> router_mean;     // [L] of [D], mean router input
 };
@@ -122,14 +128,27 @@ class Transformer {
 
  private:
   friend class GradientScope;
+  struct Gathered;
+
+  at::Tensor forward(const at::Tensor& tokens, const ForwardOptions& options,
+                     Gathered* gathered) const;
+  at::Tensor attention_block(const at::Tensor& x, int64_t layer,
+                             const kernels::RotaryTable& rotary,
+                             const ForwardOptions& options,
+                             LayerTrace* trace) const;
+  at::Tensor feed_forward_block(const at::Tensor& x, int64_t layer,
+                                const ForwardOptions& options,
+                                LayerTrace* trace, Gathered* gathered) const;
+  FeedForwardWeights feed_forward_weights(int64_t layer, int64_t expert) const;
   const at::Tensor& part(Part part, int64_t layer, int64_t expert = -1) const;
+  const at::Tensor& head() const;
 
   ModelConfig config_;
   TensorTable table_;
   at::ScalarType dtype_;
   at::Device device_;
   std::vector<at::Tensor> weights_;
-  std::vector<int64_t> rows_of_layer_;  // first row of each layer
+  std::map<std::tuple<Part, int64_t, int64_t>, size_t> row_of_;
 };
 
 // While it lives, the model's weights record gradients; otherwise no forward

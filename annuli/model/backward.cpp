@@ -1,0 +1,62 @@
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <memory>
+#include <utility>
+
+#include "annuli/core/error.h"
+#include "annuli/model/transformer.h"
+
+namespace annuli {
+namespace {
+
+// Hands a leaf's finished gradient to the sink and drops it, in the middle of
+// the backward pass: at no time do all gradients exist.
+class HandOver : public torch::autograd::PostAccumulateGradHook {
+ public:
+  HandOver(size_t row, const GradientSink& sink) : row_(row), sink_(sink) {}
+
+  void operator()(const torch::autograd::Variable& leaf) override {
+    at::Tensor gradient = std::exchange(leaf.mutable_grad(), at::Tensor());
+    sink_(row_, gradient);
+  }
+
+ private:
+  size_t row_;
+  const GradientSink& sink_;
+};
+
+}  // namespace
+
+void Transformer::backward(const at::Tensor& total, const GradientSink& sink) {
+  ANNULI_CHECK(total.requires_grad(),
+               "backward of a loss computed outside a GradientScope");
+  for (size_t row = 0; row < weights_.size(); ++row) {
+    torch::autograd::impl::set_post_acc_grad_hooks(
+        weights_[row], std::make_unique<HandOver>(row, sink));
+  }
+  const auto remove_hooks = [&] {
+    for (const at::Tensor& weight : weights_) {
+      torch::autograd::impl::set_post_acc_grad_hooks(weight, nullptr);
+      weight.mutable_grad().reset();
+    }
+  };
+  try {
+    torch::autograd::backward({total}, /*grad_tensors=*/{});
+  } catch (...) {
+    remove_hooks();
+    throw;
+  }
+  remove_hooks();
+}
+
+GradientScope::GradientScope(Transformer& model) : model_(model) {
+  for (at::Tensor& weight : model_.weights_) weight.set_requires_grad(true);
+}
+
+GradientScope::~GradientScope() {
+  for (at::Tensor& weight : model_.weights_) weight.set_requires_grad(false);
+}
+
+}  // namespace annuli

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "annuli/config/model_config.h"
+
+// The feed-forward layer of a dense block or of one expert:
+// down(act(up x)), or down(act(gate x) * up x) where gated.
+namespace annuli {
+
+struct FeedForwardWeights {
+  const at::Tensor* gate;  // [F, D], or null if ungated
+  const at::Tensor& up;    // [F, D]
+  const at::Tensor& down;  // [D, F]
+};
+
+// x: [..., D] -> [..., D].
+at::Tensor feed_forward(const at::Tensor& x, const FeedForwardWeights& weights,
+                        Activation activation);
+
+}  // namespace annuli

@@ -1,0 +1,26 @@
+#include <ATen/ops/from_blob.h>
+
+#include <vector>
+
+#include "annuli/core/rng.h"
+#include "annuli/kernels/normal_fill.h"
+#include "annuli/kernels/owned_memory.h"
+#include "annuli/model/transformer.h"
+
+namespace annuli {
+
+void initialize(Transformer& model, uint64_t seed) {
+  const TensorTable& table = model.table();
+  for (size_t row = 0; row < table.size(); ++row) {
+    at::Tensor value = kernels::owned_empty(table[row].shape(), model.dtype());
+    if (table[row].is_matrix()) {
+      kernels::fill_normal(value, CounterRng(seed, "init/" + table[row].name),
+                           model.config().initializer_range);
+    } else {
+      value.fill_(1);
+    }
+    model.set_weight(row, value.to(model.device()));
+  }
+}
+
+}  // namespace annuli

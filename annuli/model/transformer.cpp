@@ -1,0 +1,195 @@
+#include "annuli/model/transformer.h"
+
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/stack.h>
+
+#include <optional>
+#include <utility>
+
+#include "annuli/core/error.h"
+#include "annuli/kernels/attention.h"
+#include "annuli/kernels/linear_cross_entropy.h"
+#include "annuli/kernels/mixture.h"
+#include "annuli/kernels/rms_norm.h"
+#include "annuli/model/attention.h"
+#include "annuli/model/feed_forward.h"
+#include "annuli/model/mixture.h"
+
+namespace annuli {
+
+// What a forward pass gathers along the way for the loss.
+struct Transformer::Gathered {
+  std::vector<at::Tensor> router_logits;
+  std::vector<kernels::Routing> routings;
+  std::vector<at::Tensor> router_mean;
+};
+
+Transformer::Transformer(ModelConfig config, at::ScalarType dtype,
+                         at::Device device)
+    : config_(std::move(config)),
+      table_(tensor_table(config_)),
+      dtype_(dtype),
+      device_(device),
+      weights_(table_.size()) {
+  for (size_t row = 0; row < table_.size(); ++row) {
+    const TensorSpec& spec = table_[row];
+    row_of_[{spec.part, spec.layer, spec.expert}] = row;
+  }
+}
+
+const at::Tensor& Transformer::weight(const std::string& name) const {
+  const int64_t row = find_row(table_, name);
+  ANNULI_CHECK(row >= 0, "no tensor {}", name);
+  return weights_[row];
+}
+
+void Transformer::set_weight(size_t row, at::Tensor value) {
+  const TensorSpec& spec = table_.at(row);
+  ANNULI_CHECK(value.sizes() == at::IntArrayRef(spec.shape()), "{}", spec.name);
+  ANNULI_CHECK(value.scalar_type() == dtype_, "{}", spec.name);
+  ANNULI_CHECK(value.device() == device_, "{}", spec.name);
+  weights_[row] = std::move(value);
+}
+
+at::Tensor Transformer::take_weight(size_t row) {
+  return std::exchange(weights_.at(row), at::Tensor());
+}
+
+const at::Tensor& Transformer::part(Part part, int64_t layer,
+                                    int64_t expert) const {
+  const size_t row = row_of_.at({part, layer, expert});
+  ANNULI_CHECK(weights_[row].defined(), "{} is not initialised",
+               table_[row].name);
+  return weights_[row];
+}
+
+const at::Tensor& Transformer::head() const {
+  return part(config_.tie_word_embeddings ? Part::kEmbedding : Part::kHead, -1);
+}
+
+at::Tensor Transformer::attention_block(const at::Tensor& x, int64_t layer,
+                                        const kernels::RotaryTable& rotary,
+                                        const ForwardOptions& options,
+                                        LayerTrace* trace) const {
+  const AttentionWeights weights{
+      .q = part(Part::kQ, layer),
+      .k = part(Part::kK, layer),
+      .v = part(Part::kV, layer),
+      .o = part(Part::kO, layer),
+      .q_norm = config_.qk_norm ? &part(Part::kQNorm, layer) : nullptr,
+      .k_norm = config_.qk_norm ? &part(Part::kKNorm, layer) : nullptr,
+  };
+  const at::Tensor normed =
+      kernels::rms_norm(x, part(Part::kInputNorm, layer), config_.rms_norm_eps);
+  return x + attention(normed, weights, config_, rotary, options.cache, layer,
+                       trace);
+}
+
+FeedForwardWeights Transformer::feed_forward_weights(int64_t layer,
+                                                     int64_t expert) const {
+  return {config_.gated ? &part(Part::kGate, layer, expert) : nullptr,
+          part(Part::kUp, layer, expert), part(Part::kDown, layer, expert)};
+}
+
+at::Tensor Transformer::feed_forward_block(const at::Tensor& x, int64_t layer,
+                                           const ForwardOptions& options,
+                                           LayerTrace* trace,
+                                           Gathered* gathered) const {
+  const at::Tensor normed =
+      kernels::rms_norm(x, part(Part::kPostNorm, layer), config_.rms_norm_eps);
+  if (!config_.is_mixture()) {
+    return x + feed_forward(normed, feed_forward_weights(layer, -1),
+                            config_.hidden_act);
+  }
+  MixtureWeights weights{part(Part::kRouter, layer), {}};
+  for (int64_t e = 0; e < config_.num_experts; ++e) {
+    weights.experts.push_back(feed_forward_weights(layer, e));
+  }
+  // Every layer breaks its own ties.
+  const uint64_t seed = options.tie_break_seed * 0x9E3779B97F4A7C15ULL + layer;
+  MixtureOutput output =
+      mixture(normed, weights, config_, options.dispatch, seed);
+  const at::Tensor rows = normed.detach().reshape({-1, config_.hidden_size});
+  if (trace != nullptr) {
+    trace->router_input = rows;
+    trace->router_logits = output.router_logits.detach();
+    trace->experts = output.routing.experts;
+  }
+  if (gathered != nullptr) {
+    gathered->router_logits.push_back(output.router_logits);
+    gathered->routings.push_back(output.routing);
+    gathered->router_mean.push_back(rows.mean(0));
+  }
+  return x + output.y;
+}
+
+at::Tensor Transformer::forward(const at::Tensor& tokens,
+                                const ForwardOptions& options,
+                                Gathered* gathered) const {
+  ANNULI_CHECK(tokens.dim() == 2, "tokens are [B, T]");
+  const int64_t seen = options.cache == nullptr ? 0 : options.cache->length;
+  const int64_t T = tokens.size(1);
+  const auto rotary = kernels::rotary_table(
+      seen, T, config_.head_dim, config_.rope_theta, dtype_, device_);
+  at::Tensor x = at::embedding(part(Part::kEmbedding, -1), tokens);  // [B,T,D]
+  if (options.trace != nullptr) {
+    options.trace->embedding = x.detach();
+    options.trace->layers.assign(config_.num_hidden_layers, {});
+  }
+  for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
+    LayerTrace* trace =
+        options.trace == nullptr ? nullptr : &options.trace->layers[layer];
+    x = attention_block(x, layer, rotary, options, trace);
+    x = feed_forward_block(x, layer, options, trace, gathered);
+    if (trace != nullptr) trace->residual = x.detach();
+  }
+  if (options.cache != nullptr) options.cache->length += T;
+  return kernels::rms_norm(x, part(Part::kFinalNorm, -1), config_.rms_norm_eps);
+}
+
+at::Tensor Transformer::hidden_states(const at::Tensor& tokens,
+                                      const ForwardOptions& options) const {
+  return forward(tokens, options, nullptr);
+}
+
+at::Tensor Transformer::logits(const at::Tensor& tokens,
+                               const ForwardOptions& options) const {
+  return at::linear(forward(tokens, options, nullptr), head());
+}
+
+Loss Transformer::loss(const at::Tensor& tokens, const at::Tensor& targets,
+                       const LossOptions& options) const {
+  ForwardOptions forward_options;
+  forward_options.dispatch = options.dispatch;
+  forward_options.tie_break_seed = options.tie_break_seed;
+  Gathered gathered;
+  const at::Tensor hidden = forward(tokens, forward_options, &gathered);
+  Loss loss;
+  loss.cross_entropy = kernels::linear_cross_entropy(
+      hidden.reshape({-1, config_.hidden_size}), head(), targets.reshape({-1}));
+  loss.total = loss.cross_entropy;
+  if (!config_.is_mixture()) return loss;
+
+  loss.aux =
+      kernels::load_balancing_loss(gathered.routings, config_.num_experts);
+  std::vector<at::Tensor> z;
+  for (const at::Tensor& logits : gathered.router_logits) {
+    z.push_back(kernels::router_z_loss(logits));
+  }
+  loss.z = at::stack(z).mean();
+  if (options.router_aux_loss_coef != 0) {
+    loss.total = loss.total + options.router_aux_loss_coef * loss.aux;
+  }
+  if (options.router_z_loss_coef != 0) {
+    loss.total = loss.total + options.router_z_loss_coef * loss.z;
+  }
+  for (const kernels::Routing& routing : gathered.routings) {
+    loss.load.push_back(
+        kernels::expert_load(routing.experts, config_.num_experts));
+  }
+  loss.router_mean = std::move(gathered.router_mean);
+  return loss;
+}
+
+}  // namespace annuli
