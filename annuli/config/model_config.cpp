@@ -60,8 +60,10 @@ Activation read_activation(const nlohmann::json& json) {
   const auto name = field<std::string>(json, "hidden_act");
   if (name == "silu") return Activation::kSilu;
   if (name == "gelu") return Activation::kGelu;
-  user_error("reading a model's config.json: hidden_act '{}', expected silu "
-             "or gelu", name);
+  user_error(
+      "reading a model's config.json: hidden_act '{}', expected silu "
+      "or gelu",
+      name);
 }
 
 }  // namespace
@@ -88,24 +90,30 @@ void validate(const ModelConfig& config) {
     }
   }
   if (config.num_attention_heads % config.num_key_value_heads != 0) {
-    user_error("checking the model: num_attention_heads {} is not a multiple "
-               "of num_key_value_heads {}", config.num_attention_heads,
-               config.num_key_value_heads);
+    user_error(
+        "checking the model: num_attention_heads {} is not a multiple "
+        "of num_key_value_heads {}",
+        config.num_attention_heads, config.num_key_value_heads);
   }
   if (config.head_dim % 2 != 0) {
-    user_error("checking the model: head_dim {} is odd; rotary positions need "
-               "an even one", config.head_dim);
+    user_error(
+        "checking the model: head_dim {} is odd; rotary positions need "
+        "an even one",
+        config.head_dim);
   }
   const bool dense = config.num_experts == 0 && config.num_experts_per_tok == 0;
   if (!dense && (config.num_experts_per_tok < 1 ||
                  config.num_experts_per_tok > config.num_experts)) {
-    user_error("checking the model: num_experts_per_tok {} of num_experts {}, "
-               "expected 1 to num_experts, or both 0 for a dense model",
-               config.num_experts_per_tok, config.num_experts);
+    user_error(
+        "checking the model: num_experts_per_tok {} of num_experts {}, "
+        "expected 1 to num_experts, or both 0 for a dense model",
+        config.num_experts_per_tok, config.num_experts);
   }
   if (!(config.rms_norm_eps > 0) || !(config.rope_theta > 0)) {
-    user_error("checking the model: rms_norm_eps {} and rope_theta {} must be "
-               "positive", config.rms_norm_eps, config.rope_theta);
+    user_error(
+        "checking the model: rms_norm_eps {} and rope_theta {} must be "
+        "positive",
+        config.rms_norm_eps, config.rope_theta);
   }
 }
 
@@ -155,17 +163,16 @@ ModelConfig model_config_from_json(const nlohmann::json& json) {
   config.num_attention_heads = field<int64_t>(json, "num_attention_heads");
   config.num_key_value_heads = field_or<int64_t>(json, "num_key_value_heads",
                                                  config.num_attention_heads);
-  config.head_dim =
-      field_or<int64_t>(json, "head_dim",
-                        config.hidden_size /
-                            std::max<int64_t>(1, config.num_attention_heads));
+  config.head_dim = field_or<int64_t>(
+      json, "head_dim",
+      config.hidden_size / std::max<int64_t>(1, config.num_attention_heads));
   config.num_experts = field_or<int64_t>(
       json, "num_local_experts", field_or<int64_t>(json, "num_experts", 0));
   config.num_experts_per_tok =
       config.num_experts > 0 ? field<int64_t>(json, "num_experts_per_tok") : 0;
   if (config.is_mixture()) {
-    config.intermediate_size = field_or<int64_t>(
-        json, "moe_intermediate_size", config.intermediate_size);
+    config.intermediate_size = field_or<int64_t>(json, "moe_intermediate_size",
+                                                 config.intermediate_size);
   }
   config.hidden_act = read_activation(json);
   config.gated = type != "arcee" && type != "annuli" && type != "annuli_moe";
@@ -177,8 +184,7 @@ ModelConfig model_config_from_json(const nlohmann::json& json) {
   config.rope_theta = read_rope_theta(json);
   config.max_position_embeddings =
       field_or<int64_t>(json, "max_position_embeddings", 2048);
-  config.initializer_range =
-      field_or<double>(json, "initializer_range", 0.02);
+  config.initializer_range = field_or<double>(json, "initializer_range", 0.02);
   validate(config);
   return config;
 }

@@ -14,18 +14,18 @@ namespace annuli {
 enum class Activation { kGelu, kSilu };  // gelu is the exact one, by erf
 
 struct ModelConfig {
-  int64_t vocab_size = 50257;            // V
-  int64_t hidden_size = 512;             // D
-  int64_t intermediate_size = 2048;      // F, of one expert in a mixture
-  int64_t num_hidden_layers = 12;        // L
-  int64_t num_attention_heads = 8;       // H
-  int64_t num_key_value_heads = 8;       // K
+  int64_t vocab_size = 50257;        // V
+  int64_t hidden_size = 512;         // D
+  int64_t intermediate_size = 2048;  // F, of one expert in a mixture
+  int64_t num_hidden_layers = 12;    // L
+  int64_t num_attention_heads = 8;   // H
+  int64_t num_key_value_heads = 8;   // K
   int64_t head_dim = 64;
-  int64_t num_experts = 0;               // E; 0 means dense
-  int64_t num_experts_per_tok = 0;       // k
+  int64_t num_experts = 0;          // E; 0 means dense
+  int64_t num_experts_per_tok = 0;  // k
   Activation hidden_act = Activation::kGelu;
-  bool gated = false;                    // act(gate x) * (up x), else act(up x)
-  bool qk_norm = false;                  // per-head RMSNorm of q and k
+  bool gated = false;    // act(gate x) * (up x), else act(up x)
+  bool qk_norm = false;  // per-head RMSNorm of q and k
   bool tie_word_embeddings = true;
   double rms_norm_eps = 1e-5;
   double rope_theta = 10000;

@@ -43,10 +43,10 @@ namespace detail {
 }  // namespace annuli
 
 // ANNULI_CHECK(i < n, "layer {} of {}", i, n): an invariant of the program.
-#define ANNULI_CHECK(condition, ...)                                   \
-  do {                                                                 \
-    if (!(condition)) [[unlikely]] {                                   \
-      ::annuli::detail::check_failed(__FILE__, __LINE__, #condition,   \
-                                     ::fmt::format("" __VA_ARGS__));   \
-    }                                                                  \
+#define ANNULI_CHECK(condition, ...)                                 \
+  do {                                                               \
+    if (!(condition)) [[unlikely]] {                                 \
+      ::annuli::detail::check_failed(__FILE__, __LINE__, #condition, \
+                                     ::fmt::format("" __VA_ARGS__)); \
+    }                                                                \
   } while (false)

@@ -55,8 +55,8 @@ double CounterRng::uniform(uint64_t i) const {
 }
 
 uint64_t CounterRng::below(uint64_t i, uint64_t n) const {
-  return static_cast<uint64_t>(
-      static_cast<unsigned __int128>(bits(i)) * n >> 64);
+  return static_cast<uint64_t>(static_cast<unsigned __int128>(bits(i)) * n >>
+                               64);
 }
 
 double CounterRng::normal(uint64_t i) const {

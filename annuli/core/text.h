@@ -8,8 +8,8 @@
 // Numbers and names for people.
 namespace annuli {
 
-std::string format_count(double n);      // 63.5 M, 1.17 B, 512
-std::string format_bytes(double bytes);  // 14.07 GB (powers of 1000)
+std::string format_count(double n);           // 63.5 M, 1.17 B, 512
+std::string format_bytes(double bytes);       // 14.07 GB (powers of 1000)
 std::string format_duration(double seconds);  // 4.2 s, 3:07 min, 1:02:03 h
 
 // ", did you mean 'widen'?" for the candidate nearest to `word` by edit

@@ -14,21 +14,21 @@ struct RotaryTable {
   at::Tensor sin;
 };
 RotaryTable rotary_table(int64_t first, int64_t T, int64_t head_dim,
-                         double theta, at::ScalarType dtype,
-                         at::Device device);
+                         double theta, at::ScalarType dtype, at::Device device);
 
 // x: [B, T, H, head_dim] -> rotated, same shape. Differentiable in x.
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table);
 
-// q: [B, T, H, hd]; k, v: [B, S, K, hd] with H a multiple of K and S >= T; query
-// t sees keys 0 .. S - T + t. Scale 1/sqrt(hd). Returns [B, T, H, hd].
+// q: [B, T, H, hd]; k, v: [B, S, K, hd] with H a multiple of K and S >= T;
+// query t sees keys 0 .. S - T + t. Scale 1/sqrt(hd). Returns [B, T, H, hd].
 // Head h reads kv head h / (H / K).
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v);
 
 namespace reference {
+at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table);
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v);
-}
+}  // namespace reference
 
 }  // namespace annuli::kernels

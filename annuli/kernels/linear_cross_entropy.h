@@ -14,6 +14,12 @@ at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 const at::Tensor& head,
                                 const at::Tensor& targets, int64_t rows = 512);
 
+// The loss of every token, [N], without a graph: evaluation.
+at::Tensor per_token_cross_entropy(const at::Tensor& hidden,
+                                   const at::Tensor& head,
+                                   const at::Tensor& targets,
+                                   int64_t rows = 512);
+
 namespace reference {
 at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 const at::Tensor& head,

@@ -42,10 +42,12 @@ at::Tensor dispatch_full_block(const at::Tensor& x, const Routing& routing,
 std::vector<int64_t> expert_load(const at::Tensor& experts,
                                  int64_t num_experts);
 
-// Switch-style balance loss as in transformers' Mixtral: E * sum_e f_e P_e with
-// f_e the mean over tokens and ranks summed over ranks (uniform routing gives
-// k), P_e the mean probability. Scalar, differentiable in the probabilities.
-at::Tensor load_balancing_loss(const Routing& routing, int64_t num_experts);
+// Switch-style balance loss over all layers' tokens together, as transformers'
+// load_balancing_loss_func for Mixtral: E * sum_e f_e P_e with f_e the share of
+// the L * N tokens that chose e, summed over ranks (uniform routing gives k),
+// and P_e the mean probability. Scalar, differentiable in the probabilities.
+at::Tensor load_balancing_loss(const std::vector<Routing>& layers,
+                               int64_t num_experts);
 
 // Router z loss (ST-MoE, 2202.08906): mean over tokens of logsumexp(logits)^2.
 at::Tensor router_z_loss(const at::Tensor& logits);

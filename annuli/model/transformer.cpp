@@ -1,5 +1,6 @@
 #include "annuli/model/transformer.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/stack.h>
