@@ -1,0 +1,158 @@
+#include "annuli/core/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "annuli/core/error.h"
+
+namespace annuli {
+namespace {
+
+[[noreturn]] void fail(std::string_view doing, const fs::path& path) {
+  const int reason = errno;
+  user_error("{} {}: {}", doing, path.string(), std::strerror(reason));
+}
+
+// A descriptor that is open for reading, with the file's size.
+struct OpenFile {
+  OpenFile(const fs::path& path, std::string_view doing) {
+    descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) fail(doing, path);
+    struct stat status = {};
+    if (::fstat(descriptor, &status) != 0) {
+      ::close(descriptor);
+      fail(doing, path);
+    }
+    if (S_ISDIR(status.st_mode)) {
+      ::close(descriptor);
+      user_error("{} {}: found a folder, expected a file", doing,
+                 path.string());
+    }
+    size = static_cast<size_t>(status.st_size);
+  }
+  ~OpenFile() { ::close(descriptor); }
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+
+  int descriptor = -1;
+  size_t size = 0;
+};
+
+fs::path folder_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+void sync_folder(const fs::path& folder) {
+  const int descriptor =
+      ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) fail("syncing", folder);
+  const int result = ::fsync(descriptor);
+  const int reason = errno;
+  ::close(descriptor);
+  errno = reason;
+  // Some file systems cannot sync a folder; the rename itself is done.
+  if (result != 0 && reason != EINVAL && reason != ENOTSUP) {
+    fail("syncing", folder);
+  }
+}
+
+}  // namespace
+
+std::string read_file(const fs::path& path) {
+  const OpenFile file(path, "reading");
+  std::string content;
+  // One byte more than the size, so that the last read sees the end; files
+  // of /proc say size 0 and are read piece by piece.
+  size_t used = 0;
+  content.resize(std::max<size_t>(file.size + 1, 4096));
+  while (true) {
+    const ssize_t got =
+        ::read(file.descriptor, content.data() + used, content.size() - used);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail("reading", path);
+    if (got == 0) break;
+    used += static_cast<size_t>(got);
+    if (used == content.size()) content.resize(content.size() * 2);
+  }
+  content.resize(used);
+  return content;
+}
+
+void write_file_atomically(const fs::path& path, std::string_view content) {
+  AtomicFile file(path);
+  file.write(content);
+  file.commit();
+}
+
+AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
+  static std::atomic<int> count = 0;
+  do {
+    temporary_ = path_;
+    temporary_ += fmt::format(".tmp-{}-{}", ::getpid(), count++);
+    descriptor_ = ::open(temporary_.c_str(),
+                         O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (descriptor_ < 0 && errno == EEXIST);
+  if (descriptor_ < 0) {
+    temporary_.clear();
+    fail("writing", path_);
+  }
+}
+
+AtomicFile::AtomicFile(AtomicFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      temporary_(std::exchange(other.temporary_, fs::path())),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      position_(std::exchange(other.position_, 0)) {}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(const void* data, size_t size) {
+  ANNULI_CHECK(descriptor_ >= 0, "{} is committed already", path_.string());
+  constexpr size_t kLargestWrite = size_t{1} << 30;
+  const char* next = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t written =
+        ::write(descriptor_, next, std::min(size, kLargestWrite));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail("writing", path_);
+    next += written;
+    size -= static_cast<size_t>(written);
+    position_ += written;
+  }
+}
+
+void AtomicFile::commit() {
+  ANNULI_CHECK(descriptor_ >= 0, "{} is committed already", path_.string());
+  if (::fsync(descriptor_) != 0) fail("writing", path_);
+  if (::close(std::exchange(descriptor_, -1)) != 0) fail("writing", path_);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("writing", path_);
+  temporary_.clear();
+  sync_folder(folder_of(path_));
+}
+
+MappedFile::MappedFile(fs::path path) : path_(std::move(path)) {
+  const OpenFile file(path_, "mapping");
+  size_ = file.size;
+  if (size_ == 0) return;
+  void* mapped =
+      ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.descriptor, 0);
+  if (mapped == MAP_FAILED) fail("mapping", path_);
+  data_ = static_cast<const std::byte*>(mapped);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+}  // namespace annuli

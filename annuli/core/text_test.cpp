@@ -1,0 +1,50 @@
+#include "annuli/core/text.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <vector>
+
+namespace annuli {
+namespace {
+
+TEST(Text, Counts) {
+  EXPECT_EQ(format_count(0), "0");
+  EXPECT_EQ(format_count(512), "512");
+  EXPECT_EQ(format_count(999), "999");
+  EXPECT_EQ(format_count(1000), "1.00 K");
+  EXPECT_EQ(format_count(63.5e6), "63.5 M");
+  EXPECT_EQ(format_count(239.7e6), "239.7 M");
+  EXPECT_EQ(format_count(1.1726e9), "1.17 B");
+  EXPECT_EQ(format_count(999.96e3), "1.00 M");
+  EXPECT_EQ(format_count(-2e6), "-2.00 M");
+}
+
+TEST(Text, Bytes) {
+  EXPECT_EQ(format_bytes(512), "512 B");
+  EXPECT_EQ(format_bytes(14.07e9), "14.07 GB");
+  EXPECT_EQ(format_bytes(999.999e6), "1.00 GB");
+}
+
+TEST(Text, Durations) {
+  EXPECT_EQ(format_duration(4.23), "4.2 s");
+  EXPECT_EQ(format_duration(59.97), "1:00 min");
+  EXPECT_EQ(format_duration(187), "3:07 min");
+  EXPECT_EQ(format_duration(3599.7), "1:00:00 h");
+  EXPECT_EQ(format_duration(3723), "1:02:03 h");
+  EXPECT_EQ(format_duration(std::numeric_limits<double>::infinity()), "?");
+}
+
+TEST(Text, DidYouMeanFindsTheNearestAndOnlyTheNear) {
+  const std::vector<std::string> words = {"upcycle", "widen", "deepen"};
+  EXPECT_EQ(did_you_mean("wdien", words), ", did you mean 'widen'?");
+  EXPECT_EQ(did_you_mean("Upcycel", words), ", did you mean 'upcycle'?");
+  EXPECT_EQ(did_you_mean("deepn", words), ", did you mean 'deepen'?");
+  EXPECT_EQ(did_you_mean("optimizer", words), "");
+  EXPECT_EQ(did_you_mean("", words), "");
+  EXPECT_EQ(did_you_mean("x", std::vector<std::string>{"y"}), "");
+  EXPECT_EQ(did_you_mean("x", {}), "");
+}
+
+}  // namespace
+}  // namespace annuli
