@@ -1,0 +1,146 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "annuli/config/model_config.h"
+#include "annuli/config/phase_plan.h"
+
+// A plan: one YAML file with the model, the data and a list of phases.
+//
+// Guarantees after `load_plan` or `parse_plan`: every value lies in its range,
+// the phases fit each other (see `check`), and what depends on other fields is
+// filled in: every `checkpoint` and every `router_mean_projection` is set.
+// Every field is listed once, in plan_fields.h; parsing, help, defaults,
+// writing and `--set` all walk that list.
+//
+// Corner cases: relative paths are kept as written and mean the current
+// folder; an unset vocab_size is the tokenizer's (see `model_config`).
+namespace annuli {
+
+enum class Precision { kFp32, kFp64 };
+enum class DeviceChoice { kAuto, kCpu, kCuda };
+enum class OptimizerType { kAdamw };
+
+struct DataPlan {
+  std::vector<std::string> text;  // files, folders, globs
+  std::string tokens;             // a ready token file, instead of text
+  int64_t sequence_length = 256;
+  double validation_fraction = 0.05;
+  std::string cache_dir;  // of token files; empty: build/data/tokens
+  bool operator==(const DataPlan&) const = default;
+};
+
+// What the first phase starts from; unset fields follow from the others.
+struct ModelPlan {
+  std::optional<int64_t> vocab_size;  // the tokenizer's
+  int64_t hidden_size = 512;
+  int64_t intermediate_size = 2048;
+  int64_t num_hidden_layers = 12;
+  int64_t num_attention_heads = 8;
+  std::optional<int64_t> num_key_value_heads;  // num_attention_heads
+  std::optional<int64_t> head_dim;  // hidden_size / num_attention_heads
+  int64_t num_experts = 0;
+  int64_t num_experts_per_tok = 0;
+  Activation hidden_act = Activation::kGelu;
+  bool gated = false;
+  bool qk_norm = false;
+  bool tie_word_embeddings = true;
+  double rms_norm_eps = 1e-5;
+  double rope_theta = 10000;
+  int64_t max_position_embeddings = 2048;
+  double initializer_range = 0.02;
+  bool operator==(const ModelPlan&) const = default;
+};
+
+struct OptimizerPlan {
+  OptimizerType type = OptimizerType::kAdamw;
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.999;
+  double adam_epsilon = 1e-8;
+  double weight_decay = 0.01;
+  bool operator==(const OptimizerPlan&) const = default;
+};
+
+struct ProbePlan {
+  int64_t windows = 8;
+  int64_t length = 256;
+  int64_t router_tokens = 2048;
+  bool operator==(const ProbePlan&) const = default;
+};
+
+struct EvaluationPlan {
+  int64_t windows = 8;
+  int64_t eval_steps = 0;  // 0: at phase ends only
+  bool operator==(const EvaluationPlan&) const = default;
+};
+
+struct SamplesPlan {
+  std::vector<std::string> prompts;
+  int64_t max_new_tokens = 48;
+  double temperature = 0.8;
+  int64_t top_k = 50;  // 0: all
+  bool operator==(const SamplesPlan&) const = default;
+};
+
+struct Plan {
+  std::string name;
+  int64_t seed = 0;
+  std::string output_dir;  // loaded: "runs/<name>" if empty
+  Precision precision = Precision::kFp32;
+  DeviceChoice device = DeviceChoice::kAuto;
+  int64_t threads = 0;              // 0: all
+  std::string tokenizer = "bytes";  // or a path
+  DataPlan data;
+  ModelPlan model;
+  OptimizerPlan optimizer;
+  ProbePlan probe;
+  EvaluationPlan evaluation;
+  SamplesPlan samples;
+  int64_t save_steps = 0;          // 0: at phase ends only
+  int64_t logging_steps = 1;       // console lines; the history has every step
+  std::vector<std::string> allow;  // checks whose failure is a warning
+  double boundary_loss_budget = 0.5;  // nats, for steps that are not exact
+  std::vector<PhasePlan> phases;
+  bool operator==(const Plan&) const = default;
+};
+
+// `overrides` are texts "key=value", applied in order to the YAML before it is
+// read: "phases.0.train.max_steps=3", or a phase by name, "phases.moe.allow=
+// [router_health]". Throws UserError: one line with file and line (or the
+// override), key, found, expected.
+Plan load_plan(const std::filesystem::path& path,
+               const std::vector<std::string>& overrides = {});
+
+// The same from text; `source` stands for the file in messages.
+Plan parse_plan(std::string_view yaml, const std::string& source,
+                const std::vector<std::string>& overrides = {});
+
+// Throws UserError if fields contradict each other: a first phase that grows,
+// upcycling a mixture, a layer map out of range, sizes that do not divide ...
+void check(const Plan& plan);
+
+// Every field, in the order of the file. Reading them back gives an equal plan.
+std::string to_yaml(const Plan& plan);
+nlohmann::json to_json(const Plan& plan);
+
+// SHA-256 of the canonical JSON, without the fields that say only where and how
+// a run happens (output_dir, device, threads, cache_dir, save_steps,
+// logging_steps).
+std::string plan_hash(const Plan& plan);
+
+// Every field with its default, range and help, for people.
+std::string plan_help();
+
+// The names `allow` accepts: those of the checks after a growth step.
+const std::vector<std::string>& check_names();
+
+// The first phase's model.
+ModelConfig model_config(const ModelPlan& model, int64_t tokenizer_vocab_size);
+
+}  // namespace annuli
