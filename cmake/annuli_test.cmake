@@ -14,6 +14,10 @@ function(annuli_test)
   annuli_compile_options(${target})
   annuli_link(${target} PRIVATE ${ARG_DEPS} GTest::gtest GTest::gmock
     GTest::gtest_main)
+  if(TARGET annuli_mkl_dispatch)
+    # The same MKL code paths as in the program.
+    target_link_libraries(${target} PRIVATE annuli_mkl_dispatch)
+  endif()
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${ARG_TIMEOUT})
 endfunction()
