@@ -14,10 +14,19 @@
 // CheckFailure (a failed ANNULI_CHECK): a bug of ours. `main` prints it with
 //   file and line and exits with status 3.
 //
+// VerdictError: nothing is wrong with the input or the program, but a check of
+//   the model failed (a growth step that is not what it should be, a loss that
+//   is not finite). `main` prints it and exits with status 1.
+//
 // The library never exits and never aborts.
 namespace annuli {
 
 class UserError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+class VerdictError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };

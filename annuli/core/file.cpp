@@ -132,6 +132,21 @@ void AtomicFile::write(const void* data, size_t size) {
   }
 }
 
+void AtomicFile::overwrite(int64_t offset, const void* data, size_t size) {
+  ANNULI_CHECK(descriptor_ >= 0, "{} is committed already", path_.string());
+  ANNULI_CHECK(offset >= 0 && offset + static_cast<int64_t>(size) <= position_,
+               "{} bytes at {} of {} written", size, offset, position_);
+  const char* next = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t written = ::pwrite(descriptor_, next, size, offset);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail("writing", path_);
+    next += written;
+    offset += written;
+    size -= static_cast<size_t>(written);
+  }
+}
+
 void AtomicFile::commit() {
   ANNULI_CHECK(descriptor_ >= 0, "{} is committed already", path_.string());
   if (::fsync(descriptor_) != 0) fail("writing", path_);
@@ -149,6 +164,11 @@ MappedFile::MappedFile(fs::path path) : path_(std::move(path)) {
       ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.descriptor, 0);
   if (mapped == MAP_FAILED) fail("mapping", path_);
   data_ = static_cast<const std::byte*>(mapped);
+}
+
+void MappedFile::drop_resident() const {
+  if (data_ == nullptr) return;
+  ::madvise(const_cast<std::byte*>(data_), size_, MADV_DONTNEED);
 }
 
 MappedFile::~MappedFile() {

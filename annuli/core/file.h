@@ -33,6 +33,9 @@ class AtomicFile {
   void write(const void* data, size_t size);
   void write(std::string_view text) { write(text.data(), text.size()); }
   int64_t position() const { return position_; }
+
+  // Replaces bytes written before: a header whose counts are known last.
+  void overwrite(int64_t offset, const void* data, size_t size);
   void commit();
 
  private:
@@ -52,6 +55,10 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const fs::path& path() const { return path_; }
+
+  // Takes the pages read so far out of the process's resident memory, as a
+  // scan of the whole file should; the next access maps them again.
+  void drop_resident() const;
 
  private:
   fs::path path_;

@@ -68,6 +68,16 @@ TEST_F(File, MovedWriterCommitsOnce) {
   EXPECT_THROW(second.commit(), CheckFailure);
 }
 
+TEST_F(File, OverwritesOnlyWhatIsWritten) {
+  AtomicFile file(folder_ / "a");
+  file.write("....body");
+  file.overwrite(0, "head", 4);
+  EXPECT_THROW(file.overwrite(5, "body", 4), CheckFailure);
+  file.write("!");
+  file.commit();
+  EXPECT_EQ(read_file(folder_ / "a"), "headbody!");
+}
+
 TEST_F(File, FailuresNameThePathAndTheReason) {
   const fs::path missing = folder_ / "missing" / "a";
   EXPECT_THAT(
@@ -95,6 +105,8 @@ TEST_F(File, MapsWholeFiles) {
   ASSERT_EQ(file.bytes().size(), 3u);
   EXPECT_EQ(file.bytes()[2], std::byte{'c'});
   EXPECT_TRUE(MappedFile(folder_ / "empty").bytes().empty());
+  file.drop_resident();
+  EXPECT_EQ(file.bytes()[2], std::byte{'c'});
   // The mapping keeps the old content when the file is replaced.
   write_file_atomically(folder_ / "a", "xyz");
   EXPECT_EQ(file.bytes()[2], std::byte{'c'});

@@ -49,16 +49,32 @@ struct TensorRecipe {
   std::string child;
   std::string parent;  // empty unless source is kParent
   Source source = Source::kParent;
+  std::vector<int64_t> shape;               // the child's
   std::vector<DimensionRecipe> dimensions;  // empty unless kParent
-  double scale = 1;                         // 1 / b
+  double scale = 1;                         // of the value, mostly 1 / b
   std::optional<Noise> noise;
   double router_std = 0;  // kRandomRouter only
   int64_t layer = -1;     // the child's layer, for the router's mean
-  // How AdamW's state follows: m / a, v / a^2 with `produced_copies` = a,
-  // b = `contracted_copies`; or starts at zero.
+
+  // How AdamW's state follows. The gradient of every copy is the parent's
+  // times gradient_scale = 1 / (a b scale), a = `produced_copies`, b =
+  // `contracted_copies`: m scales with it, v with its square, or both start at
+  // zero where carrying is not defined.
   bool carry_state = true;
   int64_t produced_copies = 1;
   int64_t contracted_copies = 1;
+  double gradient_scale = 1;
+
+  // `dynamics: exact`: with these the child's updates are the parent's, copied
+  // and scaled. They multiply those of the parent tensor `settings_from`
+  // (empty: a tensor without a counterpart, starts from 1).
+  double lr_multiplier = 1;            // scale
+  double eps_multiplier = 1;           // gradient_scale
+  double weight_decay_multiplier = 1;  // 1 / scale
+  std::string settings_from;
+
+  // The child tensor is the parent tensor, entry by entry.
+  bool is_identity() const;
 };
 
 struct Recipe {
@@ -68,13 +84,17 @@ struct Recipe {
   ModelConfig parent;
   ModelConfig child;
   bool exact = true;
-  double logit_budget = 0;             // loss-change budget if not exact, nats
-  std::vector<TensorRecipe> tensors;   // rows of the child's table
-  std::vector<int64_t> layer_map;      // child layer -> parent layer
-  std::vector<bool> layer_is_mapped;   // false: new layer, checks skip it
+  double logit_budget = 0;            // loss-change budget if not exact, nats
+  std::vector<TensorRecipe> tensors;  // rows of the child's table
+  std::vector<int64_t> layer_map;     // child layer -> parent layer
+  std::vector<bool> layer_is_mapped;  // false: new layer, checks skip it
   int64_t width_factor = 1;
 };
 
 nlohmann::json to_json(const Recipe& recipe);
+// The inverse; throws UserError naming what is missing or of the wrong type.
+Recipe recipe_from_json(const nlohmann::json& json);
+
+const char* to_string(Source source);
 
 }  // namespace annuli::grow

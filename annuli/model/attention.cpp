@@ -31,9 +31,9 @@ at::Tensor attention(const at::Tensor& x, const AttentionWeights& weights,
   at::Tensor q = project(weights.q, config.num_attention_heads);
   at::Tensor k = project(weights.k, config.num_key_value_heads);
   at::Tensor v = project(weights.v, config.num_key_value_heads);
-  if (weights.q_norm != nullptr) {
-    q = kernels::rms_norm(q, *weights.q_norm, config.rms_norm_eps);
-    k = kernels::rms_norm(k, *weights.k_norm, config.rms_norm_eps);
+  if (weights.q_norm.defined()) {
+    q = kernels::rms_norm(q, weights.q_norm, config.rms_norm_eps);
+    k = kernels::rms_norm(k, weights.k_norm, config.rms_norm_eps);
   }
   q = kernels::apply_rotary(q, rotary);
   k = kernels::apply_rotary(k, rotary);

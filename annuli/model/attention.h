@@ -10,12 +10,12 @@
 namespace annuli {
 
 struct AttentionWeights {
-  const at::Tensor& q;       // [H * head_dim, D]
-  const at::Tensor& k;       // [K * head_dim, D]
-  const at::Tensor& v;       // [K * head_dim, D]
-  const at::Tensor& o;       // [D, H * head_dim]
-  const at::Tensor* q_norm;  // [head_dim], or null without qk_norm
-  const at::Tensor* k_norm;  // [head_dim], or null without qk_norm
+  at::Tensor q;       // [H * head_dim, D]
+  at::Tensor k;       // [K * head_dim, D]
+  at::Tensor v;       // [K * head_dim, D]
+  at::Tensor o;       // [D, H * head_dim]
+  at::Tensor q_norm;  // [head_dim], undefined without qk_norm
+  at::Tensor k_norm;  // [head_dim], undefined without qk_norm
 };
 
 // x: [B, T, D], normed -> [B, T, D]. `cache`, if given, is read at `layer` and

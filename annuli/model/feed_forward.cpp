@@ -14,9 +14,9 @@ at::Tensor feed_forward(const at::Tensor& x, const FeedForwardWeights& weights,
   };
   const at::Tensor up = at::linear(x, weights.up);
   const at::Tensor inner =
-      weights.gate == nullptr
-          ? activate(up)
-          : at::mul(activate(at::linear(x, *weights.gate)), up);
+      weights.gate.defined()
+          ? at::mul(activate(at::linear(x, weights.gate)), up)
+          : activate(up);
   return at::linear(inner, weights.down);
 }
 

@@ -9,9 +9,9 @@
 namespace annuli {
 
 struct FeedForwardWeights {
-  const at::Tensor* gate;  // [F, D], or null if ungated
-  const at::Tensor& up;    // [F, D]
-  const at::Tensor& down;  // [D, F]
+  at::Tensor gate;  // [F, D], undefined if ungated
+  at::Tensor up;    // [F, D]
+  at::Tensor down;  // [D, F]
 };
 
 // x: [..., D] -> [..., D].

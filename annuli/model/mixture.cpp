@@ -4,16 +4,17 @@
 
 namespace annuli {
 
-MixtureOutput mixture(const at::Tensor& x, const MixtureWeights& weights,
+MixtureOutput mixture(const at::Tensor& x, const at::Tensor& router,
+                      const ExpertWeights& expert_weights,
                       const ModelConfig& config, Dispatch dispatch,
                       uint64_t tie_break_seed) {
   const at::Tensor rows = x.reshape({-1, x.size(-1)});  // [N, D]
   MixtureOutput output;
-  output.router_logits = at::linear(rows, weights.router);
+  output.router_logits = at::linear(rows, router);
   output.routing = kernels::route(output.router_logits,
                                   config.num_experts_per_tok, tie_break_seed);
   const auto expert = [&](int64_t e, const at::Tensor& input) {
-    return feed_forward(input, weights.experts[e], config.hidden_act);
+    return feed_forward(input, expert_weights(e), config.hidden_act);
   };
   const auto combine = dispatch == Dispatch::kSorted
                            ? kernels::dispatch_sorted

@@ -2,7 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <vector>
+#include <functional>
 
 #include "annuli/config/model_config.h"
 #include "annuli/kernels/mixture.h"
@@ -12,10 +12,8 @@
 // The mixture of experts in a block: router, top-k, experts, combine.
 namespace annuli {
 
-struct MixtureWeights {
-  const at::Tensor& router;  // [E, D]
-  std::vector<FeedForwardWeights> experts;
-};
+// The weights of expert e, asked for when its turn comes.
+using ExpertWeights = std::function<FeedForwardWeights(int64_t e)>;
 
 struct MixtureOutput {
   at::Tensor y;              // [B, T, D]
@@ -23,8 +21,9 @@ struct MixtureOutput {
   kernels::Routing routing;
 };
 
-// x: [B, T, D], normed.
-MixtureOutput mixture(const at::Tensor& x, const MixtureWeights& weights,
+// x: [B, T, D], normed; router: [E, D].
+MixtureOutput mixture(const at::Tensor& x, const at::Tensor& router,
+                      const ExpertWeights& expert_weights,
                       const ModelConfig& config, Dispatch dispatch,
                       uint64_t tie_break_seed);
 

@@ -57,60 +57,62 @@ at::Tensor Transformer::take_weight(size_t row) {
   return std::exchange(weights_.at(row), at::Tensor());
 }
 
-const at::Tensor& Transformer::part(Part part, int64_t layer,
-                                    int64_t expert) const {
+at::Tensor Transformer::part(at::ScalarType arithmetic, Part part,
+                             int64_t layer, int64_t expert) const {
   const size_t row = row_of_.at({part, layer, expert});
   ANNULI_CHECK(weights_[row].defined(), "{} is not initialised",
                table_[row].name);
-  return weights_[row];
-}
-
-const at::Tensor& Transformer::head() const {
-  return part(config_.tie_word_embeddings ? Part::kEmbedding : Part::kHead, -1);
+  return weights_[row].to(arithmetic);
 }
 
 at::Tensor Transformer::attention_block(const at::Tensor& x, int64_t layer,
                                         const kernels::RotaryTable& rotary,
                                         const ForwardOptions& options,
                                         LayerTrace* trace) const {
+  const auto weight = [&](Part which) {
+    return part(arithmetic(options), which, layer);
+  };
   const AttentionWeights weights{
-      .q = part(Part::kQ, layer),
-      .k = part(Part::kK, layer),
-      .v = part(Part::kV, layer),
-      .o = part(Part::kO, layer),
-      .q_norm = config_.qk_norm ? &part(Part::kQNorm, layer) : nullptr,
-      .k_norm = config_.qk_norm ? &part(Part::kKNorm, layer) : nullptr,
+      .q = weight(Part::kQ),
+      .k = weight(Part::kK),
+      .v = weight(Part::kV),
+      .o = weight(Part::kO),
+      .q_norm = config_.qk_norm ? weight(Part::kQNorm) : at::Tensor(),
+      .k_norm = config_.qk_norm ? weight(Part::kKNorm) : at::Tensor(),
   };
   const at::Tensor normed =
-      kernels::rms_norm(x, part(Part::kInputNorm, layer), config_.rms_norm_eps);
+      kernels::rms_norm(x, weight(Part::kInputNorm), config_.rms_norm_eps);
   return x + attention(normed, weights, config_, rotary, options.cache, layer,
                        trace);
 }
 
-FeedForwardWeights Transformer::feed_forward_weights(int64_t layer,
-                                                     int64_t expert) const {
-  return {config_.gated ? &part(Part::kGate, layer, expert) : nullptr,
-          part(Part::kUp, layer, expert), part(Part::kDown, layer, expert)};
+FeedForwardWeights Transformer::feed_forward_weights(
+    int64_t layer, int64_t expert, at::ScalarType arithmetic) const {
+  return {config_.gated ? part(arithmetic, Part::kGate, layer, expert)
+                        : at::Tensor(),
+          part(arithmetic, Part::kUp, layer, expert),
+          part(arithmetic, Part::kDown, layer, expert)};
 }
 
 at::Tensor Transformer::feed_forward_block(const at::Tensor& x, int64_t layer,
                                            const ForwardOptions& options,
                                            LayerTrace* trace,
                                            Gathered* gathered) const {
-  const at::Tensor normed =
-      kernels::rms_norm(x, part(Part::kPostNorm, layer), config_.rms_norm_eps);
+  const at::ScalarType dtype = arithmetic(options);
+  const at::Tensor normed = kernels::rms_norm(
+      x, part(dtype, Part::kPostNorm, layer), config_.rms_norm_eps);
   if (!config_.is_mixture()) {
-    return x + feed_forward(normed, feed_forward_weights(layer, -1),
+    return x + feed_forward(normed, feed_forward_weights(layer, -1, dtype),
                             config_.hidden_act);
   }
-  MixtureWeights weights{part(Part::kRouter, layer), {}};
-  for (int64_t e = 0; e < config_.num_experts; ++e) {
-    weights.experts.push_back(feed_forward_weights(layer, e));
-  }
+  const at::Tensor router = part(dtype, Part::kRouter, layer);
+  const auto expert = [&](int64_t e) {
+    return feed_forward_weights(layer, e, dtype);
+  };
   // Every layer breaks its own ties.
   const uint64_t seed = options.tie_break_seed * 0x9E3779B97F4A7C15ULL + layer;
   MixtureOutput output =
-      mixture(normed, weights, config_, options.dispatch, seed);
+      mixture(normed, router, expert, config_, options.dispatch, seed);
   const at::Tensor rows = normed.detach().reshape({-1, config_.hidden_size});
   if (trace != nullptr) {
     trace->router_input = rows;
@@ -129,11 +131,13 @@ at::Tensor Transformer::forward(const at::Tensor& tokens,
                                 const ForwardOptions& options,
                                 Gathered* gathered) const {
   ANNULI_CHECK(tokens.dim() == 2, "tokens are [B, T]");
+  const at::ScalarType dtype = arithmetic(options);
   const int64_t seen = options.cache == nullptr ? 0 : options.cache->length;
   const int64_t T = tokens.size(1);
-  const auto rotary = kernels::rotary_table(
-      seen, T, config_.head_dim, config_.rope_theta, dtype_, device_);
-  at::Tensor x = at::embedding(part(Part::kEmbedding, -1), tokens);  // [B,T,D]
+  const auto rotary = kernels::rotary_table(seen, T, config_.head_dim,
+                                            config_.rope_theta, dtype, device_);
+  at::Tensor x =
+      at::embedding(part(dtype_, Part::kEmbedding), tokens).to(dtype);
   if (options.trace != nullptr) {
     options.trace->embedding = x.detach();
     options.trace->layers.assign(config_.num_hidden_layers, {});
@@ -146,7 +150,8 @@ at::Tensor Transformer::forward(const at::Tensor& tokens,
     if (trace != nullptr) trace->residual = x.detach();
   }
   if (options.cache != nullptr) options.cache->length += T;
-  return kernels::rms_norm(x, part(Part::kFinalNorm, -1), config_.rms_norm_eps);
+  return kernels::rms_norm(x, part(dtype, Part::kFinalNorm),
+                           config_.rms_norm_eps);  // [B, T, D]
 }
 
 at::Tensor Transformer::hidden_states(const at::Tensor& tokens,
@@ -156,7 +161,8 @@ at::Tensor Transformer::hidden_states(const at::Tensor& tokens,
 
 at::Tensor Transformer::logits(const at::Tensor& tokens,
                                const ForwardOptions& options) const {
-  return at::linear(forward(tokens, options, nullptr), head());
+  return at::linear(forward(tokens, options, nullptr),
+                    part(arithmetic(options), head_part()));
 }
 
 Loss Transformer::loss(const at::Tensor& tokens, const at::Tensor& targets,
@@ -168,7 +174,8 @@ Loss Transformer::loss(const at::Tensor& tokens, const at::Tensor& targets,
   const at::Tensor hidden = forward(tokens, forward_options, &gathered);
   Loss loss;
   loss.cross_entropy = kernels::linear_cross_entropy(
-      hidden.reshape({-1, config_.hidden_size}), head(), targets.reshape({-1}));
+      hidden.reshape({-1, config_.hidden_size}), part(dtype_, head_part()),
+      targets.reshape({-1}));
   loss.total = loss.cross_entropy;
   if (!config_.is_mixture()) return loss;
 

@@ -66,6 +66,9 @@ struct ForwardOptions {
   Trace* trace = nullptr;       // filled if given
   KvCache* cache = nullptr;     // read and extended if given
   uint64_t tie_break_seed = 0;  // exact router ties fall by this seed
+  // Widen every weight as it is used: fp64 arithmetic on fp32 storage, for
+  // proofs. One tensor at a time is held twice.
+  bool double_arithmetic = false;
 };
 
 struct LossOptions {
@@ -139,9 +142,16 @@ class Transformer {
   at::Tensor feed_forward_block(const at::Tensor& x, int64_t layer,
                                 const ForwardOptions& options,
                                 LayerTrace* trace, Gathered* gathered) const;
-  FeedForwardWeights feed_forward_weights(int64_t layer, int64_t expert) const;
-  const at::Tensor& part(Part part, int64_t layer, int64_t expert = -1) const;
-  const at::Tensor& head() const;
+  FeedForwardWeights feed_forward_weights(int64_t layer, int64_t expert,
+                                          at::ScalarType arithmetic) const;
+  at::Tensor part(at::ScalarType arithmetic, Part part, int64_t layer = -1,
+                  int64_t expert = -1) const;
+  Part head_part() const {
+    return config_.tie_word_embeddings ? Part::kEmbedding : Part::kHead;
+  }
+  at::ScalarType arithmetic(const ForwardOptions& options) const {
+    return options.double_arithmetic ? at::kDouble : dtype_;
+  }
 
   ModelConfig config_;
   TensorTable table_;
