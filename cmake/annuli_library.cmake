@@ -14,9 +14,12 @@ function(annuli_library)
   endif()
 endfunction()
 
+option(ANNULI_WARNINGS_AS_ERRORS "Refuse code that the compiler warns about" ON)
+
 function(annuli_compile_options target)
   target_compile_options(${target} PRIVATE
-    -Wall -Wextra -Werror -Wno-unused-parameter)
+    -Wall -Wextra $<$<BOOL:${ANNULI_WARNINGS_AS_ERRORS}>:-Werror>
+    -Wno-unused-parameter)
 endfunction()
 
 # Resolves folder names to their targets.

@@ -1,15 +1,15 @@
 # LibTorch from the PyPI wheel, without find_package(Torch): that one asks for
 # a whole CUDA toolkit, this needs two libraries and two include folders.
 #
-# ANNULI_TORCH_DIR is the folder that holds `torch/` (and `nvidia/`), made by
-# tools/setup. Target: annuli_torch.
-set(ANNULI_TORCH_DIR "$ENV{ANNULI_TORCH_DIR}" CACHE PATH
-    "Folder that holds the unpacked torch wheel (tools/setup prints it)")
+# ANNULI_TORCH_DIR is the folder that holds `torch/` (and `nvidia/`); tools/setup
+# makes it and leaves a link to it in build/torch. Target: annuli_torch.
+set(ANNULI_TORCH_DIR "${PROJECT_SOURCE_DIR}/build/torch" CACHE PATH
+    "Folder that holds the unpacked torch wheel (tools/setup makes it)")
 if(NOT EXISTS "${ANNULI_TORCH_DIR}/torch/lib/libtorch_cpu.so")
   message(FATAL_ERROR
     "configuring: no torch/lib/libtorch_cpu.so under ANNULI_TORCH_DIR="
-    "'${ANNULI_TORCH_DIR}'; run `make build`, or `tools/setup` and pass the "
-    "folder it prints with -DANNULI_TORCH_DIR=...")
+    "'${ANNULI_TORCH_DIR}'; run `make setup`, or pass the folder that holds "
+    "torch/ with -DANNULI_TORCH_DIR=...")
 endif()
 set(torch_lib "${ANNULI_TORCH_DIR}/torch/lib")
 

@@ -1,0 +1,36 @@
+# The commands of README.md. Each one first makes what it needs; nothing is
+# done twice.
+PLAN ?= plans/seed.yaml
+export CCACHE_BASEDIR := $(CURDIR)
+
+.PHONY: help run test build setup format clean
+
+help:
+	@echo 'make run      set up, build, run $(PLAN)' \
+	      '(FORCE=1 retrains, PLAN=... another plan)'
+	@echo 'make test     set up, build, run every test'
+	@echo 'make build    set up, build the program: build/annuli'
+	@echo 'make setup    packages, LibTorch and data only'
+	@echo 'make format   clang-format every source'
+	@echo 'make clean    remove build/ (the cache and runs/ stay)'
+
+run: build
+	@build/annuli run $(PLAN) $(if $(FORCE),--force)
+
+build:
+	@tools/setup >/dev/null
+	@tools/build annuli
+
+test:
+	@tools/setup --python >/dev/null
+	@tools/build all
+	@tools/test
+
+setup:
+	@tools/setup
+
+format:
+	@clang-format -i $$(git ls-files '*.h' '*.cpp')
+
+clean:
+	rm -rf build
