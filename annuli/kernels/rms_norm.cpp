@@ -1,13 +1,155 @@
 #include "annuli/kernels/rms_norm.h"
 
+#include <ATen/Dispatch.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/mean.h>
 #include <ATen/ops/rsqrt.h>
+#include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cmath>
+
+#include "annuli/core/error.h"
+#include "annuli/kernels/parallel.h"
 
 namespace annuli::kernels {
 
+namespace {
+
+constexpr int64_t kRows = 64;  // per block: 64 x 1024 floats fit the L2 cache
+
+// One row: returns 1 / sqrt(mean(x^2) + eps).
+template <typename T>
+ANNULI_INLINE T normalise_row(const T* x, const T* gain, T* y, int64_t D,
+                              T eps) {
+  T square = 0;
+#pragma omp simd reduction(+ : square)
+  for (int64_t d = 0; d < D; ++d) square += x[d] * x[d];
+  const T inverse = 1 / std::sqrt(square / static_cast<T>(D) + eps);
+#pragma omp simd
+  for (int64_t d = 0; d < D; ++d) y[d] = x[d] * inverse * gain[d];
+  return inverse;
+}
+
+// With g = dy * gain and r = inverse:
+//   dx = r (g - x r^2 mean(g x)),  dgain += dy x r.
+template <typename T>
+ANNULI_INLINE void backward_row(const T* dy, const T* x, const T* gain,
+                                T inverse, T* dx, T* dgain, int64_t D) {
+  T dot = 0;
+#pragma omp simd reduction(+ : dot)
+  for (int64_t d = 0; d < D; ++d) dot += dy[d] * gain[d] * x[d];
+  const T along = inverse * inverse * dot / static_cast<T>(D);
+#pragma omp simd
+  for (int64_t d = 0; d < D; ++d) {
+    dx[d] = inverse * (dy[d] * gain[d] - x[d] * along);
+    dgain[d] += dy[d] * x[d] * inverse;
+  }
+}
+
+ANNULI_VECTOR_CLONES float normalise(const float* x, const float* gain,
+                                     float* y, int64_t D, float eps) {
+  return normalise_row(x, gain, y, D, eps);
+}
+ANNULI_VECTOR_CLONES double normalise(const double* x, const double* gain,
+                                      double* y, int64_t D, double eps) {
+  return normalise_row(x, gain, y, D, eps);
+}
+ANNULI_VECTOR_CLONES void backward(const float* dy, const float* x,
+                                   const float* gain, float inverse, float* dx,
+                                   float* dgain, int64_t D) {
+  backward_row(dy, x, gain, inverse, dx, dgain, D);
+}
+ANNULI_VECTOR_CLONES void backward(const double* dy, const double* x,
+                                   const double* gain, double inverse,
+                                   double* dx, double* dgain, int64_t D) {
+  backward_row(dy, x, gain, inverse, dx, dgain, D);
+}
+
+template <typename T>
+void forward_rows(const at::Tensor& x, const at::Tensor& gain, double eps,
+                  at::Tensor& y, at::Tensor& inverse) {
+  const int64_t D = gain.numel();
+  const T* in = x.const_data_ptr<T>();
+  const T* scale = gain.const_data_ptr<T>();
+  T* out = y.mutable_data_ptr<T>();
+  T* inv = inverse.mutable_data_ptr<T>();
+  parallel_blocks(inverse.numel(), kRows, [=](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) {
+      inv[n] =
+          normalise(in + n * D, scale, out + n * D, D, static_cast<T>(eps));
+    }
+  });
+}
+
+// The gain's gradient is summed per block of rows, then over the blocks in
+// order: the same bits for any number of threads.
+template <typename T>
+void backward_rows(const at::Tensor& dy, const at::Tensor& x,
+                   const at::Tensor& gain, const at::Tensor& inverse,
+                   at::Tensor& dx, at::Tensor& partial) {
+  const int64_t D = gain.numel();
+  const T* grad = dy.const_data_ptr<T>();
+  const T* in = x.const_data_ptr<T>();
+  const T* scale = gain.const_data_ptr<T>();
+  const T* inv = inverse.const_data_ptr<T>();
+  T* out = dx.mutable_data_ptr<T>();
+  T* sums = partial.mutable_data_ptr<T>();
+  parallel_blocks(inverse.numel(), kRows, [=](int64_t begin, int64_t end) {
+    T* block_sum = sums + begin / kRows * D;
+    for (int64_t n = begin; n < end; ++n) {
+      backward(grad + n * D, in + n * D, scale, inv[n], out + n * D, block_sum,
+               D);
+    }
+  });
+  for (int64_t b = 1; b < partial.size(0); ++b) {
+    for (int64_t d = 0; d < D; ++d) sums[d] += sums[b * D + d];
+  }
+}
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct RmsNorm : torch::autograd::Function<RmsNorm> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input,
+                            const at::Tensor& gain, double eps) {
+    at::Tensor x = input.contiguous();
+    at::Tensor scale = gain.contiguous();
+    at::Tensor y = at::empty_like(x);
+    at::Tensor inverse = at::empty({x.numel() / gain.numel()}, x.options());
+    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rms_norm", [&] {
+      forward_rows<scalar_t>(x, scale, eps, y, inverse);
+    });
+    ctx->save_for_backward({x, scale, inverse});
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx,
+                                const variable_list& grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const at::Tensor& gain = saved[1];
+    const at::Tensor& inverse = saved[2];
+    at::Tensor dy = grads[0].contiguous();
+    at::Tensor dx = at::empty_like(dy);
+    const int64_t blocks = (inverse.numel() + kRows - 1) / kRows;
+    at::Tensor partial =
+        at::zeros({std::max<int64_t>(blocks, 1), gain.numel()}, dy.options());
+    AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "rms_norm_backward", [&] {
+      backward_rows<scalar_t>(dy, saved[0], gain, inverse, dx, partial);
+    });
+    return {dx, partial.select(0, 0).clone(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps) {
-  return reference::rms_norm(x, gain, eps);
+  ANNULI_CHECK(gain.dim() == 1 && x.size(-1) == gain.size(0));
+  ANNULI_CHECK(x.scalar_type() == gain.scalar_type());
+  if (!x.is_cpu()) return reference::rms_norm(x, gain, eps);
+  return RmsNorm::apply(x, gain, eps);
 }
 
 at::Tensor reference::rms_norm(const at::Tensor& x, const at::Tensor& gain,

@@ -11,4 +11,9 @@ void set_num_threads(int threads);
 
 int num_threads();
 
+// Runs a short loop of this library's own and counts the threads that took
+// part. 1 although num_threads() is larger means that the library was compiled
+// without OpenMP: its loops are silently serial.
+int threads_in_use();
+
 }  // namespace annuli::kernels

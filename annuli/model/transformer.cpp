@@ -101,6 +101,8 @@ at::Tensor Transformer::feed_forward_block(const at::Tensor& x, int64_t layer,
   const at::ScalarType dtype = arithmetic(options);
   const at::Tensor normed = kernels::rms_norm(
       x, part(dtype, Part::kPostNorm, layer), config_.rms_norm_eps);
+  const at::Tensor rows = normed.detach().reshape({-1, config_.hidden_size});
+  if (trace != nullptr) trace->ffn_input = rows;
   if (!config_.is_mixture()) {
     return x + feed_forward(normed, feed_forward_weights(layer, -1, dtype),
                             config_.hidden_act);
@@ -113,9 +115,7 @@ at::Tensor Transformer::feed_forward_block(const at::Tensor& x, int64_t layer,
   const uint64_t seed = options.tie_break_seed * 0x9E3779B97F4A7C15ULL + layer;
   MixtureOutput output =
       mixture(normed, router, expert, config_, options.dispatch, seed);
-  const at::Tensor rows = normed.detach().reshape({-1, config_.hidden_size});
   if (trace != nullptr) {
-    trace->router_input = rows;
     trace->router_logits = output.router_logits.detach();
     trace->experts = output.routing.experts;
   }

@@ -44,7 +44,7 @@ struct LayerTrace {
   at::Tensor residual;       // [B, T, D] after the block
   at::Tensor q;              // [B, T, H, head_dim] after norm and RoPE
   at::Tensor k;              // [B, T, K, head_dim] after norm and RoPE
-  at::Tensor router_input;   // [B*T, D], mixture only
+  at::Tensor ffn_input;      // [B*T, D], what feed-forward and router read
   at::Tensor router_logits;  // [B*T, E], mixture only
   at::Tensor experts;        // [B*T, k] int64, chosen, best first
 };

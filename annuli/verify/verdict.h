@@ -1,0 +1,45 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+// The outcome of one named check: what was measured, the limit, pass or fail.
+namespace annuli::verify {
+
+struct Verdict {
+  std::string check;    // "functional_identity", ...
+  std::string aspect;   // what exactly: "logits, training dispatch"
+  bool passed = false;
+  bool allowed = false;  // failed, but the user allows it by name
+  double measured = 0;
+  double limit = 0;
+  bool at_least = false;  // passes when measured >= limit, else <=
+  int64_t layer = -1;     // first that differs, if one does
+  std::string tensor;     // first that differs, if one does
+  std::string note;       // one line for people
+  nlohmann::json data;    // further figures
+
+  bool stops() const { return !passed && !allowed; }
+};
+
+// passed = measured <= limit (or >= if at_least); NaN never passes.
+Verdict at_most(std::string check, std::string aspect, double measured,
+                double limit);
+Verdict at_least(std::string check, std::string aspect, double measured,
+                 double limit);
+
+nlohmann::json to_json(const Verdict& verdict);
+
+// "functional_identity  logits  1.2e-07 <= 1.0e-05  pass"
+std::string to_line(const Verdict& verdict);
+
+// Marks failures of the named checks as allowed.
+void allow(std::vector<Verdict>& verdicts,
+           const std::vector<std::string>& names);
+
+// Throws VerdictError for the first verdict that stops: one line with check,
+// layer, tensor, measured and limit.
+void require(const std::vector<Verdict>& verdicts);
+
+}  // namespace annuli::verify
