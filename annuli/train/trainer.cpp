@@ -1,7 +1,6 @@
 #include "annuli/train/trainer.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/outer.h>
 
 #include <cmath>
@@ -9,17 +8,11 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/rng.h"
+#include "annuli/train/batch_tensors.h"
 #include "annuli/train/schedule.h"
 
 namespace annuli::train {
 namespace {
-
-at::Tensor to_tensor(const std::vector<int64_t>& ids, int64_t B, int64_t T,
-                     at::Device device) {
-  return at::from_blob(const_cast<int64_t*>(ids.data()), {B, T}, at::kLong)
-      .clone()
-      .to(device);
-}
 
 // Summed in fp64, so that the order of a tensor's elements hardly matters.
 double squared_norm(const at::Tensor& gradient) {
@@ -59,7 +52,7 @@ StepRecord Trainer::step(int64_t step) {
 }
 
 Loss Trainer::forward(int64_t step, int64_t micro_step) {
-  const data::Batch batch = loader_.next_batch(train_.batch_size);
+  const data::Batch batch = loader_.next(train_.batch_size);
   const LossOptions options{
       .router_aux_loss_coef = train_.router_aux_loss_coef,
       .router_z_loss_coef = train_.router_z_loss_coef,
@@ -67,11 +60,8 @@ Loss Trainer::forward(int64_t step, int64_t micro_step) {
           CounterRng(seed_, "train/ties")
               .bits(step * train_.gradient_accumulation_steps + micro_step),
   };
-  const int64_t B = train_.batch_size;
-  const int64_t T = batch.sequence_length;
-  Loss loss = model_.loss(to_tensor(batch.tokens, B, T, model_.device()),
-                          to_tensor(batch.targets, B, T, model_.device()),
-                          options);
+  Loss loss = model_.loss(tokens_of(batch, model_.device()),
+                          targets_of(batch, model_.device()), options);
   const double value = loss.total.item<double>();
   if (!std::isfinite(value)) {
     throw VerdictError(fmt::format(
