@@ -1,0 +1,78 @@
+#include "annuli/run/growth_step.h"
+
+#include <chrono>
+#include <utility>
+
+#include "annuli/core/memory.h"
+#include "annuli/grow/grow.h"
+#include "annuli/grow/registry.h"
+#include "annuli/train/evaluate.h"
+
+namespace annuli::run {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+bool has_noise(const grow::Recipe& recipe) {
+  for (const grow::TensorRecipe& tensor : recipe.tensors) {
+    if (tensor.noise) return true;
+  }
+  return false;
+}
+
+double probe_loss(const Transformer& model, const verify::Probe& probe) {
+  double sum = 0;
+  for (size_t i = 0; i < probe.tokens.size(); ++i) {
+    sum += model.loss(probe.tokens[i], probe.targets[i])
+               .cross_entropy.item<double>();
+  }
+  return sum / static_cast<double>(probe.tokens.size());
+}
+
+}  // namespace
+
+Grown grow_and_verify(Transformer&& parent,
+                      std::vector<grow::TensorState>&& optimizer,
+                      const GrowthOrder& order, const verify::Probe& probe) {
+  const auto start = Clock::now();
+  grow::Recipe recipe = grow::make_operator(order.grow)
+                            ->recipe(parent.config(), order.seed);
+  const bool widens = recipe.width_factor > 1;
+  const auto record = verify::ParentRecord::take(parent, probe, widens);
+  std::optional<verify::SymmetryControl> control;
+  if (has_noise(recipe)) {
+    control = verify::symmetry_control(parent, recipe, probe);
+    release_free_memory();
+  }
+
+  const grow::StateGrowth state_growth{.optimizer = order.grow.optimizer,
+                                       .dynamics = order.grow.dynamics,
+                                       .dtype = parent.dtype(),
+                                       .device = parent.device()};
+  Transformer child =
+      grow::grow(std::move(parent), recipe, record.feed_forward_mean);
+  auto states = grow::grow_state(recipe, std::move(optimizer), state_growth);
+  release_free_memory();
+
+  const verify::GrowthEvidence evidence{
+      .parent = record,
+      .recipe = recipe,
+      .probe = probe,
+      .control = control ? &*control : nullptr,
+      .loss_budget = order.loss_budget,
+  };
+  auto verdicts = verify::verify_growth(evidence, child);
+  verify::allow(verdicts, order.allow);
+  const double loss_after = probe_loss(child, probe);
+  const std::chrono::duration<double> seconds = Clock::now() - start;
+  return {.model = std::move(child),
+          .optimizer = std::move(states),
+          .recipe = std::move(recipe),
+          .verdicts = std::move(verdicts),
+          .control = control,
+          .loss_before = record.loss,
+          .loss_after = loss_after,
+          .seconds = seconds.count()};
+}
+
+}  // namespace annuli::run

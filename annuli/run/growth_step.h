@@ -1,0 +1,41 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "annuli/config/plan.h"
+#include "annuli/grow/optimizer_state.h"
+#include "annuli/grow/recipe.h"
+#include "annuli/model/transformer.h"
+#include "annuli/verify/probe.h"
+#include "annuli/verify/verify_growth.h"
+
+// The one function that every growth step passes through.
+namespace annuli::run {
+
+struct Grown {
+  Transformer model;
+  std::vector<grow::TensorState> optimizer;
+  grow::Recipe recipe;
+  std::vector<verify::Verdict> verdicts;
+  std::optional<verify::SymmetryControl> control;
+  double loss_before = 0;  // on the probe, nats
+  double loss_after = 0;
+  double seconds = 0;       // of growth and proof
+};
+
+struct GrowthOrder {
+  const GrowPlan& grow;
+  uint64_t seed;
+  double loss_budget;               // nats, if the step is not exact
+  std::vector<std::string> allow;   // checks whose failure is a warning
+};
+
+// Records the parent, grows it (consumed, with its optimizer state) and proves
+// the child. Verdicts that fail are returned, not thrown: the caller writes
+// them down first.
+Grown grow_and_verify(Transformer&& parent,
+                      std::vector<grow::TensorState>&& optimizer,
+                      const GrowthOrder& order, const verify::Probe& probe);
+
+}  // namespace annuli::run

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "annuli/model/transformer.h"
+#include "annuli/verify/probe.h"
+#include "annuli/verify/sketch.h"
+
+namespace annuli::verify {
+
+// What one window of the probe did.
+struct WindowRecord {
+  at::Tensor logits;  // [1, T, V]
+  Trace trace;
+};
+
+// What of a parent is needed to judge its child. Growth in memory consumes the
+// parent, so this is taken before.
+struct ParentRecord {
+  ModelConfig config;
+  at::ScalarType dtype = at::kFloat;
+  std::vector<WindowRecord> windows;
+  // Logits in fp64 arithmetic of the first windows; empty if not asked for.
+  std::vector<at::Tensor> double_logits;
+  double loss = 0;  // mean over the probe, nats
+  // Per layer, the mean over router_tokens of what the feed-forward reads, [D]:
+  // the direction a random router's rows are made orthogonal to.
+  std::vector<at::Tensor> feed_forward_mean;
+  std::vector<Sketch> sketches;  // one per row of the parent's table
+
+  static ParentRecord take(const Transformer& parent, const Probe& probe,
+                           bool with_double_logits);
+};
+
+}  // namespace annuli::verify

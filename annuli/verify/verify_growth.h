@@ -1,0 +1,42 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "annuli/grow/recipe.h"
+#include "annuli/model/transformer.h"
+#include "annuli/verify/parent_record.h"
+#include "annuli/verify/symmetry_breaking.h"
+#include "annuli/verify/verdict.h"
+
+// All checks that apply to one growth step. Which apply to which operator
+// stands in one table, in verify_growth.cpp.
+namespace annuli::verify {
+
+struct GrowthEvidence {
+  const ParentRecord& parent;
+  const grow::Recipe& recipe;
+  const Probe& probe;
+  const SymmetryControl* control = nullptr;  // of widening with noise
+  double loss_budget = 0;  // nats, for recipes that are not exact
+};
+
+// Before any training. The child is left as it was.
+std::vector<Verdict> verify_growth(const GrowthEvidence& evidence,
+                                   Transformer& child);
+
+// After the phase that the growth began.
+struct PhaseEvidence {
+  const grow::Recipe& recipe;
+  const Probe& probe;
+  const SymmetryControl* control = nullptr;
+  // The parent's tensor of that name, read from its checkpoint.
+  std::function<at::Tensor(const std::string& name)> parent_tensor;
+  // [step][layer] gradient norms of the routers, empty if dense.
+  std::vector<std::vector<double>> router_grad_norm;
+};
+std::vector<Verdict> verify_phase(const PhaseEvidence& evidence,
+                                  const Transformer& trained);
+
+}  // namespace annuli::verify
