@@ -32,9 +32,9 @@ struct DimensionRecipe {
 };
 
 enum class Source {
-  kParent,         // slices of a parent tensor, scaled, with noise
-  kZero,           // zeros (a new layer's output projection)
-  kRandomRouter,   // small normal, rows orthogonal to the mean activation
+  kParent,        // slices of a parent tensor, scaled, with noise
+  kZero,          // zeros (a new layer's output projection)
+  kRandomRouter,  // small normal, rows orthogonal to the mean activation
 };
 
 // Cancelling noise over the contracted copies of a matrix: copy 2i gets +e,

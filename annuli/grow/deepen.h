@@ -1,0 +1,52 @@
+#pragma once
+
+#include <vector>
+
+#include "annuli/config/phase_plan.h"
+#include "annuli/grow/axis_rule.h"
+#include "annuli/grow/operator.h"
+
+// Depth growth: new layers that copy the parent's (stacking: Du et al.,
+// 2405.15319; interposition with zeroed outputs: LLaMA-Pro, 2401.02415).
+//
+// With `outputs: zero` preserves the function exactly: a layer computes
+//
+//   x + O attention(x), then x + down(ffn(x)),
+//
+// so with O = 0 and every down = 0 it adds exact zeros; and its own o and down
+// receive gradient from the first step on, the rest from the second. With
+// `keep` nothing is preserved; the jump of the loss is measured against a
+// budget.
+//
+// Which of two equal layers is new: the later one, always. Per preset, for L
+// parent layers and m added ones:
+//   copy-last   0 .. L-1, then L-1 m times; the appended m are new
+//   stack       0 .. L-1, then the whole stack m / L times, or for m < L the
+//               top m layers once; the appended m are new
+//   interpose   each layer in place, followed by its copies, spread evenly with
+//               the surplus towards the top; the copies are new
+//   layer_map   any order in which the first occurrences are 0 .. L-1; further
+//               occurrences are new
+//
+// AdamW's state: new layers start anew, the others carry on.
+namespace annuli::grow {
+
+using DeepenOptions = DeepenPlan;
+
+// Child layer -> parent layer. Throws UserError.
+std::vector<int64_t> layer_map(const DeepenOptions& options,
+                               int64_t parent_layers);
+
+AxisRule axis_rule(const DeepenOptions& options, int64_t parent_layers);
+
+class Deepen : public Operator {
+ public:
+  explicit Deepen(DeepenOptions options) : options_(std::move(options)) {}
+  std::string name() const override { return "deepen"; }
+  Recipe recipe(const ModelConfig& parent, uint64_t seed) const override;
+
+ private:
+  DeepenOptions options_;
+};
+
+}  // namespace annuli::grow

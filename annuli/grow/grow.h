@@ -1,0 +1,25 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "annuli/grow/recipe.h"
+#include "annuli/model/transformer.h"
+
+namespace annuli::grow {
+
+// Carries out a recipe on a model in memory: the child, in the parent's dtype
+// and on its device.
+//
+// The parent is consumed tensor by tensor: each is released with its last use,
+// and moved instead of copied where the child's is the same, so that two whole
+// models never exist at once. Every child tensor has storage of its own. After
+// an exception the parent is incomplete and of no use.
+//
+// router_mean: per layer of the child [D], the mean router input that a random
+// router's rows are made orthogonal to; empty: rows as drawn.
+Transformer grow(Transformer&& parent, const Recipe& recipe,
+                 const std::vector<at::Tensor>& router_mean = {});
+
+}  // namespace annuli::grow

@@ -1,0 +1,37 @@
+#include "annuli/grow/random_router.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/mv.h>
+#include <ATen/ops/outer.h>
+
+#include "annuli/core/error.h"
+#include "annuli/kernels/normal_fill.h"
+#include "annuli/kernels/owned_memory.h"
+
+namespace annuli::grow {
+
+at::Tensor random_router(at::IntArrayRef shape, double std,
+                         const at::Tensor& mean, const CounterRng& rng,
+                         at::ScalarType dtype) {
+  ANNULI_CHECK(shape.size() == 2);
+  at::Tensor rows = at::empty(shape, at::kDouble);  // [E, D]
+  kernels::fill_normal(rows, rng, std);
+  if (mean.defined()) {
+    ANNULI_CHECK(mean.dim() == 1 && mean.size(0) == shape[1],
+                 "a mean of {} entries for a router of {}", mean.numel(),
+                 shape[1]);
+    const at::Tensor direction = mean.detach().to(at::kCPU, at::kDouble);
+    const double norm = at::linalg_vector_norm(direction).item<double>();
+    if (norm > 0) {
+      const at::Tensor unit = direction / norm;
+      rows.sub_(at::outer(at::mv(rows, unit), unit));
+    }
+  }
+  at::Tensor router = kernels::owned_empty(shape, dtype);
+  router.copy_(rows);
+  return router;
+}
+
+}  // namespace annuli::grow

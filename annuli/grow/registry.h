@@ -1,0 +1,28 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "annuli/config/phase_plan.h"
+#include "annuli/grow/operator.h"
+
+// All operators on one screen: registry.cpp.
+namespace annuli::grow {
+
+struct RegistryEntry {
+  const char* name;  // the key under `grow:` in a plan
+  const char* paper;
+  const char* preserves;  // what the child shares with the parent
+  // The operator with the plan's options, or null if the plan names another.
+  std::unique_ptr<Operator> (*make)(const GrowPlan&);
+};
+
+const std::vector<RegistryEntry>& registry();
+
+// The operator that the plan names; exactly one must be set.
+std::unique_ptr<Operator> make_operator(const GrowPlan& plan);
+
+// The entry of that name; throws UserError with a suggestion.
+const RegistryEntry& find_operator(const std::string& name);
+
+}  // namespace annuli::grow
