@@ -140,7 +140,8 @@ std::string plan_help();
 // The names `allow` accepts: those of the checks after a growth step.
 const std::vector<std::string>& check_names();
 
-// The first phase's model.
+// The first phase's model. Throws UserError if vocab_size is set and below the
+// tokenizer's.
 ModelConfig model_config(const ModelPlan& model, int64_t tokenizer_vocab_size);
 
 }  // namespace annuli

@@ -1,0 +1,73 @@
+#include <algorithm>
+#include <charconv>
+
+#include "annuli/config/quote.h"
+#include "annuli/config/yaml_tree.h"
+#include "annuli/core/error.h"
+
+namespace annuli {
+namespace {
+
+// Index of the element that `step` names, by number or by its `name`.
+size_t element_index(const YamlTree& list, std::string_view step,
+                     const std::string& place) {
+  for (size_t i = 0; i < list.entries.size(); ++i) {
+    const YamlTree* name = list.entries[i].second.find("name");
+    if (name != nullptr && name->scalar == step) return i;
+  }
+  size_t index = 0;
+  const auto [end, error] =
+      std::from_chars(step.data(), step.data() + step.size(), index);
+  const bool number = error == std::errc() && end == step.data() + step.size();
+  if (!number || index >= list.entries.size()) {
+    user_error(
+        "reading {}: found {}, expected an index below {} or the name "
+        "of an element",
+        place, quote(step), list.entries.size());
+  }
+  return index;
+}
+
+YamlTree& child(YamlTree& node, std::string_view step,
+                const std::string& place) {
+  if (step.empty()) {
+    user_error("reading {}: an empty name in the key, expected a.b.c=value",
+               place);
+  }
+  if (node.kind == YamlTree::Kind::kList) {
+    return node.entries[element_index(node, step, place)].second;
+  }
+  if (node.kind == YamlTree::Kind::kScalar) {
+    user_error("reading {}: nothing has a place under {}, which is {}", place,
+               node.place, describe(node));
+  }
+  node.kind = YamlTree::Kind::kMap;
+  if (YamlTree* found = node.find(step)) return *found;
+  YamlTree empty;
+  empty.place = place;
+  return node.entries.emplace_back(step, std::move(empty)).second;
+}
+
+}  // namespace
+
+void apply_override(YamlTree& tree, const std::string& assignment) {
+  const size_t equals = assignment.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    user_error("reading --set {}: expected key=value, for example seed=3",
+               quote(assignment));
+  }
+  const std::string key = assignment.substr(0, equals);
+  const std::string place = "--set " + quote(key);
+  YamlTree value =
+      parse_yaml(std::string_view(assignment).substr(equals + 1), place, false);
+  if (value.place.empty()) value.place = place;
+  YamlTree* node = &tree;
+  std::string_view rest = key;
+  for (size_t dot; (dot = rest.find('.')) != std::string_view::npos;
+       rest.remove_prefix(dot + 1)) {
+    node = &child(*node, rest.substr(0, dot), place);
+  }
+  child(*node, rest, place) = std::move(value);
+}
+
+}  // namespace annuli

@@ -1,0 +1,97 @@
+#include "annuli/config/plan.h"
+
+#include "annuli/config/check_plan.h"
+#include "annuli/config/read_plan.h"
+#include "annuli/config/yaml_tree.h"
+#include "annuli/core/error.h"
+#include "annuli/core/file.h"
+
+namespace annuli {
+namespace {
+
+// The place of the deepest part of `key` that the file or a --set wrote.
+std::string place_of(const YamlTree& tree, const std::string& key) {
+  const YamlTree* node = &tree;
+  size_t start = 0;
+  while (start < key.size()) {
+    const size_t dot = std::min(key.find('.', start), key.size());
+    const std::string step = key.substr(start, dot - start);
+    const YamlTree* next = node->kind == YamlTree::Kind::kList
+                               ? &node->entries.at(std::stoul(step)).second
+                               : node->find(step);
+    if (next == nullptr) break;
+    node = next;
+    start = dot + 1;
+  }
+  return node->place;
+}
+
+// Fills in what follows from other fields.
+void resolve(Plan& plan) {
+  if (plan.output_dir.empty()) plan.output_dir = "runs/" + plan.name;
+  bool random_router = false;
+  for (PhasePlan& phase : plan.phases) {
+    if (phase.checkpoint.empty()) phase.checkpoint = phase.name + ".pt";
+    if (phase.grow && phase.grow->upcycle) {
+      random_router = phase.grow->upcycle->router == RouterInit::kRandom;
+    }
+    auto& projection = phase.train.router_mean_projection;
+    if (!projection) projection = random_router;
+  }
+}
+
+}  // namespace
+
+Plan load_plan(const std::filesystem::path& path,
+               const std::vector<std::string>& overrides) {
+  return parse_plan(read_file(path), path.string(), overrides);
+}
+
+Plan parse_plan(std::string_view yaml, const std::string& source,
+                const std::vector<std::string>& overrides) {
+  YamlTree tree = parse_yaml(yaml, source);
+  if (tree.place.empty()) tree.place = source;
+  for (const auto& assignment : overrides) apply_override(tree, assignment);
+  Plan plan = read_plan(tree);
+  resolve(plan);
+  check_plan(plan, [&](const std::string& key) {
+    return "reading " + place_of(tree, key);
+  });
+  return plan;
+}
+
+void check(const Plan& plan) {
+  check_plan(plan, [](const std::string&) { return "checking the plan"; });
+}
+
+ModelConfig model_config(const ModelPlan& model, int64_t tokenizer_vocab_size) {
+  if (model.vocab_size.value_or(tokenizer_vocab_size) < tokenizer_vocab_size) {
+    user_error(
+        "making the model: found vocab_size {}, expected at least the "
+        "tokenizer's, {}",
+        *model.vocab_size, tokenizer_vocab_size);
+  }
+  ModelConfig config;
+  config.vocab_size = model.vocab_size.value_or(tokenizer_vocab_size);
+  config.hidden_size = model.hidden_size;
+  config.intermediate_size = model.intermediate_size;
+  config.num_hidden_layers = model.num_hidden_layers;
+  config.num_attention_heads = model.num_attention_heads;
+  config.num_key_value_heads =
+      model.num_key_value_heads.value_or(model.num_attention_heads);
+  config.head_dim =
+      model.head_dim.value_or(model.hidden_size / model.num_attention_heads);
+  config.num_experts = model.num_experts;
+  config.num_experts_per_tok = model.num_experts_per_tok;
+  config.hidden_act = model.hidden_act;
+  config.gated = model.gated;
+  config.qk_norm = model.qk_norm;
+  config.tie_word_embeddings = model.tie_word_embeddings;
+  config.rms_norm_eps = model.rms_norm_eps;
+  config.rope_theta = model.rope_theta;
+  config.max_position_embeddings = model.max_position_embeddings;
+  config.initializer_range = model.initializer_range;
+  return config;
+}
+
+}  // namespace annuli

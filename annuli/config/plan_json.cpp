@@ -1,0 +1,52 @@
+#include "annuli/config/plan_json.h"
+
+#include "annuli/config/plan_fields.h"
+#include "annuli/config/read_value.h"
+
+namespace annuli {
+namespace {
+
+// Adds each field of one section to one object.
+struct JsonWriter {
+  OrderedJson& json;
+  bool hashed_only;
+
+  template <typename T>
+  void operator()(const Field& field, const T& value) const {
+    if (hashed_only && !field.hashed) return;
+    if constexpr (kIsOptionalSection<T>) {
+      if (value) json[field.name] = to_value(*value);
+    } else {
+      json[field.name] = to_value(value);
+    }
+  }
+
+  template <typename T>
+  OrderedJson to_value(const T& value) const {
+    if constexpr (std::is_enum_v<T>) {
+      return word_of(value);
+    } else if constexpr (kIsOptional<T>) {
+      return value ? to_value(*value) : OrderedJson();
+    } else if constexpr (kIsList<T>) {
+      OrderedJson list = OrderedJson::array();
+      for (const auto& item : value) list.push_back(to_value(item));
+      return list;
+    } else if constexpr (Section<T>) {
+      OrderedJson map = OrderedJson::object();
+      visit_fields(JsonWriter{map, hashed_only}, value);
+      return map;
+    } else {
+      return value;
+    }
+  }
+};
+
+}  // namespace
+
+OrderedJson plan_to_json(const Plan& plan, bool hashed_only) {
+  OrderedJson json = OrderedJson::object();
+  visit_fields(JsonWriter{json, hashed_only}, plan);
+  return json;
+}
+
+}  // namespace annuli

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "annuli/config/plan.h"
+
+namespace annuli {
+
+using OrderedJson = nlohmann::ordered_json;
+
+// Every field in the order of the file; sections that are not set are left
+// out, unset values are null. `hashed_only` leaves out what plan_hash ignores.
+OrderedJson plan_to_json(const Plan& plan, bool hashed_only);
+
+}  // namespace annuli

@@ -1,0 +1,130 @@
+#include "annuli/config/read_plan.h"
+
+#include <algorithm>
+
+#include "annuli/config/plan_fields.h"
+#include "annuli/config/quote.h"
+#include "annuli/config/read_value.h"
+#include "annuli/core/error.h"
+#include "annuli/core/text.h"
+
+namespace annuli {
+namespace {
+
+using Kind = YamlTree::Kind;
+
+std::string join(const std::string& path, const std::string& name) {
+  return path.empty() ? name : path + "." + name;
+}
+
+struct NameCollector {
+  std::vector<std::string>& names;
+  void operator()(const Field& field, const auto&) const {
+    names.push_back(field.name);
+  }
+};
+
+template <typename S>
+std::vector<std::string> field_names() {
+  std::vector<std::string> names;
+  const S section;
+  visit_fields(NameCollector{names}, section);
+  return names;
+}
+
+std::string comma_list(const std::vector<std::string>& names) {
+  std::string all;
+  for (const auto& name : names) {
+    all.append(all.empty() ? "" : ", ").append(name);
+  }
+  return all;
+}
+
+void reject_unknown_keys(const YamlTree& map, const std::string& path,
+                         const std::vector<std::string>& names) {
+  for (const auto& [key, node] : map.entries) {
+    if (std::ranges::find(names, key) != names.end()) continue;
+    const std::string hint = did_you_mean(key, names);
+    user_error("reading {}: unknown key {}{}", node.place,
+               quote(join(path, key)),
+               hint.empty() ? ", expected one of " + comma_list(names) : hint);
+  }
+}
+
+template <Section S>
+void read_value(const YamlTree& node, const std::string& path,
+                const Field& field, S& section);
+template <typename T>
+void read_value(const YamlTree& node, const std::string& path,
+                const Field& field, std::optional<T>& value);
+template <typename T>
+void read_value(const YamlTree& node, const std::string& path,
+                const Field& field, std::vector<T>& values);
+
+// Reads each field of one section from one map.
+struct SectionReader {
+  const YamlTree& map;
+  const std::string& path;
+
+  template <typename T>
+  void operator()(const Field& field, T& value) const {
+    const std::string key = join(path, field.name);
+    if (const YamlTree* node = map.find(field.name)) {
+      read_value(*node, key, field, value);
+    } else if (field.required) {
+      user_error("reading {}: {} is missing; expected {}", map.place, key,
+                 field.help);
+    }
+  }
+};
+
+template <Section S>
+void read_value(const YamlTree& node, const std::string& path,
+                const Field& field, S& section) {
+  if (node.kind == Kind::kNull && !field.required) return;
+  if (node.kind != Kind::kMap)
+    reject(node, path, "a map of " + comma_list(field_names<S>()));
+  reject_unknown_keys(node, path, field_names<S>());
+  visit_fields(SectionReader{node, path}, section);
+}
+
+template <typename T>
+void read_value(const YamlTree& node, const std::string& path,
+                const Field& field, std::optional<T>& value) {
+  if (is_null(node, true)) {
+    value.reset();
+  } else {
+    read_value(node, path, field, value.emplace());
+  }
+}
+
+template <typename T>
+void read_value(const YamlTree& node, const std::string& path,
+                const Field& field, std::vector<T>& values) {
+  values.clear();
+  if (node.kind == Kind::kNull) return;
+  const bool single = node.kind == Kind::kScalar && !Section<T>;
+  if (single) return read_value(node, path, field, values.emplace_back());
+  if (node.kind != Kind::kList) reject(node, path, "a list");
+  for (size_t i = 0; i < node.entries.size(); ++i) {
+    read_value(node.entries[i].second, join(path, std::to_string(i)), field,
+               values.emplace_back());
+  }
+}
+
+}  // namespace
+
+Plan read_plan(const YamlTree& tree) {
+  if (tree.kind != Kind::kMap) {
+    user_error(
+        "reading {}: found {}, expected a map: a plan with name, model "
+        "and phases",
+        tree.place, describe(tree));
+  }
+  Plan plan;
+  reject_unknown_keys(tree, "", field_names<Plan>());
+  visit_fields(SectionReader{tree, ""}, plan);
+  return plan;
+}
+
+}  // namespace annuli

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "annuli/config/plan.h"
+#include "annuli/config/yaml_tree.h"
+
+namespace annuli {
+
+// Fills a plan from a tree: types, ranges, unknown and missing keys. What
+// depends on other fields is neither filled in nor checked.
+Plan read_plan(const YamlTree& tree);
+
+}  // namespace annuli
