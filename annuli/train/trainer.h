@@ -34,6 +34,12 @@ struct StepRecord {
   std::vector<double> router_grad_norm;    // [L], empty if dense
 };
 
+// Fullest expert's slots over the mean, averaged over the layers; 1 is even.
+double load_imbalance(const StepRecord& record);
+
+// Experts without a slot, over all layers.
+int64_t dead_experts(const StepRecord& record);
+
 class Trainer {
  public:
   // All are borrowed and outlive the trainer.

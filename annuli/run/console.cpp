@@ -1,0 +1,63 @@
+#include "annuli/run/console.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "annuli/core/text.h"
+#include "annuli/model/tensor_table.h"
+
+namespace annuli::run {
+
+void print_phase(const Plan& plan, size_t phase, const ModelConfig& config) {
+  const ParameterCount count = count_parameters(config);
+  std::string shape =
+      fmt::format("{} x {}, {} heads, ffn {}", config.num_hidden_layers,
+                  config.hidden_size, config.num_attention_heads,
+                  config.intermediate_size);
+  std::string parameters = format_count(static_cast<double>(count.total));
+  if (config.is_mixture()) {
+    shape += fmt::format(", {} experts top-{}", config.num_experts,
+                         config.num_experts_per_tok);
+    parameters += fmt::format(
+        " ({} active)", format_count(static_cast<double>(count.active)));
+  }
+  fmt::print("\nphase {}/{}  {}: {}: {} parameters\n", phase + 1,
+             plan.phases.size(), plan.phases[phase].name, shape, parameters);
+  std::fflush(stdout);
+}
+
+void print_verdicts(const std::vector<verify::Verdict>& verdicts) {
+  for (const verify::Verdict& verdict : verdicts) {
+    fmt::print("  {}\n", verify::to_line(verdict));
+  }
+  std::fflush(stdout);
+}
+
+StepLines::StepLines(int64_t first_step, int64_t max_steps,
+                     int64_t logging_steps)
+    : first_step_(first_step),
+      max_steps_(max_steps),
+      logging_steps_(logging_steps) {}
+
+void StepLines::print(const train::StepRecord& record, double seconds) {
+  spent_ += seconds;
+  if (record.step % logging_steps_ != 0 && record.step != max_steps_) return;
+  const auto done = static_cast<double>(record.step - first_step_ + 1);
+  const double left =
+      spent_ / done * static_cast<double>(max_steps_ - record.step);
+  std::string balance;
+  if (!record.load.empty()) {
+    balance = fmt::format("  load {:.2f}", train::load_imbalance(record));
+  }
+  fmt::print("  step {:>{}}/{}  loss {:.4f}  grad {:.3g}  lr {:.2e}{}  {:.0f} "
+             "tok/s  ETA {}\n",
+             record.step, std::to_string(max_steps_).size(), max_steps_,
+             record.loss, record.grad_norm, record.learning_rate, balance,
+             static_cast<double>(record.tokens) / seconds,
+             format_duration(left));
+  std::fflush(stdout);
+}
+
+}  // namespace annuli::run

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "annuli/config/plan.h"
+#include "annuli/grow/recipe.h"
+#include "annuli/train/trainer.h"
+#include "annuli/verify/verdict.h"
+
+// What a run prints, line by line, on standard output.
+namespace annuli::run {
+
+// "phase 2/4  moe  12 x 512, 8 heads, 8 experts top-2: 239.7 M (88.7 M active)"
+void print_phase(const Plan& plan, size_t phase, const ModelConfig& config);
+
+void print_verdicts(const std::vector<verify::Verdict>& verdicts);
+
+// One line a step, with the time that is left in the phase.
+class StepLines {
+ public:
+  StepLines(int64_t first_step, int64_t max_steps, int64_t logging_steps);
+  // Seconds that this step took.
+  void print(const train::StepRecord& record, double seconds);
+
+ private:
+  int64_t first_step_;
+  int64_t max_steps_;
+  int64_t logging_steps_;
+  double spent_ = 0;
+};
+
+}  // namespace annuli::run

@@ -1,0 +1,36 @@
+#include "annuli/run/samples.h"
+
+#include <fmt/core.h>
+
+#include <string>
+#include <vector>
+
+#include "annuli/core/file.h"
+#include "annuli/generate/generate.h"
+
+namespace annuli::run {
+
+void write_samples(const std::filesystem::path& path, const Plan& plan,
+                   const Transformer& model, const Tokenizer& tokenizer) {
+  std::string text;
+  for (const std::string& prompt : plan.samples.prompts) {
+    const std::vector<int32_t> ids = tokenizer.encode(prompt);
+    const auto continuation = [&](double temperature) {
+      GenerateOptions options;
+      options.max_new_tokens = plan.samples.max_new_tokens;
+      options.temperature = temperature;
+      options.top_k = temperature > 0 ? plan.samples.top_k : 0;
+      options.seed = static_cast<uint64_t>(plan.seed);
+      options.stop_id = tokenizer.end_of_text();
+      return tokenizer.decode(generate(model, ids, options));
+    };
+    text += fmt::format("=== {}\n--- greedy\n{}{}\n--- temperature {}, top-k "
+                        "{}\n{}{}\n\n",
+                        prompt, prompt, continuation(0),
+                        plan.samples.temperature, plan.samples.top_k, prompt,
+                        continuation(plan.samples.temperature));
+  }
+  write_file_atomically(path, text);
+}
+
+}  // namespace annuli::run

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <filesystem>
+
+#include "annuli/config/plan.h"
+#include "annuli/model/transformer.h"
+#include "annuli/tokenizer/tokenizer.h"
+
+namespace annuli::run {
+
+// Continues every prompt of the plan twice, greedily and sampled, and writes
+// the texts to `path`. The same prompts and seed after every phase, so that the
+// files can be laid side by side.
+void write_samples(const std::filesystem::path& path, const Plan& plan,
+                   const Transformer& model, const Tokenizer& tokenizer);
+
+}  // namespace annuli::run
