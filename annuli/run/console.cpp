@@ -12,20 +12,28 @@ namespace annuli::run {
 
 void print_phase(const Plan& plan, size_t phase, const ModelConfig& config) {
   const ParameterCount count = count_parameters(config);
-  std::string shape =
-      fmt::format("{} x {}, {} heads, ffn {}", config.num_hidden_layers,
-                  config.hidden_size, config.num_attention_heads,
-                  config.intermediate_size);
+  std::string shape = fmt::format(
+      "{} x {}, {} heads, ffn {}", config.num_hidden_layers, config.hidden_size,
+      config.num_attention_heads, config.intermediate_size);
   std::string parameters = format_count(static_cast<double>(count.total));
   if (config.is_mixture()) {
     shape += fmt::format(", {} experts top-{}", config.num_experts,
                          config.num_experts_per_tok);
-    parameters += fmt::format(
-        " ({} active)", format_count(static_cast<double>(count.active)));
+    parameters += fmt::format(" ({} active)",
+                              format_count(static_cast<double>(count.active)));
   }
   fmt::print("\nphase {}/{}  {}: {}: {} parameters\n", phase + 1,
              plan.phases.size(), plan.phases[phase].name, shape, parameters);
   std::fflush(stdout);
+}
+
+void print_growth(const Grown& grown) {
+  fmt::print("  grown and proved in {}: {} {}\n",
+             format_duration(grown.seconds), grown.recipe.op,
+             grown.recipe.arguments.dump());
+  print_verdicts(grown.verdicts);
+  fmt::print("  probe loss {:.6f} -> {:.6f}, jump {:+.2e}\n", grown.loss_before,
+             grown.loss_after, grown.loss_after - grown.loss_before);
 }
 
 void print_verdicts(const std::vector<verify::Verdict>& verdicts) {
@@ -51,12 +59,12 @@ void StepLines::print(const train::StepRecord& record, double seconds) {
   if (!record.load.empty()) {
     balance = fmt::format("  load {:.2f}", train::load_imbalance(record));
   }
-  fmt::print("  step {:>{}}/{}  loss {:.4f}  grad {:.3g}  lr {:.2e}{}  {:.0f} "
-             "tok/s  ETA {}\n",
-             record.step, std::to_string(max_steps_).size(), max_steps_,
-             record.loss, record.grad_norm, record.learning_rate, balance,
-             static_cast<double>(record.tokens) / seconds,
-             format_duration(left));
+  fmt::print(
+      "  step {:>{}}/{}  loss {:.4f}  grad {:.3g}  lr {:.2e}{}  {:.0f} "
+      "tok/s  ETA {}\n",
+      record.step, std::to_string(max_steps_).size(), max_steps_, record.loss,
+      record.grad_norm, record.learning_rate, balance,
+      static_cast<double>(record.tokens) / seconds, format_duration(left));
   std::fflush(stdout);
 }
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "annuli/config/plan.h"
-#include "annuli/grow/recipe.h"
+#include "annuli/run/growth_step.h"
 #include "annuli/train/trainer.h"
 #include "annuli/verify/verdict.h"
 
@@ -14,6 +14,9 @@ namespace annuli::run {
 
 // "phase 2/4  moe  12 x 512, 8 heads, 8 experts top-2: 239.7 M (88.7 M active)"
 void print_phase(const Plan& plan, size_t phase, const ModelConfig& config);
+
+// The growth step's own line and its verdicts.
+void print_growth(const Grown& grown);
 
 void print_verdicts(const std::vector<verify::Verdict>& verdicts);
 

@@ -35,8 +35,8 @@ Grown grow_and_verify(Transformer&& parent,
                       std::vector<grow::TensorState>&& optimizer,
                       const GrowthOrder& order, const verify::Probe& probe) {
   const auto start = Clock::now();
-  grow::Recipe recipe = grow::make_operator(order.grow)
-                            ->recipe(parent.config(), order.seed);
+  grow::Recipe recipe =
+      grow::make_operator(order.grow)->recipe(parent.config(), order.seed);
   const bool widens = recipe.width_factor > 1;
   const auto record = verify::ParentRecord::take(parent, probe, widens);
   std::optional<verify::SymmetryControl> control;

@@ -21,14 +21,14 @@ struct Grown {
   std::optional<verify::SymmetryControl> control;
   double loss_before = 0;  // on the probe, nats
   double loss_after = 0;
-  double seconds = 0;       // of growth and proof
+  double seconds = 0;  // of growth and proof
 };
 
 struct GrowthOrder {
   const GrowPlan& grow;
   uint64_t seed;
-  double loss_budget;               // nats, if the step is not exact
-  std::vector<std::string> allow;   // checks whose failure is a warning
+  double loss_budget;              // nats, if the step is not exact
+  std::vector<std::string> allow;  // checks whose failure is a warning
 };
 
 // Records the parent, grows it (consumed, with its optimizer state) and proves

@@ -25,8 +25,7 @@ RunData::RunData(const Plan& plan)
 
   const auto fixed = [&](int64_t length, int64_t count) {
     const data::Loader loader(*file_, held_out.ranges, length, seed, "fixed");
-    return loader.fixed_windows(
-        std::min(count, loader.max_fixed_windows()));
+    return loader.fixed_windows(std::min(count, loader.max_fixed_windows()));
   };
   if (plan.evaluation.windows > 0) {
     validation_ = fixed(plan.data.sequence_length, plan.evaluation.windows);

@@ -28,8 +28,10 @@ RunFolder::RunFolder(fs::path root) : root_(std::move(root)) {
   }
   if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
     ::close(lock_);
-    user_error("locking {}: another run is writing this folder; wait for it, "
-               "or choose another with --out", root_.string());
+    user_error(
+        "locking {}: another run is writing this folder; wait for it, "
+        "or choose another with --out",
+        root_.string());
   }
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "annuli/checkpoint/lineage.h"
 #include "annuli/data/loader.h"
 #include "annuli/grow/recipe.h"
 #include "annuli/model/transformer.h"
@@ -17,8 +18,8 @@
 namespace annuli::run {
 
 struct RunState {
-  size_t phase = 0;   // index into the plan's phases
-  int64_t step = 0;   // steps done in that phase; its max_steps: phase done
+  size_t phase = 0;  // index into the plan's phases
+  int64_t step = 0;  // steps done in that phase; its max_steps: phase done
   Transformer model;
   train::Optimizer optimizer;
   data::LoaderState loader;
@@ -29,8 +30,7 @@ struct RunState {
   std::optional<verify::SymmetryControl> control;
   std::vector<std::vector<double>> router_grad_norm;  // [step][layer]
 
-  // One entry per growth step so far; see docs/formats.md.
-  nlohmann::json lineage = nlohmann::json::array();
+  Lineage lineage;  // initialize, train, upcycle, train, ...
 };
 
 void save_run_state(const std::filesystem::path& folder, const RunState& state,

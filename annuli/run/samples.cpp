@@ -24,11 +24,11 @@ void write_samples(const std::filesystem::path& path, const Plan& plan,
       options.stop_id = tokenizer.end_of_text();
       return tokenizer.decode(generate(model, ids, options));
     };
-    text += fmt::format("=== {}\n--- greedy\n{}{}\n--- temperature {}, top-k "
-                        "{}\n{}{}\n\n",
-                        prompt, prompt, continuation(0),
-                        plan.samples.temperature, plan.samples.top_k, prompt,
-                        continuation(plan.samples.temperature));
+    text += fmt::format(
+        "=== {}\n--- greedy\n{}{}\n--- temperature {}, top-k "
+        "{}\n{}{}\n\n",
+        prompt, prompt, continuation(0), plan.samples.temperature,
+        plan.samples.top_k, prompt, continuation(plan.samples.temperature));
   }
   write_file_atomically(path, text);
 }

@@ -25,9 +25,10 @@ History::History(std::filesystem::path path, int64_t bytes)
   if (present < bytes || ::ftruncate(descriptor_, bytes) != 0 ||
       ::lseek(descriptor_, 0, SEEK_END) != bytes) {
     ::close(descriptor_);
-    user_error("cutting the history {} back to {} bytes: it has {}; start "
-               "again with --force",
-               path_.string(), bytes, present);
+    user_error(
+        "cutting the history {} back to {} bytes: it has {}; start "
+        "again with --force",
+        path_.string(), bytes, present);
   }
 }
 
@@ -55,8 +56,7 @@ std::vector<nlohmann::json> read_history(const std::filesystem::path& path) {
     const size_t end = text.find('\n', begin);
     if (end == std::string::npos) break;
     try {
-      records.push_back(
-          nlohmann::json::parse(text.substr(begin, end - begin)));
+      records.push_back(nlohmann::json::parse(text.substr(begin, end - begin)));
     } catch (const nlohmann::json::exception&) {
       user_error("reading the history {}: line {} is not JSON", path.string(),
                  records.size() + 1);

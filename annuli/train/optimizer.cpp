@@ -35,8 +35,7 @@ void Optimizer::update(const TensorSpec& spec, size_t row, at::Tensor& weight,
       .step = ++state.step,
       .gradient_scale = gradient_scale,
   };
-  kernels::adamw(weight,
-                 gradient.defined() ? gradient : at::zeros_like(weight),
+  kernels::adamw(weight, gradient.defined() ? gradient : at::zeros_like(weight),
                  state.m, state.v, step);
 }
 

@@ -31,11 +31,10 @@ double learning_rate(const TrainPlan& plan, int64_t step) {
     case LrSchedulerType::kLinear:
       return rate + (lowest - rate) * progress(step, warmup, last);
     case LrSchedulerType::kCosine:
-      return lowest +
-             (rate - lowest) *
-                 (1 + std::cos(std::numbers::pi *
-                               progress(step, warmup, last))) /
-                 2;
+      return lowest + (rate - lowest) *
+                          (1 + std::cos(std::numbers::pi *
+                                        progress(step, warmup, last))) /
+                          2;
     case LrSchedulerType::kWsd: {
       const double decay_begin = last * (1 - plan.decay_ratio);
       return rate + (lowest - rate) * progress(step, decay_begin, last);

@@ -44,9 +44,8 @@ int64_t dead_experts(const StepRecord& record) {
   return dead;
 }
 
-Trainer::Trainer(Transformer& model, Optimizer& optimizer,
-                 data::Loader& loader, const TrainPlan& train,
-                 double weight_decay, uint64_t seed)
+Trainer::Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
+                 const TrainPlan& train, double weight_decay, uint64_t seed)
     : model_(model),
       optimizer_(optimizer),
       loader_(loader),
@@ -205,7 +204,7 @@ void project_routers(Transformer& model,
     const at::Tensor& mean = router_mean[layer];
     const double norm = mean.norm().item<double>();
     if (norm == 0) continue;
-    const at::Tensor unit = mean / norm;  // [D]
+    const at::Tensor unit = mean / norm;             // [D]
     at::Tensor router = model.weight(row).detach();  // [E, D]
     router.sub_(at::outer(router.mv(unit), unit));
   }

@@ -23,13 +23,13 @@
 namespace annuli::train {
 
 struct StepRecord {
-  int64_t step = 0;        // 1 .. max_steps of the phase
-  double loss = 0;         // cross-entropy, nats per token
-  double aux_loss = 0;     // unweighted; 0 if dense
-  double z_loss = 0;       // unweighted; 0 if dense
-  double grad_norm = 0;    // of the whole gradient, before clipping
+  int64_t step = 0;      // 1 .. max_steps of the phase
+  double loss = 0;       // cross-entropy, nats per token
+  double aux_loss = 0;   // unweighted; 0 if dense
+  double z_loss = 0;     // unweighted; 0 if dense
+  double grad_norm = 0;  // of the whole gradient, before clipping
   double learning_rate = 0;
-  int64_t tokens = 0;      // in this step
+  int64_t tokens = 0;                      // in this step
   std::vector<std::vector<int64_t>> load;  // [L][E] slots, empty if dense
   std::vector<double> router_grad_norm;    // [L], empty if dense
 };
@@ -64,8 +64,8 @@ class Trainer {
   const TrainPlan& train_;
   double weight_decay_;
   uint64_t seed_;
-  double squared_norm_ = 0;             // of this step's gradient
-  std::vector<double> router_squares_;  // [L], of this step's gradient
+  double squared_norm_ = 0;              // of this step's gradient
+  std::vector<double> router_squares_;   // [L], of this step's gradient
   std::vector<at::Tensor> router_mean_;  // [L] of [D], of this step
 };
 

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+
+#include "annuli/config/plan.h"
+
+// Runs a plan: for each phase grow, prove, train, prove again, write.
+//
+// What it leaves in the plan's output_dir is described in docs/formats.md.
+// Stopping anywhere and resuming continues bit for bit.
+namespace annuli::run {
+
+enum class IfPresent {
+  kRefuse,  // an unfinished run in the folder is a UserError
+  kResume,  // go on with it; start anew if there is none
+  kForce,   // throw it away and start anew
+};
+
+// Prints as it goes. If the folder holds the finished run of this very plan,
+// prints its table and does nothing else (unless forced).
+//
+// Throws VerdictError when a check stops the run: the previous checkpoint and
+// training state stay as they were.
+void run_plan(const Plan& plan, IfPresent if_present);
+
+}  // namespace annuli::run

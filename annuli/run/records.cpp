@@ -1,0 +1,113 @@
+#include "annuli/run/records.h"
+
+#include <utility>
+
+#include "annuli/core/json.h"
+#include "annuli/core/memory.h"
+#include "annuli/model/tensor_table.h"
+
+namespace annuli::run {
+
+using nlohmann::json;
+
+json step_json(const std::string& phase, const train::StepRecord& record,
+               double seconds) {
+  json line = {
+      {"type", "step"},
+      {"phase", phase},
+      {"step", record.step},
+      {"loss", record.loss},
+      {"grad_norm", record.grad_norm},
+      {"learning_rate", record.learning_rate},
+      {"tokens", record.tokens},
+      {"tokens_per_second", static_cast<double>(record.tokens) / seconds},
+      {"peak_memory_bytes", peak_resident_bytes()},
+  };
+  if (!record.load.empty()) {
+    line["moe_aux_loss"] = record.aux_loss;
+    line["moe_z_loss"] = record.z_loss;
+    line["moe_load_imbalance"] = train::load_imbalance(record);
+    line["dead_experts"] = train::dead_experts(record);
+    line["expert_load"] = record.load;
+  }
+  return line;
+}
+
+json boundary_json(const std::string& phase, const grow::Recipe& recipe,
+                   const Grown& grown) {
+  return {
+      {"type", "boundary"},
+      {"phase", phase},
+      {"operator", recipe.op},
+      {"arguments", recipe.arguments},
+      {"exact", recipe.exact},
+      {"probe_loss_before", grown.loss_before},
+      {"probe_loss_after", grown.loss_after},
+      {"jump", grown.loss_after - grown.loss_before},
+      {"seconds", grown.seconds},
+  };
+}
+
+json phase_json(const std::string& phase, const ModelConfig& config,
+                int64_t peak_bytes) {
+  const ParameterCount count = count_parameters(config);
+  return {
+      {"type", "phase"},
+      {"phase", phase},
+      {"total_parameters", count.total},
+      {"active_parameters", count.active},
+      {"peak_memory_bytes", peak_bytes},
+  };
+}
+
+void write_verdicts(const std::filesystem::path& path, const std::string& stage,
+                    const std::vector<verify::Verdict>& verdicts) {
+  json file = json::object();
+  if (stage != "growth" && std::filesystem::exists(path)) {
+    file = read_json(path);
+  }
+  file[stage] = json::array();
+  for (const verify::Verdict& verdict : verdicts) {
+    file[stage].push_back(verify::to_json(verdict));
+  }
+  write_json(path, file);
+}
+
+LineageRecord lineage_record(const std::string& op, json arguments,
+                             uint64_t seed, const std::string& parent,
+                             const std::string& child) {
+  LineageRecord record;
+  record.op = op;
+  record.arguments = std::move(arguments);
+  record.seed = seed;
+  record.parent = parent;
+  record.child = child;
+  record.versions = program_versions();
+  return record;
+}
+
+LineageRecord growth_record(const grow::Recipe& recipe,
+                            const std::string& parent, const std::string& child,
+                            const std::vector<verify::Verdict>& verdicts) {
+  LineageRecord record =
+      lineage_record(recipe.op, recipe.arguments, recipe.seed, parent, child);
+  record.tensors = grow::to_json(recipe).at("tensors");
+  for (const verify::Verdict& verdict : verdicts) {
+    record.verdicts.push_back(verify::to_json(verdict));
+  }
+  return record;
+}
+
+json train_arguments(const TrainPlan& train) {
+  return {{"max_steps", train.max_steps},
+          {"learning_rate", train.learning_rate},
+          {"batch_size", train.batch_size},
+          {"gradient_accumulation_steps", train.gradient_accumulation_steps}};
+}
+
+Lineage without_tensor_maps(Lineage lineage) {
+  for (LineageRecord& record : lineage) record.tensors = json::array();
+  return lineage;
+}
+
+}  // namespace annuli::run

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "annuli/checkpoint/lineage.h"
+#include "annuli/run/growth_step.h"
+#include "annuli/train/trainer.h"
+#include "annuli/verify/verdict.h"
+
+// What a run writes down: lines of the history, verdict files, lineage. The
+// keys are documented in docs/formats.md.
+namespace annuli::run {
+
+// Lines of training_history.jsonl, told apart by "type".
+nlohmann::json step_json(const std::string& phase,
+                         const train::StepRecord& record, double seconds);
+nlohmann::json boundary_json(const std::string& phase,
+                             const grow::Recipe& recipe, const Grown& grown);
+nlohmann::json phase_json(const std::string& phase, const ModelConfig& config,
+                          int64_t peak_bytes);
+
+// Puts the verdicts under `stage` ("growth", "after_phase") into the file and
+// keeps the other stage that may be there.
+void write_verdicts(const std::filesystem::path& path, const std::string& stage,
+                    const std::vector<verify::Verdict>& verdicts);
+
+LineageRecord lineage_record(const std::string& op, nlohmann::json arguments,
+                             uint64_t seed, const std::string& parent,
+                             const std::string& child);
+LineageRecord growth_record(const grow::Recipe& recipe,
+                            const std::string& parent, const std::string& child,
+                            const std::vector<verify::Verdict>& verdicts);
+nlohmann::json train_arguments(const TrainPlan& train);
+
+// The shortened lineage that goes into checkpoints; the run's lineage.json has
+// the whole.
+Lineage without_tensor_maps(Lineage lineage);
+
+}  // namespace annuli::run

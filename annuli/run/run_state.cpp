@@ -1,0 +1,153 @@
+#include "annuli/run/run_state.h"
+
+#include <map>
+#include <utility>
+
+#include "annuli/checkpoint/content_hash.h"
+#include "annuli/checkpoint/training_state.h"
+#include "annuli/core/error.h"
+
+namespace annuli::run {
+namespace {
+
+using nlohmann::json;
+
+json optimizer_json(const RunState& state) {
+  json rows = json::array();
+  for (const grow::TensorState& tensor : state.optimizer.states()) {
+    rows.push_back(
+        {{"step", tensor.step},
+         {"lr_multiplier", tensor.lr_multiplier},
+         {"eps_multiplier", tensor.eps_multiplier},
+         {"weight_decay_multiplier", tensor.weight_decay_multiplier}});
+  }
+  return rows;
+}
+
+json progress_of(const RunState& state, const std::string& plan_hash) {
+  json progress = {
+      {"plan_hash", plan_hash},
+      {"phase", state.phase},
+      {"step", state.step},
+      {"config", to_json(state.model.config())},
+      {"loader",
+       {{"seed", state.loader.seed},
+        {"next_window", state.loader.next_window}}},
+      {"history_bytes", state.history_bytes},
+      {"optimizer", optimizer_json(state)},
+      {"router_grad_norm", state.router_grad_norm},
+      {"lineage", to_json(state.lineage)},
+  };
+  if (state.recipe) progress["recipe"] = grow::to_json(*state.recipe);
+  if (state.control) {
+    progress["control"] = state.control->gradient_difference;
+  }
+  return progress;
+}
+
+std::vector<NamedTensor> moments(const RunState& state) {
+  std::vector<NamedTensor> tensors;
+  const auto& states = state.optimizer.states();
+  for (size_t row = 0; row < states.size(); ++row) {
+    if (!states[row].m.defined()) continue;
+    const std::string& name = state.model.table()[row].name;
+    tensors.push_back({"m." + name, states[row].m});
+    tensors.push_back({"v." + name, states[row].v});
+  }
+  return tensors;
+}
+
+Transformer model_from(const json& progress, std::vector<NamedTensor> weights,
+                       at::Device device) {
+  ANNULI_CHECK(!weights.empty());
+  Transformer model(model_config_from_json(progress.at("config")),
+                    weights.front().tensor.scalar_type(), device);
+  ANNULI_CHECK(weights.size() == model.table().size());
+  for (size_t row = 0; row < weights.size(); ++row) {
+    ANNULI_CHECK(weights[row].name == model.table()[row].name);
+    model.set_weight(row, std::exchange(weights[row].tensor, {}).to(device));
+  }
+  return model;
+}
+
+std::vector<grow::TensorState> states_from(const json& rows,
+                                           const TensorTable& table,
+                                           std::vector<NamedTensor> moments,
+                                           at::Device device) {
+  std::map<std::string, at::Tensor> by_name;
+  for (NamedTensor& tensor : moments) {
+    by_name[tensor.name] = std::exchange(tensor.tensor, {}).to(device);
+  }
+  std::vector<grow::TensorState> states(table.size());
+  for (size_t row = 0; row < table.size(); ++row) {
+    const json& saved = rows.at(row);
+    grow::TensorState& state = states[row];
+    state.step = saved.at("step");
+    state.lr_multiplier = saved.at("lr_multiplier");
+    state.eps_multiplier = saved.at("eps_multiplier");
+    state.weight_decay_multiplier = saved.at("weight_decay_multiplier");
+    if (const auto m = by_name.find("m." + table[row].name);
+        m != by_name.end()) {
+      state.m = std::move(m->second);
+      state.v = std::move(by_name.at("v." + table[row].name));
+    }
+  }
+  return states;
+}
+
+void require_same_plan(const json& progress, const std::string& plan_hash,
+                       const std::filesystem::path& folder) {
+  if (progress.at("plan_hash") == plan_hash) return;
+  user_error(
+      "resuming from {}: the plan is not the one this run began with "
+      "(its copy is plan.yaml beside it); resume with that one, or "
+      "start over with --force",
+      folder.string());
+}
+
+}  // namespace
+
+void save_run_state(const std::filesystem::path& folder, const RunState& state,
+                    const std::string& plan_hash) {
+  save_training_state(folder, {.progress = progress_of(state, plan_hash),
+                               .weights = named_weights(state.model),
+                               .optimizer = moments(state)});
+}
+
+std::optional<RunState> load_run_state(const std::filesystem::path& folder,
+                                       const OptimizerPlan& optimizer,
+                                       const std::string& plan_hash,
+                                       at::Device device) {
+  // The plan is compared before gigabytes are read.
+  const std::optional<Json> peek = load_progress(folder);
+  if (!peek) return std::nullopt;
+  require_same_plan(*peek, plan_hash, folder);
+  TrainingState saved = *load_training_state(folder);
+  const json& progress = saved.progress;
+
+  Transformer model = model_from(progress, std::move(saved.weights), device);
+  auto states = states_from(progress.at("optimizer"), model.table(),
+                            std::move(saved.optimizer), device);
+  RunState state{
+      .phase = progress.at("phase"),
+      .step = progress.at("step"),
+      .model = std::move(model),
+      .optimizer = train::Optimizer(optimizer, std::move(states)),
+      .loader = {progress.at("loader").at("seed"),
+                 progress.at("loader").at("next_window")},
+      .history_bytes = progress.at("history_bytes"),
+      .recipe = std::nullopt,
+      .control = std::nullopt,
+      .router_grad_norm = progress.at("router_grad_norm"),
+      .lineage = lineage_from_json(progress.at("lineage"), folder.string()),
+  };
+  if (progress.contains("recipe")) {
+    state.recipe = grow::recipe_from_json(progress.at("recipe"));
+  }
+  if (progress.contains("control")) {
+    state.control = verify::SymmetryControl{progress.at("control")};
+  }
+  return state;
+}
+
+}  // namespace annuli::run
