@@ -1,0 +1,140 @@
+#include "annuli/data/prepare.h"
+
+#include <optional>
+
+#include "annuli/core/error.h"
+#include "annuli/core/hash.h"
+#include "annuli/core/progress.h"
+#include "annuli/data/text_input.h"
+#include "annuli/data/token_file.h"
+
+namespace annuli::data {
+namespace {
+
+// Changes whenever the same inputs would give other tokens.
+constexpr std::string_view kRules = "annuli prepare 1";
+
+std::string hash_inputs(const std::vector<fs::path>& files,
+                        const Tokenizer& tokenizer) {
+  Sha256 hash;
+  hash.update(kRules);
+  hash.update(
+      fmt::format("\nend of text {}\n", tokenizer.end_of_text().value_or(-1)));
+  for (const fs::path& file : files) {
+    hash.update(fmt::format("{} {}\n", text_kind(file), sha256_of_file(file)));
+  }
+  return hash.hex();
+}
+
+PrepareStats stats_of(const auto& file, const fs::path& path, size_t files) {
+  PrepareStats stats;
+  stats.path = path;
+  stats.files = static_cast<int64_t>(files);
+  stats.documents = file.document_count();
+  stats.tokens = file.token_count();
+  stats.text_bytes = file.text_bytes();
+  return stats;
+}
+
+// What lies at `output`, if it is just what would be written.
+std::optional<PrepareStats> reuse(const fs::path& output, size_t files,
+                                  const Tokenizer& tokenizer,
+                                  const std::string& inputs_hash) {
+  try {
+    const TokenFile file(output);
+    if (file.inputs_hash() != inputs_hash ||
+        file.tokenizer_hash() != tokenizer.hash() ||
+        file.vocab_size() != tokenizer.vocab_size()) {
+      return std::nullopt;
+    }
+    PrepareStats stats = stats_of(file, output, files);
+    stats.reused = true;
+    return stats;
+  } catch (const UserError&) {
+    return std::nullopt;  // damaged
+  }
+}
+
+PrepareStats write_tokens(const std::vector<fs::path>& files,
+                          const Tokenizer& tokenizer, const fs::path& output,
+                          const std::string& inputs_hash, bool show_progress) {
+  int64_t bytes = 0;
+  for (const fs::path& file : files) {
+    bytes += static_cast<int64_t>(fs::file_size(file));
+  }
+  std::optional<Progress> progress;
+  if (show_progress)
+    progress.emplace("tokenizing", bytes, ProgressUnit::kBytes);
+  TokenFileWriter writer(
+      output, {tokenizer.vocab_size(), tokenizer.hash(), inputs_hash});
+  std::vector<int32_t> ids;
+  for (const fs::path& file : files) {
+    for_each_document(file, [&](std::string_view text) {
+      if (text.empty()) return;
+      ids.clear();
+      tokenizer.encode_append(text, ids, {.allow_special = false});
+      if (tokenizer.end_of_text()) ids.push_back(*tokenizer.end_of_text());
+      if (!ids.empty()) writer.append(ids, std::ssize(text));
+    });
+    if (progress) progress->advance(static_cast<int64_t>(fs::file_size(file)));
+  }
+  if (writer.document_count() == 0) {
+    user_error("tokenizing {}: found only empty documents in {} files",
+               output.string(), files.size());
+  }
+  writer.commit();
+  return stats_of(writer, output, files.size());
+}
+
+PrepareStats prepare_files(const std::vector<fs::path>& files,
+                           const Tokenizer& tokenizer, const fs::path& output,
+                           const std::string& inputs_hash,
+                           const PrepareOptions& options) {
+  if (fs::exists(output)) {
+    if (!TokenFile::has_magic(output)) {
+      user_error(
+          "tokenizing to {}: found something else than a token file "
+          "there; remove it or choose another path",
+          output.string());
+    }
+    if (!options.force) {
+      const auto stats = reuse(output, files.size(), tokenizer, inputs_hash);
+      if (stats) return *stats;
+    }
+  }
+  if (output.has_parent_path()) {
+    std::error_code error;  // a failure shows when the file is opened
+    fs::create_directories(output.parent_path(), error);
+  }
+  return write_tokens(files, tokenizer, output, inputs_hash,
+                      options.show_progress);
+}
+
+std::vector<fs::path> find_inputs(const std::vector<std::string>& inputs) {
+  if (inputs.empty()) user_error("tokenizing: no text is named");
+  return find_text_files(inputs);
+}
+
+}  // namespace
+
+PrepareStats prepare_tokens(const std::vector<std::string>& inputs,
+                            const Tokenizer& tokenizer, const fs::path& output,
+                            const PrepareOptions& options) {
+  const std::vector<fs::path> files = find_inputs(inputs);
+  return prepare_files(files, tokenizer, output, hash_inputs(files, tokenizer),
+                       options);
+}
+
+PrepareStats prepare_tokens_in(const fs::path& folder,
+                               const std::vector<std::string>& inputs,
+                               const Tokenizer& tokenizer,
+                               const PrepareOptions& options) {
+  const std::vector<fs::path> files = find_inputs(inputs);
+  const std::string hash = hash_inputs(files, tokenizer);
+  const std::string key = sha256_of(hash + tokenizer.hash());
+  return prepare_files(files, tokenizer,
+                       folder / fmt::format("{}.tokens", key.substr(0, 16)),
+                       hash, options);
+}
+
+}  // namespace annuli::data

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "annuli/core/file.h"
+#include "annuli/tokenizer/tokenizer.h"
+
+// From text to a token file (see text_input.h for what counts as text, and
+// token_file.h for the result).
+//
+// - Each document is encoded on its own, special tokens written out in it as
+//   plain text, and ends with the tokenizer's end-of-text id if it has one.
+// - Empty documents are left out.
+// - The result is a function of the files' contents, their kinds and order and
+//   of the tokenizer, not of their names or times. The hash of all that is
+//   kept in the token file: while it is the same, the file is reused as it is
+//   (the inputs are read to hash them, which is some hundred times faster).
+// - A token file that is out of date or damaged is replaced, atomically; any
+//   other file at `output` is never touched.
+namespace annuli::data {
+
+struct PrepareOptions {
+  bool force = false;  // make it anew even if it is up to date
+  bool show_progress = true;
+};
+
+struct PrepareStats {
+  fs::path path;
+  int64_t files = 0;  // of text
+  int64_t documents = 0;
+  int64_t tokens = 0;      // end-of-text ids included
+  int64_t text_bytes = 0;  // unpacked, as the tokenizer saw them
+  bool reused = false;
+};
+
+// UserErrors: inputs that name nothing or cannot be read, no text at all, and
+// a file at `output` that is no token file. Missing parent folders of `output`
+// are made.
+PrepareStats prepare_tokens(const std::vector<std::string>& inputs,
+                            const Tokenizer& tokenizer, const fs::path& output,
+                            const PrepareOptions& options = {});
+
+// The same into `folder`, under a name made from the hashes of inputs and
+// tokenizer, so that different texts live side by side.
+PrepareStats prepare_tokens_in(const fs::path& folder,
+                               const std::vector<std::string>& inputs,
+                               const Tokenizer& tokenizer,
+                               const PrepareOptions& options = {});
+
+}  // namespace annuli::data

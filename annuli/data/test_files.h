@@ -1,0 +1,60 @@
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "annuli/core/file.h"
+#include "annuli/core/hash.h"
+#include "annuli/data/token_file.h"
+
+// For the tests of this folder: a folder that goes away, and token files made
+// from lists of ids.
+namespace annuli::data {
+
+class DataTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fs::path(testing::TempDir()) /
+              fmt::format("annuli-{}-{}-{}", info->test_suite_name(),
+                          info->name(), ::getpid());
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  fs::path write(const std::string& name, std::string_view content) const {
+    fs::create_directories((folder_ / name).parent_path());
+    write_file_atomically(folder_ / name, content);
+    return folder_ / name;
+  }
+
+  // Each document counts three bytes of text a token.
+  fs::path write_tokens(const std::vector<std::vector<int32_t>>& documents,
+                        int64_t vocab_size) const {
+    const fs::path path = folder_ / "test.tokens";
+    TokenFileWriter writer(path,
+                           {vocab_size, sha256_of("tok"), sha256_of("in")});
+    for (const auto& ids : documents) writer.append(ids, std::ssize(ids) * 3);
+    writer.commit();
+    return path;
+  }
+
+  // Documents of these lengths; the ids count up through all of them, so that
+  // id and position in the file are the same.
+  fs::path write_counting(const std::vector<int64_t>& lengths) const {
+    std::vector<std::vector<int32_t>> documents;
+    int32_t id = 0;
+    for (int64_t length : lengths) {
+      auto& ids = documents.emplace_back();
+      while (std::ssize(ids) < length) ids.push_back(id++);
+    }
+    return write_tokens(documents, 1 << 20);
+  }
+
+  fs::path folder_;
+};
+
+}  // namespace annuli::data
