@@ -60,7 +60,6 @@ void apply_override(YamlTree& tree, const std::string& assignment) {
   const std::string place = "--set " + quote(key);
   YamlTree value =
       parse_yaml(std::string_view(assignment).substr(equals + 1), place, false);
-  if (value.place.empty()) value.place = place;
   YamlTree* node = &tree;
   std::string_view rest = key;
   for (size_t dot; (dot = rest.find('.')) != std::string_view::npos;

@@ -1,6 +1,9 @@
 #include "annuli/config/plan.h"
 
+#include <algorithm>
+
 #include "annuli/config/check_plan.h"
+#include "annuli/config/quote.h"
 #include "annuli/config/read_plan.h"
 #include "annuli/config/yaml_tree.h"
 #include "annuli/core/error.h"
@@ -49,8 +52,7 @@ Plan load_plan(const std::filesystem::path& path,
 
 Plan parse_plan(std::string_view yaml, const std::string& source,
                 const std::vector<std::string>& overrides) {
-  YamlTree tree = parse_yaml(yaml, source);
-  if (tree.place.empty()) tree.place = source;
+  YamlTree tree = parse_yaml(yaml, one_line(source));
   for (const auto& assignment : overrides) apply_override(tree, assignment);
   Plan plan = read_plan(tree);
   resolve(plan);

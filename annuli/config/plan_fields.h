@@ -218,9 +218,7 @@ void visit_fields(auto&& visit, Is<Plan> auto& plan) {
          .range = between(0, 4096),
          .hashed = false},
         plan.threads);
-  visit({"tokenizer",
-         "bytes, or a tokenizer.json, or a folder with one or "
-         "with vocab.json and merges.txt"},
+  visit({"tokenizer", "bytes, or a tokenizer.json or a folder with its files"},
         plan.tokenizer);
   visit({"data", "what is read"}, plan.data);
   visit({.name = "model",

@@ -64,9 +64,14 @@ struct HelpWriter {
   template <typename S>
   void section(const std::string& key, const Field& field,
                const S& value) const {
-    out += fmt::format("\n{}: {}\n", key, field.help);
+    end_block();
+    out += fmt::format("{}: {}\n", key, field.help);
     visit_fields(HelpWriter{out, key + "."}, value);
-    out += "\n";
+    end_block();
+  }
+
+  void end_block() const {
+    if (!out.ends_with("\n\n")) out += "\n";
   }
 
   void line(const std::string& key, const Field& field, const std::string& type,

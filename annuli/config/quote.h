@@ -3,10 +3,13 @@
 #include <string>
 #include <string_view>
 
+// Other people's text in our messages: on one line whatever it holds.
 namespace annuli {
 
-// 'text' for a message: on one line whatever the text holds, other bytes than
-// printable ASCII and UTF-8 as \xHH, shortened in the middle of long texts.
+// Control bytes as \xHH, the rest as it is.
+std::string one_line(std::string_view text);
+
+// 'text', one_line, cut after 60 bytes.
 std::string quote(std::string_view text);
 
 }  // namespace annuli

@@ -100,7 +100,7 @@ void read_value(const YamlTree& node, const std::string& path,
   if (node.kind == Kind::kNull) return;
   if (node.kind != Kind::kMap) reject(node, path, "a map of texts");
   for (const auto& [key, entry] : node.entries) {
-    read_value(entry, path + "." + key, field, value[key]);
+    read_value(entry, path + "." + one_line(key), field, value[key]);
   }
 }
 

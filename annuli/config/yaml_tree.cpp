@@ -195,9 +195,11 @@ YamlTree parse_yaml(std::string_view text, const std::string& source,
         numbered ? fmt::format("{}:{}:{}", source, error.mark.line + 1,
                                error.mark.column + 1)
                  : source;
-    user_error("reading {}: not YAML: {}", where, error.msg);
+    user_error("reading {}: not YAML: {}", where, one_line(error.msg));
   }
-  return builder.take();
+  YamlTree tree = builder.take();
+  if (tree.place.empty()) tree.place = source;  // an empty document
+  return tree;
 }
 
 std::string describe(const YamlTree& node) {
