@@ -6,7 +6,7 @@
 #include "annuli/core/memory.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/registry.h"
-#include "annuli/train/evaluate.h"
+#include "annuli/verify/boundary_record.h"
 
 namespace annuli::run {
 namespace {
@@ -18,15 +18,6 @@ bool has_noise(const grow::Recipe& recipe) {
     if (tensor.noise) return true;
   }
   return false;
-}
-
-double probe_loss(const Transformer& model, const verify::Probe& probe) {
-  double sum = 0;
-  for (size_t i = 0; i < probe.tokens.size(); ++i) {
-    sum += model.loss(probe.tokens[i], probe.targets[i])
-               .cross_entropy.item<double>();
-  }
-  return sum / static_cast<double>(probe.tokens.size());
 }
 
 }  // namespace
@@ -63,7 +54,7 @@ Grown grow_and_verify(Transformer&& parent,
   };
   auto verdicts = verify::verify_growth(evidence, child);
   verify::allow(verdicts, order.allow);
-  const double loss_after = probe_loss(child, probe);
+  const double loss_after = verify::probe_loss(child, probe);
   const std::chrono::duration<double> seconds = Clock::now() - start;
   return {.model = std::move(child),
           .optimizer = std::move(states),

@@ -236,6 +236,7 @@ class PlanRunner {
             [&](const std::string& name) {
               return parent.file_of(name).copy(name);
             },
+        .steps = state.step,
         .router_grad_norm = state.router_grad_norm,
     };
     auto verdicts = verify::verify_phase(evidence, state.model);

@@ -1,17 +1,32 @@
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <string>
+#include <vector>
 
 #include "annuli/grow/recipe.h"
 #include "annuli/model/transformer.h"
 #include "annuli/verify/probe.h"
+#include "annuli/verify/verdict.h"
 
+// Copies must be able to part. In a deterministic trainer without dropout a
+// noise-free widened model never leaves the parent's subspace: its copies get
+// equal gradients for ever. So the gradients of paired copies are measured by a
+// real backward pass, beside those of a control grown without noise, and after
+// the phase the learned update is measured the same way.
+//
+// Paired copies here are the produced ones (rows of one parent row): the inputs
+// of contracted copies are equal while the function is the parent's, so those
+// part later, through the rows.
 namespace annuli::verify {
 
 // What the same growth without noise measures: the reading of a model whose
 // copies can never part. It shows that the check can fail.
 struct SymmetryControl {
-  double gradient_difference = 0;  // largest over the grown matrices
+  // Largest over the grown matrices of ||G1 - G2|| / ||G1 + G2||.
+  double gradient_difference = 0;
 };
 
 // Grows a second, noise-free child from the parent (whose tensors are shared,
@@ -19,5 +34,19 @@ struct SymmetryControl {
 SymmetryControl symmetry_control(const Transformer& parent,
                                  const grow::Recipe& recipe,
                                  const Probe& probe);
+
+// Right after growth: realised noise, and gradients of paired copies.
+std::vector<Verdict> symmetry_at_growth(const grow::Recipe& recipe,
+                                        const Probe& probe,
+                                        const SymmetryControl& control,
+                                        Transformer& child);
+
+// After the phase: antisymmetric share of the update dW = W - W_at_growth, and
+// its rank. W_at_growth is made again from the parent's checkpoint, tensor by
+// tensor. steps: updates since growth.
+std::vector<Verdict> symmetry_after_phase(
+    const grow::Recipe& recipe, const SymmetryControl& control,
+    const std::function<at::Tensor(const std::string&)>& parent_tensor,
+    int64_t steps, const Transformer& trained);
 
 }  // namespace annuli::verify

@@ -8,8 +8,8 @@
 namespace annuli::verify {
 
 struct Verdict {
-  std::string check;    // "functional_identity", ...
-  std::string aspect;   // what exactly: "logits, training dispatch"
+  std::string check;   // "functional_identity", ...
+  std::string aspect;  // what exactly: "logits, training dispatch"
   bool passed = false;
   bool allowed = false;  // failed, but the user allows it by name
   double measured = 0;
@@ -28,6 +28,9 @@ Verdict at_most(std::string check, std::string aspect, double measured,
                 double limit);
 Verdict at_least(std::string check, std::string aspect, double measured,
                  double limit);
+
+// The larger of two distances; NaN, once seen, stays.
+double worse(double a, double b);
 
 nlohmann::json to_json(const Verdict& verdict);
 

@@ -1,0 +1,37 @@
+#include "annuli/verify/boundary_record.h"
+
+#include <fmt/core.h>
+
+#include <cmath>
+
+namespace annuli::verify {
+namespace {
+
+// Logits equal to 1e-5 relative, of size up to 1e1, move a loss by up to 1e-4.
+constexpr double kExactLimit = 1e-4;
+
+}  // namespace
+
+double probe_loss(const Transformer& model, const Probe& probe) {
+  double sum = 0;
+  for (size_t i = 0; i < probe.tokens.size(); ++i) {
+    sum += model.loss(probe.tokens[i], probe.targets[i])
+               .cross_entropy.item<double>();
+  }
+  return sum / static_cast<double>(probe.tokens.size());
+}
+
+Verdict boundary_record(double loss_before, double loss_after, bool exact,
+                        double budget) {
+  const double jump = loss_after - loss_before;
+  // A fall of the loss is a change too where none was promised.
+  Verdict verdict =
+      exact ? at_most("boundary_record", "change of the probe loss, nats",
+                      std::abs(jump), kExactLimit)
+            : at_most("boundary_record", "rise of the probe loss, nats", jump,
+                      budget);
+  verdict.note = fmt::format("{:.6f} -> {:.6f}", loss_before, loss_after);
+  return verdict;
+}
+
+}  // namespace annuli::verify

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <utility>
+#include <vector>
+
+#include "annuli/grow/recipe.h"
+
+// The copies that a recipe made of a parent tensor, in pairs.
+namespace annuli::verify {
+
+// Views of copies 2i and 2i + 1 along `dimension`; an odd last copy and a
+// dimension that was not copied give nothing.
+std::vector<std::pair<at::Tensor, at::Tensor>> copy_pairs(
+    const at::Tensor& tensor, const grow::DimensionRecipe& recipe,
+    int64_t dimension);
+
+// sqrt(sum ||a - b||^2 / sum ||a + b||^2) over pairs of rows; 0 without pairs.
+double antisymmetric_share(const at::Tensor& matrix,
+                           const grow::TensorRecipe& recipe);
+
+// A matrix whose rows were copied and whose columns carry (or could carry)
+// noise: q, k, v, o, gate, up, down of a widened model.
+bool is_grown_matrix(const grow::TensorRecipe& recipe);
+
+}  // namespace annuli::verify

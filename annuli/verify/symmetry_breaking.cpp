@@ -1,0 +1,207 @@
+#include "annuli/verify/symmetry_breaking.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/linalg_eigvalsh.h>
+#include <ATen/ops/mm.h>
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "annuli/core/error.h"
+#include "annuli/grow/apply.h"
+#include "annuli/grow/grow.h"
+#include "annuli/verify/copy_pairs.h"
+
+namespace annuli::verify {
+namespace {
+
+constexpr const char* kCheck = "symmetry_breaking";
+
+// Noise of s dB below the weights makes gradients differ by about 10^(-s/20),
+// 0.3 at 10 dB; equal copies differ by what fp32 rounds, sqrt(C) eps = 1e-6.
+constexpr double kGradientLimit = 1e-3;
+constexpr double kControlLimit = 1e-6;
+constexpr double kSnrLimitDb = 0.1;
+constexpr double kShareOverControl = 10;
+
+// Share of every grown matrix that got a gradient, by one backward pass.
+std::vector<double> gradient_shares(Transformer& model,
+                                    const grow::Recipe& recipe,
+                                    const Probe& probe) {
+  std::vector<double> shares;
+  GradientScope scope(model);
+  const Loss loss = model.loss(probe.tokens[0], probe.targets[0]);
+  model.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
+    const grow::TensorRecipe& tensor = recipe.tensors[row];
+    if (is_grown_matrix(tensor)) {
+      shares.push_back(antisymmetric_share(gradient, tensor));
+    }
+  });
+  std::sort(shares.begin(), shares.end());
+  return shares;
+}
+
+// 10 log10(mean clean^2 / mean e^2) over the contracted pairs of one matrix:
+// clean = (a + b) / 2, e = (a - b) / 2.
+double realised_snr_db(const at::Tensor& matrix,
+                       const grow::TensorRecipe& recipe) {
+  double clean = 0;
+  double noise = 0;
+  for (const auto& [a, b] : copy_pairs(matrix, recipe.dimensions[1], 1)) {
+    clean += std::pow((a + b).norm().item<double>(), 2);
+    noise += std::pow((a - b).norm().item<double>(), 2);
+  }
+  return 10 * std::log10(clean / noise);
+}
+
+Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child) {
+  double worst = 0;
+  double lowest = std::numeric_limits<double>::infinity();
+  double highest = -lowest;
+  const TensorSpec* first_bad = nullptr;
+  for (size_t row = 0; row < recipe.tensors.size(); ++row) {
+    const grow::TensorRecipe& tensor = recipe.tensors[row];
+    if (!tensor.noise) continue;
+    const double snr = realised_snr_db(child.weight(row), tensor);
+    lowest = std::min(lowest, snr);
+    highest = std::max(highest, snr);
+    const double off = std::abs(snr - tensor.noise->snr_db);
+    worst = worse(worst, off);
+    if (!(off <= kSnrLimitDb) && first_bad == nullptr) {
+      first_bad = &child.table()[row];
+    }
+  }
+  Verdict verdict =
+      at_most(kCheck, "realised SNR against the asked, dB", worst, kSnrLimitDb);
+  verdict.note = fmt::format("{:.3f} to {:.3f} dB", lowest, highest);
+  if (first_bad != nullptr) {
+    verdict.layer = first_bad->layer;
+    verdict.tensor = first_bad->name;
+  }
+  return verdict;
+}
+
+struct Update {
+  at::Tensor change;  // dW
+  double rms_weight;  // of the weight it was added to
+};
+
+Update update_of(const grow::Recipe& recipe, size_t row,
+                 const std::function<at::Tensor(const std::string&)>& parent,
+                 const Transformer& trained) {
+  const grow::TensorRecipe& tensor = recipe.tensors[row];
+  const at::Tensor before =
+      grow::apply(tensor, parent(tensor.parent), recipe.seed, trained.dtype());
+  const at::Tensor after = trained.weight(row).cpu();
+  return {after - before, before.norm().item<double>() /
+                              std::sqrt(static_cast<double>(before.numel()))};
+}
+
+// Singular values above what storage rounding alone would make. Each of `steps`
+// updates rounds an entry by up to eps/2 of the weight; a random P x C matrix
+// of entries of deviation s has spectral norm s (sqrt(P) + sqrt(C)).
+int64_t rank_of(const Update& update, int64_t steps) {
+  const at::Tensor d = update.change.to(at::kDouble);
+  const bool wide = d.size(0) <= d.size(1);
+  const at::Tensor gram = wide ? at::mm(d, d.t()) : at::mm(d.t(), d);
+  const at::Tensor squares = at::linalg_eigvalsh(gram);
+  const double rounding = update.rms_weight *
+                          std::sqrt(static_cast<double>(steps)) *
+                          (update.change.scalar_type() == at::kDouble
+                               ? std::numeric_limits<double>::epsilon()
+                               : std::numeric_limits<float>::epsilon());
+  const double threshold =
+      rounding * (std::sqrt(static_cast<double>(d.size(0))) +
+                  std::sqrt(static_cast<double>(d.size(1))));
+  return squares.gt(threshold * threshold).sum().item<int64_t>();
+}
+
+// One matrix of each kind, of the middle layer and the first expert.
+bool is_sample(const TensorSpec& spec, const ModelConfig& config) {
+  const bool kind =
+      spec.part == Part::kQ || spec.part == Part::kO || spec.part == Part::kUp;
+  return kind && spec.layer == config.num_hidden_layers / 2 && spec.expert <= 0;
+}
+
+Verdict rank_verdict(const TensorSpec& spec, const grow::TensorRecipe& tensor,
+                     const Update& update, int64_t steps) {
+  const int64_t parent_rank =
+      std::min(update.change.size(0) / tensor.produced_copies,
+               update.change.size(1) / tensor.contracted_copies);
+  Verdict verdict = at_least(kCheck, "rank of the update to " + spec.name,
+                             static_cast<double>(rank_of(update, steps)),
+                             static_cast<double>(parent_rank + 1));
+  verdict.note = fmt::format("{} at most without noise", parent_rank);
+  verdict.layer = spec.layer;
+  verdict.tensor = spec.name;
+  return verdict;
+}
+
+}  // namespace
+
+SymmetryControl symmetry_control(const Transformer& parent,
+                                 const grow::Recipe& recipe,
+                                 const Probe& probe) {
+  grow::Recipe noiseless = recipe;
+  for (grow::TensorRecipe& tensor : noiseless.tensors) tensor.noise.reset();
+  Transformer shared = parent;
+  Transformer child = grow::grow(std::move(shared), noiseless);
+  const auto shares = gradient_shares(child, recipe, probe);
+  ANNULI_CHECK(!shares.empty());
+  return {.gradient_difference = shares.back()};
+}
+
+std::vector<Verdict> symmetry_at_growth(const grow::Recipe& recipe,
+                                        const Probe& probe,
+                                        const SymmetryControl& control,
+                                        Transformer& child) {
+  std::vector<Verdict> verdicts = {realised_noise(recipe, child)};
+  const auto shares = gradient_shares(child, recipe, probe);
+  const double median = shares.empty() ? 0 : shares[shares.size() / 2];
+  Verdict gradients =
+      at_least(kCheck, "gradients of paired copies, median over matrices",
+               median, kGradientLimit);
+  const auto apart = std::count_if(shares.begin(), shares.end(), [](double s) {
+    return s >= kGradientLimit;
+  });
+  gradients.note =
+      fmt::format("{} of {} matrices above it", apart, shares.size());
+  verdicts.push_back(gradients);
+  verdicts.push_back(at_most(kCheck, "the same without noise, largest",
+                             control.gradient_difference, kControlLimit));
+  return verdicts;
+}
+
+std::vector<Verdict> symmetry_after_phase(
+    const grow::Recipe& recipe, const SymmetryControl& control,
+    const std::function<at::Tensor(const std::string&)>& parent_tensor,
+    int64_t steps, const Transformer& trained) {
+  double sum = 0;
+  int64_t count = 0;
+  std::vector<Verdict> ranks;
+  for (size_t row = 0; row < recipe.tensors.size(); ++row) {
+    const grow::TensorRecipe& tensor = recipe.tensors[row];
+    if (!is_grown_matrix(tensor)) continue;
+    const Update update = update_of(recipe, row, parent_tensor, trained);
+    sum += antisymmetric_share(update.change, tensor);
+    ++count;
+    const TensorSpec& spec = trained.table()[row];
+    if (is_sample(spec, trained.config())) {
+      ranks.push_back(rank_verdict(spec, tensor, update, steps));
+    }
+  }
+  ANNULI_CHECK(count > 0);
+  Verdict share =
+      at_least(kCheck, "antisymmetric share of the update, mean over matrices",
+               sum / static_cast<double>(count),
+               kShareOverControl * control.gradient_difference);
+  share.note = fmt::format("{} x the share without noise, {:.2g}",
+                           kShareOverControl, control.gradient_difference);
+  std::vector<Verdict> verdicts = {share};
+  verdicts.insert(verdicts.end(), ranks.begin(), ranks.end());
+  return verdicts;
+}
+
+}  // namespace annuli::verify

@@ -1,0 +1,85 @@
+#include "annuli/verify/verify_growth.h"
+
+#include <utility>
+
+#include "annuli/verify/boundary_record.h"
+#include "annuli/verify/functional_identity.h"
+#include "annuli/verify/rope_integrity.h"
+#include "annuli/verify/router_health.h"
+#include "annuli/verify/router_logit_scale.h"
+#include "annuli/verify/tensor_audit.h"
+
+namespace annuli::verify {
+namespace {
+
+// Which check applies to which growth. tensor_audit, functional_identity,
+// rope_integrity and boundary_record apply to all.
+//
+//                       upcycle   widen             deepen
+//   router_logit_scale  -         parent a mixture  parent a mixture
+//   symmetry_breaking   -         with noise        -
+//   router_health       yes       -                 -
+bool is_upcycle(const grow::Recipe& recipe) {
+  return !recipe.parent.is_mixture() && recipe.child.is_mixture();
+}
+
+bool has_noise(const grow::Recipe& recipe) {
+  for (const grow::TensorRecipe& tensor : recipe.tensors) {
+    if (tensor.noise) return true;
+  }
+  return false;
+}
+
+void append(std::vector<Verdict>& verdicts, std::vector<Verdict>&& more) {
+  for (Verdict& verdict : more) verdicts.push_back(std::move(verdict));
+}
+
+// A failed function without a culprit takes the audit's first differing tensor.
+void name_culprit(std::vector<Verdict>& verdicts) {
+  std::string tensor;
+  for (const Verdict& verdict : verdicts) {
+    if (!verdict.passed && tensor.empty()) tensor = verdict.tensor;
+  }
+  for (Verdict& verdict : verdicts) {
+    if (!verdict.passed && verdict.tensor.empty()) verdict.tensor = tensor;
+  }
+}
+
+}  // namespace
+
+std::vector<Verdict> verify_growth(const GrowthEvidence& evidence,
+                                   Transformer& child) {
+  const auto& [parent, recipe, probe, control, loss_budget] = evidence;
+  std::vector<Verdict> verdicts =
+      tensor_audit(parent.sketches, recipe, child, parent.feed_forward_mean);
+  // A tensor that is missing cannot be run.
+  if (!verdicts.front().passed) return verdicts;
+  append(verdicts, functional_identity(parent, recipe, probe, child));
+  append(verdicts, rope_integrity(parent, recipe, probe, child));
+  append(verdicts, router_logit_scale(parent, recipe, probe, child));
+  if (control != nullptr && has_noise(recipe)) {
+    append(verdicts, symmetry_at_growth(recipe, probe, *control, child));
+  }
+  if (is_upcycle(recipe)) append(verdicts, router_load(child, probe));
+  verdicts.push_back(boundary_record(parent.loss, probe_loss(child, probe),
+                                     recipe.exact, loss_budget));
+  name_culprit(verdicts);
+  return verdicts;
+}
+
+std::vector<Verdict> verify_phase(const PhaseEvidence& evidence,
+                                  const Transformer& trained) {
+  std::vector<Verdict> verdicts;
+  if (evidence.control != nullptr && has_noise(evidence.recipe)) {
+    append(verdicts, symmetry_after_phase(evidence.recipe, *evidence.control,
+                                          evidence.parent_tensor,
+                                          evidence.steps, trained));
+  }
+  if (is_upcycle(evidence.recipe)) {
+    append(verdicts,
+           router_health(trained, evidence.probe, evidence.router_grad_norm));
+  }
+  return verdicts;
+}
+
+}  // namespace annuli::verify
