@@ -15,7 +15,7 @@
 #include "annuli/core/memory.h"
 #include "annuli/core/rng.h"
 #include "annuli/core/text.h"
-#include "annuli/kernels/device.h"
+#include "annuli/model/device.h"
 #include "annuli/kernels/threads.h"
 #include "annuli/report/summary.h"
 #include "annuli/run/console.h"
@@ -44,7 +44,7 @@ class PlanRunner {
       : plan_(plan),
         folder_(folder),
         plan_hash_(plan_hash(plan)),
-        device_(kernels::choose_device(plan.device)),
+        device_(choose_device(plan.device)),
         data_(plan),
         probe_(data_.probe(device_)) {}
 

@@ -1,0 +1,59 @@
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "annuli/cli/commands.h"
+#include "annuli/config/plan.h"
+#include "annuli/run/plan_runner.h"
+
+namespace annuli::cli {
+namespace {
+
+struct RunOptions {
+  std::string plan;
+  std::string out;
+  bool resume = false;
+  bool force = false;
+  std::vector<std::string> set;
+  std::vector<std::string> allow;
+};
+
+void run(const RunOptions& options) {
+  Plan plan = load_plan(options.plan, options.set);
+  if (!options.out.empty()) plan.output_dir = options.out;
+  plan.allow.insert(plan.allow.end(), options.allow.begin(),
+                    options.allow.end());
+  check(plan);
+  using enum run::IfPresent;
+  run::run_plan(plan,
+                options.force ? kForce : (options.resume ? kResume : kRefuse));
+}
+
+}  // namespace
+
+void add_run_command(CLI::App& app) {
+  auto options = std::make_shared<RunOptions>();
+  CLI::App* command =
+      app.add_subcommand("run", "Train and grow through all phases of a plan");
+  command->add_option("plan", options->plan, "The plan, a YAML file")
+      ->required();
+  command->add_option("--out", options->out,
+                      "Folder of the run (default: the plan's output_dir)");
+  CLI::Option* resume = command->add_flag(
+      "--resume", options->resume,
+      "Go on with the run in the folder; start one if there is none");
+  command
+      ->add_flag("--force", options->force,
+                 "Throw away the run in the folder and start anew")
+      ->excludes(resume);
+  command->add_option("--set", options->set,
+                      "Override a field: phases.0.train.max_steps=3");
+  command->add_option("--allow", options->allow,
+                      "A check whose failure is only a warning");
+  command->footer(
+      "Example:\n  annuli run plans/quick.yaml --out runs/try "
+      "--set phases.0.train.max_steps=20");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace annuli::cli

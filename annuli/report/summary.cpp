@@ -1,0 +1,118 @@
+#include "annuli/report/summary.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "annuli/core/text.h"
+#include "annuli/train/history.h"
+
+namespace annuli::report {
+namespace {
+
+using Json = nlohmann::json;
+
+// What the history says of one phase.
+struct PhaseSummary {
+  std::optional<Json> end;
+  std::optional<double> jump;
+  std::optional<double> first_loss;
+  std::optional<double> last_loss;
+  std::optional<double> eval_loss;
+  double tokens = 0;
+  double seconds = 0;
+};
+
+PhaseSummary summarise(const std::vector<Json>& records,
+                       const std::string& phase) {
+  PhaseSummary summary;
+  for (const Json& record : records) {
+    if (record.value("phase", "") != phase) continue;
+    const std::string type = record.at("type");
+    if (type == "phase") summary.end = record;
+    if (type == "boundary") summary.jump = record.at("jump");
+    if (type == "evaluation") summary.eval_loss = record.at("eval_loss");
+    if (type != "step") continue;
+    const double loss = record.at("loss");
+    if (!summary.first_loss) summary.first_loss = loss;
+    summary.last_loss = loss;
+    const double tokens = record.at("tokens");
+    summary.tokens += tokens;
+    summary.seconds += tokens / record.at("tokens_per_second").get<double>();
+  }
+  return summary;
+}
+
+// Rows of cells, printed with columns wide enough for all of them.
+class Table {
+ public:
+  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+
+  std::string text() const {
+    std::vector<size_t> widths(rows_.front().size(), 0);
+    for (const auto& row : rows_) {
+      for (size_t i = 0; i < row.size(); ++i) {
+        widths[i] = std::max(widths[i], row[i].size());
+      }
+    }
+    std::string text;
+    for (const auto& row : rows_) {
+      std::string line;
+      for (size_t i = 0; i < row.size(); ++i) {
+        line += fmt::format("{:<{}}  ", row[i], widths[i]);
+      }
+      text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+    }
+    return text;
+  }
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+};
+
+std::string or_dash(const std::optional<double>& value, const char* format) {
+  return value ? fmt::format(fmt::runtime(format), *value) : "-";
+}
+
+std::string count(const Json& end, const char* key) {
+  return fmt::format("{:.1f} M", end.at(key).get<double>() / 1e6);
+}
+
+void add_phase(Table& table, const PhasePlan& phase,
+               const PhaseSummary& summary) {
+  const Json& end = *summary.end;
+  const auto seed = [&](const char* key) {
+    const auto found = phase.expected.find(key);
+    return found == phase.expected.end() ? std::string("-") : found->second;
+  };
+  table.add(
+      {phase.name, count(end, "total_parameters"),
+       count(end, "active_parameters"), or_dash(summary.first_loss, "{:.3f}"),
+       or_dash(summary.last_loss, "{:.3f}"),
+       or_dash(summary.eval_loss, "{:.3f}"), or_dash(summary.jump, "{:+.1e}"),
+       fmt::format("{:.0f}", summary.tokens / summary.seconds),
+       format_bytes(end.at("peak_memory_bytes").get<double>())});
+  if (phase.expected.empty()) return;
+  table.add({"  expected", seed("total_parameters"), seed("active_parameters"),
+             seed("loss_first"), seed("loss_last"), "-", seed("jump"), "-",
+             seed("memory_gb") + " GB"});
+}
+
+}  // namespace
+
+std::string summary_table(const Plan& plan,
+                          const std::filesystem::path& history) {
+  const std::vector<Json> records = train::read_history(history);
+  Table table;
+  table.add({"phase", "parameters", "active", "loss first", "last", "held-out",
+             "jump", "tokens/s", "peak memory"});
+  for (const PhasePlan& phase : plan.phases) {
+    const PhaseSummary summary = summarise(records, phase.name);
+    if (summary.end) add_phase(table, phase, summary);
+  }
+  return "\n" + table.text();
+}
+
+}  // namespace annuli::report
