@@ -1,0 +1,45 @@
+#include "annuli/tokenizer/nfc.h"
+
+#include <gtest/gtest.h>
+
+#include "annuli/tokenizer/utf8.h"
+
+namespace annuli {
+namespace {
+
+std::string utf8(std::u32string_view characters) {
+  std::string text;
+  for (char32_t c : characters) append_utf8(text, c);
+  return text;
+}
+
+void expect_nfc(std::u32string_view from, std::u32string_view to) {
+  EXPECT_EQ(to_nfc(utf8(from)), utf8(to));
+  EXPECT_EQ(to_nfc(utf8(to)), utf8(to));
+}
+
+// Cases of UAX #15's own tables and of its test file's kinds.
+TEST(Nfc, ComposesReordersAndKeeps) {
+  expect_nfc(U"e\u0301", U"\u00e9");
+  expect_nfc(U"\u212b", U"\u00c5");                // a singleton
+  expect_nfc(U"\u1e9b\u0323", U"\u1e9b\u0323");    // stays: dot below blocked
+  expect_nfc(U"q\u0307\u0323", U"q\u0323\u0307");  // reordered
+  expect_nfc(U"a\u0307\u0323", U"\u1ea1\u0307");   // reordered, then joined
+  expect_nfc(U"\u1100\u1161\u11a8", U"\uac01");    // Hangul
+  expect_nfc(U"\uac00\u11a8", U"\uac01");
+  expect_nfc(U"\u0915\u093c", U"\u0915\u093c");  // excluded from joining
+  expect_nfc(U"\u0958", U"\u0915\u093c");
+  expect_nfc(U"e\u0301\u0301", U"\u00e9\u0301");  // same class blocks
+  expect_nfc(U"\u0301e", U"\u0301e");             // nothing to join to
+  expect_nfc(U"", U"");
+}
+
+TEST(Nfc, SureOnlyWhereNothingCanChange) {
+  EXPECT_TRUE(surely_nfc("plain"));
+  EXPECT_TRUE(surely_nfc(utf8(U"\u00e9\u02ff")));
+  EXPECT_FALSE(surely_nfc(utf8(U"e\u0301")));
+  EXPECT_FALSE(surely_nfc(utf8(U"\u212b")));
+}
+
+}  // namespace
+}  // namespace annuli

@@ -1,0 +1,199 @@
+#include "annuli/tokenizer/tokenizer_files.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "annuli/core/error.h"
+#include "annuli/tokenizer/tiny_tokenizer_for_tests.h"
+
+namespace annuli {
+namespace {
+
+using ::testing::HasSubstr;
+
+// The error of loading `text` as tokenizer.json; "" if there is none.
+std::string error_of(const std::string& text) {
+  const TemporaryFolder folder;
+  try {
+    load_tokenizer(folder.write("tokenizer.json", text));
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("tokenizer.json"));
+    EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
+    return error.what();
+  }
+  return "";
+}
+
+// The tiny tokenizer, unbroken: what each broken one below is measured by.
+TEST(TokenizerJson, ReadsTheTinyTokenizer) {
+  EXPECT_EQ(error_of(tiny_tokenizer_json().dump()), "");
+}
+
+struct Fault {
+  const char* name;
+  std::function<void(Json&)> inject;
+  const char* message;
+};
+
+const std::vector<Fault>& faults() {
+  static const std::vector<Fault> kFaults = {
+      {"IdTwice", [](Json& j) { j["model"]["vocab"]["he"] = 5; }, "twice"},
+      {"NegativeId", [](Json& j) { j["model"]["vocab"]["he"] = -1; }, "-1"},
+      {"HugeId", [](Json& j) { j["model"]["vocab"]["he"] = 1ull << 40; }, "id"},
+      {"LargeId", [](Json& j) { j["model"]["vocab"]["he"] = 1 << 23; }, "id"},
+      {"TextId", [](Json& j) { j["model"]["vocab"]["he"] = "7"; }, "id"},
+      {"NoVocabulary", [](Json& j) { j["model"].erase("vocab"); }, "vocab"},
+      {"NoMerges", [](Json& j) { j["model"].erase("merges"); }, "merges"},
+      {"ByteMissing", [](Json& j) { j["model"]["vocab"].erase("A"); }, "0x41"},
+      {"UnknownPart", [](Json& j) { j["model"]["merges"][0] = "q z"; }, "qz"},
+      {"UnknownLeft",
+       [](Json& j) {
+         j["model"]["merges"][0] = Json::array({"qq", "z"});
+       },
+       "'qq'"},
+      {"MergeOfThree", [](Json& j) { j["model"]["merges"][0] = "h e l"; },
+       "merges[0]"},
+      {"MergeOfNumbers",
+       [](Json& j) {
+         j["model"]["merges"][2] = Json::array({1, 2});
+       },
+       "merges[2]"},
+      {"WordPiece", [](Json& j) { j["model"]["type"] = "WordPiece"; },
+       "WordPiece"},
+      {"ByteFallback", [](Json& j) { j["model"]["byte_fallback"] = true; },
+       "byte_fallback"},
+      {"Dropout", [](Json& j) { j["model"]["dropout"] = 0.1; }, "dropout"},
+      {"Suffix", [](Json& j) { j["model"]["end_of_word_suffix"] = "</w>"; },
+       "</w>"},
+      {"Lowercase",
+       [](Json& j) {
+         j["normalizer"] = {{"type", "Lowercase"}};
+       },
+       "Lowercase"},
+      {"Metaspace",
+       [](Json& j) {
+         j["pre_tokenizer"] = {{"type", "Metaspace"}};
+       },
+       "Metaspace"},
+      {"NoPreTokenizer", [](Json& j) { j["pre_tokenizer"] = nullptr; },
+       "ByteLevel"},
+      {"SplitRemoved",
+       [](Json& j) {
+         j["pre_tokenizer"] = {{"type", "Split"},
+                               {"pattern", {{"Regex", "x"}}},
+                               {"behavior", "Removed"}};
+       },
+       "Removed"},
+      {"SplitPattern",
+       [](Json& j) {
+         j["pre_tokenizer"] = {{"type", "Split"},
+                               {"pattern", {{"Regex", "(x"}}},
+                               {"behavior", "Isolated"}};
+       },
+       "(x"},
+      {"TokenLstrip", [](Json& j) { j["added_tokens"][0]["lstrip"] = true; },
+       "lstrip"},
+      {"TokenEmpty", [](Json& j) { j["added_tokens"][0]["content"] = ""; },
+       "content"},
+      {"TokenNoId", [](Json& j) { j["added_tokens"][0].erase("id"); }, "id"},
+      {"TokenOtherId", [](Json& j) { j["added_tokens"][0]["id"] = 1000; },
+       "1000"},
+      {"TokenTakesId",
+       [](Json& j) {
+         j["added_tokens"][0] = {{"id", 5}, {"content", "<x>"}};
+       },
+       "twice"},
+      {"TokenTwice",
+       [](Json& j) { j["added_tokens"].push_back(j["added_tokens"][0]); },
+       "twice"},
+      {"AddedTokensNoList", [](Json& j) { j["added_tokens"] = 3; }, "list"},
+      {"ModelNoObject", [](Json& j) { j["model"] = "BPE"; }, "model"},
+      {"List", [](Json& j) { j = Json::array(); }, "object"},
+  };
+  return kFaults;
+}
+
+TEST(TokenizerJson, RefusesEveryFaultByName) {
+  for (const Fault& fault : faults()) {
+    Json json = tiny_tokenizer_json();
+    fault.inject(json);
+    EXPECT_THAT(error_of(json.dump()), HasSubstr(fault.message)) << fault.name;
+  }
+}
+
+// Cutting a file anywhere is found, whatever half of a number is left.
+TEST(TokenizerJson, RefusesEveryTruncation) {
+  const std::string text = tiny_tokenizer_json().dump();
+  for (size_t size = 0; size < text.size(); size += 37) {
+    EXPECT_NE(error_of(text.substr(0, size)), "") << size;
+  }
+}
+
+// Any one byte changed: a UserError or a working tokenizer, nothing else.
+TEST(TokenizerJson, SurvivesChangedBytes) {
+  const std::string text = tiny_tokenizer_json().dump();
+  for (size_t at = 0; at < text.size(); at += 11) {
+    std::string changed = text;
+    changed[at] ^= 1 << (at % 8);
+    error_of(changed);
+  }
+}
+
+std::string merges_text() {
+  std::string text = "#version: 0.2\n";
+  for (const auto& [left, right] : tiny_merges()) {
+    text += left + " " + right + "\n";
+  }
+  return text;
+}
+
+TEST(VocabAndMerges, EqualsTokenizerJson) {
+  const TemporaryFolder pair;
+  const Json json = tiny_tokenizer_json();
+  pair.write("vocab.json", json["model"]["vocab"].dump());
+  pair.write("merges.txt", merges_text());
+  const TemporaryFolder single;
+  single.write("tokenizer.json", json.dump());
+  const auto a = load_tokenizer(pair.path());
+  const auto b = load_tokenizer(single.path());
+  EXPECT_EQ(a->hash(), b->hash());
+  EXPECT_EQ(a->end_of_text(), kTinyEnd);
+  const std::string text = "hello <|endoftext|> world";
+  EXPECT_EQ(a->encode(text), b->encode(text));
+}
+
+TEST(VocabAndMerges, NamesFileAndLine) {
+  const TemporaryFolder folder;
+  folder.write("vocab.json", tiny_tokenizer_json()["model"]["vocab"].dump());
+  folder.write("merges.txt", "#version: 0.2\nh e\nhe\n");
+  try {
+    load_tokenizer(folder.path());
+    FAIL() << "a merge of one token was accepted";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("merges.txt, line 3"));
+  }
+}
+
+TEST(VocabAndMerges, RefusesAnotherFamilysPair) {
+  const TemporaryFolder folder;
+  folder.write("vocab.json", tiny_tokenizer_json()["model"]["vocab"].dump());
+  folder.write("merges.txt", merges_text());
+  EXPECT_NO_THROW(load_tokenizer(folder.path()));
+  folder.write("tokenizer_config.json",
+               R"({"tokenizer_class": "Qwen2Tokenizer"})");
+  EXPECT_THROW(load_tokenizer(folder.path()), UserError);
+}
+
+TEST(LoadTokenizer, SaysWhatItExpects) {
+  try {
+    load_tokenizer("/no/such/place");
+    FAIL() << "a missing folder was accepted";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("tokenizer.json"));
+  }
+}
+
+}  // namespace
+}  // namespace annuli
