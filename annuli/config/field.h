@@ -93,12 +93,12 @@ std::string_view word_of(Enum value) {
   return EnumWords<Enum>::kWords[static_cast<size_t>(value)];
 }
 
-// "carry, reset"
+// "carry|reset"
 template <typename Enum>
 std::string words_of() {
   std::string all;
   for (const std::string_view word : EnumWords<Enum>::kWords) {
-    all.append(all.empty() ? "" : ", ").append(word);
+    all.append(all.empty() ? "" : "|").append(word);
   }
   return all;
 }

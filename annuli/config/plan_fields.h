@@ -179,8 +179,7 @@ void visit_fields(auto&& visit, Is<TrainPlan> auto& train) {
          at_least(0)},
         train.router_z_loss_coef);
   visit({"router_mean_projection",
-         "take the mean activation out of routers after each step (unset: "
-         "where the router began as random)"},
+         "mean taken out of routers each step (unset: if begun as random)"},
         train.router_mean_projection);
 }
 

@@ -9,9 +9,9 @@
 #include <map>
 #include <optional>
 #include <sstream>
-#include <streambuf>
 
 #include "annuli/config/quote.h"
+#include "annuli/config/utf8.h"
 #include "annuli/core/error.h"
 
 namespace annuli {
@@ -163,6 +163,14 @@ class TreeBuilder : public YAML::EventHandler {
   size_t nodes_ = 0;
 };
 
+void refuse_other_encodings(std::string_view text, const std::string& source) {
+  const size_t bad = first_invalid_utf8(text);
+  if (bad == text.size()) return;
+  const auto line = std::ranges::count(text.substr(0, bad), '\n') + 1;
+  user_error("reading {}: line {} holds the byte \\x{:02x}, expected UTF-8",
+             source, line, static_cast<unsigned char>(text[bad]));
+}
+
 }  // namespace
 
 const YamlTree* YamlTree::find(std::string_view key) const {
@@ -178,6 +186,7 @@ YamlTree* YamlTree::find(std::string_view key) {
 
 YamlTree parse_yaml(std::string_view text, const std::string& source,
                     bool numbered) {
+  refuse_other_encodings(text, source);
   TreeBuilder builder(source, numbered);
   try {
     std::istringstream stream{std::string(text)};
