@@ -13,8 +13,16 @@ if(NOT EXISTS "${ANNULI_TORCH_DIR}/torch/lib/libtorch_cpu.so")
 endif()
 set(torch_lib "${ANNULI_TORCH_DIR}/torch/lib")
 
+# The wheel ships its own, newer fmt among its headers. Ours is the system's,
+# whose library we link, so it is found first.
+find_path(fmt_include fmt/core.h REQUIRED)
+set(own_headers "${CMAKE_BINARY_DIR}/headers_before_torch")
+file(MAKE_DIRECTORY "${own_headers}")
+file(CREATE_LINK "${fmt_include}/fmt" "${own_headers}/fmt" SYMBOLIC)
+
 add_library(annuli_torch INTERFACE)
 target_include_directories(annuli_torch SYSTEM INTERFACE
+  "${own_headers}"
   "${ANNULI_TORCH_DIR}/torch/include"
   "${ANNULI_TORCH_DIR}/torch/include/torch/csrc/api/include")
 target_compile_definitions(annuli_torch INTERFACE AT_PER_OPERATOR_HEADERS)
