@@ -1,0 +1,57 @@
+// tools/reference/compare_logits.py on files as the program writes them.
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "annuli/checkpoint/model_file.h"
+#include "tests/parity/model_case.h"
+
+namespace annuli::parity {
+namespace {
+
+class CompareLogits : public testing::TestWithParam<std::string> {
+ protected:
+  CompareLogits()
+      : folder_(fs::temp_directory_path() /
+                ("annuli_compare_logits_" + GetParam() + "_" +
+                 std::to_string(getpid()))) {
+    fs::create_directories(folder_);
+    save_pt(model_, folder_ / "model.pt");
+  }
+  ~CompareLogits() override { fs::remove_all(folder_); }
+
+  int compare(const at::Tensor& logits) const {
+    write_safetensors(folder_ / "logits.safetensors",
+                      {{"tokens", tokens_}, {"logits", logits}});
+    const std::string command =
+        std::string("'" ANNULI_PYTHON "' '" ANNULI_COMPARE_LOGITS "' '") +
+        (folder_ / "model.pt").string() + "' '" +
+        (folder_ / "logits.safetensors").string() + "'";
+    const int status = std::system(command.c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  const ModelCase case_{GetParam()};
+  const Transformer model_ = case_.model();
+  const at::Tensor tokens_ = case_.batch().copy("tokens");
+  const fs::path folder_;
+};
+
+TEST_P(CompareLogits, AcceptsOursAndRefusesOthers) {
+  at::Tensor logits = model_.logits(tokens_);
+  EXPECT_EQ(compare(logits), 0);
+  logits[1][7] *= 1.001;  // of one token of 66: 1.2e-4 of the norm
+  EXPECT_EQ(compare(logits), 1);
+  EXPECT_EQ(compare(logits.narrow(2, 0, 300)), 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, CompareLogits,
+                         testing::Values("arcee_tied", "mixtral", "annuli_moe"),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace annuli::parity

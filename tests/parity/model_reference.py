@@ -1,0 +1,314 @@
+#!/usr/bin/env python3
+"""model_reference.py OUT: what the C++ model is measured against.
+
+For each case a folder under OUT with a tiny random model of transformers (or,
+where transformers has no class, of tools/reference/annuli_reference.py) in fp32:
+
+    config.json        as transformers writes it
+    case.json          loss coefficients and optimizer settings
+    model.safetensors  weights, each expert apart, under the names of the family
+    batch.safetensors  tokens, targets [B, T]; logits [B, T, V]; loss, a scalar
+    gradients.safetensors  of that loss, for every weight, under its name
+    steps.safetensors  tokens, targets [S, B, T]; losses [S]: AdamW, step by step
+
+OUT/stamp is written last and holds what made the rest; if it fits, nothing is
+done. Everything here is drawn from fixed seeds.
+"""
+
+import hashlib
+import json
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools" / "reference"
+SOURCES = [Path(__file__), TOOLS / "annuli_reference.py"]
+
+V, B, T, STEPS = 307, 2, 33, 10
+ADAMW = {"lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01}
+AUX_COEF, Z_COEF = 0.02, 0.01
+
+SHAPE = dict(
+    vocab_size=V,
+    hidden_size=64,
+    intermediate_size=112,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=16,
+    hidden_act="silu",
+    rms_norm_eps=1e-5,
+    rope_parameters={"rope_theta": 5000.0, "rope_type": "default"},
+    max_position_embeddings=128,
+    tie_word_embeddings=False,
+    bos_token_id=None,
+    eos_token_id=None,
+)
+EXPERTS = dict(num_experts_per_tok=2, router_aux_loss_coef=AUX_COEF, num_hidden_layers=2)
+UNGATED = dict(hidden_act="gelu", mlp_bias=False)
+QWEN = dict(head_dim=24, rms_norm_eps=1e-6)
+QWEN_MOE = dict(num_experts=4, moe_intermediate_size=40, norm_topk_prob=True)
+
+# name: (family, what differs from SHAPE)
+CASES = {
+    "llama": ("Llama", {}),
+    "llama_tied": ("Llama", dict(tie_word_embeddings=True)),
+    "arcee": ("Arcee", UNGATED),
+    "arcee_tied": ("Arcee", UNGATED | dict(tie_word_embeddings=True)),
+    "qwen3": ("Qwen3", QWEN),
+    "mixtral": ("Mixtral", EXPERTS | dict(num_local_experts=4)),
+    "qwen3_moe": ("Qwen3Moe", QWEN | EXPERTS | QWEN_MOE),
+    "annuli_moe": (None, UNGATED | EXPERTS | dict(num_experts=4)),
+    "annuli_moe_tied": (
+        None,
+        UNGATED | EXPERTS | dict(num_experts=5, num_experts_per_tok=3, tie_word_embeddings=True),
+    ),
+}
+
+
+def stamp():
+    digest = hashlib.sha256()
+    for source in SOURCES:
+        digest.update(source.read_bytes())
+    versions = [f"{name} {version(name)}" for name in ("torch", "transformers")]
+    return "\n".join([digest.hexdigest(), *versions, ""])
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit("usage: model_reference.py OUT")
+    out = Path(sys.argv[1])
+    out.mkdir(parents=True, exist_ok=True)
+    marker = out / "stamp"
+    if marker.exists() and marker.read_text() == stamp():
+        print(f"{out}: up to date")
+        return
+    marker.unlink(missing_ok=True)
+    import torch
+
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    for seed, (name, (family, changes)) in enumerate(CASES.items()):
+        torch.manual_seed(seed)
+        config = SHAPE | changes
+        subject = Transformers(family, config) if family else Plain(config)
+        write_case(out / name, subject)
+        print(f"{name}: {len(subject.named('data'))} tensors", flush=True)
+    marker.write_text(stamp())
+
+
+def draw(name, tensor):
+    """Weights at which every part of the model matters: attention that chooses,
+    gains that are not 1."""
+    import torch
+
+    with torch.no_grad():
+        if tensor.dim() == 1:
+            tensor.normal_(1, 0.2)
+        else:
+            tensor.normal_(0, 0.2 if "embed" in name else tensor.shape[-1] ** -0.5)
+
+
+class Transformers:
+    """A model of transformers, seen through one expert at a time."""
+
+    def __init__(self, family, config):
+        import transformers
+
+        settings = getattr(transformers, family + "Config")(**config)
+        settings._attn_implementation = settings._experts_implementation = "eager"
+        self.model = getattr(transformers, family + "ForCausalLM")(settings).eval()
+        self.family = family
+        self.mixture = "num_experts_per_tok" in config
+        self.config = json.loads(settings.to_json_string(use_diff=False))
+        self.config["architectures"] = [family + "ForCausalLM"]
+        for name, parameter in self.model.named_parameters():
+            draw(name, parameter)
+        self.check_names()
+
+    def parameters(self):
+        return list(self.model.parameters())
+
+    def loss_coefficients(self):
+        return {
+            "router_aux_loss_coef": AUX_COEF if self.mixture else 0.0,
+            "router_z_loss_coef": 0.0,
+        }
+
+    def forward(self, tokens):
+        """Logits, what is added to the cross-entropy, the smallest router margin."""
+        arguments = {"output_router_logits": True} if self.mixture else {}
+        result = self.model(input_ids=tokens, use_cache=False, **arguments)
+        if not self.mixture:
+            return result.logits, 0.0, float("inf")
+        k = self.model.config.num_experts_per_tok
+        ranked = [r.detach().sort(-1, descending=True).values for r in result.router_logits]
+        margin = min((r[:, k - 1] - r[:, k]).min().item() for r in ranked)
+        return result.logits, AUX_COEF * result.aux_loss, margin
+
+    def named(self, field):
+        """{name: tensor} of "data" or "grad", as transformers saves them: it keeps
+        the experts of a layer fused in memory and apart on disk."""
+        tensors = {}
+        for name, parameter in self.model.named_parameters():
+            tensor = getattr(parameter, field)
+            if name.endswith("experts.gate_up_proj"):
+                tensors |= self.split(name, tensor, ["gate", "up"])
+            elif name.endswith("experts.down_proj"):
+                tensors |= self.split(name, tensor, ["down"])
+            elif self.family == "Mixtral":
+                tensors[name.replace(".mlp.", ".block_sparse_moe.")] = tensor
+            else:
+                tensors[name] = tensor
+        return tensors
+
+    def split(self, name, fused, parts):
+        prefix = name.rsplit(".", 1)[0]
+        words = {part: part + "_proj" for part in parts}
+        if self.family == "Mixtral":
+            prefix = prefix.replace(".mlp.", ".block_sparse_moe.")
+            words = {"gate": "w1", "up": "w3", "down": "w2"}
+        return {
+            f"{prefix}.{e}.{words[part]}.weight": piece
+            for e, expert in enumerate(fused)
+            for part, piece in zip(parts, expert.chunk(len(parts)))
+        }
+
+    def check_names(self):
+        """transformers itself is the judge of `named`."""
+        from safetensors.torch import load_file
+
+        with tempfile.TemporaryDirectory() as folder:
+            self.model.save_pretrained(folder)
+            saved = load_file(Path(folder) / "model.safetensors")
+        ours = self.named("data")
+        assert saved.keys() == ours.keys(), saved.keys() ^ ours.keys()
+        for name, tensor in saved.items():
+            assert tensor.equal(ours[name]), name
+
+
+class Plain:
+    """The ungated mixture, which transformers does not have."""
+
+    def __init__(self, config):
+        from annuli_reference import Reference
+
+        self.config = config | {"model_type": "annuli_moe"}
+        self.weights = {name: self.fresh(name, shape) for name, shape in self.shapes()}
+        self.reference = Reference(self.config, self.weights)
+
+    def shapes(self):
+        c = self.config
+        D, ffn = c["hidden_size"], c["intermediate_size"]
+        q, kv = (c[f"num_{h}_heads"] * c["head_dim"] for h in ("attention", "key_value"))
+        yield "model.embed_tokens.weight", (V, D)
+        for layer in range(c["num_hidden_layers"]):
+            at = f"model.layers.{layer}."
+            yield at + "input_layernorm.weight", (D,)
+            for part, rows in {"q": q, "k": kv, "v": kv}.items():
+                yield f"{at}self_attn.{part}_proj.weight", (rows, D)
+            yield at + "self_attn.o_proj.weight", (D, q)
+            yield at + "post_attention_layernorm.weight", (D,)
+            yield at + "mlp.gate.weight", (c["num_experts"], D)
+            for e in range(c["num_experts"]):
+                yield f"{at}mlp.experts.{e}.up_proj.weight", (ffn, D)
+                yield f"{at}mlp.experts.{e}.down_proj.weight", (D, ffn)
+        yield "model.norm.weight", (D,)
+        if not c["tie_word_embeddings"]:
+            yield "lm_head.weight", (V, D)
+
+    @staticmethod
+    def fresh(name, shape):
+        import torch
+
+        tensor = torch.empty(shape, requires_grad=True)
+        draw(name, tensor)
+        return tensor
+
+    def parameters(self):
+        return list(self.weights.values())
+
+    def loss_coefficients(self):
+        return {"router_aux_loss_coef": AUX_COEF, "router_z_loss_coef": Z_COEF}
+
+    def forward(self, tokens):
+        reference = self.reference
+        logits = reference.logits(tokens)
+        extra = AUX_COEF * reference.balance_loss() + Z_COEF * reference.z_loss()
+        return logits, extra, min(r.margin() for r in reference.routings)
+
+    def named(self, field):
+        return {name: getattr(tensor, field) for name, tensor in self.weights.items()}
+
+
+def loss_of(subject, tokens, targets):
+    import torch.nn.functional as F
+
+    logits, extra, margin = subject.forward(tokens)
+    # Between two correct programs router logits differ by about 1e-6.
+    assert margin > 1e-5, f"a router margin of {margin}: choose another seed"
+    return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten()) + extra
+
+
+def draw_batches(count):
+    import torch
+
+    text = torch.randint(V, (count, B, T + 1))
+    return text[..., :-1].contiguous(), text[..., 1:].contiguous()
+
+
+def write_case(folder, subject):
+    import torch
+
+    folder.mkdir(exist_ok=True)
+    coefficients = subject.loss_coefficients()
+    case = coefficients | {"adamw": ADAMW}
+    (folder / "config.json").write_text(json.dumps(subject.config, indent=2))
+    (folder / "case.json").write_text(json.dumps(case, indent=2))
+    save(folder / "model.safetensors", subject.named("data"))
+
+    tokens, targets = (x[0] for x in draw_batches(1))
+    logits, loss = loss_of(subject, tokens, targets)
+    check_plain_reference(subject, tokens, logits)
+    loss.backward()
+    batch = {"tokens": tokens, "targets": targets, "logits": logits, "loss": loss}
+    save(folder / "batch.safetensors", batch)
+    save(folder / "gradients.safetensors", subject.named("grad"))
+
+    optimizer = torch.optim.AdamW(subject.parameters(), **ADAMW)
+    tokens, targets = draw_batches(STEPS)
+    losses = []
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        _, loss = loss_of(subject, tokens[step], targets[step])
+        losses.append(loss.item())
+        loss.backward()
+        optimizer.step()
+    steps = {"tokens": tokens, "targets": targets, "losses": torch.tensor(losses)}
+    save(folder / "steps.safetensors", steps)
+
+
+def check_plain_reference(subject, tokens, logits):
+    """transformers judges the plain PyTorch model too."""
+    import torch
+    from annuli_reference import Reference
+
+    with torch.no_grad():
+        plain = Reference(subject.config, subject.named("data")).logits(tokens)
+        error = ((plain - logits).norm() / logits.norm()).item()
+    assert error < 1e-5, f"annuli_reference.py differs by {error}"
+
+
+def save(path, tensors):
+    from safetensors.torch import save_file
+
+    save_file({name: t.detach().contiguous() for name, t in tensors.items()}, path)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(TOOLS))
+    main()
