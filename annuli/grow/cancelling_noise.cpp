@@ -80,18 +80,20 @@ double clean_power(const NoisyPair<Stored>& pair, double scale) {
       .total;
 }
 
+// Lanes hold partial sums of one row; in fp32 their rounding stays far below
+// the tolerance of the power.
 template <typename Stored>
 Power row_power(const Arithmetic<Stored>* w, const float* z, int64_t cols,
                 double scale, Arithmetic<Stored> sigma) {
   using T = Arithmetic<Stored>;
-  std::array<double, kLanes> total{};
-  std::array<double, kLanes> unclipped{};
+  std::array<T, kLanes> total{};
+  std::array<T, kLanes> unclipped{};
   const auto add = [&](int64_t c, int lane) {
     const T limit = 3 * std::abs(clean<Stored>(w[c], scale));
     const T e = std::abs(sigma * static_cast<T>(z[c]));
-    const double kept = std::min(e, limit);
+    const T kept = std::min(e, limit);
     total[lane] += kept * kept;
-    unclipped[lane] += e < limit ? kept * kept : 0.0;
+    unclipped[lane] += e < limit ? kept * kept : T{0};
   };
   int64_t c = 0;
   for (; c + kLanes <= cols; c += kLanes) {

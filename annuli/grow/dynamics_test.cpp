@@ -1,0 +1,268 @@
+// Growth and training together: does the child train as the recipe says?
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/linalg_svdvals.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "annuli/grow/deepen.h"
+#include "annuli/grow/grow.h"
+#include "annuli/grow/optimizer_state.h"
+#include "annuli/grow/upcycle.h"
+#include "annuli/grow/widen.h"
+#include "tests/support/bare_training.h"
+#include "tests/support/tiny_model.h"
+
+namespace annuli::grow {
+namespace {
+
+constexpr int64_t kSteps = 100;
+
+Transformer small_model(const tiny::Flavour& flavour) {
+  ModelConfig config = tiny::config(flavour);
+  config.num_hidden_layers = 2;
+  return tiny::model(config, at::kDouble);
+}
+
+tiny::Trainee grown(const tiny::Trainee& parent, const Recipe& recipe,
+                    OptimizerState optimizer, Dynamics dynamics) {
+  tiny::Trainee copy = tiny::copy(parent);
+  auto states = grow_state(recipe, std::move(copy.states),
+                           {optimizer, dynamics, at::kDouble, at::kCPU});
+  return {grow(std::move(copy.model), recipe), std::move(states)};
+}
+
+double largest_difference(const std::vector<double>& a,
+                          const std::vector<double>& b) {
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    largest = std::max(largest, std::abs(a[i] - b[i]));
+  }
+  return largest;
+}
+
+class Dynamics100 : public ::testing::TestWithParam<tiny::Flavour> {
+ protected:
+  Dynamics100() : parent_(tiny::trainee(small_model(GetParam()))) {
+    tiny::train(parent_, 0, 20, setup_);
+  }
+
+  double difference(const std::vector<double>& expected, const Recipe& recipe,
+                    OptimizerState optimizer, Dynamics dynamics) {
+    tiny::Trainee child = grown(parent_, recipe, optimizer, dynamics);
+    return largest_difference(expected, tiny::train(child, 20, kSteps, setup_));
+  }
+
+  std::vector<double> continued() {
+    tiny::Trainee parent = tiny::copy(parent_);
+    return tiny::train(parent, 20, kSteps, setup_);
+  }
+
+  tiny::TrainingSetup setup_;
+  tiny::Trainee parent_;
+};
+
+// Tied parents are folded, untied ones stay so.
+INSTANTIATE_TEST_SUITE_P(
+    Flavours, Dynamics100,
+    ::testing::Values(
+        tiny::Flavour{.tied = true, .num_key_value_heads = 2},
+        tiny::Flavour{.gated = true, .tied = false, .qk_norm = true},
+        tiny::Flavour{.mixture = true, .gated = true, .tied = true},
+        tiny::Flavour{.mixture = true, .tied = false, .qk_norm = true}),
+    [](const auto& info) { return tiny::name_of(info.param); });
+
+// Every operation of the child is the parent's up to rounding and a fixed
+// factor per tensor, so 100 steps of fp64 (2.2e-16, losses near 4) may part by
+// rounding that training amplifies; 1e-12 leaves a factor of a thousand.
+TEST_P(Dynamics100, WideningRetracesTheParent) {
+  const std::vector<double> expected = continued();
+  for (int64_t n : {2, 3}) {
+    const Recipe recipe = Widen({n, std::nullopt, WidenHead::kFold})
+                              .recipe(parent_.model.config(), 3);
+    EXPECT_LE(
+        difference(expected, recipe, OptimizerState::kCarry, Dynamics::kExact),
+        1e-12)
+        << n;
+    EXPECT_GE(
+        difference(expected, recipe, OptimizerState::kCarry, Dynamics::kPlain),
+        1e-3)
+        << "the old rates, n = " << n;
+    EXPECT_GE(
+        difference(expected, recipe, OptimizerState::kReset, Dynamics::kExact),
+        1e-3)
+        << "state reset, n = " << n;
+    EXPECT_GE(
+        difference(expected, recipe, OptimizerState::kReset, Dynamics::kPlain),
+        1e-3)
+        << "both, n = " << n;
+  }
+}
+
+// The multipliers of two growth steps multiply.
+TEST_P(Dynamics100, WideningTwiceRetracesTheParent) {
+  const std::vector<double> expected = continued();
+  tiny::Trainee child = tiny::copy(parent_);
+  for (int64_t n : {2, 3}) {
+    const Recipe recipe = Widen({n, std::nullopt, WidenHead::kFold})
+                              .recipe(child.model.config(), 3);
+    child = grown(child, recipe, OptimizerState::kCarry, Dynamics::kExact);
+  }
+  EXPECT_LE(
+      largest_difference(expected, tiny::train(child, 20, kSteps, setup_)),
+      1e-12);
+}
+
+// How the update of a matrix splits between what its copies share and what
+// sets them apart, and how many directions it has.
+struct Symmetry {
+  double antisymmetric_share = 0;      // mean over the grown matrices
+  int64_t least_extra_rank = 1 << 30;  // rank of dW minus the parent's largest
+};
+
+int64_t rank(const at::Tensor& x) {
+  const at::Tensor s = at::linalg_svdvals(x);
+  return (s > s.max() * 1e-6).sum().item<int64_t>();
+}
+
+double share(const at::Tensor& update) {
+  const int64_t half = update.size(1) / 2;
+  const at::Tensor a = update.narrow(1, 0, half);
+  const at::Tensor b = update.narrow(1, half, half);
+  return (at::linalg_vector_norm(a - b) / at::linalg_vector_norm(a + b))
+      .item<double>();
+}
+
+Symmetry symmetry_after_training(std::optional<double> snr_db) {
+  tiny::TrainingSetup setup;
+  tiny::Trainee parent =
+      tiny::trainee(small_model({.gated = true, .tied = false}));
+  tiny::train(parent, 0, 20, setup);
+  const Recipe recipe =
+      Widen({2, snr_db, WidenHead::kUntie}).recipe(parent.model.config(), 3);
+  tiny::Trainee child =
+      grown(parent, recipe, OptimizerState::kCarry, Dynamics::kPlain);
+  const Transformer before = tiny::clone(child.model);
+  tiny::train(child, 20, kSteps, setup);
+  Symmetry symmetry;
+  double sum = 0;
+  int64_t count = 0;
+  for (size_t row = 0; row < recipe.tensors.size(); ++row) {
+    const TensorSpec& spec = child.model.table()[row];
+    if (spec.layer < 0 || !spec.is_matrix()) continue;
+    const at::Tensor update = child.model.weight(row) - before.weight(row);
+    sum += share(update);
+    ++count;
+    const int64_t source = std::min(update.size(0), update.size(1)) / 2;
+    symmetry.least_extra_rank =
+        std::min(symmetry.least_extra_rank, rank(update) - source);
+  }
+  symmetry.antisymmetric_share = sum / static_cast<double>(count);
+  return symmetry;
+}
+
+TEST(Symmetry100, CancellingNoiseBreaksIt) {
+  const Symmetry symmetry = symmetry_after_training(10);
+  EXPECT_GE(symmetry.antisymmetric_share, 0.05);
+  EXPECT_GT(symmetry.least_extra_rank, 0);
+}
+
+TEST(Symmetry100, WithoutNoiseItNeverBreaks) {
+  const Symmetry symmetry = symmetry_after_training(std::nullopt);
+  EXPECT_LE(symmetry.antisymmetric_share, 1e-6);
+  EXPECT_LE(symmetry.least_extra_rank, 0);
+}
+
+class StateGrowthRules : public ::testing::Test {
+ protected:
+  StateGrowthRules() : parent_(tiny::trainee(small_model({}))) {
+    tiny::train(parent_, 0, 3, {});
+  }
+  const TensorState& state(const tiny::Trainee& trainee, Part part,
+                           int64_t layer = -1, int64_t expert = -1) {
+    return trainee.states.at(
+        find_row(trainee.model.table(), part, layer, expert));
+  }
+  static bool is_zero(const TensorState& state) {
+    return state.step == 0 && state.m.abs().max().item<double>() == 0 &&
+           state.v.abs().max().item<double>() == 0;
+  }
+
+  tiny::Trainee parent_;
+};
+
+TEST_F(StateGrowthRules, UpcyclingResetsExpertsAndRouter) {
+  const tiny::Trainee child =
+      grown(parent_, Upcycle({}).recipe(parent_.model.config(), 3),
+            OptimizerState::kCarry, Dynamics::kPlain);
+  EXPECT_TRUE(is_zero(state(child, Part::kRouter, 0)));
+  EXPECT_TRUE(is_zero(state(child, Part::kUp, 1, 7)));
+  EXPECT_EQ(state(child, Part::kQ, 1).step, 3);
+  EXPECT_TRUE(
+      at::equal(state(child, Part::kQ, 1).v, state(parent_, Part::kQ, 1).v));
+}
+
+TEST_F(StateGrowthRules, UntyingResetsTableAndHead) {
+  const tiny::Trainee child =
+      grown(parent_,
+            Widen({2, 10, WidenHead::kUntie}).recipe(parent_.model.config(), 3),
+            OptimizerState::kCarry, Dynamics::kPlain);
+  EXPECT_TRUE(is_zero(state(child, Part::kEmbedding)));
+  EXPECT_TRUE(is_zero(state(child, Part::kHead)));
+  EXPECT_TRUE(at::equal(state(child, Part::kQ, 0).v,
+                        state(parent_, Part::kQ, 0).v.repeat({2, 2}) / 4));
+  EXPECT_EQ(state(child, Part::kQ, 0).lr_multiplier, 1);
+}
+
+TEST_F(StateGrowthRules, NewLayersStartAtZero) {
+  const tiny::Trainee child =
+      grown(parent_, Deepen(DeepenOptions{}).recipe(parent_.model.config(), 3),
+            OptimizerState::kCarry, Dynamics::kExact);
+  EXPECT_EQ(state(child, Part::kUp, 1).step, 3);
+  for (int64_t layer : {2, 3, 4}) {
+    EXPECT_TRUE(is_zero(state(child, Part::kUp, layer)));
+    EXPECT_TRUE(is_zero(state(child, Part::kO, layer)));
+  }
+}
+
+TEST_F(StateGrowthRules, NewLayersInheritTheMultipliers) {
+  const Recipe widen = Widen({2, std::nullopt, WidenHead::kFold})
+                           .recipe(parent_.model.config(), 3);
+  const tiny::Trainee wide =
+      grown(parent_, widen, OptimizerState::kCarry, Dynamics::kExact);
+  const tiny::Trainee deep =
+      grown(wide, Deepen(DeepenOptions{}).recipe(widen.child, 3),
+            OptimizerState::kCarry, Dynamics::kExact);
+  for (Part part : {Part::kO, Part::kUp}) {
+    EXPECT_EQ(state(deep, part, 4).lr_multiplier, 0.5);
+    EXPECT_EQ(state(deep, part, 4).weight_decay_multiplier, 2);
+  }
+}
+
+TEST_F(StateGrowthRules, ResetForgetsEverything) {
+  const tiny::Trainee child =
+      grown(parent_,
+            Widen({2, 10, WidenHead::kUntie}).recipe(parent_.model.config(), 3),
+            OptimizerState::kReset, Dynamics::kPlain);
+  for (const TensorState& state : child.states) EXPECT_TRUE(is_zero(state));
+}
+
+TEST_F(StateGrowthRules, AParentThatNeverTrainedGivesZeros) {
+  std::vector<TensorState> none(parent_.states.size());
+  const Recipe recipe = Widen({}).recipe(parent_.model.config(), 3);
+  const auto states = grow_state(
+      recipe, std::move(none),
+      {OptimizerState::kCarry, Dynamics::kPlain, at::kDouble, at::kCPU});
+  for (size_t row = 0; row < states.size(); ++row) {
+    EXPECT_EQ(states[row].m.sizes(),
+              at::IntArrayRef(recipe.tensors[row].shape));
+    EXPECT_TRUE(is_zero(states[row]));
+  }
+}
+
+}  // namespace
+}  // namespace annuli::grow

@@ -1,0 +1,185 @@
+#include "annuli/grow/recipe.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "annuli/core/error.h"
+#include "annuli/grow/deepen.h"
+#include "annuli/grow/registry.h"
+#include "annuli/grow/upcycle.h"
+#include "annuli/grow/widen.h"
+#include "tests/support/tiny_model.h"
+
+namespace annuli::grow {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+const TensorRecipe& find(const Recipe& recipe, Part part, int64_t layer = -1,
+                         int64_t expert = -1) {
+  const int64_t row = find_row(tensor_table(recipe.child), part, layer, expert);
+  return recipe.tensors.at(row);
+}
+
+void expect_class(const TensorRecipe& tensor, double scale, double gradient) {
+  SCOPED_TRACE(tensor.child);
+  EXPECT_DOUBLE_EQ(tensor.scale, scale);
+  EXPECT_DOUBLE_EQ(tensor.gradient_scale, gradient);
+  EXPECT_DOUBLE_EQ(tensor.lr_multiplier, scale);
+  EXPECT_DOUBLE_EQ(tensor.eps_multiplier, gradient);
+  EXPECT_DOUBLE_EQ(tensor.weight_decay_multiplier, 1 / scale);
+}
+
+TEST(Recipe, WideningFollowsTheClassesOfCopies) {
+  tiny::Flavour flavour{.mixture = true, .gated = true, .qk_norm = true};
+  const Recipe recipe = Widen({.factor = 3, .head = WidenHead::kUntie})
+                            .recipe(tiny::config(flavour), 1);
+  for (Part part : {Part::kQ, Part::kK, Part::kV, Part::kO}) {
+    expect_class(find(recipe, part, 0), 1.0 / 3, 1.0 / 3);
+  }
+  for (Part part : {Part::kGate, Part::kUp, Part::kDown}) {
+    expect_class(find(recipe, part, 2, 3), 1.0 / 3, 1.0 / 3);
+  }
+  expect_class(find(recipe, Part::kRouter, 1), 1.0 / 3, 1);
+  expect_class(find(recipe, Part::kHead), 1.0 / 3, 1);
+  expect_class(find(recipe, Part::kEmbedding), 1, 1.0 / 3);
+  expect_class(find(recipe, Part::kInputNorm, 0), 1, 1.0 / 3);
+  expect_class(find(recipe, Part::kFinalNorm), 1, 1.0 / 3);
+  expect_class(find(recipe, Part::kQNorm, 0), 1, 1);
+  EXPECT_FALSE(find(recipe, Part::kHead).carry_state);
+  EXPECT_FALSE(find(recipe, Part::kEmbedding).carry_state);
+  EXPECT_TRUE(find(recipe, Part::kFinalNorm).carry_state);
+  EXPECT_EQ(find(recipe, Part::kHead).parent, "model.embed_tokens.weight");
+}
+
+TEST(Recipe, FoldingDividesTheFinalGainAndKeepsItsGradient) {
+  const Recipe recipe =
+      Widen({.factor = 2, .head = WidenHead::kFold}).recipe(tiny::config(), 1);
+  EXPECT_TRUE(recipe.child.tie_word_embeddings);
+  expect_class(find(recipe, Part::kFinalNorm), 0.5, 1);
+  expect_class(find(recipe, Part::kEmbedding), 1, 0.5);
+  EXPECT_TRUE(find(recipe, Part::kEmbedding).carry_state);
+}
+
+TEST(Recipe, NoiseIsOnHiddenMatricesOnly) {
+  tiny::Flavour flavour{.mixture = true, .gated = true, .qk_norm = true};
+  const Recipe recipe =
+      Widen({.factor = 2, .noise_snr_db = 10}).recipe(tiny::config(flavour), 1);
+  const TensorTable table = tensor_table(recipe.child);
+  for (size_t row = 0; row < table.size(); ++row) {
+    const bool hidden = table[row].layer >= 0 && table[row].is_matrix() &&
+                        table[row].part != Part::kRouter;
+    EXPECT_EQ(recipe.tensors[row].noise.has_value(), hidden) << table[row].name;
+  }
+}
+
+TEST(Recipe, UpcyclingCopiesTheFeedForwardAndMakesRouters) {
+  const ModelConfig parent = tiny::config();
+  const Recipe recipe =
+      Upcycle({.num_experts = 8, .router_std = 0.05}).recipe(parent, 1);
+  EXPECT_EQ(recipe.child.num_experts, 8);
+  const TensorRecipe& expert = find(recipe, Part::kUp, 1, 5);
+  EXPECT_EQ(expert.parent, "model.layers.1.mlp.up_proj.weight");
+  EXPECT_TRUE(expert.is_identity());
+  EXPECT_FALSE(expert.carry_state);
+  const TensorRecipe& router = find(recipe, Part::kRouter, 1);
+  EXPECT_EQ(router.source, Source::kRandomRouter);
+  EXPECT_EQ(router.router_std, 0.05);
+  EXPECT_THAT(router.shape, ElementsAre(8, parent.hidden_size));
+  EXPECT_TRUE(find(recipe, Part::kQ, 1).carry_state);
+  EXPECT_THAT([&] { Upcycle({}).recipe(recipe.child, 1); },
+              ThrowsMessage<UserError>(HasSubstr("mixture of 8 experts")));
+}
+
+TEST(Recipe, DepthPresets) {
+  const auto map = [](DeepenPreset preset, int64_t L, int64_t added) {
+    return layer_map({.preset = preset, .add_layers = added, .layer_map = {}},
+                     L);
+  };
+  EXPECT_THAT(map(DeepenPreset::kCopyLast, 3, 2), ElementsAre(0, 1, 2, 2, 2));
+  EXPECT_THAT(map(DeepenPreset::kStack, 3, 3), ElementsAre(0, 1, 2, 0, 1, 2));
+  EXPECT_THAT(map(DeepenPreset::kStack, 3, 2), ElementsAre(0, 1, 2, 1, 2));
+  EXPECT_THAT(map(DeepenPreset::kInterpose, 3, 3),
+              ElementsAre(0, 0, 1, 1, 2, 2));
+  EXPECT_THAT(map(DeepenPreset::kInterpose, 6, 2),
+              ElementsAre(0, 1, 2, 2, 3, 4, 5, 5));
+  EXPECT_THAT(
+      [&] { map(DeepenPreset::kStack, 3, 4); },
+      ThrowsMessage<UserError>(HasSubstr("multiple of the parent's 3")));
+}
+
+TEST(Recipe, NewLayersAreTheLaterOnesAndZeroTheirOutputs) {
+  const tiny::Flavour flavour{.mixture = true};
+  const DeepenOptions options{.layer_map = {0, 1, 0, 2, 2}};
+  const Recipe recipe = Deepen(options).recipe(tiny::config(flavour), 1);
+  EXPECT_THAT(recipe.layer_is_mapped,
+              ElementsAre(true, true, false, true, false));
+  EXPECT_TRUE(recipe.exact);
+  for (const TensorRecipe& tensor : recipe.tensors) {
+    if (tensor.layer != 2 && tensor.layer != 4) {
+      EXPECT_TRUE(tensor.carry_state && tensor.is_identity()) << tensor.child;
+    } else {
+      EXPECT_FALSE(tensor.carry_state) << tensor.child;
+    }
+  }
+  EXPECT_EQ(find(recipe, Part::kO, 2).source, Source::kZero);
+  EXPECT_EQ(find(recipe, Part::kDown, 4, 3).source, Source::kZero);
+  EXPECT_EQ(find(recipe, Part::kO, 3).source, Source::kParent);
+  EXPECT_EQ(find(recipe, Part::kUp, 2, 0).source, Source::kParent);
+}
+
+TEST(Recipe, KeptOutputsAreNotExactAndHaveABudget) {
+  const Recipe recipe =
+      Deepen(
+          {.add_layers = 1, .outputs = DeepenOutputs::kKeep, .layer_map = {}})
+          .recipe(tiny::config(), 1);
+  EXPECT_FALSE(recipe.exact);
+  EXPECT_GT(recipe.logit_budget, 0);
+}
+
+TEST(Recipe, LayerMapsThatLoseALayerAreRefused) {
+  const auto with = [](std::vector<int64_t> map) {
+    return layer_map({.layer_map = std::move(map)}, 3);
+  };
+  EXPECT_THAT(
+      [&] {
+        with({0, 2, 1});
+      },
+      ThrowsMessage<UserError>(HasSubstr("names layer 2")));
+  EXPECT_THAT(
+      [&] {
+        with({0, 1, 1});
+      },
+      ThrowsMessage<UserError>(HasSubstr("leaves out layer 2")));
+  EXPECT_THAT(
+      [&] {
+        with({0, 1, 2, 3});
+      },
+      ThrowsMessage<UserError>(HasSubstr("names layer 3")));
+}
+
+TEST(Recipe, SurvivesJson) {
+  const Recipe recipe = Widen({.factor = 2, .noise_snr_db = 7.5})
+                            .recipe(tiny::config({.mixture = true}), 99);
+  const nlohmann::json json = to_json(recipe);
+  const Recipe back = recipe_from_json(nlohmann::json::parse(json.dump()));
+  EXPECT_EQ(to_json(back), json);
+  EXPECT_EQ(back.tensors.size(), recipe.tensors.size());
+  nlohmann::json broken = json;
+  broken["tensors"][0].erase("scale");
+  EXPECT_THROW(recipe_from_json(broken), UserError);
+}
+
+TEST(Registry, MakesWhatThePlanNames) {
+  GrowPlan plan;
+  plan.widen = WidenPlan{};
+  EXPECT_EQ(make_operator(plan)->name(), "widen");
+  EXPECT_EQ(registry().size(), 3u);
+  EXPECT_THAT([] { find_operator("widden"); },
+              ThrowsMessage<UserError>(HasSubstr("widen")));
+}
+
+}  // namespace
+}  // namespace annuli::grow

@@ -1,0 +1,107 @@
+#include "tests/support/tiny_model.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <fmt/core.h>
+
+#include "annuli/core/rng.h"
+#include "annuli/kernels/normal_fill.h"
+#include "annuli/kernels/owned_memory.h"
+
+namespace annuli::tiny {
+
+std::string name_of(const Flavour& flavour) {
+  return fmt::format(
+      "{}_{}_{}{}_kv{}", flavour.mixture ? "mixture" : "dense",
+      flavour.gated ? "gated" : "ungated", flavour.tied ? "tied" : "untied",
+      flavour.qk_norm ? "_qknorm" : "", flavour.num_key_value_heads);
+}
+
+std::vector<Flavour> flavours() {
+  std::vector<Flavour> all;
+  for (bool mixture : {false, true}) {
+    for (bool gated : {false, true}) {
+      for (bool tied : {false, true}) {
+        all.push_back({mixture, gated, tied, false, 4});
+        all.push_back({mixture, gated, tied, true, 2});
+      }
+    }
+    all.push_back({mixture, true, true, false, 1});
+  }
+  return all;
+}
+
+ModelConfig config(const Flavour& flavour) {
+  ModelConfig config;
+  config.vocab_size = 61;
+  config.hidden_size = 24;
+  config.intermediate_size = 40;
+  config.num_hidden_layers = 3;
+  config.num_attention_heads = 4;
+  config.num_key_value_heads = flavour.num_key_value_heads;
+  config.head_dim = 6;
+  config.num_experts = flavour.mixture ? 4 : 0;
+  config.num_experts_per_tok = flavour.mixture ? 2 : 0;
+  config.hidden_act = flavour.gated ? Activation::kSilu : Activation::kGelu;
+  config.gated = flavour.gated;
+  config.qk_norm = flavour.qk_norm;
+  config.tie_word_embeddings = flavour.tied;
+  config.initializer_range = 0.2;
+  validate(config);
+  return config;
+}
+
+Transformer model(const ModelConfig& config, at::ScalarType dtype,
+                  uint64_t seed) {
+  Transformer model(config, dtype);
+  for (size_t row = 0; row < model.table().size(); ++row) {
+    const TensorSpec& spec = model.table()[row];
+    at::Tensor value = kernels::owned_empty(spec.shape(), dtype);
+    kernels::fill_normal(value, CounterRng(seed, "tiny/" + spec.name),
+                         config.initializer_range);
+    if (!spec.is_matrix()) value.add_(1);
+    model.set_weight(row, value);
+  }
+  return model;
+}
+
+Transformer clone(const Transformer& model) {
+  Transformer copy(model.config(), model.dtype(), model.device());
+  for (size_t row = 0; row < model.table().size(); ++row) {
+    copy.set_weight(row, kernels::owned_copy(model.weight(row)));
+  }
+  return copy;
+}
+
+at::Tensor tokens(int64_t B, int64_t T, int64_t vocab_size, uint64_t seed) {
+  const CounterRng rng(seed, "tiny/tokens");
+  at::Tensor tokens = at::empty({B, T}, at::kLong);
+  int64_t* data = tokens.data_ptr<int64_t>();
+  for (int64_t i = 0; i < B * T; ++i) {
+    data[i] = static_cast<int64_t>(rng.below(i, vocab_size));
+  }
+  return tokens;
+}
+
+std::vector<at::Tensor> gradients(Transformer& model, const at::Tensor& tokens,
+                                  const at::Tensor& targets,
+                                  const LossOptions& options) {
+  std::vector<at::Tensor> gradients(model.table().size());
+  const GradientScope scope(model);
+  const Loss loss = model.loss(tokens, targets, options);
+  model.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
+    gradients[row] = gradient;
+  });
+  return gradients;
+}
+
+double relative_error(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor x = a.detach().to(at::kCPU, at::kDouble);
+  const at::Tensor y = b.detach().to(at::kCPU, at::kDouble);
+  const double error = at::linalg_vector_norm(x - y).item<double>();
+  const double norm = at::linalg_vector_norm(x).item<double>();
+  return error == 0 ? 0 : error / norm;
+}
+
+}  // namespace annuli::tiny

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "annuli/config/model_config.h"
+#include "annuli/model/transformer.h"
+
+// Models small enough to be built by the hundred, in every shape the program
+// supports, and what tests need around them. Everything follows from seeds.
+namespace annuli::tiny {
+
+struct Flavour {
+  bool mixture = false;  // 4 experts, 2 per token
+  bool gated = false;    // silu gated, else gelu
+  bool tied = true;
+  bool qk_norm = false;
+  int64_t num_key_value_heads = 4;  // of 4 heads: 4 plain, 2 grouped, 1 MQA
+};
+
+// "mixture_gated_tied_qknorm_kv2"; fit for a test's name.
+std::string name_of(const Flavour& flavour);
+
+// 18 flavours: mixture x gated x tied x {plain, q/k norm with grouped heads},
+// and a mixture and a dense model with a single kv head.
+std::vector<Flavour> flavours();
+
+// V = 61, D = 24, H = 4, head_dim 6, F = 40, L = 3. Weights are drawn wide, so
+// that attention, router and activations leave their linear range.
+ModelConfig config(const Flavour& flavour = {});
+
+// Matrices normal(0, initializer_range), gains around 1.
+Transformer model(const ModelConfig& config, at::ScalarType dtype,
+                  uint64_t seed = 1);
+
+// Every tensor copied.
+Transformer clone(const Transformer& model);
+
+at::Tensor tokens(int64_t B, int64_t T, int64_t vocab_size, uint64_t seed = 7);
+
+// Every parameter's gradient of the loss, in the order of the table.
+std::vector<at::Tensor> gradients(Transformer& model, const at::Tensor& tokens,
+                                  const at::Tensor& targets,
+                                  const LossOptions& options = {});
+
+// ||a - b|| / ||a||, in fp64; 0 if both are zero.
+double relative_error(const at::Tensor& a, const at::Tensor& b);
+
+}  // namespace annuli::tiny
