@@ -7,7 +7,7 @@ export CCACHE_BASEDIR := $(CURDIR)
 
 help:
 	@echo 'make run      set up, build, run $(PLAN)' \
-	      '(FORCE=1 retrains, PLAN=... another plan)'
+	      '(goes on where it stopped; FORCE=1 retrains, PLAN=...)'
 	@echo 'make test     set up, build, run every test'
 	@echo 'make build    set up, build the program: build/annuli'
 	@echo 'make setup    packages, LibTorch and data only'
@@ -15,7 +15,7 @@ help:
 	@echo 'make clean    remove build/ (the cache and runs/ stay)'
 
 run: build
-	@build/annuli run $(PLAN) $(if $(FORCE),--force)
+	@build/annuli run $(PLAN) $(if $(FORCE),--force,--resume)
 
 build:
 	@tools/setup >/dev/null
