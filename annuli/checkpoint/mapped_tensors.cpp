@@ -1,0 +1,89 @@
+#include "annuli/checkpoint/mapped_tensors.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/from_blob.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <utility>
+
+#include "annuli/core/error.h"
+#include "annuli/kernels/owned_memory.h"
+
+namespace annuli {
+namespace {
+
+void copy_bytes(void* target, const std::byte* source, int64_t size) {
+  constexpr int64_t kGrain = int64_t{4} << 20;
+  at::parallel_for(0, size, kGrain, [&](int64_t begin, int64_t end) {
+    std::memcpy(static_cast<std::byte*>(target) + begin, source + begin,
+                static_cast<size_t>(end - begin));
+  });
+}
+
+// Unmaps the pages that lie wholly within the range; they stay in the page
+// cache and come back when touched. Failure only costs memory.
+void release_pages(const std::byte* data, int64_t size) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t first = (begin + page - 1) / page * page;
+  const uintptr_t last = (begin + static_cast<uintptr_t>(size)) / page * page;
+  if (first < last) {
+    madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  }
+}
+
+}  // namespace
+
+MappedTensors::MappedTensors(fs::path path)
+    : file_(std::make_shared<MappedFile>(std::move(path))) {}
+
+bool MappedTensors::add(TensorEntry entry) {
+  const auto size = static_cast<int64_t>(bytes().size());
+  ANNULI_CHECK(entry.offset >= 0 && entry.bytes >= 0 &&
+                   entry.bytes <= size - entry.offset,
+               "{} lies outside {}", entry.name, path().string());
+  if (!index_.emplace(entry.name, entries_.size()).second) return false;
+  entries_.push_back(std::move(entry));
+  return true;
+}
+
+bool MappedTensors::contains(const std::string& name) const {
+  return index_.contains(name);
+}
+
+const TensorEntry& MappedTensors::entry(const std::string& name) const {
+  const auto found = index_.find(name);
+  if (found == index_.end()) {
+    user_error("reading {}: it has no tensor '{}'", path().string(), name);
+  }
+  return entries_[found->second];
+}
+
+const std::byte* MappedTensors::data_of(const TensorEntry& entry) const {
+  return bytes().data() + entry.offset;
+}
+
+at::Tensor MappedTensors::tensor(const std::string& name) const {
+  const TensorEntry& found = entry(name);
+  const std::byte* data = data_of(found);
+  const size_t alignment = c10::elementSize(found.dtype);
+  if (found.bytes == 0 || reinterpret_cast<uintptr_t>(data) % alignment != 0) {
+    return copy(name);
+  }
+  return at::from_blob(
+      const_cast<std::byte*>(data), found.shape,
+      [keep = file_](void*) mutable { keep.reset(); },
+      at::TensorOptions().dtype(found.dtype));
+}
+
+at::Tensor MappedTensors::copy(const std::string& name) const {
+  const TensorEntry& found = entry(name);
+  at::Tensor result = kernels::owned_empty(found.shape, found.dtype);
+  copy_bytes(result.data_ptr(), data_of(found), found.bytes);
+  release_pages(data_of(found), found.bytes);
+  return result;
+}
+
+}  // namespace annuli

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "annuli/checkpoint/tensor_entry.h"
+#include "annuli/core/file.h"
+
+// The tensors of a memory-mapped file: what SafetensorsFile and PtFile share.
+//
+// Guarantees: every entry lies within the file, and names are unique. Opening
+// reads no tensor data; `tensor` copies none.
+// State: the mapping and the entries, in the file's own order.
+//
+// Corner cases: a view keeps the mapping alive by itself, also after this
+// object is gone. It is READ-ONLY memory: writing to it is a crash; ask for a
+// copy where values change. Data that is not aligned to its element size (the
+// formats allow it) is handed out as a copy instead of a view.
+namespace annuli {
+
+class MappedTensors {
+ public:
+  const fs::path& path() const { return file_->path(); }
+  const std::vector<TensorEntry>& entries() const { return entries_; }
+  bool contains(const std::string& name) const;
+  // UserError if there is none of that name.
+  const TensorEntry& entry(const std::string& name) const;
+
+  // A view of the mapping.
+  at::Tensor tensor(const std::string& name) const;
+
+  // A copy in memory of its own (kernels::owned_empty), writable. The file's
+  // pages are let go again, so that copying a whole file tensor by tensor
+  // never holds two of it.
+  at::Tensor copy(const std::string& name) const;
+
+ protected:
+  explicit MappedTensors(fs::path path);
+
+  std::span<const std::byte> bytes() const { return file_->bytes(); }
+  // False if the name is taken. The entry must lie within the file.
+  bool add(TensorEntry entry);
+
+ private:
+  const std::byte* data_of(const TensorEntry& entry) const;
+
+  std::shared_ptr<const MappedFile> file_;
+  std::vector<TensorEntry> entries_;
+  std::unordered_map<std::string, size_t> index_;  // name -> entry
+};
+
+}  // namespace annuli

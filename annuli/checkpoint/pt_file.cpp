@@ -1,0 +1,179 @@
+#include "annuli/checkpoint/pt_file.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "annuli/checkpoint/pickle_reader.h"
+#include "annuli/checkpoint/zip_directory.h"
+#include "annuli/core/error.h"
+
+namespace annuli {
+namespace {
+
+// PyTorch puts every record into one folder whose name is the writer's choice.
+class Archive {
+ public:
+  Archive(std::span<const std::byte> bytes, const std::string& path)
+      : bytes_(bytes), path_(path), members_(zip_directory(bytes, path)) {
+    constexpr std::string_view kPickle = "/data.pkl";
+    for (const auto& [name, member] : members_) {
+      if (name.ends_with(kPickle)) {
+        folder_ = name.substr(0, name.size() - kPickle.size() + 1);
+        return;
+      }
+    }
+    user_error(
+        "reading {}: no data.pkl in it; expected a file written by "
+        "annuli or torch.save",
+        path);
+  }
+
+  const ZipMember* find(const std::string& record) const {
+    const auto found = members_.find(folder_ + record);
+    return found == members_.end() ? nullptr : &found->second;
+  }
+
+  // The bytes of a small record, its checksum checked.
+  std::span<const std::byte> read(const std::string& record) const {
+    const ZipMember* member = find(record);
+    const auto bytes = bytes_.subspan(static_cast<size_t>(member->offset),
+                                      static_cast<size_t>(member->bytes));
+    if (crc32_of(bytes) != member->crc32) {
+      user_error(
+          "reading {}: the checksum of {} does not match; the file is "
+          "damaged",
+          path_, record);
+    }
+    return bytes;
+  }
+
+  void check_byte_order() const {
+    if (find("byteorder") == nullptr) return;
+    const auto text = read("byteorder");
+    const std::string_view order(reinterpret_cast<const char*>(text.data()),
+                                 text.size());
+    if (order != "little") {
+      user_error("reading {}: its byte order is '{}', expected little", path_,
+                 order);
+    }
+  }
+
+ private:
+  std::span<const std::byte> bytes_;
+  const std::string& path_;
+  std::map<std::string, ZipMember> members_;
+  std::string folder_;
+};
+
+// Strides of sizes 1 and of empty tensors are arbitrary.
+bool is_contiguous(const PickleTensor& tensor) {
+  if (tensor.strides.size() != tensor.shape.size()) return false;
+  if (std::ranges::count(tensor.shape, 0) > 0) return true;
+  int64_t expected = 1;
+  for (size_t i = tensor.shape.size(); i-- > 0;) {
+    if (tensor.shape[i] != 1 && tensor.strides[i] != expected) return false;
+    expected *= tensor.shape[i];
+  }
+  return true;
+}
+
+TensorEntry entry_of(const std::string& name, const PickleTensor& tensor,
+                     const Archive& archive, const std::string& path) {
+  TensorEntry entry{.name = name, .dtype = tensor.dtype, .shape = tensor.shape};
+  const auto bytes = byte_size(tensor.shape, tensor.dtype);
+  if (!bytes) {
+    user_error("reading {}: tensor '{}' has the impossible shape {}", path,
+               name, to_string(tensor.shape));
+  }
+  entry.bytes = *bytes;
+  if (!is_contiguous(tensor)) {
+    user_error(
+        "reading {}: tensor '{}' of shape {} has strides {}; save it "
+        "with .contiguous()",
+        path, name, to_string(tensor.shape), to_string(tensor.strides));
+  }
+  const ZipMember* member = archive.find("data/" + tensor.storage);
+  if (member == nullptr) {
+    user_error("reading {}: tensor '{}' has no data (record data/{})", path,
+               name, tensor.storage);
+  }
+  const auto width = static_cast<int64_t>(c10::elementSize(tensor.dtype));
+  if (member->bytes % width != 0 ||
+      member->bytes / width != tensor.storage_numel) {
+    user_error(
+        "reading {}: tensor '{}' has {} bytes of data, expected {} "
+        "elements of {}",
+        path, name, member->bytes, tensor.storage_numel,
+        dtype_name(tensor.dtype));
+  }
+  if (tensor.storage_offset < 0 ||
+      tensor.storage_offset > tensor.storage_numel ||
+      *bytes / width > tensor.storage_numel - tensor.storage_offset) {
+    user_error(
+        "reading {}: tensor '{}' of shape {} at {} reaches beyond its "
+        "{} stored elements",
+        path, name, to_string(tensor.shape), tensor.storage_offset,
+        tensor.storage_numel);
+  }
+  entry.offset = member->offset + tensor.storage_offset * width;
+  return entry;
+}
+
+const PickleNode& required(const PickleDocument& document,
+                           const std::string& key, const std::string& path) {
+  const PickleNode* value = document.find(document.at(document.root), key);
+  if (value == nullptr || value->kind != PickleKind::kDict) {
+    user_error(
+        "reading {}: no dict '{}' in it; expected {{\"model\": "
+        "{{name: tensor}}, \"config\": {{...}}}}",
+        path, key);
+  }
+  return *value;
+}
+
+Json read_extra(const PickleDocument& document, const std::string& path) {
+  Json extra = Json::object();
+  const PickleNode& root = document.at(document.root);
+  for (size_t i = 0; i < root.items.size(); i += 2) {
+    const std::string& key = document.at(root.items[i]).text;
+    if (key == "model" || key == "config") continue;
+    extra[key] = to_json(document, document.at(root.items[i + 1]), path);
+  }
+  const Json version = extra.value("format_version", Json(kPtFormatVersion));
+  if (!version.is_number_integer() || version != kPtFormatVersion) {
+    user_error(
+        "reading {}: its format_version is {}, expected {}; was it "
+        "written by a newer annuli?",
+        path, version.dump(), kPtFormatVersion);
+  }
+  return extra;
+}
+
+}  // namespace
+
+PtFile::PtFile(fs::path file) : MappedTensors(std::move(file)) {
+  const std::string path = this->path().string();
+  const Archive archive(bytes(), path);
+  archive.check_byte_order();
+  const PickleDocument document = read_pickle(archive.read("data.pkl"), path);
+  const PickleNode& model = required(document, "model", path);
+  config_ = to_json(document, required(document, "config", path), path);
+  extra_ = read_extra(document, path);
+  for (size_t i = 0; i < model.items.size(); i += 2) {
+    const PickleNode& name = document.at(model.items[i]);
+    const PickleNode& value = document.at(model.items[i + 1]);
+    if (name.kind != PickleKind::kString || value.kind != PickleKind::kTensor) {
+      user_error(
+          "reading {}: 'model' holds something that is no named tensor "
+          "('{}')",
+          path, name.text);
+    }
+    const auto& tensor = document.tensors[static_cast<size_t>(value.integer)];
+    if (!add(entry_of(name.text, tensor, archive, path))) {
+      user_error("reading {}: tensor '{}' is there twice", path, name.text);
+    }
+  }
+}
+
+}  // namespace annuli

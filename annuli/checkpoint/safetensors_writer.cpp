@@ -1,0 +1,91 @@
+#include <set>
+#include <string>
+#include <utility>
+
+#include "annuli/checkpoint/safetensors.h"
+#include "annuli/core/error.h"
+#include "annuli/core/json.h"
+
+namespace annuli {
+namespace {
+
+constexpr size_t kAlignment = 8;
+
+// Written by hand, not through a Json object, to keep the declared order.
+std::string header_json(const std::vector<TensorEntry>& entries,
+                        Metadata metadata) {
+  metadata.try_emplace("format", "pt");
+  std::string text = "{\"__metadata__\":" + Json(metadata).dump();
+  std::set<std::string> names{"__metadata__"};
+  int64_t begin = 0;
+  for (const TensorEntry& entry : entries) {
+    ANNULI_CHECK(names.insert(entry.name).second, "two tensors named {}",
+                 entry.name);
+    const int64_t end = begin + entry.bytes;
+    const Json value = {{"dtype", dtype_name(entry.dtype)},
+                        {"shape", entry.shape},
+                        {"data_offsets", {begin, end}}};
+    text += fmt::format(",{}:{}", Json(entry.name).dump(), value.dump());
+    begin = end;
+  }
+  text += "}";
+  text.append((kAlignment - text.size() % kAlignment) % kAlignment, ' ');
+  return text;
+}
+
+std::string little_endian(uint64_t value) {
+  std::string bytes;
+  for (int shift = 0; shift < 64; shift += 8) {
+    bytes.push_back(static_cast<char>(value >> shift & 0xff));
+  }
+  return bytes;
+}
+
+}  // namespace
+
+SafetensorsWriter::SafetensorsWriter(fs::path path,
+                                     std::vector<TensorEntry> entries,
+                                     Metadata metadata)
+    : file_(std::move(path)), entries_(std::move(entries)) {
+  for (TensorEntry& entry : entries_) {
+    const auto bytes = byte_size(entry.shape, entry.dtype);
+    ANNULI_CHECK(bytes.has_value(), "{} is {}", entry.name,
+                 to_string(entry.shape));
+    entry.bytes = *bytes;
+  }
+  const std::string header = header_json(entries_, std::move(metadata));
+  file_.write(little_endian(header.size()));
+  file_.write(header);
+}
+
+void SafetensorsWriter::write(const at::Tensor& tensor) {
+  ANNULI_CHECK(next_ < entries_.size(), "{} tensors were declared",
+               entries_.size());
+  const TensorEntry& entry = entries_[next_];
+  ANNULI_CHECK(tensor.defined() && tensor.sizes() == entry.shape &&
+                   tensor.scalar_type() == entry.dtype,
+               "{} is not the tensor that was declared", entry.name);
+  const at::Tensor data = tensor.detach().to(at::kCPU).contiguous();
+  file_.write(data.const_data_ptr(), static_cast<size_t>(entry.bytes));
+  ++next_;
+}
+
+void SafetensorsWriter::finish() {
+  ANNULI_CHECK(next_ == entries_.size(), "{} of {} tensors were written", next_,
+               entries_.size());
+  file_.commit();
+}
+
+void write_safetensors(const fs::path& path,
+                       const std::vector<NamedTensor>& tensors,
+                       Metadata metadata) {
+  std::vector<TensorEntry> entries;
+  for (const NamedTensor& tensor : tensors) {
+    entries.push_back(entry_of(tensor));
+  }
+  SafetensorsWriter writer(path, std::move(entries), std::move(metadata));
+  for (const NamedTensor& tensor : tensors) writer.write(tensor.tensor);
+  writer.finish();
+}
+
+}  // namespace annuli
