@@ -19,7 +19,8 @@ option(ANNULI_WARNINGS_AS_ERRORS "Refuse code that the compiler warns about" ON)
 function(annuli_compile_options target)
   target_compile_options(${target} PRIVATE
     -Wall -Wextra $<$<BOOL:${ANNULI_WARNINGS_AS_ERRORS}>:-Werror>
-    -Wno-unused-parameter)
+    -Wno-unused-parameter
+    -Wno-missing-field-initializers)
 endfunction()
 
 # Resolves folder names to their targets.

@@ -63,7 +63,7 @@ class Table {
       for (size_t i = 0; i < row.size(); ++i) {
         line += fmt::format("{:<{}}  ", row[i], widths[i]);
       }
-      text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+      text.append(line, 0, line.find_last_not_of(' ') + 1).append(1, '\n');
     }
     return text;
   }
@@ -112,7 +112,7 @@ std::string summary_table(const Plan& plan,
     const PhaseSummary summary = summarise(records, phase.name);
     if (summary.end) add_phase(table, phase, summary);
   }
-  return "\n" + table.text();
+  return fmt::format("\n{}", table.text());
 }
 
 }  // namespace annuli::report
