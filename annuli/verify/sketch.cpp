@@ -71,7 +71,7 @@ double sketch_distance(const Sketch& parent, const TensorSpec& parent_spec,
                        const grow::TensorRecipe& recipe,
                        const TensorSpec& child_spec, const at::Tensor& child,
                        double factor) {
-  const int64_t contracted = contracted_dimension(child_spec);
+  const int64_t contracted = contracted_dimension(parent_spec);
   at::Tensor found;
   at::Tensor expected;
   if (contracted < 0) {
@@ -82,7 +82,13 @@ double sketch_distance(const Sketch& parent, const TensorSpec& parent_spec,
         random_input(parent.name, parent_spec.dimensions[contracted].size());
     found = apply_to(child.detach(), contracted,
                      lay_out(r, recipe.dimensions.at(contracted)));
-    expected = lay_out(parent.value, recipe.dimensions.at(1 - contracted));
+    const grow::DimensionRecipe& other = recipe.dimensions.at(1 - contracted);
+    expected = lay_out(parent.value, other);
+    // An untied head is the table turned: its residual dimension is summed over
+    // when it is applied, but not here, so each of the copies shows by itself.
+    if (child_spec.dimensions[1 - contracted].role == AxisRole::kContracted) {
+      factor /= static_cast<double>(other.copies);
+    }
   }
   expected = expected * factor;
   const double largest = (found - expected).abs().max().item<double>();
