@@ -7,6 +7,12 @@
 // turns into one line and an exit status.
 namespace annuli::cli {
 
+void add_env_command(CLI::App& app);
+void add_evaluate_command(CLI::App& app);
+void add_generate_command(CLI::App& app);
+void add_inspect_command(CLI::App& app);
 void add_run_command(CLI::App& app);
+void add_tokenize_command(CLI::App& app);
+void add_verify_command(CLI::App& app);
 
 }  // namespace annuli::cli

@@ -2,12 +2,17 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <string>
 #include <thread>
 
+#include "annuli/checkpoint/lineage.h"
 #include "annuli/cli/commands.h"
+#include "annuli/cli/usage_error.h"
 #include "annuli/core/error.h"
 #include "annuli/core/memory.h"
 #include "annuli/kernels/threads.h"
@@ -20,24 +25,45 @@ constexpr int kCheckFailed = 1;
 constexpr int kInputWrong = 2;
 constexpr int kBug = 3;
 
-int fail(int status, const std::string& text) {
+// An error is one line, whatever a library put into its text.
+int fail(int status, std::string text) {
   std::fflush(stdout);
-  fmt::print(stderr, "annuli: {}\n", text);
+  std::ranges::replace(text, '\n', ' ');
+  const bool named = text.starts_with("annuli");
+  fmt::print(stderr, "{}{}\n", named ? "" : "annuli: ", text);
   return status;
+}
+
+std::string version() {
+  const annuli::Json versions = annuli::program_versions();
+  return fmt::format("annuli {} (torch {})",
+                     versions.at("annuli").get<std::string>(),
+                     versions.at("torch").get<std::string>());
 }
 
 int run_verb(int argc, char** argv) {
   CLI::App app{"Annuli grows language models while they train."};
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "Help of all verbs");
+  app.set_version_flag("--version", version());
+  app.footer("annuli VERB --help shows a verb's options and an example.");
   annuli::cli::add_run_command(app);
+  annuli::cli::add_verify_command(app);
+  annuli::cli::add_inspect_command(app);
+  annuli::cli::add_evaluate_command(app);
+  annuli::cli::add_generate_command(app);
+  annuli::cli::add_tokenize_command(app);
+  annuli::cli::add_env_command(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    return fail(kInputWrong, std::string(error.what()) +
-                                 "; see annuli --help, or annuli VERB --help");
+    return fail(kInputWrong, annuli::cli::usage_error(app, error));
+  }
+  if (std::fflush(stdout) != 0) {
+    return fail(kInputWrong, std::string("writing to standard output: ") +
+                                 std::strerror(errno));
   }
   return kDone;
 }

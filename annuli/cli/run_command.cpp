@@ -1,9 +1,12 @@
+#include <fmt/core.h>
+
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "annuli/cli/commands.h"
 #include "annuli/config/plan.h"
+#include "annuli/core/error.h"
 #include "annuli/run/plan_runner.h"
 
 namespace annuli::cli {
@@ -12,6 +15,7 @@ namespace {
 struct RunOptions {
   std::string plan;
   std::string out;
+  bool plan_help = false;
   bool resume = false;
   bool force = false;
   std::vector<std::string> set;
@@ -19,6 +23,13 @@ struct RunOptions {
 };
 
 void run(const RunOptions& options) {
+  if (options.plan_help) {
+    fmt::print("{}", plan_help());
+    return;
+  }
+  if (options.plan.empty()) {
+    user_error("running: no plan; give one, for example plans/quick.yaml");
+  }
   Plan plan = load_plan(options.plan, options.set);
   if (!options.out.empty()) plan.output_dir = options.out;
   plan.allow.insert(plan.allow.end(), options.allow.begin(),
@@ -35,8 +46,7 @@ void add_run_command(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
   CLI::App* command =
       app.add_subcommand("run", "Train and grow through all phases of a plan");
-  command->add_option("plan", options->plan, "The plan, a YAML file")
-      ->required();
+  command->add_option("plan", options->plan, "The plan, a YAML file");
   command->add_option("--out", options->out,
                       "Folder of the run (default: the plan's output_dir)");
   CLI::Option* resume = command->add_flag(
@@ -50,6 +60,8 @@ void add_run_command(CLI::App& app) {
                       "Override a field: phases.0.train.max_steps=3");
   command->add_option("--allow", options->allow,
                       "A check whose failure is only a warning");
+  command->add_flag("--plan-help", options->plan_help,
+                    "Print every field of a plan, and do nothing else");
   command->footer(
       "Example:\n  annuli run plans/quick.yaml --out runs/try "
       "--set phases.0.train.max_steps=20");

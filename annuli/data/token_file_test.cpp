@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 
 #include <cstring>
+#include <fstream>
 #include <functional>
 
 #include "annuli/core/error.h"
+#include "annuli/core/rng.h"
 #include "annuli/data/test_files.h"
 
 namespace annuli::data {
@@ -163,6 +165,37 @@ TEST_F(TokenFileTest, IdsAreCheckedInEverySlice) {
   EXPECT_THAT([&] { TokenFile file(path); },
               ThrowsMessage<UserError>(
                   HasSubstr("found id 4294967295 at token 4194307")));
+}
+
+// Any damage is refused, or leaves a file whose every read is within bounds
+// (which the address sanitizer sees) and within the vocabulary.
+TEST_F(TokenFileTest, RandomDamageIsRefusedOrHarmless) {
+  const fs::path path = write_tokens({{1, 2, 3}, {4, 99}}, 100);
+  const std::string sound = read_file(path);
+  const CounterRng rng(5, "damage");
+  uint64_t draw = 0;
+  int refused = 0;
+  for (int round = 0; round < 2000; ++round) {
+    std::string bytes = sound;
+    for (uint64_t n = 1 + rng.below(draw++, 4); n > 0; --n) {
+      // Twice as often in the first 40 bytes, where the counts are.
+      const uint64_t reach = rng.below(draw++, 2) ? 40 : bytes.size();
+      bytes[rng.below(draw++, reach)] = static_cast<char>(rng.bits(draw++));
+    }
+    if (rng.below(draw++, 8) == 0)
+      bytes.resize(rng.below(draw++, bytes.size()));
+    std::ofstream(path, std::ios::binary) << bytes;
+    try {
+      const TokenFile file(path);
+      std::vector<int64_t> ids(static_cast<size_t>(file.token_count()));
+      file.read(0, ids);
+      for (int64_t id : ids) ASSERT_LT(id, file.vocab_size());
+    } catch (const UserError&) {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 1000);
+  EXPECT_LT(refused, 2000);
 }
 
 }  // namespace

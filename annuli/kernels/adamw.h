@@ -19,7 +19,8 @@ struct AdamwStep {
 };
 
 // All four tensors have one shape, dtype (fp32 or fp64) and device; updated in
-// place. One fused pass on CPU, the reference elsewhere.
+// place. One fused pass over contiguous CPU tensors, the same bits for any
+// number of threads; the reference elsewhere.
 void adamw(at::Tensor& parameter, const at::Tensor& gradient, at::Tensor& m,
            at::Tensor& v, const AdamwStep& step);
 

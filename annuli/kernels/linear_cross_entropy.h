@@ -10,6 +10,11 @@ namespace annuli::kernels {
 // -log softmax(head hidden_n)[target_n] in nats. Differentiable in hidden and
 // head; both gradients are formed during the forward pass (the loss is a
 // scalar) and only scaled in backward. `rows` tokens per block.
+//
+// Losses are summed in double in the order of the tokens. The bits depend on
+// `rows`, and on the number of threads as far as the matrix library's do.
+// A target outside the vocabulary is refused; a non-finite logit gives a
+// non-finite loss. First derivatives only; other devices take the reference.
 at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 const at::Tensor& head,
                                 const at::Tensor& targets, int64_t rows = 512);

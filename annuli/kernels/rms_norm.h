@@ -7,7 +7,8 @@
 namespace annuli::kernels {
 
 // x: [..., D], gain: [D], same dtype (fp32 or fp64). Differentiable in both.
-// Own forward and backward on CPU; any other device takes the reference.
+// Own forward and backward on CPU (first derivatives only), the same bits for
+// any number of threads; any other device takes the reference.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps);
 
 namespace reference {

@@ -15,8 +15,8 @@
 #include "annuli/core/memory.h"
 #include "annuli/core/rng.h"
 #include "annuli/core/text.h"
-#include "annuli/model/device.h"
 #include "annuli/kernels/threads.h"
+#include "annuli/model/device.h"
 #include "annuli/report/summary.h"
 #include "annuli/run/console.h"
 #include "annuli/run/growth_step.h"
@@ -121,8 +121,9 @@ class PlanRunner {
     }
     const GrowthOrder order{
         .grow = *phase.grow,
-        // Every growth of a run draws its own numbers.
-        .seed = CounterRng(plan_.seed, "grow/" + phase.name).bits(0),
+        // Every growth of a run draws its own numbers. 63 bits, since Python
+        // and JSON readers know signed integers.
+        .seed = CounterRng(plan_.seed, "grow/" + phase.name).bits(0) >> 1,
         .loss_budget =
             phase.boundary_loss_budget.value_or(plan_.boundary_loss_budget),
         .allow = allowed(phase),
@@ -144,8 +145,7 @@ class PlanRunner {
                          content_hash(state.model), grown.verdicts));
     history_->append(boundary_json(phase.name, *state.recipe, grown));
     if (!phase.init_checkpoint.empty()) {
-      save_pt(state.model, folder_.checkpoint(phase.init_checkpoint),
-              without_tensor_maps(state.lineage));
+      save_checkpoint(state, phase.init_checkpoint);
     }
   }
 
@@ -195,6 +195,17 @@ class PlanRunner {
                       {"bits_per_byte", bits_per_byte}});
   }
 
+  // Says which tokenizer its ids belong to, so that other verbs can use it.
+  void save_checkpoint(const RunState& state, const std::string& name) {
+    const Tokenizer& tokenizer = data_.tokenizer();
+    save_pt(state.model, folder_.checkpoint(name),
+            without_tensor_maps(state.lineage),
+            {{"tokenizer",
+              {{"name", plan_.tokenizer},
+               {"hash", tokenizer.hash()},
+               {"vocab_size", tokenizer.vocab_size()}}}});
+  }
+
   void save(RunState& state) {
     state.loader = data_.train().state();
     state.history_bytes = history_->bytes();
@@ -208,8 +219,7 @@ class PlanRunner {
     append(state.lineage, lineage_record("train", train_arguments(phase.train),
                                          plan_.seed, state.lineage.back().child,
                                          content_hash(state.model)));
-    save_pt(state.model, folder_.checkpoint(phase.checkpoint),
-            without_tensor_maps(state.lineage));
+    save_checkpoint(state, phase.checkpoint);
     write_lineage(folder_.lineage(), state.lineage);
     if (!plan_.samples.prompts.empty()) {
       write_samples(folder_.samples(phase.name), plan_, state.model,

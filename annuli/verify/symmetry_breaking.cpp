@@ -193,10 +193,11 @@ std::vector<Verdict> symmetry_after_phase(
     }
   }
   ANNULI_CHECK(count > 0);
-  Verdict share =
-      at_least(kCheck, "antisymmetric share of the update, mean over matrices",
-               sum / static_cast<double>(count),
-               kShareOverControl * control.gradient_difference);
+  Verdict share = at_least(
+      kCheck, "antisymmetric share of the update, mean over matrices",
+      sum / static_cast<double>(count),
+      // A control of exactly 0 must not make the check one that cannot fail.
+      kShareOverControl * std::max(control.gradient_difference, kControlLimit));
   share.note = fmt::format("{} x the share without noise, {:.2g}",
                            kShareOverControl, control.gradient_difference);
   std::vector<Verdict> verdicts = {share};
