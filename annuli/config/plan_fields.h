@@ -122,10 +122,10 @@ void visit_fields(auto&& visit, Is<UpcyclePlan> auto& upcycle) {
 }
 
 void visit_fields(auto&& visit, Is<WidenPlan> auto& widen) {
-  visit({"factor", "on residual, heads and feed-forward", between(1, 64)},
+  visit({"factor", "on residual, heads and feed-forward", between(2, 64)},
         widen.factor);
   visit({"noise_snr_db", "signal to cancelling noise; null: no noise",
-         between(-60, 200)},
+         between(0, 200)},
         widen.noise_snr_db);
   visit(
       {"head", "of a tied parent: untie, or keep with the final norm / factor"},

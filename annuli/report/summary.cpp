@@ -77,7 +77,8 @@ std::string or_dash(const std::optional<double>& value, const char* format) {
 }
 
 std::string count(const Json& end, const char* key) {
-  return fmt::format("{:.1f} M", end.at(key).get<double>() / 1e6);
+  const double n = end.at(key);
+  return n < 1e6 ? format_count(n) : fmt::format("{:.1f} M", n / 1e6);
 }
 
 void add_phase(Table& table, const PhasePlan& phase,
