@@ -1,0 +1,159 @@
+#include "annuli/model/transformer.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/equal.h>
+#include <gtest/gtest.h>
+
+#include "annuli/core/error.h"
+#include "tests/support/tiny_model.h"
+
+namespace annuli {
+namespace {
+
+class TransformerFlavour : public testing::TestWithParam<tiny::Flavour> {
+ protected:
+  Transformer model_ = tiny::model(tiny::config(GetParam()), at::kDouble);
+  at::Tensor tokens_ = tiny::tokens(2, 9, model_.config().vocab_size);
+  at::Tensor targets_ = tiny::tokens(2, 9, model_.config().vocab_size, 8);
+  LossOptions options_{.router_aux_loss_coef = 0.1, .router_z_loss_coef = 0.01};
+};
+
+// Central differences of step h in fp64: h^2 from the third derivative and
+// 2^-53 / h from rounding, both near 1e-9 of a slope of 1 for h = 1e-5; slopes
+// here are near 1e-2. The routing must not change within the step, which the
+// seed sees to.
+TEST_P(TransformerFlavour, GradientsAreFiniteDifferences) {
+  constexpr double kStep = 1e-5;
+  const auto gradients = tiny::gradients(model_, tokens_, targets_, options_);
+  for (size_t row = 0; row < model_.table().size(); ++row) {
+    at::Tensor weight = model_.weight(row).view({-1});
+    const int64_t i = (7 * static_cast<int64_t>(row)) % weight.size(0);
+    const double kept = weight[i].item<double>();
+    const auto loss_at = [&](double value) {
+      weight[i].fill_(value);
+      return model_.loss(tokens_, targets_, options_).total.item<double>();
+    };
+    const double slope =
+        (loss_at(kept + kStep) - loss_at(kept - kStep)) / (2 * kStep);
+    weight[i].fill_(kept);
+    const double found = gradients[row].defined()
+                             ? gradients[row].view({-1})[i].item<double>()
+                             : 0;
+    EXPECT_NEAR(found, slope, 1e-7) << model_.table()[row].name;
+  }
+}
+
+TEST_P(TransformerFlavour, BothDispatchesComputeTheSame) {
+  ForwardOptions full;
+  full.dispatch = Dispatch::kFullBlock;
+  EXPECT_LT(tiny::relative_error(model_.logits(tokens_),
+                                 model_.logits(tokens_, full)),
+            1e-13);
+}
+
+TEST_P(TransformerFlavour, LossIsTheMeanOfTheLogitsCrossEntropy) {
+  const at::Tensor log_p = model_.logits(tokens_).log_softmax(-1);
+  const double expected =
+      -log_p.gather(2, targets_.unsqueeze(2)).mean().item<double>();
+  EXPECT_NEAR(model_.loss(tokens_, targets_).cross_entropy.item<double>(),
+              expected, 1e-13);
+}
+
+TEST_P(TransformerFlavour, DoubleArithmeticOnSingleStorage) {
+  Transformer single(model_.config(), at::kFloat);
+  Transformer same(model_.config(), at::kDouble);
+  for (size_t row = 0; row < model_.table().size(); ++row) {
+    single.set_weight(row, model_.weight(row).to(at::kFloat));
+    same.set_weight(row, single.weight(row).to(at::kDouble));
+  }
+  ForwardOptions options;
+  options.double_arithmetic = true;
+  EXPECT_TRUE(at::equal(single.logits(tokens_, options), same.logits(tokens_)));
+  EXPECT_EQ(single.logits(tokens_).scalar_type(), at::kFloat);
+}
+
+TEST_P(TransformerFlavour, TracesEveryLayer) {
+  Trace trace;
+  ForwardOptions options;
+  options.trace = &trace;
+  model_.hidden_states(tokens_, options);
+  ASSERT_EQ(static_cast<int64_t>(trace.layers.size()),
+            model_.config().num_hidden_layers);
+  for (const LayerTrace& layer : trace.layers) {
+    EXPECT_EQ(layer.residual.size(2), model_.config().hidden_size);
+    EXPECT_EQ(layer.q.size(2), model_.config().num_attention_heads);
+    EXPECT_EQ(layer.experts.defined(), model_.config().is_mixture());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, TransformerFlavour,
+                         testing::ValuesIn(tiny::flavours()),
+                         [](const auto& info) {
+                           return tiny::name_of(info.param);
+                         });
+
+TEST(Transformer, TheFutureDoesNotReachThePast) {
+  const Transformer model = tiny::model(tiny::config(), at::kDouble);
+  at::Tensor tokens = tiny::tokens(1, 8, model.config().vocab_size);
+  const at::Tensor before = model.logits(tokens);
+  tokens[0][7].fill_((tokens[0][7].item<int64_t>() + 1) %
+                     model.config().vocab_size);
+  const at::Tensor after = model.logits(tokens);
+  EXPECT_TRUE(at::equal(before.narrow(1, 0, 7), after.narrow(1, 0, 7)));
+  EXPECT_FALSE(at::equal(before, after));
+}
+
+TEST(Transformer, RefusesToRunOnAnUninitialisedWeight) {
+  Transformer model = tiny::model(tiny::config(), at::kFloat);
+  model.take_weight(3);
+  EXPECT_THROW(model.logits(tiny::tokens(1, 4, 61)), CheckFailure);
+}
+
+TEST(Transformer, HoldsNoGradientAfterBackward) {
+  Transformer model = tiny::model(tiny::config(), at::kFloat);
+  const at::Tensor tokens = tiny::tokens(1, 6, 61);
+  size_t seen = 0;
+  {
+    GradientScope scope(model);
+    const Loss loss = model.loss(tokens, tokens);
+    model.backward(loss.total, [&](size_t, const at::Tensor&) { ++seen; });
+  }
+  EXPECT_EQ(seen, model.table().size());
+  for (size_t row = 0; row < model.table().size(); ++row) {
+    EXPECT_FALSE(model.weight(row).grad().defined());
+    EXPECT_FALSE(model.weight(row).requires_grad());
+  }
+}
+
+TEST(Transformer, AnErrorInTheSinkLeavesTheModelUsable) {
+  Transformer model = tiny::model(tiny::config(), at::kFloat);
+  const at::Tensor tokens = tiny::tokens(1, 6, 61);
+  {
+    GradientScope scope(model);
+    const Loss loss = model.loss(tokens, tokens);
+    EXPECT_THROW(model.backward(loss.total,
+                                [](size_t, const at::Tensor&) {
+                                  throw VerdictError("stop");
+                                }),
+                 std::exception);
+  }
+  EXPECT_EQ(tiny::gradients(model, tokens, tokens).size(),
+            model.table().size());
+}
+
+TEST(Transformer, InitialWeightsFollowTheSeed) {
+  const ModelConfig config = tiny::config();
+  Transformer a(config, at::kFloat), b(config, at::kFloat),
+      c(config, at::kFloat);
+  initialize(a, 1);
+  initialize(b, 1);
+  initialize(c, 2);
+  EXPECT_TRUE(at::equal(a.weight(0), b.weight(0)));
+  EXPECT_FALSE(at::equal(a.weight(0), c.weight(0)));
+  EXPECT_NEAR(
+      a.weight(0).std().item<double>(), config.initializer_range,
+      5 * config.initializer_range / std::sqrt(2.0 * a.weight(0).numel()));
+}
+
+}  // namespace
+}  // namespace annuli
