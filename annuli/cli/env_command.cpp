@@ -1,0 +1,163 @@
+#include <ATen/Context.h>
+#include <dlfcn.h>
+#include <fmt/core.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "annuli/checkpoint/lineage.h"
+#include "annuli/cli/commands.h"
+#include "annuli/core/file.h"
+#include "annuli/core/json.h"
+#include "annuli/core/text.h"
+#include "annuli/kernels/threads.h"
+
+namespace annuli::cli {
+namespace {
+
+// The value of the first line "KEY : value" of a file under /proc, or "".
+std::string proc_value(const char* path, const std::string& key) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    const size_t end = line.find_last_not_of(" \t", colon - 1);
+    if (end == std::string::npos || line.substr(0, end + 1) != key) continue;
+    const size_t begin = line.find_first_not_of(" \t", colon + 1);
+    return begin == std::string::npos ? "" : line.substr(begin);
+  }
+  return "";
+}
+
+bool has_flag(const std::string& flags, const std::string& flag) {
+  return (" " + flags + " ").find(" " + flag + " ") != std::string::npos;
+}
+
+Json cpu() {
+  const std::string flags = proc_value("/proc/cpuinfo", "flags");
+  return {{"model", proc_value("/proc/cpuinfo", "model name")},
+          {"hardware_threads", std::thread::hardware_concurrency()},
+          {"avx2", has_flag(flags, "avx2")},
+          {"avx512f", has_flag(flags, "avx512f")},
+          {"avx512_bf16", has_flag(flags, "avx512_bf16")},
+          {"amx_bf16", has_flag(flags, "amx_bf16")}};
+}
+
+// /proc/meminfo counts in kB of 1024 bytes.
+int64_t memory_bytes(const char* key) {
+  const std::string value = proc_value("/proc/meminfo", key);
+  return std::strtoll(value.c_str(), nullptr, 10) * 1024;
+}
+
+std::string file_of(const void* address) {
+  Dl_info info{};
+  if (dladdr(address, &info) == 0 || info.dli_fname == nullptr) return "";
+  return info.dli_fname;
+}
+
+// True if the function that MKL will find is the program's own and says yes.
+bool mkl_dispatch_is_ours() {
+  using Answer = int (*)();
+  const auto found =
+      reinterpret_cast<Answer>(dlsym(RTLD_DEFAULT, "mkl_serv_intel_cpu_true"));
+  if (found == nullptr || found() == 0) return false;
+  return file_of(reinterpret_cast<const void*>(found)) !=
+         file_of(reinterpret_cast<const void*>(&at::globalContext));
+}
+
+fs::path cache_folder() {
+  if (const char* cache = std::getenv("ANNULI_CACHE")) return cache;
+  const char* home = std::getenv("HOME");
+  return home == nullptr ? fs::path() : fs::path(home) / ".cache" / "annuli";
+}
+
+Json folder_json(const fs::path& path) {
+  std::error_code ignored;
+  return {{"path", path.string()}, {"exists", fs::exists(path, ignored)}};
+}
+
+Json environment() {
+  const Json versions = program_versions();
+  return {
+      {"annuli", versions.at("annuli")},
+      {"torch", versions.at("torch")},
+      {"torch_library",
+       file_of(reinterpret_cast<const void*>(&at::globalContext))},
+      {"threads", kernels::num_threads()},
+      {"threads_in_use", kernels::threads_in_use()},
+      {"cpu", cpu()},
+      {"memory_bytes", memory_bytes("MemTotal")},
+      {"memory_available_bytes", memory_bytes("MemAvailable")},
+      {"mkl_dispatch", mkl_dispatch_is_ours()},
+      {"cuda", at::hasCUDA()},
+      {"nvidia_driver", fs::exists("/proc/driver/nvidia/version")},
+      {"cache", folder_json(cache_folder())},
+      {"token_files", folder_json(fs::absolute("build/data/tokens"))},
+  };
+}
+
+const char* yes_no(const Json& value) {
+  return value.get<bool>() ? "yes" : "no";
+}
+
+std::string folder_text(const Json& folder) {
+  return folder.at("path").get<std::string>() +
+         (folder.at("exists").get<bool>() ? "" : " (not made yet)");
+}
+
+void print_environment(const Json& env) {
+  const Json& cpu = env.at("cpu");
+  const auto line = [](const char* name, const std::string& value) {
+    fmt::print("{:<14} {}\n", name, value);
+  };
+  line("annuli", env.at("annuli"));
+  line("torch", env.at("torch").get<std::string>() + "  " +
+                    env.at("torch_library").get<std::string>());
+  line("threads", fmt::format("{} of {} ({} take part in a loop)",
+                              env.at("threads").get<int64_t>(),
+                              cpu.at("hardware_threads").get<int64_t>(),
+                              env.at("threads_in_use").get<int64_t>()));
+  line("cpu", cpu.at("model"));
+  line("",
+       fmt::format("avx2 {}, avx512f {}, avx512_bf16 {}, amx_bf16 {}",
+                   yes_no(cpu.at("avx2")), yes_no(cpu.at("avx512f")),
+                   yes_no(cpu.at("avx512_bf16")), yes_no(cpu.at("amx_bf16"))));
+  line("memory",
+       format_bytes(env.at("memory_bytes").get<double>()) + ", " +
+           format_bytes(env.at("memory_available_bytes").get<double>()) +
+           " available");
+  line("mkl dispatch", env.at("mkl_dispatch").get<bool>()
+                           ? "ours: AVX-512 on any maker's processor"
+                           : "MKL's own: half speed on AMD");
+  line("cuda", env.at("cuda").get<bool>() ? "yes"
+               : env.at("nvidia_driver").get<bool>()
+                   ? "no (a driver is there, this LibTorch has no CUDA)"
+                   : "no");
+  line("cache", folder_text(env.at("cache")));
+  line("token files", folder_text(env.at("token_files")));
+}
+
+}  // namespace
+
+void add_env_command(CLI::App& app) {
+  auto json = std::make_shared<bool>(false);
+  CLI::App* command =
+      app.add_subcommand("env", "What the program runs on: for bug reports");
+  command->add_flag("--json", *json, "Print it as JSON");
+  command->footer("Example:\n  annuli env --json");
+  command->callback([json] {
+    const Json env = environment();
+    if (*json) {
+      fmt::print("{}\n", env.dump(2));
+    } else {
+      print_environment(env);
+    }
+  });
+}
+
+}  // namespace annuli::cli

@@ -1,0 +1,41 @@
+#include "annuli/cli/options.h"
+
+#include <fmt/core.h>
+
+#include <charconv>
+
+namespace annuli::cli {
+
+CLI::Validator whole_number_from(int64_t least) {
+  const auto check = [least](const std::string& text) -> std::string {
+    int64_t value = 0;
+    const char* end = text.data() + text.size();
+    const auto parsed = std::from_chars(text.data(), end, value);
+    if (parsed.ec == std::errc() && parsed.ptr == end && value >= least) {
+      return "";
+    }
+    return fmt::format("found '{}', expected a whole number from {} on", text,
+                       least);
+  };
+  return CLI::Validator(check, "");
+}
+
+void add_dtype(CLI::App& command, std::string& dtype) {
+  command
+      .add_option("--dtype", dtype, "Compute in f32 or f64 (default: the file)")
+      ->check(CLI::IsMember({"f32", "f64"}));
+}
+
+std::optional<at::ScalarType> parse_dtype(const std::string& dtype) {
+  if (dtype == "f32") return at::kFloat;
+  if (dtype == "f64") return at::kDouble;
+  return std::nullopt;
+}
+
+void add_tokenizer(CLI::App& command, std::string& tokenizer) {
+  command.add_option("--tokenizer", tokenizer,
+                     "bytes, a tokenizer.json, or a folder with one or with "
+                     "vocab.json and merges.txt (default: the model's own)");
+}
+
+}  // namespace annuli::cli

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+// What several verbs ask for in the same words.
+namespace annuli::cli {
+
+// A whole number that is not below `least`.
+CLI::Validator whole_number_from(int64_t least);
+
+// --dtype f32 | f64, the type to compute in; empty: the file's own.
+void add_dtype(CLI::App& command, std::string& dtype);
+std::optional<at::ScalarType> parse_dtype(const std::string& dtype);
+
+// --tokenizer; how it may be left out stands in model_tokenizer.h.
+void add_tokenizer(CLI::App& command, std::string& tokenizer);
+
+}  // namespace annuli::cli

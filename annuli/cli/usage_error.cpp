@@ -1,0 +1,73 @@
+#include "annuli/cli/usage_error.h"
+
+#include <fmt/core.h>
+
+#include <vector>
+
+#include "annuli/core/text.h"
+
+namespace annuli::cli {
+namespace {
+
+std::vector<std::string> verbs_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* verb : app.get_subcommands(nullptr)) {
+    names.push_back(verb->get_name());
+  }
+  return names;
+}
+
+std::vector<std::string> flags_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) {
+      names.push_back("--" + name);
+    }
+  }
+  return names;
+}
+
+bool is_flag(const std::string& word) {
+  return word.size() > 1 && word[0] == '-';
+}
+
+// "--out=x" was meant as "--out".
+std::string without_value(const std::string& word) {
+  return word.substr(0, word.find('='));
+}
+
+std::string unexpected(const CLI::App& app, const std::string& word) {
+  if (is_flag(word)) {
+    const std::string flag = without_value(word);
+    return fmt::format("unknown flag '{}'{}", flag,
+                       did_you_mean(flag, flags_of(app)));
+  }
+  if (app.get_parent() == nullptr) {
+    return fmt::format("unknown verb '{}'{}", word,
+                       did_you_mean(word, verbs_of(app)));
+  }
+  return fmt::format("unexpected '{}'", word);
+}
+
+}  // namespace
+
+std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<CLI::App*> chosen = app.get_subcommands();
+  const CLI::App& verb = chosen.empty() ? app : *chosen.front();
+  const std::string name =
+      chosen.empty() ? "annuli" : "annuli " + verb.get_name();
+  // A word left over explains more than the requirement that it left unmet.
+  std::vector<std::string> extras = app.remaining();
+  if (extras.empty()) extras = verb.remaining();
+  std::string what = error.what();
+  if (!extras.empty()) {
+    what = unexpected(chosen.empty() || app.remaining().empty() ? verb : app,
+                      extras.front());
+  } else if (chosen.empty()) {
+    what = "no verb";
+  }
+  const char* and_see = what.ends_with('?') ? " See" : "; see";
+  return fmt::format("{}: {}{} {} --help", name, what, and_see, name);
+}
+
+}  // namespace annuli::cli

@@ -1,0 +1,70 @@
+#include "annuli/cli/verify_probe.h"
+
+#include <fmt/core.h>
+
+#include "annuli/cli/text_windows.h"
+#include "annuli/core/rng.h"
+#include "annuli/train/batch_tensors.h"
+
+namespace annuli::cli {
+namespace {
+
+data::Batch random_windows(int64_t count, int64_t length, int64_t vocab_size,
+                           const char* stream) {
+  const CounterRng rng(0, stream);
+  const auto id = [&](int64_t window, int64_t position) {
+    const auto i = static_cast<uint64_t>(window * (length + 1) + position);
+    return static_cast<int64_t>(
+        rng.below(i, static_cast<uint64_t>(vocab_size)));
+  };
+  data::Batch batch;
+  batch.batch_size = count;
+  batch.sequence_length = length;
+  for (int64_t window = 0; window < count; ++window) {
+    for (int64_t t = 0; t < length; ++t) {
+      batch.tokens.push_back(id(window, t));
+      batch.targets.push_back(id(window, t + 1));
+    }
+  }
+  return batch;
+}
+
+verify::Probe probe_of(const data::Batch& windows, const data::Batch& router) {
+  verify::Probe probe;
+  for (int64_t i = 0; i < windows.batch_size; ++i) {
+    const data::Batch window = windows.rows(i, 1);
+    probe.tokens.push_back(train::tokens_of(window, at::kCPU));
+    probe.targets.push_back(train::targets_of(window, at::kCPU));
+  }
+  probe.router_tokens = train::tokens_of(router, at::kCPU);
+  return probe;
+}
+
+int64_t router_windows(const ProbeShape& shape) {
+  return (shape.router_tokens + shape.length - 1) / shape.length;
+}
+
+}  // namespace
+
+NamedProbe text_probe(const ProbeShape& shape,
+                      const std::vector<std::string>& inputs,
+                      const Tokenizer& tokenizer) {
+  const TextWindows text = TextWindows::of_text(inputs, tokenizer);
+  const data::Batch windows = text.windows(shape.windows, shape.length);
+  return {probe_of(windows, text.windows(router_windows(shape), shape.length)),
+          fmt::format("{} windows of {} tokens of the text", windows.batch_size,
+                      shape.length)};
+}
+
+NamedProbe random_probe(const ProbeShape& shape, int64_t vocab_size) {
+  const auto windows = [&](int64_t count, const char* stream) {
+    return random_windows(count, shape.length, vocab_size, stream);
+  };
+  return {probe_of(windows(shape.windows, "verify/probe"),
+                   windows(router_windows(shape), "verify/router")),
+          fmt::format("{} windows of {} random tokens (--text FILE for real "
+                      "ones)",
+                      shape.windows, shape.length)};
+}
+
+}  // namespace annuli::cli

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "annuli/tokenizer/tokenizer.h"
+#include "annuli/verify/probe.h"
+
+// The fixed tokens that `annuli verify` computes its proofs on.
+namespace annuli::cli {
+
+struct ProbeShape {
+  int64_t windows = 8;
+  int64_t length = 256;          // T
+  int64_t router_tokens = 2048;  // rounded up to whole windows
+};
+
+struct NamedProbe {
+  verify::Probe probe;
+  std::string name;  // for people
+};
+
+// Windows spread over the text; fewer where it is short.
+NamedProbe text_probe(const ProbeShape& shape,
+                      const std::vector<std::string>& inputs,
+                      const Tokenizer& tokenizer);
+
+// Random ids, the same every time: identities hold for any input.
+NamedProbe random_probe(const ProbeShape& shape, int64_t vocab_size);
+
+}  // namespace annuli::cli
