@@ -197,7 +197,7 @@ TEST(WidenFunction, IsKeptThroughTheDisk) {
   for (WidenHead head : {WidenHead::kFold, WidenHead::kUntie}) {
     const Transformer child =
         grown(parent, Widen({2, 10, head}).recipe(parent.config(), 3));
-    save_folder(folder, child);
+    save_folder(child, folder);
     const Transformer loaded = load_model(folder);
     std::filesystem::remove_all(folder);
     const at::Tensor tokens = probe(parent.config());
