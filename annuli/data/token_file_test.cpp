@@ -180,7 +180,8 @@ TEST_F(TokenFileTest, RandomDamageIsRefusedOrHarmless) {
     for (uint64_t n = 1 + rng.below(draw++, 4); n > 0; --n) {
       // Twice as often in the first 40 bytes, where the counts are.
       const uint64_t reach = rng.below(draw++, 2) ? 40 : bytes.size();
-      bytes[rng.below(draw++, reach)] = static_cast<char>(rng.bits(draw++));
+      const uint64_t place = rng.below(draw++, reach);
+      bytes[place] = static_cast<char>(rng.bits(draw++));
     }
     if (rng.below(draw++, 8) == 0)
       bytes.resize(rng.below(draw++, bytes.size()));
