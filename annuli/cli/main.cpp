@@ -15,6 +15,7 @@
 #include "annuli/cli/usage_error.h"
 #include "annuli/core/error.h"
 #include "annuli/core/memory.h"
+#include "annuli/kernels/caching_allocator.h"
 #include "annuli/kernels/threads.h"
 
 namespace {
@@ -42,7 +43,8 @@ std::string version() {
 }
 
 int run_verb(int argc, char** argv) {
-  CLI::App app{"Annuli grows language models while they train."};
+  CLI::App app{"Annuli grows language models while they train.", "annuli"};
+  app.get_formatter()->label("SUBCOMMAND", "VERB");
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "Help of all verbs");
   app.set_version_flag("--version", version());
@@ -54,6 +56,7 @@ int run_verb(int argc, char** argv) {
   annuli::cli::add_generate_command(app);
   annuli::cli::add_tokenize_command(app);
   annuli::cli::add_env_command(app);
+  for (CLI::App* verb : app.get_subcommands(nullptr)) verb->group("Verbs");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
@@ -72,6 +75,7 @@ int run_verb(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   annuli::tune_malloc();
+  annuli::kernels::use_caching_allocator();
   annuli::kernels::set_num_threads(
       static_cast<int>(std::thread::hardware_concurrency()));
   try {

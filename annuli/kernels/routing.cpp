@@ -12,10 +12,13 @@
 #include "annuli/core/error.h"
 #include "annuli/core/rng.h"
 #include "annuli/kernels/mixture.h"
+#include "annuli/kernels/parallel.h"
 
 namespace annuli::kernels {
 
 namespace {
+
+constexpr int64_t kTokens = 256;  // per block
 
 // The best expert of one token that is not yet chosen; among exactly equal
 // logits the one with the largest random key.
@@ -41,15 +44,17 @@ int64_t best_expert(const T* logits, const std::vector<bool>& chosen,
 template <typename T>
 void choose_experts(const T* logits, int64_t N, int64_t E, int64_t k,
                     const CounterRng& keys, int64_t* experts) {
-  std::vector<bool> chosen(E);
-  for (int64_t n = 0; n < N; ++n) {
-    chosen.assign(E, false);
-    for (int64_t rank = 0; rank < k; ++rank) {
-      const int64_t best = best_expert(logits + n * E, chosen, keys, n);
-      chosen[best] = true;
-      experts[n * k + rank] = best;
+  parallel_blocks(N, kTokens, [=](int64_t begin, int64_t end) {
+    std::vector<bool> chosen(E);
+    for (int64_t n = begin; n < end; ++n) {
+      chosen.assign(E, false);
+      for (int64_t rank = 0; rank < k; ++rank) {
+        const int64_t best = best_expert(logits + n * E, chosen, keys, n);
+        chosen[best] = true;
+        experts[n * k + rank] = best;
+      }
     }
-  }
+  });
 }
 
 // Fraction of the tokens that each expert was chosen for, summed over ranks.

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+
+// Memory for what lives within a step: activations, gradients, workspace.
+//
+// LibTorch's CPU allocator asks malloc for every tensor. Large blocks are then
+// mapped, faulted in page by page and unmapped again each step, or, with raised
+// thresholds, kept in a heap that fragments: with 11.5 GB of weights and
+// moments a step's 1.5 GB of activations grew it to over 4 GB. This allocator
+// keeps freed blocks of 1 MiB and more for the next tensor of their size class.
+//
+// Guarantees: live and kept blocks together never exceed the largest amount
+// that was ever live at once since the last release (sizes counted in classes,
+// at most 1/8 above what was asked for). What does not fit under that is given
+// back to the system, least recently used first. Smaller blocks are malloc's.
+// Thread-safe. Weights and moments are not here: owned_memory.h.
+namespace annuli::kernels {
+
+// Makes it LibTorch's CPU allocator. Call once, before the first tensor.
+void use_caching_allocator();
+
+// Gives every kept block back and starts counting anew.
+void release_cached_blocks();
+
+struct CachedBlocks {
+  int64_t live = 0;  // bytes in use
+  int64_t kept = 0;  // bytes freed and kept
+  int64_t peak = 0;  // most bytes in use at once since the last release
+};
+CachedBlocks cached_blocks();
+
+}  // namespace annuli::kernels
