@@ -19,5 +19,7 @@ function(annuli_test)
     target_link_libraries(${target} PRIVATE annuli_mkl_dispatch)
   endif()
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST
-    DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${ARG_TIMEOUT})
+    DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${ARG_TIMEOUT}
+    # Several tests share the cores: waiting threads must not spin.
+    ENVIRONMENT OMP_WAIT_POLICY=passive)
 endfunction()

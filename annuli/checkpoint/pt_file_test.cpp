@@ -30,7 +30,7 @@ std::vector<NamedTensor> sample_tensors() {
       {"scalar", at::full({}, 2.5, at::kDouble)},
       {"empty", at::empty({0, 4}, at::kFloat)},
       {"empty too", at::empty({3, 0}, at::kLong)},
-      {"i64", at::arange(5, at::kLong) - 2},
+      {"i64", at::arange(-2, 3, at::kLong)},
       {"i32", at::arange(3, at::kInt)},
       {"f16", at::arange(4, at::kFloat).div(3).to(at::kHalf)},
       {"u8", at::arange(5, at::kByte)},
@@ -101,7 +101,8 @@ TEST(PtFile, PartOfAStorageIsWrittenAlone) {
 TEST(PtFile, TensorDataIsAlignedForMapping) {
   const TestFolder folder;
   write_pt(folder / "a.pt", sample_tensors(), kConfig);
-  for (const TensorEntry& entry : PtFile(folder / "a.pt").entries()) {
+  const PtFile file(folder / "a.pt");
+  for (const TensorEntry& entry : file.entries()) {
     EXPECT_EQ(entry.offset % 64, 0) << entry.name;
   }
 }
@@ -214,7 +215,11 @@ std::string make_zip(const Members& members, uint16_t method = 0) {
 std::string text(const std::string& value) {
   return "X" + number(static_cast<uint32_t>(value.size())) + value;
 }
-std::string integer(int32_t value) { return "J" + number(value); }
+std::string integer(int32_t value) {
+  std::string result = number(value);
+  result.insert(result.begin(), 'J');
+  return result;
+}
 std::string tuple(const std::vector<int32_t>& values) {
   std::string result = "(";
   for (const int32_t value : values) result += integer(value);
@@ -253,7 +258,7 @@ std::string six_floats() {
 std::string error_of_zip(const TestFolder& folder, const std::string& zip) {
   write_file_atomically(folder / "hand.pt", zip);
   const std::string error = error_of(folder / "hand.pt");
-  if (!error.empty()) EXPECT_THAT(error, testing::HasSubstr("hand.pt"));
+  EXPECT_EQ(error.empty(), error.find("hand.pt") == std::string::npos);
   return error;
 }
 

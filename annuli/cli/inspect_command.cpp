@@ -51,8 +51,9 @@ void print_model(const Json& model, bool with_tensors) {
   print_parameters(model.at("parameters"));
   fmt::print("tensors       {}, {}\n", model.at("tensors").size(),
              format_bytes(model.at("bytes").get<double>()));
-  if (model.at("extra").contains("tokenizer")) {
-    fmt::print("tokenizer     {}\n", model["extra"]["tokenizer"].dump());
+  if (const Json tokenizer = model.at("extra").value("tokenizer", Json());
+      tokenizer.is_object()) {
+    fmt::print("tokenizer     {}\n", tokenizer.value("name", "?"));
   }
   for (const Json& fault : model.at("faults")) {
     fmt::print("FAULT         {}\n", fault.get<std::string>());

@@ -86,7 +86,9 @@ std::string loss_text(const Json& loss) {
 
 std::string verdict_text(const Json& verdicts) {
   std::string text;
-  for (const auto& [stage, count] : verdicts.items()) {
+  for (const char* stage : {"growth", "after_phase"}) {
+    const Json count = verdicts.value(stage, Json::object());
+    if (count.value("of", 0) == 0) continue;
     text += fmt::format("{}{} {}/{}", text.empty() ? "" : ", ", stage,
                         count.at("passed").get<int64_t>(),
                         count.at("of").get<int64_t>());
@@ -199,12 +201,14 @@ void print_training_state(const Json& state) {
 
 void print_lineage(const Json& lineage) {
   fmt::print("\nlineage\n");
-  for (const Json& record : lineage) {
-    const std::string op = record.value("operator", record.value("op", "?"));
-    fmt::print(
-        "  {} -> {}  {:<10} {}\n", short_hash(record, "parent"),
-        short_hash(record, "child"), op,
-        op == "initialize" ? "" : record.value("arguments", Json()).dump());
+  for (const Json& record : lineage.at("records")) {
+    const std::string op = record.at("operator");
+    // The arguments of a beginning are the config, which stands elsewhere.
+    fmt::print("  {:<12} -> {:<12}  {:<10}  {}\n", short_hash(record, "parent"),
+               short_hash(record, "child"), op,
+               op == "initialize"
+                   ? fmt::format("seed {}", record.at("seed").dump())
+                   : record.at("arguments").dump());
   }
 }
 

@@ -3,6 +3,7 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/linalg_svdvals.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -45,6 +46,13 @@ double largest_difference(const std::vector<double>& a,
   return largest;
 }
 
+// Measured figures, for --gtest_output=json and the documents.
+void record(double value) {
+  static int count = 0;
+  ::testing::Test::RecordProperty(fmt::format("measured_{}", ++count),
+                                  fmt::format("{:.3g}", value));
+}
+
 class Dynamics100 : public ::testing::TestWithParam<tiny::Flavour> {
  protected:
   Dynamics100() : parent_(tiny::trainee(small_model(GetParam()))) {
@@ -84,21 +92,17 @@ TEST_P(Dynamics100, WideningRetracesTheParent) {
   for (int64_t n : {2, 3}) {
     const Recipe recipe = Widen({n, std::nullopt, WidenHead::kFold})
                               .recipe(parent_.model.config(), 3);
-    EXPECT_LE(
-        difference(expected, recipe, OptimizerState::kCarry, Dynamics::kExact),
-        1e-12)
-        << n;
-    EXPECT_GE(
-        difference(expected, recipe, OptimizerState::kCarry, Dynamics::kPlain),
-        1e-3)
+    const auto part = [&](OptimizerState optimizer, Dynamics dynamics) {
+      const double part = difference(expected, recipe, optimizer, dynamics);
+      record(part);
+      return part;
+    };
+    EXPECT_LE(part(OptimizerState::kCarry, Dynamics::kExact), 1e-12) << n;
+    EXPECT_GE(part(OptimizerState::kCarry, Dynamics::kPlain), 1e-3)
         << "the old rates, n = " << n;
-    EXPECT_GE(
-        difference(expected, recipe, OptimizerState::kReset, Dynamics::kExact),
-        1e-3)
+    EXPECT_GE(part(OptimizerState::kReset, Dynamics::kExact), 1e-3)
         << "state reset, n = " << n;
-    EXPECT_GE(
-        difference(expected, recipe, OptimizerState::kReset, Dynamics::kPlain),
-        1e-3)
+    EXPECT_GE(part(OptimizerState::kReset, Dynamics::kPlain), 1e-3)
         << "both, n = " << n;
   }
 }
@@ -167,12 +171,16 @@ Symmetry symmetry_after_training(std::optional<double> snr_db) {
 
 TEST(Symmetry100, CancellingNoiseBreaksIt) {
   const Symmetry symmetry = symmetry_after_training(10);
+  record(symmetry.antisymmetric_share);
+  record(static_cast<double>(symmetry.least_extra_rank));
   EXPECT_GE(symmetry.antisymmetric_share, 0.05);
   EXPECT_GT(symmetry.least_extra_rank, 0);
 }
 
 TEST(Symmetry100, WithoutNoiseItNeverBreaks) {
   const Symmetry symmetry = symmetry_after_training(std::nullopt);
+  record(symmetry.antisymmetric_share);
+  record(static_cast<double>(symmetry.least_extra_rank));
   EXPECT_LE(symmetry.antisymmetric_share, 1e-6);
   EXPECT_LE(symmetry.least_extra_rank, 0);
 }

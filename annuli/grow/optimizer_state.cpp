@@ -39,6 +39,35 @@ at::Tensor carried(const TensorRecipe& tensor, at::Tensor& parent, bool last,
   return child;
 }
 
+TensorState from_zero(const TensorRecipe& tensor, const StateGrowth& growth) {
+  return {.m = kernels::owned_zeros(tensor.shape, growth.dtype, growth.device),
+          .v = kernels::owned_zeros(tensor.shape, growth.dtype, growth.device)};
+}
+
+TensorState from_parent(const TensorRecipe& tensor, TensorState& parent,
+                        bool last, const StateGrowth& growth) {
+  const double scale = tensor.gradient_scale;
+  return {.m = carried(tensor, parent.m, last, scale, growth),
+          .v = carried(tensor, parent.v, last, scale * scale, growth),
+          .step = parent.step};
+}
+
+TensorState child_state(const TensorRecipe& tensor, ParentRows& rows,
+                        std::vector<TensorState>& parent,
+                        const StateGrowth& growth) {
+  if (tensor.source != Source::kParent) return from_zero(tensor, growth);
+  const size_t row = rows.row(tensor.parent);
+  const bool last = rows.use(row);
+  if (tensor.carry_state && growth.optimizer == OptimizerState::kCarry) {
+    return from_parent(tensor, parent[row], last, growth);
+  }
+  if (last) {
+    parent[row].m.reset();
+    parent[row].v.reset();
+  }
+  return from_zero(tensor, growth);
+}
+
 }  // namespace
 
 std::vector<TensorState> grow_state(const Recipe& recipe,
@@ -54,29 +83,11 @@ std::vector<TensorState> grow_state(const Recipe& recipe,
   std::vector<TensorState> child;
   child.reserve(recipe.tensors.size());
   for (const TensorRecipe& tensor : recipe.tensors) {
-    TensorState& state = child.emplace_back();
-    TensorState* settings = tensor.settings_from.empty()
-                                ? nullptr
-                                : &parent[rows.row(tensor.settings_from)];
-    set_multipliers(tensor, settings, growth.dynamics, state);
-    TensorState* source = tensor.source == Source::kParent
-                              ? &parent[rows.row(tensor.parent)]
-                              : nullptr;
-    const bool last = source != nullptr && rows.use(rows.row(tensor.parent));
-    if (source != nullptr && tensor.carry_state &&
-        growth.optimizer == OptimizerState::kCarry) {
-      const double scale = tensor.gradient_scale;
-      state.m = carried(tensor, source->m, last, scale, growth);
-      state.v = carried(tensor, source->v, last, scale * scale, growth);
-      state.step = source->step;
-      continue;
-    }
-    if (last) {
-      source->m.reset();
-      source->v.reset();
-    }
-    state.m = kernels::owned_zeros(tensor.shape, growth.dtype, growth.device);
-    state.v = kernels::owned_zeros(tensor.shape, growth.dtype, growth.device);
+    child.push_back(child_state(tensor, rows, parent, growth));
+    const TensorState* settings = tensor.settings_from.empty()
+                                      ? nullptr
+                                      : &parent[rows.row(tensor.settings_from)];
+    set_multipliers(tensor, settings, growth.dynamics, child.back());
   }
   return child;
 }

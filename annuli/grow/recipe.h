@@ -73,7 +73,8 @@ struct TensorRecipe {
   double weight_decay_multiplier = 1;  // 1 / scale
   std::string settings_from;
 
-  // The child tensor is the parent tensor, entry by entry.
+  // The child tensor is the parent tensor, entry by entry. (One slice from 0
+  // on with copies 1 is the parent's whole dimension.)
   bool is_identity() const;
 };
 

@@ -189,7 +189,41 @@ TEST_F(WidenFaults, NoiseThatDoesNotCancel) {
   expect_seen();
 }
 
-TEST(WidenFunction, IsKeptThroughTheDisk) {
+// Operators speak of axes alone, so other factors per axis need no new code:
+// here ffn x 3 beside x 2, and twice the query heads over unchanged kv heads
+// (the copies of a group stay inside it).
+TEST(AxisRules, OtherFactorsPerAxisKeepTheFunctionToo) {
+  const Transformer parent =
+      tiny::model(tiny::config({.mixture = true,
+                                .gated = true,
+                                .tied = false,
+                                .qk_norm = true,
+                                .num_key_value_heads = 2}),
+                  at::kDouble);
+  AxisRule rule;
+  rule.axes = {{Axis::kResidual, tile(24, 2)},
+               {Axis::kHead, {{0, 2}, {0, 2}, {2, 2}, {2, 2}}},
+               {Axis::kFfn, tile(40, 3)}};
+  rule.noise_snr_db = 10;
+  Recipe recipe;
+  recipe.parent = recipe.child = parent.config();
+  recipe.child.hidden_size *= 2;
+  recipe.child.num_attention_heads *= 2;
+  recipe.child.intermediate_size *= 3;
+  derive(rule, recipe);
+  EXPECT_LE(logit_error(parent, grown(parent, recipe)),
+            limit(at::kDouble, true));
+  const TensorRecipe& k =
+      recipe.tensors[find_row(tensor_table(recipe.child), Part::kK, 0)];
+  EXPECT_EQ(k.scale, 0.5);
+  EXPECT_EQ(k.gradient_scale, 1);
+  // Copies that leave their group read another kv head.
+  rule.axes[Axis::kHead] = tile(4, 2);
+  derive(rule, recipe);
+  EXPECT_GE(logit_error(parent, grown(parent, recipe)), 1e-2);
+}
+
+TEST(WidenOnDisk, KeepsTheFunction) {
   const auto folder =
       std::filesystem::path(::testing::TempDir()) / "annuli_widen_on_disk";
   const Transformer parent =

@@ -13,6 +13,8 @@
 #include <new>
 #include <unordered_map>
 
+#include "annuli/core/memory.h"
+
 namespace annuli::kernels {
 namespace {
 
@@ -147,6 +149,11 @@ void use_caching_allocator() {
 }
 
 void release_cached_blocks() { allocator().release(); }
+
+void give_back_memory() {
+  release_cached_blocks();
+  release_free_memory();
+}
 
 CachedBlocks cached_blocks() { return allocator().counts(); }
 

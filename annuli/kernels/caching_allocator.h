@@ -23,6 +23,9 @@ void use_caching_allocator();
 // Gives every kept block back and starts counting anew.
 void release_cached_blocks();
 
+// The same, and the heap's free pages too: between phases and after growth.
+void give_back_memory();
+
 struct CachedBlocks {
   int64_t live = 0;  // bytes in use
   int64_t kept = 0;  // bytes freed and kept

@@ -3,7 +3,6 @@
 #include <chrono>
 #include <utility>
 
-#include "annuli/core/memory.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/registry.h"
 #include "annuli/kernels/caching_allocator.h"
@@ -13,11 +12,6 @@ namespace annuli::run {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-void give_back_memory() {
-  kernels::release_cached_blocks();
-  release_free_memory();
-}
 
 bool has_noise(const grow::Recipe& recipe) {
   for (const grow::TensorRecipe& tensor : recipe.tensors) {
@@ -39,7 +33,7 @@ Grown grow_and_verify(Transformer&& parent,
   std::optional<verify::SymmetryControl> control;
   if (has_noise(recipe)) {
     control = verify::symmetry_control(parent, recipe, probe);
-    give_back_memory();
+    kernels::give_back_memory();
   }
 
   const grow::StateGrowth state_growth{.optimizer = order.grow.optimizer,
@@ -49,7 +43,7 @@ Grown grow_and_verify(Transformer&& parent,
   Transformer child =
       grow::grow(std::move(parent), recipe, record.feed_forward_mean);
   auto states = grow::grow_state(recipe, std::move(optimizer), state_growth);
-  give_back_memory();
+  kernels::give_back_memory();
 
   const verify::GrowthEvidence evidence{
       .parent = record,
@@ -59,7 +53,6 @@ Grown grow_and_verify(Transformer&& parent,
       .loss_budget = order.loss_budget,
   };
   auto verdicts = verify::verify_growth(evidence, child);
-  give_back_memory();
   verify::allow(verdicts, order.allow);
   const double loss_after = verify::probe_loss(child, probe);
   const std::chrono::duration<double> seconds = Clock::now() - start;

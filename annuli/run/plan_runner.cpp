@@ -15,6 +15,7 @@
 #include "annuli/core/memory.h"
 #include "annuli/core/rng.h"
 #include "annuli/core/text.h"
+#include "annuli/kernels/caching_allocator.h"
 #include "annuli/kernels/threads.h"
 #include "annuli/model/device.h"
 #include "annuli/report/summary.h"
@@ -153,6 +154,7 @@ class PlanRunner {
     const PhasePlan& phase = this->phase(state);
     const double weight_decay =
         phase.train.weight_decay.value_or(plan_.optimizer.weight_decay);
+    kernels::give_back_memory();
     train::Trainer trainer(
         state.model, state.optimizer, data_.train(), phase.train, weight_decay,
         CounterRng(plan_.seed, "phase/" + phase.name).bits(0));
