@@ -131,7 +131,7 @@ nlohmann::json to_json(const Plan& plan);
 
 // SHA-256 of the canonical JSON, without the fields that say only where and how
 // a run happens (output_dir, device, threads, cache_dir, save_steps,
-// logging_steps).
+// logging_steps) or what may pass with a warning (allow).
 std::string plan_hash(const Plan& plan);
 
 // Every field with its default, range and help, for people.

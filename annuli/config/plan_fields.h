@@ -193,7 +193,9 @@ void visit_fields(auto&& visit, Is<PhasePlan> auto& phase) {
         phase.checkpoint);
   visit({.name = "train", .help = "the training", .required = true},
         phase.train);
-  visit({"allow", "checks whose failure is a warning, besides the plan's"},
+  visit({.name = "allow",
+         .help = "checks whose failure is a warning, besides the plan's",
+         .hashed = false},
         phase.allow);
   visit({"boundary_loss_budget", "nats (unset: the plan's)", at_least(0)},
         phase.boundary_loss_budget);
@@ -238,7 +240,9 @@ void visit_fields(auto&& visit, Is<Plan> auto& plan) {
          .range = at_least(1),
          .hashed = false},
         plan.logging_steps);
-  visit({"allow", "checks whose failure is a warning"}, plan.allow);
+  visit({.name = "allow", .help = "checks whose failure is a warning",
+         .hashed = false},
+        plan.allow);
   visit({"boundary_loss_budget",
          "rise of the probe loss that a step that is not exact may cost, nats",
          at_least(0)},

@@ -1,0 +1,152 @@
+// A run that is killed and resumed ends as one that never was: every field of
+// the history but times, rates and memory, and every model on the way, bit for
+// bit.
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "annuli/core/rng.h"
+#include "tests/cli/program.h"
+#include "tests/resume/run_outcome.h"
+
+namespace annuli::test {
+namespace {
+
+constexpr const char* kTiny = "plans/tiny.yaml";
+
+class ResumeTest : public testing::Test {
+ protected:
+  std::vector<std::string> arguments(
+      const std::string& folder, const std::vector<std::string>& more = {}) {
+    return run_arguments(plan_, scratch_.path(), folder, more);
+  }
+
+  fs::path history(const std::string& folder) const {
+    return scratch_.path() / folder / "training_history.jsonl";
+  }
+
+  // The uninterrupted run.
+  RunOutcome whole(const std::vector<std::string>& more = {}) {
+    const Outcome done = run_program(arguments("whole", more), scratch_.path());
+    EXPECT_EQ(done.status, 0) << done.err;
+    return outcome_of(scratch_.path() / "whole");
+  }
+
+  void expect_resumed_equals(const RunOutcome& whole, const std::string& folder,
+                             std::vector<std::string> more = {}) {
+    more.push_back("--resume");
+    const Outcome done = run_program(arguments(folder, more), scratch_.path());
+    ASSERT_EQ(done.status, 0) << done.err;
+    const RunOutcome resumed = outcome_of(scratch_.path() / folder);
+    EXPECT_EQ(resumed.history, whole.history);
+    EXPECT_EQ(resumed.hashes, whole.hashes);
+  }
+
+  std::string plan_ = kTiny;
+  ScratchFolder scratch_;
+};
+
+TEST_F(ResumeTest, TheSameSeedGivesTheSameRunAndAnotherDoesNot) {
+  const RunOutcome first = whole();
+  EXPECT_EQ(run_program(arguments("again"), scratch_.path()).status, 0);
+  EXPECT_EQ(outcome_of(scratch_.path() / "again").hashes, first.hashes);
+  const std::vector<std::string> other = {"--set", "seed=43"};
+  EXPECT_EQ(run_program(arguments("other", other), scratch_.path()).status, 0);
+  EXPECT_NE(outcome_of(scratch_.path() / "other").hashes, first.hashes);
+}
+
+// Lines of the tiny history: 3 steps, evaluation, phase; then for each of the
+// others a boundary and the same. Killed after each kind, in every phase.
+TEST_F(ResumeTest, KilledAfterAnyLineWithStatesAtPhaseEnds) {
+  const RunOutcome reference = whole();
+  for (const size_t lines : {1, 4, 6, 8, 11, 14, 19, 21}) {
+    const std::string folder = "killed_" + std::to_string(lines);
+    run_until(arguments(folder), history(folder), lines);
+    SCOPED_TRACE(folder);
+    expect_resumed_equals(reference, folder);
+  }
+}
+
+TEST_F(ResumeTest, KilledAfterAnyLineWithAStateAfterEveryStep) {
+  const RunOutcome reference = whole();
+  const std::vector<std::string> often = {"--set", "save_steps=1"};
+  for (const size_t lines : {2, 7, 9, 15, 20}) {
+    const std::string folder = "killed_" + std::to_string(lines);
+    run_until(arguments(folder, often), history(folder), lines);
+    SCOPED_TRACE(folder);
+    expect_resumed_equals(reference, folder, often);
+  }
+}
+
+TEST_F(ResumeTest, KilledAtRandomMomentsAgainAndAgain) {
+  const RunOutcome reference = whole();
+  const CounterRng rng(11, "kills");
+  const std::vector<std::string> often = {"--set", "save_steps=1"};
+  for (uint64_t round = 0; round < 3; ++round) {
+    const std::string folder = "random_" + std::to_string(round);
+    std::vector<std::string> resume = often;
+    resume.push_back("--resume");
+    // A run takes about a second; each round is killed up to three times.
+    for (uint64_t kill = 0; kill < 3; ++kill) {
+      run_for(arguments(folder, resume),
+              static_cast<int>(100 + rng.below(3 * round + kill, 900)));
+    }
+    SCOPED_TRACE(folder);
+    expect_resumed_equals(reference, folder, often);
+  }
+}
+
+TEST_F(ResumeTest, QuickPlanKilledOnce) {
+  plan_ = "plans/quick.yaml";
+  const RunOutcome reference = whole();
+  const std::vector<std::string> more = {"--set", "save_steps=4"};
+  const size_t middle = reference.history.size() / 2;
+  EXPECT_TRUE(run_until(arguments("killed", more), history("killed"), middle));
+  expect_resumed_equals(reference, "killed", more);
+}
+
+TEST_F(ResumeTest, AccumulationClippingAndSchedulesResumeToo) {
+  const std::vector<std::string> more = {
+      "--set", "phases.moe.train.gradient_accumulation_steps=2",
+      "--set", "phases.moe.train.max_grad_norm=0.5",
+      "--set", "phases.moe.train.lr_scheduler_type=cosine",
+      "--set", "phases.moe.train.warmup_steps=1",
+      "--set", "phases.medium.train.lr_scheduler_type=wsd",
+      "--set", "phases.medium.grow.optimizer=reset",
+      "--set", "phases.large.grow.dynamics=exact",
+      "--set", "save_steps=1"};
+  const RunOutcome reference = whole(more);
+  for (const size_t lines : {7, 8, 14}) {
+    const std::string folder = "killed_" + std::to_string(lines);
+    run_until(arguments(folder, more), history(folder), lines);
+    SCOPED_TRACE(folder);
+    expect_resumed_equals(reference, folder, more);
+  }
+}
+
+TEST_F(ResumeTest, ATornLastLineIsNoHarm) {
+  const RunOutcome reference = whole();
+  run_until(arguments("torn"), history("torn"), 8);
+  std::ofstream(history("torn"), std::ios::app) << "{\"type\": \"st";
+  expect_resumed_equals(reference, "torn");
+}
+
+TEST_F(ResumeTest, AChangedPlanIsRefused) {
+  run_until(arguments("changed"), history("changed"), 7);
+  const Outcome refused = run_program(
+      arguments("changed", {"--resume", "--set", "seed=7"}), scratch_.path());
+  EXPECT_EQ(refused.status, 2);
+  EXPECT_NE(refused.err.find("the plan is not the one"), std::string::npos)
+      << refused.err;
+}
+
+TEST_F(ResumeTest, AnUnfinishedRunIsNotOverwrittenByAccident) {
+  run_until(arguments("begun"), history("begun"), 7);
+  const Outcome refused = run_program(arguments("begun"), scratch_.path());
+  EXPECT_EQ(refused.status, 2);
+  EXPECT_NE(refused.err.find("--resume"), std::string::npos) << refused.err;
+}
+
+}  // namespace
+}  // namespace annuli::test
