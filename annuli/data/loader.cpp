@@ -103,6 +103,8 @@ void Loader::read(int64_t position, std::span<int64_t> out) const {
   const auto after = std::ranges::upper_bound(starts_, position);
   auto document = static_cast<size_t>(after - starts_.begin() - 1);
   while (!out.empty()) {
+    ANNULI_CHECK(document < documents_.size(), "token {} of {}", position,
+                 token_count());
     const TokenRange& range = documents_[document];
     const int64_t offset = position - starts_[document];
     const int64_t count = std::min(std::ssize(out), range.size() - offset);

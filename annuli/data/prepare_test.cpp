@@ -97,6 +97,9 @@ TEST_F(PrepareTest, ReusedWhileInputsAndTokenizerAreUnchanged) {
 
   EXPECT_FALSE(prepare(ending_, {text_}).reused);
   EXPECT_TRUE(prepare(ending_, {text_}).reused);
+  // The same in all but its hash.
+  EXPECT_FALSE(prepare(FakeTokenizer("other", 256), {text_}).reused);
+  EXPECT_FALSE(prepare(ending_, {text_}).reused);
   write("text/a.txt", "abd");
   EXPECT_FALSE(prepare(ending_, {text_}).reused);
   EXPECT_EQ(ids()[2], 'd');
