@@ -217,7 +217,7 @@ TEST(ModelFile, SaysWhatIsMissing) {
   write_safetensors(folder / "a" / "model.safetensors", {});
   EXPECT_THAT(error_of("a"), HasSubstr("'vocab_size'"));
   EXPECT_THAT(error_of("a"), HasSubstr((folder / "a").string()));
-  write_file_atomically(folder / "text.pt", "hello");
+  test::write_raw(folder / "text.pt", "hello");
   EXPECT_THAT(error_of("text.pt"), HasSubstr("not a .pt file"));
 }
 

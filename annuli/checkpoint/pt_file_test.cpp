@@ -158,7 +158,7 @@ TEST(PtFile, EveryTruncationIsRefused) {
   const std::string whole = read_file(path);
   EXPECT_EQ(error_of(path), "");
   for (size_t size = 0; size < whole.size(); ++size) {
-    write_file_atomically(path, whole.substr(0, size));
+    test::write_raw(path, whole.substr(0, size));
     EXPECT_NE(error_of(path), "") << size;
   }
 }
@@ -172,7 +172,7 @@ TEST(PtFile, EveryFlippedByteIsHarmless) {
   int refused = 0;
   for (size_t i = 0; i < bytes.size(); ++i) {
     bytes[i] = static_cast<char>(~bytes[i]);
-    write_file_atomically(path, bytes);
+    test::write_raw(path, bytes);
     const std::string error = error_of(path);
     EXPECT_EQ(error.find('\n'), std::string::npos) << i << ' ' << error;
     if (!error.empty()) ++refused;
@@ -213,13 +213,10 @@ std::string make_zip(const Members& members, uint16_t method = 0) {
 }
 
 std::string text(const std::string& value) {
-  return "X" + number(static_cast<uint32_t>(value.size())) + value;
+  return fmt::format("X{}{}", number(static_cast<uint32_t>(value.size())),
+                     value);
 }
-std::string integer(int32_t value) {
-  std::string result = number(value);
-  result.insert(result.begin(), 'J');
-  return result;
-}
+std::string integer(int32_t value) { return fmt::format("J{}", number(value)); }
 std::string tuple(const std::vector<int32_t>& values) {
   std::string result = "(";
   for (const int32_t value : values) result += integer(value);
@@ -256,7 +253,7 @@ std::string six_floats() {
 }
 
 std::string error_of_zip(const TestFolder& folder, const std::string& zip) {
-  write_file_atomically(folder / "hand.pt", zip);
+  test::write_raw(folder / "hand.pt", zip);
   const std::string error = error_of(folder / "hand.pt");
   EXPECT_EQ(error.empty(), error.find("hand.pt") == std::string::npos);
   return error;

@@ -38,10 +38,10 @@ std::string bytes_of(uint64_t value) {
 }
 
 // A file with this header and this much data.
-fs::path write_raw(const TestFolder& folder, const std::string& header,
-                   size_t data_bytes) {
+fs::path write_header(const TestFolder& folder, const std::string& header,
+                      size_t data_bytes) {
   const fs::path path = folder / "raw.safetensors";
-  write_file_atomically(
+  test::write_raw(
       path, bytes_of(header.size()) + header + std::string(data_bytes, '\0'));
   return path;
 }
@@ -98,7 +98,7 @@ TEST(Safetensors, MisalignedDataIsCopied) {
   std::string header =
       R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
   header.append(57 - header.size(), ' ');
-  const SafetensorsFile file(write_raw(folder, header, 8));
+  const SafetensorsFile file(write_header(folder, header, 8));
   ASSERT_NE(file.entry("x").offset % 4, 0);
   EXPECT_TRUE(identical(file.tensor("x"), at::full({2}, 0, at::kFloat)));
 }
@@ -210,7 +210,7 @@ class SafetensorsMalformed : public testing::TestWithParam<Malformed> {};
 TEST_P(SafetensorsMalformed, IsRefused) {
   const TestFolder folder;
   const fs::path path =
-      write_raw(folder, GetParam().header, GetParam().data_bytes);
+      write_header(folder, GetParam().header, GetParam().data_bytes);
   const std::string error = error_of(path);
   EXPECT_THAT(error, testing::HasSubstr(path.string()));
   EXPECT_THAT(error, testing::HasSubstr(GetParam().fault));
@@ -224,10 +224,10 @@ INSTANTIATE_TEST_SUITE_P(Headers, SafetensorsMalformed,
 // The control for the table above: the same hands make files that open.
 TEST(Safetensors, WellFormedByHand) {
   const TestFolder folder;
-  EXPECT_EQ(error_of(write_raw(folder, "{}", 0)), "");
-  EXPECT_EQ(error_of(write_raw(folder, R"({"__metadata__":{"a":"b"}}  )", 0)),
-            "");
-  EXPECT_EQ(error_of(write_raw(
+  EXPECT_EQ(error_of(write_header(folder, "{}", 0)), "");
+  EXPECT_EQ(
+      error_of(write_header(folder, R"({"__metadata__":{"a":"b"}}  )", 0)), "");
+  EXPECT_EQ(error_of(write_header(
                 folder,
                 R"({"y":{"dtype":"U8","shape":[2],"data_offsets":[1,3]},)"
                 R"("e":{"dtype":"F32","shape":[3,0],"data_offsets":[1,1]},)"
@@ -241,14 +241,14 @@ TEST(Safetensors, RefusesWrongHeaderLengths) {
   const fs::path path = folder / "a.safetensors";
   for (const uint64_t length : {uint64_t{3}, uint64_t{99'999'999},
                                 uint64_t{100'000'001}, ~uint64_t{0}}) {
-    write_file_atomically(path, bytes_of(length) + "{}");
+    test::write_raw(path, bytes_of(length) + "{}");
     EXPECT_THAT(error_of(path), testing::HasSubstr("a header of")) << length;
   }
-  write_file_atomically(path, bytes_of(2) + "{}");
+  test::write_raw(path, bytes_of(2) + "{}");
   EXPECT_EQ(error_of(path), "");
-  write_file_atomically(path, "1234567");
+  test::write_raw(path, "1234567");
   EXPECT_THAT(error_of(path), testing::HasSubstr("7 bytes"));
-  write_file_atomically(path, "");
+  test::write_raw(path, "");
   EXPECT_THAT(error_of(path), testing::HasSubstr("0 bytes"));
   EXPECT_THAT(error_of(folder / "nowhere"), testing::HasSubstr("nowhere"));
 }
@@ -260,7 +260,7 @@ TEST(Safetensors, EveryTruncationIsRefused) {
   const std::string whole = read_file(path);
   EXPECT_EQ(error_of(path), "");
   for (size_t size = 0; size < whole.size(); ++size) {
-    write_file_atomically(path, whole.substr(0, size));
+    test::write_raw(path, whole.substr(0, size));
     EXPECT_NE(error_of(path), "") << size;
   }
 }

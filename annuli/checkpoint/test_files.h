@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <string>
 
 #include "annuli/core/error.h"
@@ -35,6 +36,11 @@ class TestFolder {
  private:
   fs::path path_;
 };
+
+// Writes without a sync: for the thousands of damaged files.
+inline void write_raw(const fs::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
 
 // The text of the UserError that `action` throws; "" if it throws none.
 template <typename Action>

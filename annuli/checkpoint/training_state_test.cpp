@@ -68,7 +68,7 @@ TEST(TrainingState, NoneWasEverSaved) {
   EXPECT_FALSE(load_progress(folder / "nowhere"));
   // A first save that was interrupted before its state.json.
   fs::create_directories(folder / "state.tmp-0");
-  write_file_atomically(folder / "state.tmp-0" / "model.safetensors", "half");
+  test::write_raw(folder / "state.tmp-0" / "model.safetensors", "half");
   EXPECT_FALSE(load_training_state(folder / "state"));
 }
 
@@ -158,11 +158,11 @@ TEST(TrainingState, DamageIsNamed) {
               }),
               HasSubstr("state.json is missing"));
   EXPECT_THAT(error_after([](const fs::path& state) {
-                write_file_atomically(state / "state.json", "{\"a\"");
+                test::write_raw(state / "state.json", "{\"a\"");
               }),
               HasSubstr("state.json"));
   EXPECT_THAT(error_after([](const fs::path& state) {
-                write_file_atomically(state / "state.json", "[]");
+                test::write_raw(state / "state.json", "[]");
               }),
               HasSubstr("state.json"));
   EXPECT_THAT(error_after([](const fs::path& state) {
@@ -175,7 +175,7 @@ TEST(TrainingState, DamageIsNamed) {
   EXPECT_THAT(error_after([](const fs::path& state) {
                 std::string bytes = read_file(state / "optimizer.safetensors");
                 bytes.back() = static_cast<char>(bytes.back() ^ 1);
-                write_file_atomically(state / "optimizer.safetensors", bytes);
+                test::write_raw(state / "optimizer.safetensors", bytes);
               }),
               HasSubstr("content hash differs"));
 }
