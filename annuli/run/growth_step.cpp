@@ -1,17 +1,26 @@
 #include "annuli/run/growth_step.h"
 
 #include <chrono>
+#include <limits>
 #include <utility>
 
 #include "annuli/grow/grow.h"
 #include "annuli/grow/registry.h"
 #include "annuli/kernels/caching_allocator.h"
-#include "annuli/verify/boundary_record.h"
 
 namespace annuli::run {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+double measured_loss(const std::vector<verify::Verdict>& verdicts) {
+  for (const verify::Verdict& verdict : verdicts) {
+    if (verdict.data.contains("loss_after")) {
+      return verdict.data.at("loss_after");
+    }
+  }
+  return std::numeric_limits<double>::quiet_NaN();
+}
 
 bool has_noise(const grow::Recipe& recipe) {
   for (const grow::TensorRecipe& tensor : recipe.tensors) {
@@ -54,7 +63,7 @@ Grown grow_and_verify(Transformer&& parent,
   };
   auto verdicts = verify::verify_growth(evidence, child);
   verify::allow(verdicts, order.allow);
-  const double loss_after = verify::probe_loss(child, probe);
+  const double loss_after = measured_loss(verdicts);
   const std::chrono::duration<double> seconds = Clock::now() - start;
   return {.model = std::move(child),
           .optimizer = std::move(states),

@@ -20,8 +20,8 @@ struct Grown {
   std::vector<verify::Verdict> verdicts;
   std::optional<verify::SymmetryControl> control;
   double loss_before = 0;  // on the probe, nats
-  double loss_after = 0;
-  double seconds = 0;  // of growth and proof
+  double loss_after = 0;   // NaN if the audit failed before it was measured
+  double seconds = 0;      // of growth and proof
 };
 
 struct GrowthOrder {

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <optional>
 #include <utility>
 
@@ -120,6 +121,8 @@ class PlanRunner {
       print_phase(plan_, state.phase, state.model.config());
       return;
     }
+    fmt::print("\ngrowing into phase {}\n", phase.name);
+    std::fflush(stdout);
     const GrowthOrder order{
         .grow = *phase.grow,
         // Every growth of a run draws its own numbers. 63 bits, since Python

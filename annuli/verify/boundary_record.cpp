@@ -12,15 +12,6 @@ constexpr double kExactLimit = 1e-4;
 
 }  // namespace
 
-double probe_loss(const Transformer& model, const Probe& probe) {
-  double sum = 0;
-  for (size_t i = 0; i < probe.tokens.size(); ++i) {
-    sum += model.loss(probe.tokens[i], probe.targets[i])
-               .cross_entropy.item<double>();
-  }
-  return sum / static_cast<double>(probe.tokens.size());
-}
-
 Verdict boundary_record(double loss_before, double loss_after, bool exact,
                         double budget) {
   const double jump = loss_after - loss_before;
@@ -31,6 +22,7 @@ Verdict boundary_record(double loss_before, double loss_after, bool exact,
             : at_most("boundary_record", "rise of the probe loss, nats", jump,
                       budget);
   verdict.note = fmt::format("{:.6f} -> {:.6f}", loss_before, loss_after);
+  verdict.data = {{"loss_before", loss_before}, {"loss_after", loss_after}};
   return verdict;
 }
 

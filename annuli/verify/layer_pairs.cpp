@@ -14,4 +14,8 @@ std::vector<LayerPair> comparable_layers(const grow::Recipe& recipe) {
   return pairs;
 }
 
+bool is_upcycle(const grow::Recipe& recipe) {
+  return !recipe.parent.is_mixture() && recipe.child.is_mixture();
+}
+
 }  // namespace annuli::verify

@@ -18,4 +18,7 @@ struct LayerPair {
 // changed stream.
 std::vector<LayerPair> comparable_layers(const grow::Recipe& recipe);
 
+// Dense feed-forward -> mixture.
+bool is_upcycle(const grow::Recipe& recipe);
+
 }  // namespace annuli::verify

@@ -1,5 +1,8 @@
 #include "annuli/verify/parent_record.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+
 #include <algorithm>
 
 namespace annuli::verify {
@@ -23,29 +26,46 @@ std::vector<at::Tensor> feed_forward_means(const Transformer& model,
 
 }  // namespace
 
+WindowRecord record_window(const Transformer& model, const at::Tensor& tokens,
+                           Dispatch dispatch) {
+  WindowRecord window;
+  ForwardOptions options;
+  options.trace = &window.trace;
+  options.dispatch = dispatch;
+  window.logits = model.logits(tokens, options);
+  for (LayerTrace& layer : window.trace.layers) layer.ffn_input.reset();
+  return window;
+}
+
+double cross_entropy(const at::Tensor& logits, const at::Tensor& targets) {
+  const at::Tensor log_p = logits.log_softmax(-1);
+  const at::Tensor chosen = log_p.gather(-1, targets.unsqueeze(-1));
+  return -chosen.to(at::kDouble).mean().item<double>();
+}
+
+at::Tensor logits_in_double(const Transformer& model, const Probe& probe) {
+  const size_t count = std::min(kDoubleWindows, probe.tokens.size());
+  const std::vector<at::Tensor> first(probe.tokens.begin(),
+                                      probe.tokens.begin() + count);
+  ForwardOptions options;
+  options.double_arithmetic = true;
+  return model.logits(at::cat(first), options);
+}
+
 ParentRecord ParentRecord::take(const Transformer& parent, const Probe& probe,
                                 bool with_double_logits) {
   ParentRecord record;
   record.config = parent.config();
   record.dtype = parent.dtype();
   for (size_t i = 0; i < probe.tokens.size(); ++i) {
-    WindowRecord window;
-    ForwardOptions options;
-    options.trace = &window.trace;
-    window.logits = parent.logits(probe.tokens[i], options);
-    for (LayerTrace& layer : window.trace.layers) layer.ffn_input.reset();
-    record.windows.push_back(std::move(window));
-    record.loss += parent.loss(probe.tokens[i], probe.targets[i])
-                       .cross_entropy.item<double>();
+    record.windows.push_back(
+        record_window(parent, probe.tokens[i], Dispatch::kSorted));
+    record.loss +=
+        cross_entropy(record.windows.back().logits, probe.targets[i]);
   }
   record.loss /= static_cast<double>(probe.tokens.size());
   if (with_double_logits) {
-    ForwardOptions options;
-    options.double_arithmetic = true;
-    const size_t count = std::min(kDoubleWindows, probe.tokens.size());
-    for (size_t i = 0; i < count; ++i) {
-      record.double_logits.push_back(parent.logits(probe.tokens[i], options));
-    }
+    record.double_logits = logits_in_double(parent, probe);
   }
   record.feed_forward_mean = feed_forward_means(parent, probe.router_tokens);
   for (size_t row = 0; row < parent.table().size(); ++row) {

@@ -16,15 +16,25 @@ struct WindowRecord {
   Trace trace;
 };
 
+// Runs one window, [1, T].
+WindowRecord record_window(const Transformer& model, const at::Tensor& tokens,
+                           Dispatch dispatch);
+
+// Mean of -log softmax(logits)[target], nats. logits: [1, T, V].
+double cross_entropy(const at::Tensor& logits, const at::Tensor& targets);
+
+// The first windows' logits in fp64 arithmetic, as one batch: every weight is
+// widened once.
+at::Tensor logits_in_double(const Transformer& model, const Probe& probe);
+
 // What of a parent is needed to judge its child. Growth in memory consumes the
 // parent, so this is taken before.
 struct ParentRecord {
   ModelConfig config;
   at::ScalarType dtype = at::kFloat;
   std::vector<WindowRecord> windows;
-  // Logits in fp64 arithmetic of the first windows; empty if not asked for.
-  std::vector<at::Tensor> double_logits;
-  double loss = 0;  // mean over the probe, nats
+  at::Tensor double_logits;  // undefined if not asked for
+  double loss = 0;           // mean over the probe, nats
   // Per layer, the mean over router_tokens of what the feed-forward reads, [D]:
   // the direction a random router's rows are made orthogonal to.
   std::vector<at::Tensor> feed_forward_mean;

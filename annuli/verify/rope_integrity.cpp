@@ -3,6 +3,8 @@
 #include <ATen/TensorOperators.h>
 #include <fmt/core.h>
 
+#include <cstdlib>
+
 #include "annuli/verify/layer_pairs.h"
 
 namespace annuli::verify {
@@ -20,69 +22,68 @@ at::Tensor head_errors(const at::Tensor& parent, const at::Tensor& child) {
   return (a - b).norm(2, {0, 1, 3}) / a.norm(2, {0, 1, 3});
 }
 
-struct Worst {
-  double error = 0;
-  int64_t layer = -1;  // first above the limit
-  int64_t head = -1;
+// Every head of `part`, as often as `whole` holds it.
+at::Tensor copies(const at::Tensor& whole, const at::Tensor& part) {
+  return part.repeat({1, 1, whole.size(2) / part.size(2), 1});
+}
 
-  void see(const at::Tensor& errors, int64_t at_layer) {
-    for (int64_t h = 0; h < errors.size(0); ++h) {
-      const double e = errors[h].item<double>();
-      error = worse(error, e);
-      if (!(e <= kLimit) && (layer < 0 || at_layer < layer)) {
-        layer = at_layer;
-        head = h;
-      }
+}  // namespace
+
+void RopeIntegrity::Worst::see(const at::Tensor& errors, int64_t at_layer) {
+  for (int64_t h = 0; h < errors.size(0); ++h) {
+    const double e = errors[h].item<double>();
+    error = worse(error, e);
+    if (!(e <= kLimit) && (layer < 0 || at_layer < layer)) {
+      layer = at_layer;
+      head = h;
     }
   }
-};
+}
 
-Verdict verdict_of(const char* what, const char* projection,
-                   const Worst& worst) {
+Verdict RopeIntegrity::Worst::verdict(const char* what,
+                                      const char* projection) const {
   Verdict verdict = at_most(
       kCheck, fmt::format("{} after RoPE, every head and position", what),
-      worst.error, kLimit);
-  if (worst.layer >= 0) {
-    verdict.layer = worst.layer;
-    verdict.tensor = fmt::format("model.layers.{}.self_attn.{}.weight",
-                                 worst.layer, projection);
-    verdict.note = fmt::format("head {}", worst.head);
+      error, kLimit);
+  if (layer >= 0) {
+    verdict.layer = layer;
+    verdict.tensor =
+        fmt::format("model.layers.{}.self_attn.{}.weight", layer, projection);
+    verdict.note = fmt::format("head {}", head);
   }
   return verdict;
 }
 
-}  // namespace
+void RopeIntegrity::see(const WindowRecord& parent, const WindowRecord& child) {
+  // Heads of another width have nothing to be compared with.
+  if (recipe_.parent.head_dim != recipe_.child.head_dim) return;
+  for (const LayerPair& pair : comparable_layers(recipe_)) {
+    const LayerTrace& before = parent.trace.layers[pair.parent];
+    const LayerTrace& after = child.trace.layers[pair.child];
+    q_.see(head_errors(copies(after.q, before.q), after.q), pair.child);
+    k_.see(head_errors(copies(after.k, before.k), after.k), pair.child);
+  }
+}
+
+std::vector<Verdict> RopeIntegrity::verdicts() const {
+  const int64_t before = recipe_.parent.head_dim;
+  const int64_t change = std::abs(recipe_.child.head_dim - before);
+  std::vector<Verdict> verdicts = {
+      at_most(kCheck, fmt::format("change of head_dim {}", before),
+              static_cast<double>(change), 0)};
+  if (change != 0) return verdicts;
+  verdicts.push_back(q_.verdict("q", "q_proj"));
+  verdicts.push_back(k_.verdict("k", "k_proj"));
+  return verdicts;
+}
 
 std::vector<Verdict> rope_integrity(const ParentRecord& parent,
                                     const grow::Recipe& recipe,
                                     const Probe& probe,
                                     const Transformer& child) {
-  std::vector<Verdict> verdicts = {at_most(
-      kCheck, fmt::format("change of head_dim {}", recipe.parent.head_dim),
-      static_cast<double>(
-          std::abs(recipe.child.head_dim - recipe.parent.head_dim)),
-      0)};
-  if (!verdicts.back().passed) return verdicts;
-  Worst q;
-  Worst k;
-  for (size_t i = 0; i < parent.windows.size(); ++i) {
-    Trace trace;
-    ForwardOptions options;
-    options.trace = &trace;
-    child.hidden_states(probe.tokens[i], options);
-    for (const LayerPair& pair : comparable_layers(recipe)) {
-      const LayerTrace& before = parent.windows[i].trace.layers[pair.parent];
-      const LayerTrace& after = trace.layers[pair.child];
-      const auto copies = [](const at::Tensor& whole, const at::Tensor& part) {
-        return part.repeat({1, 1, whole.size(2) / part.size(2), 1});
-      };
-      q.see(head_errors(copies(after.q, before.q), after.q), pair.child);
-      k.see(head_errors(copies(after.k, before.k), after.k), pair.child);
-    }
-  }
-  verdicts.push_back(verdict_of("q", "q_proj", q));
-  verdicts.push_back(verdict_of("k", "k_proj", k));
-  return verdicts;
+  RopeIntegrity check(recipe);
+  run_window_checks(parent, probe, child, Dispatch::kSorted, {&check});
+  return check.verdicts();
 }
 
 }  // namespace annuli::verify

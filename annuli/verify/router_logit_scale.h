@@ -7,6 +7,7 @@
 #include "annuli/verify/parent_record.h"
 #include "annuli/verify/probe.h"
 #include "annuli/verify/verdict.h"
+#include "annuli/verify/window_check.h"
 
 // A mixture's routing survives growth: router logits equal the parent's
 // relative to their spread, and the same experts are chosen wherever the
@@ -16,6 +17,27 @@
 // (nothing to scale: every choice there is a tie).
 namespace annuli::verify {
 
+class RouterLogitScale : public WindowCheck {
+ public:
+  explicit RouterLogitScale(const grow::Recipe& recipe) : recipe_(recipe) {}
+
+  void see(const WindowRecord& parent, const WindowRecord& child) override;
+  std::vector<Verdict> verdicts() const override;
+
+ private:
+  void see_layer(const at::Tensor& before, const at::Tensor& after,
+                 int64_t layer);
+
+  const grow::Recipe& recipe_;
+  double error_ = 0;     // largest |difference| / spread
+  int64_t layer_ = -1;   // first above the limit
+  int64_t decided_ = 0;  // tokens whose margin exceeds the bound
+  int64_t tokens_ = 0;
+  int64_t changed_ = 0;  // decided tokens with other experts
+  double entropy_ = 0;   // sum over tokens, of softmax(logits), / ln E
+};
+
+// With forward passes of its own.
 std::vector<Verdict> router_logit_scale(const ParentRecord& parent,
                                         const grow::Recipe& recipe,
                                         const Probe& probe,

@@ -4,6 +4,7 @@
 
 #include "annuli/verify/boundary_record.h"
 #include "annuli/verify/functional_identity.h"
+#include "annuli/verify/layer_pairs.h"
 #include "annuli/verify/rope_integrity.h"
 #include "annuli/verify/router_health.h"
 #include "annuli/verify/router_logit_scale.h"
@@ -19,10 +20,6 @@ namespace {
 //   router_logit_scale  -         parent a mixture  parent a mixture
 //   symmetry_breaking   -         with noise        -
 //   router_health       yes       -                 -
-bool is_upcycle(const grow::Recipe& recipe) {
-  return !recipe.parent.is_mixture() && recipe.child.is_mixture();
-}
-
 bool has_noise(const grow::Recipe& recipe) {
   for (const grow::TensorRecipe& tensor : recipe.tensors) {
     if (tensor.noise) return true;
@@ -32,6 +29,30 @@ bool has_noise(const grow::Recipe& recipe) {
 
 void append(std::vector<Verdict>& verdicts, std::vector<Verdict>&& more) {
   for (Verdict& verdict : more) verdicts.push_back(std::move(verdict));
+}
+
+// Everything that reads the probe's windows, in one pass over them (upcycling
+// has a second, in equal GEMM shapes). Returns the child's loss.
+double compare_windows(const GrowthEvidence& evidence, const Transformer& child,
+                       std::vector<Verdict>& verdicts) {
+  const auto& [parent, recipe, probe, control, loss_budget] = evidence;
+  if (is_upcycle(recipe)) {
+    FunctionalIdentity bitwise(recipe, child.dtype(), /*equal_shapes=*/true);
+    run_window_checks(parent, probe, child, Dispatch::kFullBlock, {&bitwise});
+    append(verdicts, bitwise.verdicts());
+  }
+  FunctionalIdentity identity(recipe, child.dtype(), /*equal_shapes=*/false);
+  RopeIntegrity rope(recipe);
+  RouterLogitScale router(recipe);
+  const double loss = run_window_checks(parent, probe, child, Dispatch::kSorted,
+                                        {&identity, &rope, &router});
+  append(verdicts, identity.verdicts());
+  if (parent.double_logits.defined()) {
+    verdicts.push_back(double_identity(parent, recipe, probe, child));
+  }
+  append(verdicts, rope.verdicts());
+  append(verdicts, router.verdicts());
+  return loss;
 }
 
 // A failed function without a culprit takes the audit's first differing tensor.
@@ -54,15 +75,13 @@ std::vector<Verdict> verify_growth(const GrowthEvidence& evidence,
       tensor_audit(parent.sketches, recipe, child, parent.feed_forward_mean);
   // A tensor that is missing cannot be run.
   if (!verdicts.front().passed) return verdicts;
-  append(verdicts, functional_identity(parent, recipe, probe, child));
-  append(verdicts, rope_integrity(parent, recipe, probe, child));
-  append(verdicts, router_logit_scale(parent, recipe, probe, child));
+  const double loss = compare_windows(evidence, child, verdicts);
   if (control != nullptr && has_noise(recipe)) {
     append(verdicts, symmetry_at_growth(recipe, probe, *control, child));
   }
   if (is_upcycle(recipe)) append(verdicts, router_load(child, probe));
-  verdicts.push_back(boundary_record(parent.loss, probe_loss(child, probe),
-                                     recipe.exact, loss_budget));
+  verdicts.push_back(
+      boundary_record(parent.loss, loss, recipe.exact, loss_budget));
   name_culprit(verdicts);
   return verdicts;
 }
