@@ -114,8 +114,10 @@ Power noise_row_power(const Arithmetic<Stored>* w, const float* z, int64_t cols,
     for (int64_t i = 0; i < n; ++i) {
       const T limit = 3 * std::abs(clean<Stored>(w[start + i], scale));
       const T e = std::abs(sigma * static_cast<T>(z[start + i]));
-      kept[i] = e < limit ? e * e : limit * limit;
-      growing[i] = e < limit ? e * e : T{0};
+      const T square = e * e;
+      const T bound = limit * limit;
+      kept[i] = square < bound ? square : bound;
+      growing[i] = square < bound ? square : T{0};
     }
     total.add(kept);
     unclipped.add(growing);
@@ -155,7 +157,7 @@ void write_row(const Arithmetic<Stored>* __restrict w,
     const T p = clean<Stored>(w[c], scale);
     const T e = sigma * static_cast<T>(z[c]);
     const T kept = std::min(std::abs(e), 3 * std::abs(p));
-    const Stored large = static_cast<Stored>(p < 0 ? p - kept : p + kept);
+    const Stored large = static_cast<Stored>(p + std::copysign(kept, p));
     const Stored small = static_cast<Stored>(2 * p - static_cast<T>(large));
     const bool same_sign = (p < 0) == (e < 0);
     first[c] = same_sign ? large : small;

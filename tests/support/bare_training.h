@@ -12,7 +12,7 @@ namespace annuli::tiny {
 struct TrainingSetup {
   double learning_rate = 3e-3;
   double weight_decay = 0.1;
-  double eps = 1e-6;
+  double eps = 1e-4;
   double router_aux_loss_coef = 0.01;
   int64_t batches = 4;  // cycled through
 };
