@@ -11,6 +11,7 @@ function(annuli_library)
   annuli_link(${target} PUBLIC ${ARG_DEPS})
   if(ARG_TORCH)
     target_link_libraries(${target} PUBLIC annuli_torch)
+    annuli_precompile(${target})
   endif()
 endfunction()
 
@@ -20,7 +21,8 @@ function(annuli_compile_options target)
   target_compile_options(${target} PRIVATE
     -Wall -Wextra $<$<BOOL:${ANNULI_WARNINGS_AS_ERRORS}>:-Werror>
     -Wno-unused-parameter
-    -Wno-missing-field-initializers)
+    -Wno-missing-field-initializers
+    $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 endfunction()
 
 # Resolves folder names to their targets.

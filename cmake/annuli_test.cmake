@@ -17,6 +17,7 @@ function(annuli_test)
   if(TARGET annuli_mkl_dispatch)
     # The same MKL code paths as in the program.
     target_link_libraries(${target} PRIVATE annuli_mkl_dispatch)
+    annuli_precompile(${target})
   endif()
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${ARG_TIMEOUT}

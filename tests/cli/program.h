@@ -1,0 +1,42 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+// The program as a child process.
+namespace annuli::test {
+
+namespace fs = std::filesystem;
+
+struct Outcome {
+  int status = -1;  // exit status; 128 + n after signal n
+  std::string out;
+  std::string err;
+};
+
+// Runs the program with these arguments in the source folder (plans name their
+// text relative to it), TMPDIR set to `scratch`.
+Outcome run_program(const std::vector<std::string>& arguments,
+                    const fs::path& scratch);
+
+// A folder of its own, removed at the end.
+class ScratchFolder {
+ public:
+  ScratchFolder();
+  ~ScratchFolder();
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+
+  const fs::path& path() const { return path_; }
+  std::string file(const std::string& name) const {
+    return (path_ / name).string();
+  }
+  // Names of all files below, sorted.
+  std::vector<std::string> files() const;
+
+ private:
+  fs::path path_;
+};
+
+}  // namespace annuli::test
