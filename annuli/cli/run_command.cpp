@@ -56,10 +56,15 @@ void add_run_command(CLI::App& app) {
       ->add_flag("--force", options->force,
                  "Throw away the run in the folder and start anew")
       ->excludes(resume);
-  command->add_option("--set", options->set,
-                      "Override a field: phases.0.train.max_steps=3");
-  command->add_option("--allow", options->allow,
-                      "A check whose failure is only a warning");
+  // One value a flag, so that the plan may stand behind them.
+  command
+      ->add_option("--set", options->set,
+                   "Override a field: phases.0.train.max_steps=3; repeatable")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--allow", options->allow,
+                   "A check whose failure is only a warning; repeatable")
+      ->allow_extra_args(false);
   command->add_flag("--plan-help", options->plan_help,
                     "Print every field of a plan, and do nothing else");
   command->footer(

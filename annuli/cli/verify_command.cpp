@@ -187,7 +187,8 @@ void add_verify_command(CLI::App& app) {
                       "Write the verdicts to this file");
   command
       ->add_option("--allow", options->allow,
-                   "A check whose failure is only a warning")
+                   "A check whose failure is only a warning; repeatable")
+      ->allow_extra_args(false)
       ->check(CLI::IsMember(check_names()));
   command->footer(
       "Example:\n  annuli verify runs/seed/checkpoints/dense_model.pt "

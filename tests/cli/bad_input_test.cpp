@@ -1,0 +1,252 @@
+// Wrong input of every kind: exit status 2, one line that names the file and
+// the fault, and nothing left behind.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <functional>
+
+#include "program.h"
+#include "tiny_run.h"
+
+namespace annuli::test {
+namespace {
+
+using ::testing::HasSubstr;
+using Words = std::vector<std::string>;
+
+// Where a case finds its files.
+struct Place {
+  const ScratchFolder& scratch;
+  std::string model = tiny_checkpoint("dense_model.pt");
+  std::string out = scratch.file("out");
+
+  std::string write(const std::string& name, const std::string& text) const {
+    std::ofstream(scratch.path() / name, std::ios::binary) << text;
+    return scratch.file(name);
+  }
+  // A run holds its folder's lock, and tests run side by side.
+  std::string copy_of_run() const {
+    fs::copy(tiny_run(), scratch.path() / "run", fs::copy_options::recursive);
+    return scratch.file("run");
+  }
+  // The first half of the model.
+  std::string torn_model() const {
+    std::ifstream file(model, std::ios::binary);
+    std::string bytes(std::istreambuf_iterator<char>(file), {});
+    return write("torn.pt", bytes.substr(0, bytes.size() / 2));
+  }
+};
+
+struct BadInput {
+  const char* name;
+  std::function<Words(const Place&)> arguments;
+  Words says;  // parts of the one line
+};
+
+class BadInputs : public ::testing::TestWithParam<BadInput> {};
+
+TEST_P(BadInputs, AreRefusedInOneLine) {
+  const ScratchFolder scratch;
+  const Place place{.scratch = scratch};
+  const Words arguments = GetParam().arguments(place);
+  const Words before = scratch.files();
+  const Outcome outcome = run_program(arguments, scratch.path());
+  EXPECT_EQ(outcome.status, 2) << outcome.out << outcome.err;
+  EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
+  EXPECT_THAT(outcome.err, ::testing::StartsWith("annuli"));
+  for (const std::string& part : GetParam().says) {
+    EXPECT_THAT(outcome.err, HasSubstr(part));
+  }
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_EQ(scratch.files(), before) << "something was left behind";
+}
+
+const BadInput kCases[] = {
+    {"NoVerb", [](const Place&) { return Words{}; }, {"no verb", "--help"}},
+    {"UnknownVerb",
+     [](const Place&) {
+       return Words{"evalaute", "x.pt"};
+     },
+     {"unknown verb 'evalaute'", "did you mean 'evaluate'?"}},
+    {"UnknownFlag",
+     [](const Place& p) {
+       return Words{"evaluate", p.model, "--tokenzier", "bytes"};
+     },
+     {"unknown flag '--tokenzier'", "did you mean '--tokenizer'?",
+      "annuli evaluate --help"}},
+    {"UnknownFlagWithValue",
+     [](const Place& p) {
+       return Words{"inspect", p.model, "--tensor=1"};
+     },
+     {"unknown flag '--tensor'", "did you mean '--tensors'?"}},
+    {"TooManyWords",
+     [](const Place& p) {
+       return Words{"inspect", p.model, "more"};
+     },
+     {"unexpected 'more'"}},
+    {"MissingPath", [](const Place&) { return Words{"inspect"}; }, {"path"}},
+    {"NoPlan", [](const Place&) { return Words{"run"}; }, {"no plan"}},
+    {"PlanThatIsNotThere",
+     [](const Place&) {
+       return Words{"run", "plans/none.yaml"};
+     },
+     {"plans/none.yaml"}},
+    {"PlanWithAnUnknownKey",
+     [](const Place& p) {
+       return Words{"run", "plans/tiny.yaml", "--out",
+                    p.out, "--set",           "phases.0.train.max_step=3"};
+     },
+     {"max_step", "did you mean 'max_steps'?"}},
+    {"PlanWithABadValue",
+     [](const Place& p) {
+       return Words{"run", "plans/tiny.yaml", "--out",
+                    p.out, "--set",           "data.sequence_length=0"};
+     },
+     {"sequence_length"}},
+    {"ResumeAndForce",
+     [](const Place& p) {
+       return Words{"run", "plans/tiny.yaml", "--out",
+                    p.out, "--resume",        "--force"};
+     },
+     {"--resume", "--force"}},
+    {"AnotherPlansRun",
+     [](const Place& p) {
+       return Words{"run",           "plans/tiny.yaml", "--out",
+                    p.copy_of_run(), "--set",           "seed=7"};
+     },
+     {"--resume", "--force"}},
+    {"FlagGivenTwice",
+     [](const Place& p) {
+       return Words{"evaluate", p.model, "--windows", "1", "--windows", "2"};
+     },
+     {"--windows"}},
+    {"ModelThatIsNotThere",
+     [](const Place& p) {
+       return Words{"inspect", p.scratch.file("none.pt")};
+     },
+     {"none.pt", "no such file"}},
+    {"ModelThatIsText",
+     [](const Place& p) {
+       return Words{"inspect", p.write("text.pt", "no model at all")};
+     },
+     {"text.pt"}},
+    {"TornModel",
+     [](const Place& p) {
+       return Words{"evaluate",           p.torn_model(), "--text",
+                    "tests/data/village", "--tokenizer",  "bytes"};
+     },
+     {"torn.pt"}},
+    {"EmptyFolder",
+     [](const Place& p) {
+       return Words{"inspect", p.scratch.path().string()};
+     },
+     {"config.json"}},
+    {"EvaluateWithoutText",
+     [](const Place& p) {
+       return Words{"evaluate", p.model};
+     },
+     {"--text", "--tokens"}},
+    {"TextAndTokens",
+     [](const Place& p) {
+       return Words{"evaluate",           p.model,    "--text",
+                    "tests/data/village", "--tokens", "x.tokens"};
+     },
+     {"--text", "--tokens"}},
+    {"TextThatIsNotThere",
+     [](const Place& p) {
+       return Words{"evaluate", p.model,       "--text",
+                    "none.txt", "--tokenizer", "bytes"};
+     },
+     {"none.txt"}},
+    {"TextTooShort",
+     [](const Place& p) {
+       return Words{"evaluate",    p.model, "--text", p.write("s.txt", "short"),
+                    "--tokenizer", "bytes"};
+     },
+     {"256"}},
+    {"TokenFileThatIsNone",
+     [](const Place& p) {
+       return Words{"evaluate", p.model, "--tokens", p.write("t", "no tokens")};
+     },
+     {"/t"}},
+    {"TokenizerThatIsNotThere",
+     [](const Place& p) {
+       return Words{"generate", p.model,       "--prompt",
+                    "x",        "--tokenizer", "none.json"};
+     },
+     {"none.json"}},
+    {"UnknownType",
+     [](const Place& p) {
+       return Words{"evaluate", p.model, "--text", "x.txt", "--dtype", "f16"};
+     },
+     {"--dtype", "f16"}},
+    {"NoWholeNumber",
+     [](const Place& p) {
+       return Words{"evaluate", p.model, "--text", "x.txt", "--windows", "2.5"};
+     },
+     {"--windows", "2.5", "whole number"}},
+    {"NegativeTemperature",
+     [](const Place& p) {
+       return Words{"generate",    p.model, "--prompt",      "x",
+                    "--tokenizer", "bytes", "--temperature", "-1"};
+     },
+     {"temperature"}},
+    {"EmptyPrompt",
+     [](const Place& p) {
+       return Words{"generate", p.model,       "--prompt",
+                    "",         "--tokenizer", "bytes"};
+     },
+     {"prompt"}},
+    {"TokenizeNothing",
+     [](const Place& p) {
+       return Words{"tokenize",    p.write("empty.txt", ""),
+                    "--tokenizer", "bytes",
+                    "--out",       p.out};
+     },
+     {"empty documents"}},
+    {"TokenizeBrokenJsonLines",
+     [](const Place& p) {
+       return Words{"tokenize",
+                    p.write("b.jsonl", "{\"text\": \"a\"}\n{\"text\": 7}\n"),
+                    "--tokenizer",
+                    "bytes",
+                    "--out",
+                    p.out};
+     },
+     {"b.jsonl", "2"}},
+    {"TokenizeOverAnotherFile",
+     [](const Place& p) {
+       return Words{"tokenize",    "tests/data/village",
+                    "--tokenizer", "bytes",
+                    "--out",       p.write("precious", "keep me")};
+     },
+     {"precious"}},
+    {"LogitsIntoNowhere",
+     [](const Place& p) {
+       return Words{"evaluate",    p.model,
+                    "--text",      "tests/data/village",
+                    "--tokenizer", "bytes",
+                    "--logits",    p.scratch.file("none/logits.safetensors")};
+     },
+     {"none/logits.safetensors"}},
+    {"VerifyUnrelatedModels",
+     [](const Place& p) {
+       return Words{"verify", p.model, p.model};
+     },
+     {"upcycle, widen or deepen"}},
+    {"VerifyAllowsAnUnknownCheck",
+     [](const Place& p) {
+       return Words{"verify", p.model, p.model, "--allow", "everything"};
+     },
+     {"--allow", "everything"}},
+};
+
+INSTANTIATE_TEST_SUITE_P(Program, BadInputs, ::testing::ValuesIn(kCases),
+                         [](const auto& instance) {
+                           return std::string(instance.param.name);
+                         });
+
+}  // namespace
+}  // namespace annuli::test
