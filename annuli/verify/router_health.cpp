@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "annuli/kernels/mixture.h"
@@ -45,7 +46,8 @@ Verdict distinct_experts(const Transformer& model) {
     for (int64_t a = 0; a < E; ++a) {
       for (int64_t b = a + 1; b < E; ++b) {
         const double distance = expert_distance(model, layer, a, b);
-        if (distance >= closest) continue;
+        // NaN, once seen, stays.
+        if (std::isnan(closest) || distance >= closest) continue;
         closest = distance;
         verdict.layer = layer;
         verdict.note =
@@ -67,10 +69,11 @@ Verdict router_gradients(
   int64_t at_layer = -1;
   for (size_t step = 1; step < router_grad_norm.size(); ++step) {
     for (size_t layer = 0; layer < router_grad_norm[step].size(); ++layer) {
-      if (router_grad_norm[step][layer] < smallest) {
-        smallest = router_grad_norm[step][layer];
-        at_layer = static_cast<int64_t>(layer);
-      }
+      // NaN, once seen, stays.
+      if (std::isnan(smallest)) continue;
+      if (router_grad_norm[step][layer] >= smallest) continue;
+      smallest = router_grad_norm[step][layer];
+      at_layer = static_cast<int64_t>(layer);
     }
   }
   Verdict verdict = at_least(kCheck, "smallest router gradient from step 2 on",
@@ -131,7 +134,10 @@ std::vector<Verdict> router_health(
     const std::vector<std::vector<double>>& router_grad_norm) {
   std::vector<Verdict> verdicts = router_load(model, probe);
   verdicts.push_back(distinct_experts(model));
-  verdicts.push_back(router_gradients(model, router_grad_norm));
+  // A phase of one step has no second one to measure.
+  if (router_grad_norm.size() > 1) {
+    verdicts.push_back(router_gradients(model, router_grad_norm));
+  }
   return verdicts;
 }
 
