@@ -71,6 +71,9 @@ Verdict accounts(const grow::Recipe& recipe, const Transformer& child) {
       fault(verdict, spec, "the child uses nothing of it");
     }
   }
+  for (size_t row = table.size(); row < recipe.tensors.size(); ++row) {
+    fault(verdict, {.name = recipe.tensors[row].child}, "left over");
+  }
   Verdict result =
       at_most(kCheck, fmt::format("faults in {} tensors", table.size()),
               verdict.measured, 0);
@@ -114,8 +117,18 @@ double mean_overlap(const at::Tensor& router, const at::Tensor& mean) {
   return (rows.mv(unit) / norms).abs().max().item<double>();
 }
 
-// Zeros are exactly 0. A router row of D normal entries has a norm within 6
-// standard errors, 6 / sqrt(2 D), of std * sqrt(D); stored in fp32 it keeps an
+// A router of n = E D normal entries has an rms within 6 standard errors,
+// 6 / sqrt(2 n), of std; the direction taken out of every row lowers it by
+// 1 / (2 D) at most, relative. A deviation of 0 is one that nobody stated.
+double deviation_off(const at::Tensor& router, double asked) {
+  if (asked == 0) return 0;
+  const auto n = static_cast<double>(router.numel());
+  const auto D = static_cast<double>(router.size(1));
+  const double rms = router.norm().item<double>() / std::sqrt(n);
+  return std::abs(rms / asked - 1) / (6 / std::sqrt(2 * n) + 1 / (2 * D));
+}
+
+// Zeros are exactly 0; a router has its deviation and, stored in fp32, keeps an
 // overlap with the mean below D * eps / 2. Measured in units of those limits.
 Verdict made(const grow::Recipe& recipe, const Transformer& child,
              const std::vector<at::Tensor>& router_mean) {
@@ -130,15 +143,13 @@ Verdict made(const grow::Recipe& recipe, const Transformer& child,
     if (tensor.source == grow::Source::kZero) {
       distance = weight.abs().max().item<double>() == 0 ? 0 : 2;
     } else {
-      const auto D = static_cast<double>(weight.size(1));
-      const double rms = weight.norm().item<double>() /
-                         std::sqrt(static_cast<double>(weight.numel()));
-      distance = std::abs(rms / tensor.router_std - 1) / (6 / std::sqrt(2 * D));
+      distance = deviation_off(weight, tensor.router_std);
       if (!router_mean.empty()) {
+        const auto D = static_cast<double>(weight.size(1));
         const double overlap = mean_overlap(weight, router_mean[spec.layer]);
         distance =
-            std::max(distance,
-                     overlap / (D * std::numeric_limits<float>::epsilon() / 2));
+            worse(distance,
+                  overlap / (D * std::numeric_limits<float>::epsilon() / 2));
       }
     }
     if (!(distance <= 1) && first_bad == nullptr) first_bad = &spec;
