@@ -53,15 +53,21 @@ std::vector<int64_t> match_layers(const ModelConfig& parent,
   return map;
 }
 
-// A new layer whose output projection is zero is the identity.
-bool has_zero_outputs(const Transformer& child) {
+// Of output projections: a new layer where it is zero is the identity.
+bool has_zero(const Transformer& child, Part part) {
   for (size_t row = 0; row < child.table().size(); ++row) {
-    if (child.table()[row].part == Part::kO &&
+    if (child.table()[row].part == part &&
         child.weight(row).abs().max().item<double>() == 0) {
       return true;
     }
   }
   return false;
+}
+
+// Layers can be matched only where they have the same shapes.
+bool differ_in_depth_only(ModelConfig parent, const ModelConfig& child) {
+  parent.num_hidden_layers = child.num_hidden_layers;
+  return parent == child;
 }
 
 GrowPlan growth_between(const ModelConfig& parent,
@@ -70,26 +76,30 @@ GrowPlan growth_between(const ModelConfig& parent,
   const ModelConfig& grown = child.config();
   GrowPlan plan;
   if (!parent.is_mixture() && grown.is_mixture()) {
-    plan.upcycle =
-        UpcyclePlan{.num_experts = grown.num_experts,
-                    .num_experts_per_tok = grown.num_experts_per_tok};
+    plan.upcycle = UpcyclePlan{.num_experts = grown.num_experts,
+                               .num_experts_per_tok = grown.num_experts_per_tok,
+                               .router = has_zero(child, Part::kRouter)
+                                             ? RouterInit::kZero
+                                             : RouterInit::kRandom,
+                               .router_std = 0};  // unknown
   } else if (grown.hidden_size > parent.hidden_size) {
     plan.widen =
         WidenPlan{.factor = grown.hidden_size / parent.hidden_size,
                   .noise_snr_db = std::nullopt,
                   .head = grown.tie_word_embeddings ? WidenHead::kFold
                                                     : WidenHead::kUntie};
-  } else if (grown.num_hidden_layers > parent.num_hidden_layers) {
+  } else if (grown.num_hidden_layers > parent.num_hidden_layers &&
+             differ_in_depth_only(parent, grown)) {
     plan.deepen = DeepenPlan{
         .add_layers = grown.num_hidden_layers - parent.num_hidden_layers,
-        .outputs = has_zero_outputs(child) ? DeepenOutputs::kZero
-                                           : DeepenOutputs::kKeep,
+        .outputs = has_zero(child, Part::kO) ? DeepenOutputs::kZero
+                                             : DeepenOutputs::kKeep,
         .layer_map = match_layers(parent, sketches, child)};
   } else {
     user_error(
-        "comparing two models: the child has neither experts that the "
-        "parent lacks, nor more width, nor more layers; expected the "
-        "result of upcycle, widen or deepen");
+        "comparing two models: the child has neither experts that the parent "
+        "lacks, nor more width, nor more layers of the same shape; expected "
+        "the result of upcycle, widen or deepen");
   }
   return plan;
 }
