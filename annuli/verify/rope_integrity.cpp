@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include <cstdlib>
+#include <utility>
 
 #include "annuli/verify/layer_pairs.h"
 
@@ -74,6 +75,10 @@ std::vector<Verdict> RopeIntegrity::verdicts() const {
   if (change != 0) return verdicts;
   verdicts.push_back(q_.verdict("q", "q_proj"));
   verdicts.push_back(k_.verdict("k", "k_proj"));
+  // A k that is wrong makes the next layer's q wrong: the cause comes first.
+  const bool k_is_first =
+      k_.layer >= 0 && (q_.layer < 0 || k_.layer < q_.layer);
+  if (k_is_first) std::swap(verdicts[1], verdicts[2]);
   return verdicts;
 }
 
