@@ -3,9 +3,10 @@
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <limits>
+#include <map>
 #include <set>
+#include <string>
 
 #include "annuli/core/error.h"
 #include "annuli/grow/deepen.h"
