@@ -17,6 +17,9 @@ function(annuli_test)
   if(TARGET annuli_mkl_dispatch)
     # The same MKL code paths as in the program.
     target_link_libraries(${target} PRIVATE annuli_mkl_dispatch)
+  endif()
+  annuli_uses_torch(uses_torch ${ARG_DEPS})
+  if(uses_torch)
     annuli_precompile(${target})
   endif()
   gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST

@@ -100,7 +100,7 @@ std::vector<Verdict> functional_identity(const ParentRecord& parent,
   std::vector<Verdict> verdicts;
   const auto check = [&](Dispatch dispatch, bool equal_shapes) {
     FunctionalIdentity identity(recipe, child.dtype(), equal_shapes);
-    run_window_checks(parent, probe, child, dispatch, {&identity});
+    run_window_checks(parent, recipe, probe, child, dispatch, {&identity});
     for (Verdict& v : identity.verdicts()) verdicts.push_back(std::move(v));
   };
   if (is_upcycle(recipe)) check(Dispatch::kFullBlock, true);

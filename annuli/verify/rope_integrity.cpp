@@ -87,7 +87,7 @@ std::vector<Verdict> rope_integrity(const ParentRecord& parent,
                                     const Probe& probe,
                                     const Transformer& child) {
   RopeIntegrity check(recipe);
-  run_window_checks(parent, probe, child, Dispatch::kSorted, {&check});
+  run_window_checks(parent, recipe, probe, child, Dispatch::kSorted, {&check});
   return check.verdicts();
 }
 

@@ -26,28 +26,39 @@ at::Tensor sets_differ(const at::Tensor& a, const at::Tensor& b) {
   return std::get<0>(at::sort(a, 1)).ne(std::get<0>(at::sort(b, 1))).any(1);
 }
 
+// Mean over tokens of the deviation over experts.
+double spread_of(const at::Tensor& logits) {
+  return logits.std(1).mean().item<double>();
+}
+
 }  // namespace
+
+Choices compare_choices(const at::Tensor& before, const at::Tensor& after,
+                        int64_t k) {
+  const int64_t kept = std::min(k + 1, before.size(1));
+  const auto [values, experts] = at::topk(before, kept, 1);
+  const auto chosen = std::get<1>(at::topk(after, k, 1));
+  Choices choices;
+  choices.differs = sets_differ(experts.narrow(1, 0, k), chosen);
+  choices.decided = kept > k ? (values.select(1, k - 1) - values.select(1, k))
+                                   .gt(2 * kLimit * spread_of(before))
+                             : choices.differs.logical_not();
+  return choices;
+}
 
 void RouterLogitScale::see_layer(const at::Tensor& before,
                                  const at::Tensor& after, int64_t layer) {
-  const double spread = before.std(1).mean().item<double>();
+  const double spread = spread_of(before);
   if (spread == 0) return;
   const double error = (after - before).abs().max().item<double>() / spread;
   error_ = worse(error_, error);
   if (!(error <= kLimit) && layer_ < 0) layer_ = layer;
 
-  const int64_t k = recipe_.child.num_experts_per_tok;
-  const int64_t E = before.size(1);
-  const int64_t kept = std::min(k + 1, E);
-  const auto [values, experts] = at::topk(before, kept, 1);
-  const auto chosen = std::get<1>(at::topk(after, k, 1));
-  const at::Tensor differs = sets_differ(experts.narrow(1, 0, k), chosen);
-  if (kept > k) {
-    const at::Tensor margin = values.select(1, k - 1) - values.select(1, k);
-    const at::Tensor decided = margin.gt(2 * kLimit * spread);
-    decided_ += decided.sum().item<int64_t>();
-    changed_ += differs.logical_and(decided).sum().item<int64_t>();
-  }
+  const Choices choices =
+      compare_choices(before, after, recipe_.child.num_experts_per_tok);
+  decided_ += choices.decided.sum().item<int64_t>();
+  changed_ +=
+      choices.differs.logical_and(choices.decided).sum().item<int64_t>();
   tokens_ += before.size(0);
   const at::Tensor p = after.to(at::kDouble).softmax(1);
   entropy_ -=
@@ -88,7 +99,7 @@ std::vector<Verdict> router_logit_scale(const ParentRecord& parent,
                                         const Probe& probe,
                                         const Transformer& child) {
   RouterLogitScale check(recipe);
-  run_window_checks(parent, probe, child, Dispatch::kSorted, {&check});
+  run_window_checks(parent, recipe, probe, child, Dispatch::kSorted, {&check});
   return check.verdicts();
 }
 

@@ -37,6 +37,16 @@ class RouterLogitScale : public WindowCheck {
   double entropy_ = 0;   // sum over tokens, of softmax(logits), / ln E
 };
 
+// Which tokens two routers decide, and whether alike.
+struct Choices {
+  at::Tensor decided;  // [N] bool: the margin exceeds what rounding can move
+  at::Tensor differs;  // [N] bool: other experts
+};
+
+// before, after: router logits [N, E]; k experts are chosen.
+Choices compare_choices(const at::Tensor& before, const at::Tensor& after,
+                        int64_t k);
+
 // With forward passes of its own.
 std::vector<Verdict> router_logit_scale(const ParentRecord& parent,
                                         const grow::Recipe& recipe,

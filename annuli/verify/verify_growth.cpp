@@ -38,21 +38,28 @@ double compare_windows(const GrowthEvidence& evidence, const Transformer& child,
   const auto& [parent, recipe, probe, control, loss_budget] = evidence;
   if (is_upcycle(recipe)) {
     FunctionalIdentity bitwise(recipe, child.dtype(), /*equal_shapes=*/true);
-    run_window_checks(parent, probe, child, Dispatch::kFullBlock, {&bitwise});
+    run_window_checks(parent, recipe, probe, child, Dispatch::kFullBlock,
+                      {&bitwise});
     append(verdicts, bitwise.verdicts());
   }
   FunctionalIdentity identity(recipe, child.dtype(), /*equal_shapes=*/false);
   RopeIntegrity rope(recipe);
   RouterLogitScale router(recipe);
-  const double loss = run_window_checks(parent, probe, child, Dispatch::kSorted,
-                                        {&identity, &rope, &router});
+  const WindowRun run =
+      run_window_checks(parent, recipe, probe, child, Dispatch::kSorted,
+                        {&identity, &rope, &router});
   append(verdicts, identity.verdicts());
   if (parent.double_logits.defined()) {
     verdicts.push_back(double_identity(parent, recipe, probe, child));
   }
   append(verdicts, rope.verdicts());
   append(verdicts, router.verdicts());
-  return loss;
+  if (run.compared < 1) {
+    verdicts.push_back(at_least("functional_identity",
+                                "share of the probe before a near-tie",
+                                run.compared, kFewestCompared));
+  }
+  return run.loss;
 }
 
 // A failed function without a culprit takes the audit's first differing tensor.

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "annuli/grow/recipe.h"
 #include "annuli/model/transformer.h"
 #include "annuli/verify/parent_record.h"
 #include "annuli/verify/probe.h"
@@ -23,10 +24,23 @@ class WindowCheck {
   virtual std::vector<Verdict> verdicts() const = 0;
 };
 
-// Runs the child over the probe and shows every window to every check. Returns
-// the child's mean loss, in nats.
-double run_window_checks(const ParentRecord& parent, const Probe& probe,
-                         const Transformer& child, Dispatch dispatch,
-                         const std::vector<WindowCheck*>& checks);
+struct WindowRun {
+  double loss = 0;      // the child's mean over the probe, nats
+  double compared = 1;  // share of the probe's positions that were shown
+};
+
+// Runs the child over the probe and shows every window to every check.
+//
+// Where two experts are so nearly tied that rounding decides, parent and child
+// may choose differently, and both be right. From the first such token on a
+// window is not shown (later tokens attend to it); a choice that differs above
+// the rounding bound is a fault and is shown. kFewestCompared says how much
+// must remain for a proof.
+WindowRun run_window_checks(const ParentRecord& parent,
+                            const grow::Recipe& recipe, const Probe& probe,
+                            const Transformer& child, Dispatch dispatch,
+                            const std::vector<WindowCheck*>& checks);
+
+inline constexpr double kFewestCompared = 0.75;
 
 }  // namespace annuli::verify
