@@ -61,8 +61,8 @@ void RouterLogitScale::see_layer(const at::Tensor& before,
       choices.differs.logical_and(choices.decided).sum().item<int64_t>();
   tokens_ += before.size(0);
   const at::Tensor p = after.to(at::kDouble).softmax(1);
-  entropy_ -=
-      (p * p.log()).sum().item<double>() / std::log(static_cast<double>(E));
+  entropy_ -= (p * p.log()).sum().item<double>() /
+              std::log(static_cast<double>(before.size(1)));
 }
 
 void RouterLogitScale::see(const WindowRecord& parent,
