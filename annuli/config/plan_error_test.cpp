@@ -90,7 +90,7 @@ TEST(PlanError, KeysTypesAndRanges) {
       {"upcycle: {num_experts: 4}", "upcycle: {router: randon}",
        "expected one of random, zero, did you mean 'random'?"},
       {"upcycle: {num_experts: 4}", "widen: {factor: 0}",
-       "phases.1.grow.widen.factor: found '0', expected an integer, 1 to 64"},
+       "phases.1.grow.widen.factor: found '0', expected an integer, 2 to 64"},
       {"seed: 1", "data2: 1\nseed: 1", "unknown key 'data2'"},
       {"data: {text: [a.txt]}", "data: a.txt",
        "found 'a.txt', expected a map of text, tokens"},
