@@ -3,12 +3,13 @@
 PLAN ?= plans/seed.yaml
 export CCACHE_BASEDIR := $(CURDIR)
 
-.PHONY: help run test build setup format clean
+.PHONY: help run test build bench setup format clean
 
 help:
 	@echo 'make run      set up, build, run $(PLAN)' \
 	      '(goes on where it stopped; FORCE=1 retrains, PLAN=...)'
 	@echo 'make test     set up, build, run every test'
+	@echo 'make bench    set up, build, measure encoding speed'
 	@echo 'make build    set up, build the program: build/annuli'
 	@echo 'make setup    packages, LibTorch and data only'
 	@echo 'make format   clang-format every source'
@@ -25,6 +26,11 @@ test:
 	@tools/setup --python >/dev/null
 	@tools/build all
 	@tools/test
+
+bench: build
+	@tools/build annuli_tokenizer_bench >/dev/null
+	@build/annuli_tokenizer_bench build/data/gpt2 \
+	  $(sort $(wildcard build/data/shakespeare/*.txt))
 
 setup:
 	@tools/setup
