@@ -22,7 +22,9 @@ function(annuli_test)
   if(uses_torch)
     annuli_precompile(${target})
   endif()
-  gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST
+  # Parameters have names; printing their values would put addresses into the
+  # names of tests.
+  gtest_discover_tests(${target} NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST
     DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${ARG_TIMEOUT}
     # Several tests share the cores: waiting threads must not spin.
     ENVIRONMENT OMP_WAIT_POLICY=passive)
