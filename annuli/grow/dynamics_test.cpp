@@ -26,9 +26,6 @@ constexpr int64_t kSteps = 100;
 Transformer small_model(const tiny::Flavour& flavour) {
   ModelConfig config = tiny::config(flavour);
   config.num_hidden_layers = 2;
-  // A head of six numbers is now and then all but zero, and its norm would
-  // amplify rounding by 1 / rms; this bounds that by 10.
-  config.rms_norm_eps = 1e-2;
   return tiny::model(config, at::kDouble);
 }
 
@@ -73,8 +70,9 @@ class Dynamics100 : public ::testing::TestWithParam<tiny::Flavour> {
     return tiny::train(parent, 20, kSteps, setup_);
   }
 
-  // A mild rate: training amplifies rounding, the more the faster it moves.
-  tiny::TrainingSetup setup_{.learning_rate = 1e-3};
+  // A mild rate: where AdamW oscillates around a minimum it amplifies rounding
+  // from step to step (at 1e-3 one flavour reached 4e-13 in 100 steps).
+  tiny::TrainingSetup setup_{.learning_rate = 5e-4};
   tiny::Trainee parent_;
 };
 
