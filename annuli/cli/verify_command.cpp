@@ -1,6 +1,5 @@
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -94,12 +93,6 @@ void print_head(const NamedProbe& probe, const KnownRecipe& known,
   }
 }
 
-bool has_noise(const grow::Recipe& recipe) {
-  return std::ranges::any_of(recipe.tensors, [](const auto& tensor) {
-    return tensor.noise.has_value();
-  });
-}
-
 void write_report(const VerifyOptions& options, const KnownRecipe& known,
                   const std::vector<verify::Verdict>& verdicts) {
   Json list = Json::array();
@@ -131,7 +124,7 @@ void verify_models(const VerifyOptions& options) {
   // run that made it, which is not this one.
   record.feed_forward_mean.clear();
   std::optional<verify::SymmetryControl> control;
-  if (has_noise(known.recipe)) {
+  if (known.recipe.has_noise()) {
     control = verify::symmetry_control(parent, known.recipe, probe.probe);
   }
   auto verdicts =

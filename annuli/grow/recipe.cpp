@@ -117,6 +117,12 @@ Recipe parse(const Json& json) {
 
 }  // namespace
 
+bool Recipe::has_noise() const {
+  return std::any_of(
+      tensors.begin(), tensors.end(),
+      [](const TensorRecipe& tensor) { return tensor.noise.has_value(); });
+}
+
 bool TensorRecipe::is_identity() const {
   return source == Source::kParent && scale == 1 && !noise &&
          std::all_of(dimensions.begin(), dimensions.end(), [&](const auto& d) {

@@ -90,6 +90,9 @@ struct Recipe {
   std::vector<int64_t> layer_map;     // child layer -> parent layer
   std::vector<bool> layer_is_mapped;  // false: new layer, checks skip it
   int64_t width_factor = 1;
+
+  // Some tensor carries cancelling noise.
+  bool has_noise() const;
 };
 
 nlohmann::json to_json(const Recipe& recipe);

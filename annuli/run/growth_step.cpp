@@ -22,13 +22,6 @@ double measured_loss(const std::vector<verify::Verdict>& verdicts) {
   return std::numeric_limits<double>::quiet_NaN();
 }
 
-bool has_noise(const grow::Recipe& recipe) {
-  for (const grow::TensorRecipe& tensor : recipe.tensors) {
-    if (tensor.noise) return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 Grown grow_and_verify(Transformer&& parent,
@@ -40,7 +33,7 @@ Grown grow_and_verify(Transformer&& parent,
   const bool widens = recipe.width_factor > 1;
   const auto record = verify::ParentRecord::take(parent, probe, widens);
   std::optional<verify::SymmetryControl> control;
-  if (has_noise(recipe)) {
+  if (recipe.has_noise()) {
     control = verify::symmetry_control(parent, recipe, probe);
     kernels::give_back_memory();
   }

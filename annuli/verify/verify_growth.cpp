@@ -20,13 +20,6 @@ namespace {
 //   router_logit_scale  -         parent a mixture  parent a mixture
 //   symmetry_breaking   -         with noise        -
 //   router_health       yes       -                 -
-bool has_noise(const grow::Recipe& recipe) {
-  for (const grow::TensorRecipe& tensor : recipe.tensors) {
-    if (tensor.noise) return true;
-  }
-  return false;
-}
-
 void append(std::vector<Verdict>& verdicts, std::vector<Verdict>&& more) {
   for (Verdict& verdict : more) verdicts.push_back(std::move(verdict));
 }
@@ -83,7 +76,7 @@ std::vector<Verdict> verify_growth(const GrowthEvidence& evidence,
   // A tensor that is missing cannot be run.
   if (!verdicts.front().passed) return verdicts;
   const double loss = compare_windows(evidence, child, verdicts);
-  if (control != nullptr && has_noise(recipe)) {
+  if (control != nullptr && recipe.has_noise()) {
     append(verdicts, symmetry_at_growth(recipe, probe, *control, child));
   }
   if (is_upcycle(recipe)) append(verdicts, router_load(child, probe));
@@ -96,7 +89,7 @@ std::vector<Verdict> verify_growth(const GrowthEvidence& evidence,
 std::vector<Verdict> verify_phase(const PhaseEvidence& evidence,
                                   const Transformer& trained) {
   std::vector<Verdict> verdicts;
-  if (evidence.control != nullptr && has_noise(evidence.recipe)) {
+  if (evidence.control != nullptr && evidence.recipe.has_noise()) {
     append(verdicts, symmetry_after_phase(evidence.recipe, *evidence.control,
                                           evidence.parent_tensor,
                                           evidence.steps, trained));
