@@ -60,11 +60,12 @@ void check_positive(const char* name, double value) {
 std::string model_type(const ModelConfig& config) {
   if (config.is_mixture()) {
     if (!config.gated) return "annuli_moe";
-    return config.qk_norm ? "qwen3_moe" : "mixtral";
+    return config.qk_norm == QkNorm::kHead ? "qwen3_moe" : "mixtral";
   }
   // Arcee is the ungated Llama; with q/k norms no class is left.
-  if (!config.gated) return config.qk_norm ? "annuli" : "arcee";
-  return config.qk_norm ? "qwen3" : "llama";
+  const bool normed = config.qk_norm == QkNorm::kHead;
+  if (!config.gated) return normed ? "annuli" : "arcee";
+  return normed ? "qwen3" : "llama";
 }
 
 void validate(const ModelConfig& config) {

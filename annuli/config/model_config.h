@@ -13,6 +13,25 @@ namespace annuli {
 
 enum class Activation { kGelu, kSilu };  // gelu is the exact one, by erf
 
+// RMSNorm of q and k before RoPE: of each head by one gain of head_dim (Qwen3),
+// or of the whole projection by a gain of all heads (OLMo-2).
+enum class QkNorm { kNone, kHead, kFull };
+
+// Where a block is normalised: x + f(norm(x)), or x + norm(f(x)) (OLMo-2).
+enum class NormPlacement { kPre, kPost };
+
+// How rotary frequencies are stretched beyond the trained length; the names are
+// transformers'. Only the fields of the type count.
+struct RopeScaling {
+  enum class Type { kDefault, kLinear, kLlama3 };
+  Type type = Type::kDefault;
+  double factor = 1;
+  double low_freq_factor = 1;                       // llama3
+  double high_freq_factor = 4;                      // llama3
+  int64_t original_max_position_embeddings = 8192;  // llama3
+  bool operator==(const RopeScaling&) const = default;
+};
+
 struct ModelConfig {
   int64_t vocab_size = 50257;        // V
   int64_t hidden_size = 512;         // D
@@ -24,15 +43,27 @@ struct ModelConfig {
   int64_t num_experts = 0;          // E; 0 means dense
   int64_t num_experts_per_tok = 0;  // k
   Activation hidden_act = Activation::kGelu;
-  bool gated = false;    // act(gate x) * (up x), else act(up x)
-  bool qk_norm = false;  // per-head RMSNorm of q and k
+  bool gated = false;  // act(gate x) * (up x), else act(up x)
+  // A feed-forward of this width beside the experts, for every token, times
+  // sigmoid(gate x) (Qwen2-MoE); 0: none.
+  int64_t shared_expert_intermediate_size = 0;
+  // The chosen experts' probabilities are divided by their sum.
+  bool norm_topk_prob = true;
+  bool qkv_bias = false;
+  bool o_bias = false;
+  bool mlp_bias = false;
+  QkNorm qk_norm = QkNorm::kNone;
+  NormPlacement norm_placement = NormPlacement::kPre;
   bool tie_word_embeddings = true;
+  double logit_multiplier = 1;  // of the head's output
   double rms_norm_eps = 1e-5;
   double rope_theta = 10000;
+  RopeScaling rope_scaling;
   int64_t max_position_embeddings = 2048;
   double initializer_range = 0.02;
 
   bool is_mixture() const { return num_experts > 0; }
+  bool has_shared_expert() const { return shared_expert_intermediate_size > 0; }
   bool operator==(const ModelConfig&) const = default;
 };
 

@@ -212,7 +212,7 @@ Json to_json(const ModelConfig& config) {
        {{"rope_theta", config.rope_theta}, {"rope_type", "default"}}},
       {"max_position_embeddings", config.max_position_embeddings},
       {"initializer_range", config.initializer_range},
-      {"qk_norm", config.qk_norm},
+      {"qk_norm", config.qk_norm == QkNorm::kHead},
       {"attention_bias", false},
       {"mlp_bias", false},
   };
@@ -231,8 +231,9 @@ ModelConfig model_config_from_json(const Json& json) {
   read_sizes(json, config);
   config.hidden_act = read_activation(json);
   config.gated = family.gated;
-  config.qk_norm = field_or<bool>(
+  const bool qk_norm = field_or<bool>(
       json, "qk_norm", type.starts_with("qwen3") || type == "annuli");
+  config.qk_norm = qk_norm ? QkNorm::kHead : QkNorm::kNone;
   config.tie_word_embeddings =
       field_or<bool>(json, "tie_word_embeddings", false);
   config.rms_norm_eps = field<double>(json, "rms_norm_eps");

@@ -27,7 +27,7 @@ ModelConfig make_config(bool mixture, bool gated, bool qk_norm) {
   config.num_experts_per_tok = mixture ? 3 : 0;
   config.hidden_act = gated ? Activation::kSilu : Activation::kGelu;
   config.gated = gated;
-  config.qk_norm = qk_norm;
+  config.qk_norm = qk_norm ? QkNorm::kHead : QkNorm::kNone;
   config.tie_word_embeddings = qk_norm;
   config.rms_norm_eps = 1e-6;
   config.rope_theta = 500000;
@@ -110,7 +110,8 @@ TEST(ModelConfig, ReadsWhatTransformersWrites) {
   const ModelConfig config = model_config_from_json(json);
   EXPECT_EQ(config.intermediate_size, 768);  // of one expert
   EXPECT_EQ(config.num_experts, 128);
-  EXPECT_TRUE(config.qk_norm && config.gated && !config.tie_word_embeddings);
+  EXPECT_EQ(config.qk_norm, QkNorm::kHead);
+  EXPECT_TRUE(config.gated && !config.tie_word_embeddings);
 }
 
 TEST(ModelConfig, FillsWhatMayBeAbsent) {

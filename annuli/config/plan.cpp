@@ -87,7 +87,7 @@ ModelConfig model_config(const ModelPlan& model, int64_t tokenizer_vocab_size) {
   config.num_experts_per_tok = model.num_experts_per_tok;
   config.hidden_act = model.hidden_act;
   config.gated = model.gated;
-  config.qk_norm = model.qk_norm;
+  config.qk_norm = model.qk_norm ? QkNorm::kHead : QkNorm::kNone;
   config.tie_word_embeddings = model.tie_word_embeddings;
   config.rms_norm_eps = model.rms_norm_eps;
   config.rope_theta = model.rope_theta;

@@ -240,7 +240,8 @@ void visit_fields(auto&& visit, Is<Plan> auto& plan) {
          .range = at_least(1),
          .hashed = false},
         plan.logging_steps);
-  visit({.name = "allow", .help = "checks whose failure is a warning",
+  visit({.name = "allow",
+         .help = "checks whose failure is a warning",
          .hashed = false},
         plan.allow);
   visit({"boundary_loss_budget",

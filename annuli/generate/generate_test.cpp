@@ -33,7 +33,7 @@ ModelConfig tiny_grouped() {
   ModelConfig config = tiny_dense();
   config.num_key_value_heads = 2;
   config.head_dim = 16;
-  config.qk_norm = true;
+  config.qk_norm = QkNorm::kHead;
   config.gated = true;
   config.hidden_act = Activation::kSilu;
   config.tie_word_embeddings = false;

@@ -162,12 +162,13 @@ at::Tensor from_parent(const TensorRecipe& recipe, const at::Tensor& parent,
 
 }  // namespace
 
-at::Tensor apply(const TensorRecipe& recipe, const at::Tensor& parent,
+at::Tensor apply(const TensorRecipe& recipe, at::TensorList parents,
                  uint64_t seed, at::ScalarType dtype,
                  const at::Tensor& router_mean) {
   switch (recipe.source) {
     case Source::kParent:
-      return from_parent(recipe, parent, recipe.scale, dtype, recipe.noise,
+      ANNULI_CHECK(parents.size() == 1, "{}", recipe.child);
+      return from_parent(recipe, parents[0], recipe.scale, dtype, recipe.noise,
                          seed);
     case Source::kZero:
       return kernels::owned_zeros(recipe.shape, dtype);

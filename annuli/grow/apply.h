@@ -14,11 +14,12 @@
 // from parent * scale (fp64 product) to `dtype`.
 namespace annuli::grow {
 
-// parent: undefined unless the source is kParent; any floating dtype, any
-// device. dtype: what the child is stored in, bf16 and half included.
-// router_mean: [D], the layer's mean router input; undefined leaves the rows of
-// a random router as drawn.
-at::Tensor apply(const TensorRecipe& recipe, const at::Tensor& parent,
+// parents: the recipe's tensor of each of its `models`, in their order, any
+// floating dtype, any device; not looked at unless the source is kParent. (One
+// tensor converts to a list.) dtype: what the child is stored in, bf16 and half
+// included. router_mean: [D], the layer's mean router input; undefined leaves
+// the rows of a random router as drawn.
+at::Tensor apply(const TensorRecipe& recipe, at::TensorList parents,
                  uint64_t seed, at::ScalarType dtype,
                  const at::Tensor& router_mean = {});
 

@@ -173,6 +173,7 @@ void derive(const AxisRule& partial_rule, Recipe& recipe) {
     recipe.layer_map.push_back(layer.parent);
     recipe.layer_is_mapped.push_back(!layer.is_new);
   }
+  recipe.axes = rule.axes;
   recipe.tensors.clear();
   const Deriver deriver(rule, recipe);
   for (const TensorSpec& spec : tensor_table(recipe.child)) {

@@ -10,22 +10,27 @@ namespace {
 
 using Json = nlohmann::json;
 
-Json dimension_to_json(const DimensionRecipe& dimension) {
-  Json slices = Json::array();
-  for (const Slice& slice : dimension.slices) {
-    slices.push_back({slice.start, slice.length});
+Json slices_to_json(const std::vector<Slice>& slices) {
+  Json json = Json::array();
+  for (const Slice& slice : slices) json.push_back({slice.start, slice.length});
+  return json;
+}
+
+std::vector<Slice> slices_from_json(const Json& json) {
+  std::vector<Slice> slices;
+  for (const Json& slice : json) {
+    slices.push_back({slice.at(0).get<int64_t>(), slice.at(1).get<int64_t>()});
   }
-  return {{"slices", slices}, {"copies", dimension.copies}};
+  return slices;
+}
+
+Json dimension_to_json(const DimensionRecipe& dimension) {
+  return {{"slices", slices_to_json(dimension.slices)},
+          {"copies", dimension.copies}};
 }
 
 DimensionRecipe dimension_from_json(const Json& json) {
-  DimensionRecipe dimension;
-  for (const Json& slice : json.at("slices")) {
-    dimension.slices.push_back(
-        {slice.at(0).get<int64_t>(), slice.at(1).get<int64_t>()});
-  }
-  dimension.copies = json.at("copies");
-  return dimension;
+  return {slices_from_json(json.at("slices")), json.at("copies")};
 }
 
 Json tensor_to_json(const TensorRecipe& tensor) {
@@ -39,6 +44,9 @@ Json tensor_to_json(const TensorRecipe& tensor) {
       {"source", to_string(tensor.source)},
       {"shape", tensor.shape},
       {"dimensions", dimensions},
+      {"models", tensor.models},
+      {"fill", to_string(tensor.fill)},
+      {"fill_std", tensor.fill_std},
       {"scale", tensor.scale},
       {"router_std", tensor.router_std},
       {"layer", tensor.layer},
@@ -69,6 +77,22 @@ Source source_from(const std::string& name) {
       name);
 }
 
+Fill fill_from(const std::string& name) {
+  for (Fill fill : {Fill::kZero, Fill::kOne, Fill::kNormal}) {
+    if (name == to_string(fill)) return fill;
+  }
+  user_error("reading a recipe: fill '{}', expected zero, one or normal", name);
+}
+
+Axis axis_from(const std::string& name) {
+  for (Axis axis :
+       {Axis::kVocab, Axis::kResidual, Axis::kHead, Axis::kKvHead,
+        Axis::kHeadDim, Axis::kFfn, Axis::kSharedFfn, Axis::kExpert}) {
+    if (name == to_string(axis)) return axis;
+  }
+  user_error("reading a recipe: found an axis '{}'", name);
+}
+
 TensorRecipe tensor_from_json(const Json& json) {
   TensorRecipe tensor;
   json.at("child").get_to(tensor.child);
@@ -78,6 +102,9 @@ TensorRecipe tensor_from_json(const Json& json) {
   for (const Json& dimension : json.at("dimensions")) {
     tensor.dimensions.push_back(dimension_from_json(dimension));
   }
+  json.at("models").get_to(tensor.models);
+  tensor.fill = fill_from(json.at("fill").get<std::string>());
+  json.at("fill_std").get_to(tensor.fill_std);
   json.at("scale").get_to(tensor.scale);
   json.at("router_std").get_to(tensor.router_std);
   json.at("layer").get_to(tensor.layer);
@@ -107,6 +134,9 @@ Recipe parse(const Json& json) {
   json.at("exact").get_to(recipe.exact);
   json.at("logit_budget").get_to(recipe.logit_budget);
   json.at("width_factor").get_to(recipe.width_factor);
+  for (const auto& [axis, slices] : json.at("axes").items()) {
+    recipe.axes[axis_from(axis)] = slices_from_json(slices);
+  }
   json.at("layer_map").get_to(recipe.layer_map);
   json.at("layer_is_mapped").get_to(recipe.layer_is_mapped);
   for (const Json& tensor : json.at("tensors")) {
@@ -137,6 +167,10 @@ Json to_json(const Recipe& recipe) {
   for (const TensorRecipe& tensor : recipe.tensors) {
     tensors.push_back(tensor_to_json(tensor));
   }
+  Json axes = Json::object();
+  for (const auto& [axis, slices] : recipe.axes) {
+    axes[annuli::to_string(axis)] = slices_to_json(slices);
+  }
   return {
       {"operator", recipe.op},
       {"arguments", recipe.arguments},
@@ -145,6 +179,7 @@ Json to_json(const Recipe& recipe) {
       {"child", to_json(recipe.child)},
       {"exact", recipe.exact},
       {"logit_budget", recipe.logit_budget},
+      {"axes", axes},
       {"width_factor", recipe.width_factor},
       {"layer_map", recipe.layer_map},
       {"layer_is_mapped", recipe.layer_is_mapped},
@@ -168,6 +203,18 @@ const char* to_string(Source source) {
       return "zero";
     case Source::kRandomRouter:
       return "random_router";
+  }
+  return "?";
+}
+
+const char* to_string(Fill fill) {
+  switch (fill) {
+    case Fill::kZero:
+      return "zero";
+    case Fill::kOne:
+      return "one";
+    case Fill::kNormal:
+      return "normal";
   }
   return "?";
 }

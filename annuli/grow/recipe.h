@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -17,12 +18,17 @@
 // pure data, no tensors, serialised whole into the lineage.
 namespace annuli::grow {
 
-// Entries [start, start + length) of a parent dimension.
+// Entries [start, start + length) of a parent dimension; `start` kNew: entries
+// that no parent has, filled as TensorRecipe::fill says.
 struct Slice {
   int64_t start;
   int64_t length;
+
+  bool is_new() const;
   bool operator==(const Slice&) const = default;
 };
+inline constexpr int64_t kNew = -1;
+inline bool Slice::is_new() const { return start == kNew; }
 
 // A child dimension is the concatenation of parent slices. `copies` is how many
 // times each parent entry appears (a for produced, b for contracted).
@@ -35,6 +41,13 @@ enum class Source {
   kParent,        // slices of a parent tensor, scaled, with noise
   kZero,          // zeros (a new layer's output projection)
   kRandomRouter,  // small normal, rows orthogonal to the mean activation
+};
+
+// What the entries are that no parent has.
+enum class Fill {
+  kZero,
+  kOne,     // times the tensor's scale
+  kNormal,  // times `fill_std`
 };
 
 // Cancelling noise over the contracted copies of a matrix: copy 2i gets +e,
@@ -51,7 +64,11 @@ struct TensorRecipe {
   Source source = Source::kParent;
   std::vector<int64_t> shape;               // the child's
   std::vector<DimensionRecipe> dimensions;  // empty unless kParent
-  double scale = 1;                         // of the value, mostly 1 / b
+  // Which of several parents (kParent): their mean. {0} with a single parent.
+  std::vector<int64_t> models = {0};
+  Fill fill = Fill::kZero;
+  double fill_std = 0;
+  double scale = 1;  // of the value, mostly 1 / b
   std::optional<Noise> noise;
   double router_std = 0;  // kRandomRouter only
   int64_t layer = -1;     // the child's layer, for the router's mean
@@ -89,6 +106,9 @@ struct Recipe {
   std::vector<TensorRecipe> tensors;  // rows of the child's table
   std::vector<int64_t> layer_map;     // child layer -> parent layer
   std::vector<bool> layer_is_mapped;  // false: new layer, checks skip it
+  // The child's axes as slices of the parent's, in steps of the axis (a slice
+  // of kHead counts heads). An absent axis is unchanged.
+  std::map<Axis, std::vector<Slice>> axes;
   int64_t width_factor = 1;
 
   // Some tensor carries cancelling noise.
@@ -100,5 +120,6 @@ nlohmann::json to_json(const Recipe& recipe);
 Recipe recipe_from_json(const nlohmann::json& json);
 
 const char* to_string(Source source);
+const char* to_string(Fill fill);
 
 }  // namespace annuli::grow

@@ -37,8 +37,11 @@ class TableBuilder {
   Dimension residual(AxisRole role) const {
     return {kResidual, role, config_.hidden_size};
   }
-  Dimension ffn(AxisRole role) const {
-    return {kFfn, role, config_.intermediate_size};
+  Dimension ffn(AxisRole role, int64_t expert) const {
+    return expert == kSharedExpert
+               ? Dimension{kSharedFfn, role,
+                           config_.shared_expert_intermediate_size}
+               : Dimension{kFfn, role, config_.intermediate_size};
   }
   Dimension heads(AxisRole role) const {
     return {kHead, role, config_.num_attention_heads, config_.head_dim};
@@ -53,36 +56,67 @@ class TableBuilder {
         {std::move(name), part, std::move(dimensions), layer_, expert});
   }
 
-  std::string in_layer(const std::string& suffix) const {
-    return fmt::format("model.layers.{}.{}.weight", layer_, suffix);
+  // A projection [produced, contracted] and its bias [produced].
+  struct Projection {
+    std::string name;
+    Part weight;
+    Part bias;
+    bool has_bias;
+    Dimension produced;
+    Dimension contracted;
+    int64_t expert = -1;
+  };
+
+  std::string in_layer(const std::string& suffix,
+                       const char* kind = "weight") const {
+    return fmt::format("model.layers.{}.{}.{}", layer_, suffix, kind);
+  }
+
+  void add_norm(const std::string& name, Part part) {
+    add(in_layer(name), part, {residual(kProduced)});
+  }
+
+  void add_projection(const Projection& p) {
+    add(in_layer(p.name), p.weight, {p.produced, p.contracted}, p.expert);
+    if (p.has_bias)
+      add(in_layer(p.name, "bias"), p.bias, {p.produced}, p.expert);
   }
 
   void add_layer() {
-    add(in_layer("input_layernorm"), Part::kInputNorm, {residual(kProduced)});
+    const bool pre = config_.norm_placement == NormPlacement::kPre;
+    if (pre) add_norm("input_layernorm", Part::kInputNorm);
     add_attention();
-    add(in_layer("post_attention_layernorm"), Part::kPostNorm,
-        {residual(kProduced)});
+    if (pre) {
+      add_norm("post_attention_layernorm", Part::kPostNorm);
+    } else {
+      add_norm("post_attention_layernorm", Part::kAttentionOutNorm);
+    }
     if (config_.is_mixture()) {
       add_mixture();
     } else {
       add_feed_forward("mlp", -1);
     }
+    if (!pre) add_norm("post_feedforward_layernorm", Part::kFeedForwardOutNorm);
   }
 
   void add_attention() {
-    add(in_layer("self_attn.q_proj"), Part::kQ,
-        {heads(kProduced), residual(kContracted)});
-    add(in_layer("self_attn.k_proj"), Part::kK,
-        {kv_heads(kProduced), residual(kContracted)});
-    add(in_layer("self_attn.v_proj"), Part::kV,
-        {kv_heads(kProduced), residual(kContracted)});
-    if (config_.qk_norm) {
+    const bool bias = config_.qkv_bias;
+    add_projection({"self_attn.q_proj", Part::kQ, Part::kQBias, bias,
+                    heads(kProduced), residual(kContracted)});
+    add_projection({"self_attn.k_proj", Part::kK, Part::kKBias, bias,
+                    kv_heads(kProduced), residual(kContracted)});
+    add_projection({"self_attn.v_proj", Part::kV, Part::kVBias, bias,
+                    kv_heads(kProduced), residual(kContracted)});
+    if (config_.qk_norm == QkNorm::kHead) {
       const Dimension within_head{kHeadDim, kProduced, config_.head_dim};
       add(in_layer("self_attn.q_norm"), Part::kQNorm, {within_head});
       add(in_layer("self_attn.k_norm"), Part::kKNorm, {within_head});
+    } else if (config_.qk_norm == QkNorm::kFull) {
+      add(in_layer("self_attn.q_norm"), Part::kQNorm, {heads(kProduced)});
+      add(in_layer("self_attn.k_norm"), Part::kKNorm, {kv_heads(kProduced)});
     }
-    add(in_layer("self_attn.o_proj"), Part::kO,
-        {residual(kProduced), heads(kContracted)});
+    add_projection({"self_attn.o_proj", Part::kO, Part::kOBias, config_.o_bias,
+                    residual(kProduced), heads(kContracted)});
   }
 
   void add_mixture() {
@@ -91,17 +125,25 @@ class TableBuilder {
     for (int64_t e = 0; e < config_.num_experts; ++e) {
       add_feed_forward(fmt::format("{}.experts.{}", names_.mixture, e), e);
     }
+    if (config_.has_shared_expert()) {
+      add_feed_forward(names_.mixture + ".shared_expert", kSharedExpert);
+      add(in_layer(names_.mixture + ".shared_expert_gate"), Part::kSharedGate,
+          {{kUnit, kProduced, 1}, residual(kContracted)});
+    }
   }
 
   void add_feed_forward(const std::string& prefix, int64_t expert) {
+    const bool bias = config_.mlp_bias;
+    const Dimension inner = ffn(kProduced, expert);
     if (config_.gated) {
-      add(in_layer(prefix + "." + names_.gate), Part::kGate,
-          {ffn(kProduced), residual(kContracted)}, expert);
+      add_projection({prefix + "." + names_.gate, Part::kGate, Part::kGateBias,
+                      bias, inner, residual(kContracted), expert});
     }
-    add(in_layer(prefix + "." + names_.up), Part::kUp,
-        {ffn(kProduced), residual(kContracted)}, expert);
-    add(in_layer(prefix + "." + names_.down), Part::kDown,
-        {residual(kProduced), ffn(kContracted)}, expert);
+    add_projection({prefix + "." + names_.up, Part::kUp, Part::kUpBias, bias,
+                    inner, residual(kContracted), expert});
+    add_projection({prefix + "." + names_.down, Part::kDown, Part::kDownBias,
+                    bias, residual(kProduced), ffn(kContracted, expert),
+                    expert});
   }
 
   const ModelConfig& config_;
@@ -173,8 +215,12 @@ const char* to_string(Axis axis) {
       return "head_dim";
     case kFfn:
       return "ffn";
+    case kSharedFfn:
+      return "shared_ffn";
     case kExpert:
       return "expert";
+    case kUnit:
+      return "unit";
   }
   return "?";
 }
@@ -187,26 +233,46 @@ const char* to_string(Part part) {
       return "input_norm";
     case Part::kQ:
       return "q";
+    case Part::kQBias:
+      return "q_bias";
     case Part::kK:
       return "k";
+    case Part::kKBias:
+      return "k_bias";
     case Part::kV:
       return "v";
+    case Part::kVBias:
+      return "v_bias";
     case Part::kQNorm:
       return "q_norm";
     case Part::kKNorm:
       return "k_norm";
     case Part::kO:
       return "o";
+    case Part::kOBias:
+      return "o_bias";
+    case Part::kAttentionOutNorm:
+      return "attention_out_norm";
     case Part::kPostNorm:
       return "post_norm";
     case Part::kRouter:
       return "router";
+    case Part::kSharedGate:
+      return "shared_gate";
     case Part::kGate:
       return "gate";
+    case Part::kGateBias:
+      return "gate_bias";
     case Part::kUp:
       return "up";
+    case Part::kUpBias:
+      return "up_bias";
     case Part::kDown:
       return "down";
+    case Part::kDownBias:
+      return "down_bias";
+    case Part::kFeedForwardOutNorm:
+      return "feed_forward_out_norm";
     case Part::kFinalNorm:
       return "final_norm";
     case Part::kHead:

@@ -17,7 +17,17 @@
 namespace annuli {
 
 // What one dimension ranges over.
-enum class Axis { kVocab, kResidual, kHead, kKvHead, kHeadDim, kFfn, kExpert };
+enum class Axis {
+  kVocab,
+  kResidual,
+  kHead,
+  kKvHead,
+  kHeadDim,
+  kFfn,        // of the feed-forward, of one expert
+  kSharedFfn,  // of the shared expert
+  kExpert,
+  kUnit,  // a single output
+};
 
 // Produced: the dimension is an output of the matrix (or an elementwise gain).
 // Contracted: it is summed over when the matrix is applied.
@@ -38,28 +48,41 @@ struct Dimension {
 // The part a tensor plays in the forward pass.
 enum class Part {
   kEmbedding,
-  kInputNorm,
+  kInputNorm,  // before attention
   kQ,
+  kQBias,
   kK,
+  kKBias,
   kV,
+  kVBias,
   kQNorm,
   kKNorm,
   kO,
-  kPostNorm,
+  kOBias,
+  kAttentionOutNorm,  // after attention: NormPlacement::kPost
+  kPostNorm,          // before the feed-forward
   kRouter,
+  kSharedGate,  // [1, D]: sigmoid(gate x) times the shared expert
   kGate,
+  kGateBias,
   kUp,
+  kUpBias,
   kDown,
+  kDownBias,
+  kFeedForwardOutNorm,  // after the feed-forward: NormPlacement::kPost
   kFinalNorm,
   kHead,
 };
+
+// TensorSpec::expert of the shared expert's gate, up and down.
+inline constexpr int64_t kSharedExpert = -2;
 
 struct TensorSpec {
   std::string name;
   Part part;
   std::vector<Dimension> dimensions;  // outermost first
   int64_t layer = -1;                 // -1 outside the layers
-  int64_t expert = -1;                // -1 outside the experts
+  int64_t expert = -1;  // -1 outside the experts, kSharedExpert in the shared
 
   std::vector<int64_t> shape() const;
   int64_t numel() const;

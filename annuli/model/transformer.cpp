@@ -72,13 +72,14 @@ at::Tensor Transformer::attention_block(const at::Tensor& x, int64_t layer,
   const auto weight = [&](Part which) {
     return part(arithmetic(options), which, layer);
   };
+  const bool has_qk_norm = config_.qk_norm != QkNorm::kNone;
   const AttentionWeights weights{
       .q = weight(Part::kQ),
       .k = weight(Part::kK),
       .v = weight(Part::kV),
       .o = weight(Part::kO),
-      .q_norm = config_.qk_norm ? weight(Part::kQNorm) : at::Tensor(),
-      .k_norm = config_.qk_norm ? weight(Part::kKNorm) : at::Tensor(),
+      .q_norm = has_qk_norm ? weight(Part::kQNorm) : at::Tensor(),
+      .k_norm = has_qk_norm ? weight(Part::kKNorm) : at::Tensor(),
   };
   const at::Tensor normed =
       kernels::rms_norm(x, weight(Part::kInputNorm), config_.rms_norm_eps);

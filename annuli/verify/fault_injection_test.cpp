@@ -118,7 +118,7 @@ class FaultInjection : public ::testing::TestWithParam<tiny::GrowthCase> {
     if (is_new) return output;
     if (spec.part == Part::kRouter) return pair_.recipe.parent.is_mixture();
     const bool normed = spec.part == Part::kQ || spec.part == Part::kK;
-    return !(normed && pair_.recipe.child.qk_norm);
+    return !(normed && pair_.recipe.child.qk_norm != QkNorm::kNone);
   }
 
   tiny::GrownPair pair_;

@@ -45,7 +45,7 @@ ModelConfig config(const Flavour& flavour) {
   config.num_experts_per_tok = flavour.mixture ? 2 : 0;
   config.hidden_act = flavour.gated ? Activation::kSilu : Activation::kGelu;
   config.gated = flavour.gated;
-  config.qk_norm = flavour.qk_norm;
+  config.qk_norm = flavour.qk_norm ? QkNorm::kHead : QkNorm::kNone;
   config.tie_word_embeddings = flavour.tied;
   config.initializer_range = 0.2;
   validate(config);
