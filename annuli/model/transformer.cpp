@@ -128,17 +128,43 @@ at::Tensor Transformer::feed_forward_block(const at::Tensor& x, int64_t layer,
   return x + output.y;
 }
 
+at::Tensor Transformer::embed(const at::Tensor& tokens,
+                              const ForwardOptions& options) const {
+  ANNULI_CHECK(tokens.dim() == 2, "tokens are [B, T]");
+  return at::embedding(part(dtype_, Part::kEmbedding), tokens)
+      .to(arithmetic(options));
+}
+
+at::Tensor Transformer::block(const at::Tensor& x, int64_t layer,
+                              const kernels::RotaryTable& rotary,
+                              const ForwardOptions& options, LayerTrace* trace,
+                              Gathered* gathered) const {
+  const at::Tensor attended = attention_block(x, layer, rotary, options, trace);
+  const at::Tensor y =
+      feed_forward_block(attended, layer, options, trace, gathered);
+  if (trace != nullptr) trace->residual = y.detach();
+  return y;
+}
+
+at::Tensor Transformer::block(const at::Tensor& x, int64_t layer,
+                              const ForwardOptions& options,
+                              LayerTrace* trace) const {
+  ANNULI_CHECK(options.cache == nullptr, "a block by itself has no cache");
+  const auto rotary =
+      kernels::rotary_table(0, x.size(1), config_.head_dim, config_.rope_theta,
+                            arithmetic(options), device_);
+  return block(x, layer, rotary, options, trace, nullptr);
+}
+
 at::Tensor Transformer::forward(const at::Tensor& tokens,
                                 const ForwardOptions& options,
                                 Gathered* gathered) const {
-  ANNULI_CHECK(tokens.dim() == 2, "tokens are [B, T]");
   const at::ScalarType dtype = arithmetic(options);
   const int64_t seen = options.cache == nullptr ? 0 : options.cache->length;
+  at::Tensor x = embed(tokens, options);
   const int64_t T = tokens.size(1);
   const auto rotary = kernels::rotary_table(seen, T, config_.head_dim,
                                             config_.rope_theta, dtype, device_);
-  at::Tensor x =
-      at::embedding(part(dtype_, Part::kEmbedding), tokens).to(dtype);
   if (options.trace != nullptr) {
     options.trace->embedding = x.detach();
     options.trace->layers.assign(config_.num_hidden_layers, {});
@@ -146,9 +172,7 @@ at::Tensor Transformer::forward(const at::Tensor& tokens,
   for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
     LayerTrace* trace =
         options.trace == nullptr ? nullptr : &options.trace->layers[layer];
-    x = attention_block(x, layer, rotary, options, trace);
-    x = feed_forward_block(x, layer, options, trace, gathered);
-    if (trace != nullptr) trace->residual = x.detach();
+    x = block(x, layer, rotary, options, trace, gathered);
   }
   if (options.cache != nullptr) options.cache->length += T;
   return kernels::rms_norm(x, part(dtype, Part::kFinalNorm),

@@ -118,6 +118,15 @@ class Transformer {
   at::Tensor hidden_states(const at::Tensor& tokens,
                            const ForwardOptions& options = {}) const;
 
+  // The forward pass in steps, for those who hold two models against each
+  // other: the embedding [B, T, D], then `block` for every layer in turn. What
+  // follows, final norm and head, is a function of two weights. No cache.
+  at::Tensor embed(const at::Tensor& tokens,  // [B, T] int64
+                   const ForwardOptions& options = {}) const;
+  at::Tensor block(const at::Tensor& x, int64_t layer,  // [B, T, D]
+                   const ForwardOptions& options = {},
+                   LayerTrace* trace = nullptr) const;
+
   // Mean next-token cross-entropy plus weighted router losses. Never holds all
   // logits. With gradients enabled (see backward) the result carries a graph.
   Loss loss(const at::Tensor& tokens,   // [B, T] int64
@@ -135,6 +144,10 @@ class Transformer {
 
   at::Tensor forward(const at::Tensor& tokens, const ForwardOptions& options,
                      Gathered* gathered) const;
+  at::Tensor block(const at::Tensor& x, int64_t layer,
+                   const kernels::RotaryTable& rotary,
+                   const ForwardOptions& options, LayerTrace* trace,
+                   Gathered* gathered) const;
   at::Tensor attention_block(const at::Tensor& x, int64_t layer,
                              const kernels::RotaryTable& rotary,
                              const ForwardOptions& options,
