@@ -9,6 +9,7 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "annuli/core/error.h"
@@ -197,6 +198,39 @@ TEST(RandomRouter, IsOrthogonalToTheMean) {
   const at::Tensor router = apply(recipe, {}, 1, at::kFloat, mean);
   // 4096 numbers: the standard error of their deviation is 1.1 %.
   EXPECT_NEAR(norm(router) / std::sqrt(8.0 * 512) / 0.02, 1, 0.06);
+}
+
+// Rows made in pieces of every size are the rows of the whole, noise included.
+TEST(RowMaker, PiecesAreTheWhole) {
+  constexpr int64_t kRows = 7;
+  constexpr int64_t kCols = 5;  // so that a piece's numbers begin anywhere
+  for (at::ScalarType dtype : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    const at::Tensor parent = random({kRows, kCols}, dtype);
+    const TensorRecipe recipe = noisy(kRows, kCols, 3, 10);
+    const at::Tensor whole = apply(recipe, parent, 11, dtype);
+    const RowMaker maker(recipe, parent, 11, dtype);
+    for (int64_t piece = 1; piece <= maker.rows(); ++piece) {
+      at::Tensor rows = at::empty(recipe.shape, dtype);
+      for (int64_t row = 0; row < maker.rows(); row += piece) {
+        const int64_t end = std::min(row + piece, maker.rows());
+        maker.make(row, end, rows[row].data_ptr());
+      }
+      EXPECT_TRUE(at::equal(rows, whole)) << piece;
+    }
+  }
+}
+
+TEST(RowMaker, SeveralParentsGiveTheirMean) {
+  const at::Tensor a = random({4, 6}, at::kFloat);
+  const at::Tensor b = a * 3;
+  const at::Tensor c = a * 0.5;
+  TensorRecipe recipe = cloned(4, 6, 2);
+  recipe.models = {0, 2, 5};
+  const at::Tensor mean =
+      ((a.to(at::kDouble) + b.to(at::kDouble) + c.to(at::kDouble)) / 3.0)
+          .to(at::kFloat);
+  EXPECT_TRUE(at::equal(apply(recipe, {a, b, c}, 0, at::kFloat),
+                        apply(cloned(4, 6, 2), mean, 0, at::kFloat)));
 }
 
 }  // namespace

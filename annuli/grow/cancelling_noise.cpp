@@ -1,6 +1,5 @@
 #include "annuli/grow/cancelling_noise.h"
 
-#include <ATen/Parallel.h>
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
@@ -8,16 +7,18 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "annuli/kernels/normal_fill.h"
-#include "annuli/kernels/owned_memory.h"
+#include "annuli/kernels/parallel.h"
 
 namespace annuli::grow {
 namespace {
 
-constexpr int64_t kGrain = 16384;    // elements per parallel task
-constexpr int kTile = 256;           // entries of a row at a time
+constexpr int64_t kGrain = 16384;     // elements per parallel task
+constexpr int64_t kStripe = 1 << 20;  // elements of the parent read at a time
+constexpr int kTile = 256;            // entries of a row at a time
 constexpr int kLanes = 16;           // independent sums, so that they vectorise
 constexpr double kTolerance = 2e-3;  // of the power: 0.01 dB
 constexpr int kMaxIterations = 100;
@@ -31,40 +32,6 @@ Arithmetic<Stored> clean(Arithmetic<Stored> w, double scale) {
 
 int64_t row_grain(int64_t cols) {
   return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, cols));
-}
-
-at::Tensor draw_numbers(const CounterRng& rng, uint64_t first, int64_t count) {
-  at::Tensor numbers = kernels::owned_empty({count}, at::kFloat);
-  float* data = numbers.data_ptr<float>();
-  const int64_t pieces = (count + kGrain - 1) / kGrain;
-  at::parallel_for(0, pieces, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t piece = begin; piece < end; ++piece) {
-      const int64_t start = piece * kGrain;
-      const auto n = static_cast<size_t>(std::min(kGrain, count - start));
-      kernels::normal_numbers(rng, first + start, {data + start, n});
-    }
-  });
-  return numbers;
-}
-
-// Sums over a block, row by row in a fixed order.
-struct Power {
-  double total = 0;      // of the clipped noise
-  double unclipped = 0;  // the part of it that still grows with sigma
-};
-
-template <typename Function>
-Power sum_rows(int64_t rows, int64_t cols, const Function& of_row) {
-  std::vector<Power> sums(rows);
-  at::parallel_for(0, rows, row_grain(cols), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) sums[row] = of_row(row);
-  });
-  Power power;
-  for (const Power& row : sums) {
-    power.total += row.total;
-    power.unclipped += row.unclipped;
-  }
-  return power;
 }
 
 // Sums tiles lane by lane: the same order on every processor. In fp32 the
@@ -86,7 +53,8 @@ class LaneSum {
 };
 
 template <typename Stored>
-Power clean_row_power(const Arithmetic<Stored>* w, int64_t cols, double scale) {
+double clean_row_power(const Arithmetic<Stored>* w, int64_t cols,
+                       double scale) {
   using T = Arithmetic<Stored>;
   LaneSum<T> sum;
   for (int64_t start = 0; start < cols; start += kTile) {
@@ -98,12 +66,13 @@ Power clean_row_power(const Arithmetic<Stored>* w, int64_t cols, double scale) {
     }
     sum.add(squares);
   }
-  return {.total = sum.total()};
+  return sum.total();
 }
 
 template <typename Stored>
-Power noise_row_power(const Arithmetic<Stored>* w, const float* z, int64_t cols,
-                      double scale, Arithmetic<Stored> sigma) {
+NoisePower noise_row_power(const Arithmetic<Stored>* w, const float* z,
+                           int64_t cols, double scale,
+                           Arithmetic<Stored> sigma) {
   using T = Arithmetic<Stored>;
   LaneSum<T> total;
   LaneSum<T> unclipped;
@@ -125,28 +94,6 @@ Power noise_row_power(const Arithmetic<Stored>* w, const float* z, int64_t cols,
   return {total.total(), unclipped.total()};
 }
 
-// Newton's method on log power against log sigma. That curve rises with a
-// slope that only falls, from 2 to 0, as more entries are clipped, so a step
-// never passes the root from below; the step is bounded for the flat end.
-template <typename Stored>
-double solve_sigma(const NoisyPair<Stored>& pair, const float* z, double scale,
-                   double target) {
-  double sigma = std::sqrt(target / static_cast<double>(pair.rows * pair.cols));
-  for (int i = 0; i < kMaxIterations; ++i) {
-    const Power power = sum_rows(pair.rows, pair.cols, [&](int64_t row) {
-      return noise_row_power<Stored>(pair.parent + row * pair.parent_stride,
-                                     z + row * pair.cols, pair.cols, scale,
-                                     static_cast<Arithmetic<Stored>>(sigma));
-    });
-    if (power.total == 0) return 0;
-    const double ratio = target / power.total;
-    if (std::abs(ratio - 1) < kTolerance) break;
-    const double slope = std::max(2 * power.unclipped / power.total, 0.05);
-    sigma *= std::exp(std::clamp(std::log(ratio) / slope, -2.0, 2.0));
-  }
-  return sigma;
-}
-
 template <typename Stored>
 void write_row(const Arithmetic<Stored>* __restrict w,
                const float* __restrict z, int64_t cols, double scale,
@@ -165,39 +112,122 @@ void write_row(const Arithmetic<Stored>* __restrict w,
   }
 }
 
+// The normal numbers of some rows, drawn into a buffer that is used again.
+class RowNumbers {
+ public:
+  RowNumbers(const CounterRng& rng, uint64_t first_number)
+      : rng_(rng), first_number_(first_number) {}
+
+  const float* draw(uint64_t offset, int64_t count) {
+    const uint64_t first = first_number_ + offset;
+    const uint64_t aligned = first / 4 * 4;
+    numbers_.resize(first - aligned + static_cast<size_t>(count));
+    kernels::normal_numbers(rng_, aligned, numbers_);
+    return numbers_.data() + (first - aligned);
+  }
+
+ private:
+  const CounterRng& rng_;
+  uint64_t first_number_;
+  std::vector<float> numbers_;
+};
+
 }  // namespace
 
 template <typename Stored>
-void fill_noisy_pair(const NoisyPair<Stored>& pair, double scale, double snr_db,
-                     const CounterRng& rng, uint64_t first_number) {
-  const at::Tensor numbers =
-      draw_numbers(rng, first_number, pair.rows * pair.cols);
-  const float* z = numbers.const_data_ptr<float>();
-  const Power signal = sum_rows(pair.rows, pair.cols, [&](int64_t row) {
-    return clean_row_power<Stored>(pair.parent + row * pair.parent_stride,
-                                   pair.cols, scale);
-  });
-  const double target = signal.total * std::pow(10.0, -snr_db / 10);
-  const auto sigma = static_cast<Arithmetic<Stored>>(
-      target > 0 ? solve_sigma(pair, z, scale, target) : 0);
-  at::parallel_for(0, pair.rows, row_grain(pair.cols),
-                   [&](int64_t begin, int64_t end) {
-                     for (int64_t row = begin; row < end; ++row) {
-                       write_row(pair.parent + row * pair.parent_stride,
-                                 z + row * pair.cols, pair.cols, scale, sigma,
-                                 pair.first + row * pair.child_stride,
-                                 pair.second + row * pair.child_stride);
-                     }
-                   });
+NoisyBlock<Stored>::NoisyBlock(ParentBlock parent, double scale, double snr_db,
+                               CounterRng rng, uint64_t first_number)
+    : parent_(std::move(parent)),
+      scale_(scale),
+      rng_(rng),
+      first_number_(first_number) {
+  const double target = signal_power() * std::pow(10.0, -snr_db / 10);
+  sigma_ = static_cast<T>(target > 0 ? solve_sigma(target) : 0);
 }
 
-#define ANNULI_INSTANTIATE(Stored)                                        \
-  template void fill_noisy_pair(const NoisyPair<Stored>&, double, double, \
-                                const CounterRng&, uint64_t)
-ANNULI_INSTANTIATE(float);
-ANNULI_INSTANTIATE(double);
-ANNULI_INSTANTIATE(c10::BFloat16);
-ANNULI_INSTANTIATE(c10::Half);
-#undef ANNULI_INSTANTIATE
+template <typename Stored>
+template <typename Function>
+void NoisyBlock<Stored>::for_rows(int64_t begin, int64_t end, bool with_numbers,
+                                  const Function& f) const {
+  const int64_t cols = parent_.cols();
+  const int64_t stripe = std::max<int64_t>(1, kStripe / cols);
+  for (int64_t start = begin; start < end; start += stripe) {
+    const int64_t rows = std::min(stripe, end - start);
+    const at::Tensor read =
+        parent_.read(start, start + rows, c10::CppTypeToScalarType<T>::value);
+    const T* w = read.const_data_ptr<T>();
+    const auto some_rows = [&](int64_t first, int64_t last) {
+      RowNumbers numbers(rng_, first_number_);
+      const float* z = nullptr;
+      if (with_numbers) {
+        z = numbers.draw((start + first) * cols, (last - first) * cols);
+      }
+      for (int64_t row = first; row < last; ++row) {
+        f(start + row, w + row * read.stride(0), z);
+        if (with_numbers) z += cols;
+      }
+    };
+    kernels::parallel_blocks(rows, row_grain(cols), some_rows);
+  }
+}
+
+// Both sum row by row in a fixed order.
+template <typename Stored>
+double NoisyBlock<Stored>::signal_power() const {
+  std::vector<double> rows(parent_.rows());
+  for_rows(0, parent_.rows(), false,
+           [&](int64_t row, const T* w, const float*) {
+             rows[row] = clean_row_power<Stored>(w, parent_.cols(), scale_);
+           });
+  return std::accumulate(rows.begin(), rows.end(), 0.0);
+}
+
+template <typename Stored>
+NoisePower NoisyBlock<Stored>::noise_power(T sigma) const {
+  std::vector<NoisePower> rows(parent_.rows());
+  for_rows(0, parent_.rows(), true,
+           [&](int64_t row, const T* w, const float* z) {
+             rows[row] =
+                 noise_row_power<Stored>(w, z, parent_.cols(), scale_, sigma);
+           });
+  NoisePower power;
+  for (const NoisePower& row : rows) {
+    power.total += row.total;
+    power.unclipped += row.unclipped;
+  }
+  return power;
+}
+
+// Newton's method on log power against log sigma. That curve rises with a
+// slope that only falls, from 2 to 0, as more entries are clipped, so a step
+// never passes the root from below; the step is bounded for the flat end.
+template <typename Stored>
+double NoisyBlock<Stored>::solve_sigma(double target) const {
+  double sigma =
+      std::sqrt(target / static_cast<double>(parent_.rows() * parent_.cols()));
+  for (int i = 0; i < kMaxIterations; ++i) {
+    const NoisePower power = noise_power(static_cast<T>(sigma));
+    if (power.total == 0) return 0;
+    const double ratio = target / power.total;
+    if (std::abs(ratio - 1) < kTolerance) break;
+    const double slope = std::max(2 * power.unclipped / power.total, 0.05);
+    sigma *= std::exp(std::clamp(std::log(ratio) / slope, -2.0, 2.0));
+  }
+  return sigma;
+}
+
+template <typename Stored>
+void NoisyBlock<Stored>::write(int64_t begin, int64_t end, Stored* first,
+                               Stored* second, int64_t child_stride) const {
+  for_rows(begin, end, true, [&](int64_t row, const T* w, const float* z) {
+    const int64_t out = (row - begin) * child_stride;
+    write_row(w, z, parent_.cols(), scale_, sigma_, first + out, second + out);
+  });
+}
+
+template class NoisyBlock<float>;
+template class NoisyBlock<double>;
+template class NoisyBlock<c10::BFloat16>;
+template class NoisyBlock<c10::Half>;
 
 }  // namespace annuli::grow

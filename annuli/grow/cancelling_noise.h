@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "annuli/core/rng.h"
+#include "annuli/grow/parent_block.h"
 
 // Noise that cancels between two copies of a block, exactly.
 //
@@ -27,22 +28,46 @@ template <typename Stored>
 using Arithmetic =
     std::conditional_t<std::is_same_v<Stored, double>, double, float>;
 
-// One block of the parent and where its two copies go; strides in elements.
-template <typename Stored>
-struct NoisyPair {
-  const Arithmetic<Stored>* parent;
-  Stored* first;
-  Stored* second;
-  int64_t rows;
-  int64_t cols;
-  int64_t parent_stride;
-  int64_t child_stride;
+// Power of the noise over a block.
+struct NoisePower {
+  double total = 0;      // of the clipped noise
+  double unclipped = 0;  // the part of it that still grows with sigma
 };
 
-// `first_number`: where in the stream this block's normal numbers begin, a
-// multiple of 4; it uses rows * cols of them.
+// One block of the parent and the noise between its two copies.
+//
+// Sigma is found when the block is made, by reading the parent a few times;
+// rows can then be written in any order and in pieces of any size, always the
+// same bits. Neither the parent nor the normal numbers are held: numbers are
+// drawn again where they are needed.
 template <typename Stored>
-void fill_noisy_pair(const NoisyPair<Stored>& pair, double scale, double snr_db,
-                     const CounterRng& rng, uint64_t first_number);
+class NoisyBlock {
+ public:
+  // `first_number`: where in the stream this block's normal numbers begin, a
+  // multiple of 4; it uses rows * cols of them.
+  NoisyBlock(ParentBlock parent, double scale, double snr_db, CounterRng rng,
+             uint64_t first_number);
+
+  // The two copies of rows [begin, end); child_stride in elements.
+  void write(int64_t begin, int64_t end, Stored* first, Stored* second,
+             int64_t child_stride) const;
+
+ private:
+  using T = Arithmetic<Stored>;
+
+  // f(row, the parent's row, its normal numbers or null), in parallel.
+  template <typename Function>
+  void for_rows(int64_t begin, int64_t end, bool with_numbers,
+                const Function& f) const;
+  double signal_power() const;
+  NoisePower noise_power(T sigma) const;
+  double solve_sigma(double target) const;
+
+  ParentBlock parent_;
+  double scale_;
+  CounterRng rng_;
+  uint64_t first_number_;
+  T sigma_ = 0;
+};
 
 }  // namespace annuli::grow
