@@ -74,7 +74,7 @@ struct EnumWords;
         std::to_array<std::string_view>({__VA_ARGS__}); \
   }
 
-ANNULI_ENUM_WORDS(Activation, "gelu", "silu");
+ANNULI_ENUM_WORDS(Activation, "gelu", "silu", "relu2");
 ANNULI_ENUM_WORDS(Precision, "fp32", "fp64");
 ANNULI_ENUM_WORDS(DeviceChoice, "auto", "cpu", "cuda");
 ANNULI_ENUM_WORDS(OptimizerType, "adamw");

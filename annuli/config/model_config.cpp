@@ -48,11 +48,51 @@ void check_experts(const ModelConfig& config) {
   }
 }
 
+// What only a mixture has.
+void check_mixture_only(const ModelConfig& config) {
+  const int64_t shared = config.shared_expert_intermediate_size;
+  if (shared < 0 || shared > kLargestSize) {
+    user_error(
+        "checking the model: shared_expert_intermediate_size is {}, expected 0 "
+        "to {}",
+        shared, kLargestSize);
+  }
+  if (config.is_mixture()) return;
+  if (shared > 0) {
+    user_error(
+        "checking the model: shared_expert_intermediate_size is {} in a dense "
+        "model, expected 0",
+        shared);
+  }
+  if (!config.norm_topk_prob) {
+    user_error(
+        "checking the model: norm_topk_prob is false in a dense model, "
+        "expected true");
+  }
+}
+
 void check_positive(const char* name, double value) {
   if (!(value > 0) || !std::isfinite(value)) {
     user_error("checking the model: {} is {}, expected a positive number", name,
                value);
   }
+}
+
+void check_rope_scaling(const RopeScaling& scaling) {
+  using Type = RopeScaling::Type;
+  if (scaling.type == Type::kDefault) return;
+  check_positive("rope_scaling's factor", scaling.factor);
+  if (scaling.type != Type::kLlama3) return;
+  check_positive("rope_scaling's low_freq_factor", scaling.low_freq_factor);
+  check_positive("rope_scaling's high_freq_factor", scaling.high_freq_factor);
+  if (scaling.high_freq_factor <= scaling.low_freq_factor) {
+    user_error(
+        "checking the model: rope_scaling's high_freq_factor is {}, expected "
+        "more than low_freq_factor {}",
+        scaling.high_freq_factor, scaling.low_freq_factor);
+  }
+  check_positive("rope_scaling's original_max_position_embeddings",
+                 static_cast<double>(scaling.original_max_position_embeddings));
 }
 
 }  // namespace
@@ -83,6 +123,9 @@ void validate(const ModelConfig& config) {
         config.head_dim);
   }
   check_experts(config);
+  check_mixture_only(config);
+  check_rope_scaling(config.rope_scaling);
+  check_positive("logit_multiplier", config.logit_multiplier);
   check_positive("rms_norm_eps", config.rms_norm_eps);
   check_positive("rope_theta", config.rope_theta);
   check_positive("initializer_range", config.initializer_range);

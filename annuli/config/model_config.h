@@ -11,7 +11,8 @@
 // key/value groups, 1 <= num_experts_per_tok <= num_experts or both are 0.
 namespace annuli {
 
-enum class Activation { kGelu, kSilu };  // gelu is the exact one, by erf
+// gelu is the exact one, by erf; relu2 is relu(x)^2.
+enum class Activation { kGelu, kSilu, kRelu2 };
 
 // RMSNorm of q and k before RoPE: of each head by one gain of head_dim (Qwen3),
 // or of the whole projection by a gain of all heads (OLMo-2).

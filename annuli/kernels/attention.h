@@ -6,15 +6,19 @@
 // Face Llama family) and causal grouped-query attention.
 namespace annuli::kernels {
 
-// cos and sin of position * theta^(-2i/head_dim), each [T, head_dim / 2], for
-// positions first .. first + T - 1. Angles are computed in fp32 for fp32 (as
-// transformers does) and in fp64 for fp64.
+// cos and sin of position * frequency, each [T, head_dim / 2], for positions
+// first .. first + T - 1. Angles are computed in the frequencies' type: in fp32
+// for fp32 (as transformers does) and in fp64 for fp64.
 struct RotaryTable {
   at::Tensor cos;
   at::Tensor sin;
 };
-RotaryTable rotary_table(int64_t first, int64_t T, int64_t head_dim,
-                         double theta, at::ScalarType dtype, at::Device device);
+RotaryTable rotary_table(int64_t first, int64_t T,
+                         const at::Tensor& frequencies);  // [head_dim / 2]
+
+// theta^(-2i/head_dim), [head_dim / 2]: the unscaled frequencies.
+at::Tensor rotary_frequencies(int64_t head_dim, double theta,
+                              at::ScalarType dtype, at::Device device);
 
 // x: [B, T, H, head_dim] -> rotated, same shape. Differentiable in x.
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table);

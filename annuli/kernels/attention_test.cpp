@@ -107,7 +107,8 @@ TEST(Attention, CacheGivesWhatTheWholeGives) {
 }
 
 TEST(Rotary, TableIsPositionTimesFrequency) {
-  const auto table = rotary_table(3, 2, 4, 100.0, at::kDouble, at::kCPU);
+  const auto table =
+      rotary_table(3, 2, rotary_frequencies(4, 100.0, at::kDouble, at::kCPU));
   // theta^(-2i/4) is 1 and 1/10
   EXPECT_NEAR(table.cos[0][0].item<double>(), std::cos(3.0), 1e-15);
   EXPECT_NEAR(table.sin[1][0].item<double>(), std::sin(4.0), 1e-15);
@@ -118,7 +119,8 @@ TEST(Rotary, TableIsPositionTimesFrequency) {
 class RotaryTypes : public testing::TestWithParam<at::ScalarType> {};
 
 TEST_P(RotaryTypes, AgreesWithReference) {
-  const auto table = rotary_table(5, 40, 6, 10000.0, GetParam(), at::kCPU);
+  const auto table =
+      rotary_table(5, 40, rotary_frequencies(6, 10000.0, GetParam(), at::kCPU));
   std::vector<at::Tensor> in{random_tensor({2, 40, 3, 6}, "x", GetParam())};
   const auto fast = test::value_and_gradients(
       [&](const auto& x) { return apply_rotary(x[0], table); }, in);
@@ -134,7 +136,8 @@ INSTANTIATE_TEST_SUITE_P(Types, RotaryTypes,
                          testing::Values(at::kFloat, at::kDouble));
 
 TEST(Rotary, GradientMatchesFiniteDifferences) {
-  const auto table = rotary_table(1, 3, 4, 10.0, at::kDouble, at::kCPU);
+  const auto table =
+      rotary_table(1, 3, rotary_frequencies(4, 10.0, at::kDouble, at::kCPU));
   std::vector<at::Tensor> in{random_tensor({2, 3, 1, 4}, "x")};
   EXPECT_LE(test::finite_difference_error(
                 [&](const auto& x) { return apply_rotary(x[0], table); }, in),
@@ -145,9 +148,11 @@ TEST(Rotary, GradientMatchesFiniteDifferences) {
 TEST(Rotary, ProductDependsOnDistanceOnly) {
   at::Tensor q = random_tensor({1, 1, 1, 8}, "q");
   at::Tensor k = random_tensor({1, 1, 1, 8}, "k");
+  at::Tensor frequencies =
+      rotary_frequencies(8, 10000.0, at::kDouble, at::kCPU);
   auto product = [&](int64_t at_q, int64_t at_k) {
-    auto tq = rotary_table(at_q, 1, 8, 10000.0, at::kDouble, at::kCPU);
-    auto tk = rotary_table(at_k, 1, 8, 10000.0, at::kDouble, at::kCPU);
+    auto tq = rotary_table(at_q, 1, frequencies);
+    auto tk = rotary_table(at_k, 1, frequencies);
     return (apply_rotary(q, tq) * apply_rotary(k, tk)).sum().item<double>();
   };
   // angles up to 40 are good to 40 eps

@@ -18,6 +18,7 @@ struct Routing {
   at::Tensor probabilities;  // [N, E] softmax over all experts, differentiable
   at::Tensor gates;          // [N, k] renormalised to sum 1, differentiable
   at::Tensor experts;        // [N, k] int64, best first
+  at::Tensor chosen_probability;  // [N, 1] what the gates were divided by
 };
 
 // logits: [N, E], fp32 or fp64. Exact ties between experts fall at random from

@@ -93,15 +93,18 @@ struct Rotary : torch::autograd::Function<Rotary> {
 
 }  // namespace
 
-RotaryTable rotary_table(int64_t first, int64_t T, int64_t head_dim,
-                         double theta, at::ScalarType dtype,
-                         at::Device device) {
+at::Tensor rotary_frequencies(int64_t head_dim, double theta,
+                              at::ScalarType dtype, at::Device device) {
   ANNULI_CHECK(head_dim % 2 == 0, "head_dim {}", head_dim);
   auto options = at::TensorOptions(dtype).device(device);
   at::Tensor exponent = at::arange(0, head_dim, 2, options) / head_dim;
-  at::Tensor inverse_frequency = at::pow(theta, exponent).reciprocal();
-  at::Tensor position = at::arange(first, first + T, options);
-  at::Tensor angle = at::outer(position, inverse_frequency);
+  return at::pow(theta, exponent).reciprocal();
+}
+
+RotaryTable rotary_table(int64_t first, int64_t T,
+                         const at::Tensor& frequencies) {
+  at::Tensor position = at::arange(first, first + T, frequencies.options());
+  at::Tensor angle = at::outer(position, frequencies);
   return {at::cos(angle), at::sin(angle)};
 }
 

@@ -83,7 +83,8 @@ Routing route(const at::Tensor& logits, int64_t k, uint64_t tie_break_seed) {
   experts = experts.to(logits.device());
   at::Tensor probabilities = at::softmax(logits, -1);
   at::Tensor gates = probabilities.gather(1, experts);
-  return {probabilities, gates / at::sum(gates, 1, /*keepdim=*/true), experts};
+  at::Tensor sum = at::sum(gates, 1, /*keepdim=*/true);
+  return {probabilities, gates / sum, experts, sum};
 }
 
 std::vector<int64_t> expert_load(const at::Tensor& experts,

@@ -1,9 +1,9 @@
 #include "annuli/model/attention.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/linear.h>
 
 #include "annuli/kernels/rms_norm.h"
+#include "annuli/model/projection.h"
 
 namespace annuli {
 namespace {
@@ -17,6 +17,12 @@ at::Tensor extend(std::vector<at::Tensor>& seen, int64_t layer,
   return kept;
 }
 
+// An undefined gain is no norm.
+at::Tensor normalised(const at::Tensor& x, const at::Tensor& gain, double eps) {
+  return gain.defined() ? kernels::rms_norm(x, gain.to(x.scalar_type()), eps)
+                        : x;
+}
+
 }  // namespace
 
 at::Tensor attention(const at::Tensor& x, const AttentionWeights& weights,
@@ -25,16 +31,20 @@ at::Tensor attention(const at::Tensor& x, const AttentionWeights& weights,
                      int64_t layer, LayerTrace* trace) {
   const int64_t B = x.size(0);
   const int64_t T = x.size(1);
-  const auto project = [&](const at::Tensor& weight, int64_t heads) {
-    return at::linear(x, weight).view({B, T, heads, config.head_dim});
+  const auto heads_of = [&](const at::Tensor& weight, const at::Tensor& bias,
+                            const at::Tensor& gain, int64_t heads) {
+    const at::Tensor all = project(x, weight, bias);
+    const bool together = config.qk_norm == QkNorm::kFull;
+    const at::Tensor rows =
+        together ? normalised(all, gain, config.rms_norm_eps) : all;
+    const at::Tensor apart = rows.view({B, T, heads, config.head_dim});
+    return together ? apart : normalised(apart, gain, config.rms_norm_eps);
   };
-  at::Tensor q = project(weights.q, config.num_attention_heads);
-  at::Tensor k = project(weights.k, config.num_key_value_heads);
-  at::Tensor v = project(weights.v, config.num_key_value_heads);
-  if (weights.q_norm.defined()) {
-    q = kernels::rms_norm(q, weights.q_norm, config.rms_norm_eps);
-    k = kernels::rms_norm(k, weights.k_norm, config.rms_norm_eps);
-  }
+  const int64_t H = config.num_attention_heads;
+  const int64_t K = config.num_key_value_heads;
+  at::Tensor q = heads_of(weights.q, weights.q_bias, weights.q_norm, H);
+  at::Tensor k = heads_of(weights.k, weights.k_bias, weights.k_norm, K);
+  at::Tensor v = heads_of(weights.v, weights.v_bias, /*gain=*/{}, K);
   q = kernels::apply_rotary(q, rotary);
   k = kernels::apply_rotary(k, rotary);
   if (trace != nullptr) {
@@ -46,7 +56,8 @@ at::Tensor attention(const at::Tensor& x, const AttentionWeights& weights,
     v = extend(cache->values, layer, v);
   }
   const at::Tensor mixed = kernels::causal_attention(q, k, v);
-  return at::linear(mixed.reshape({B, T, weights.o.size(1)}), weights.o);
+  return project(mixed.reshape({B, T, weights.o.size(1)}), weights.o,
+                 weights.o_bias);
 }
 
 }  // namespace annuli

@@ -6,16 +6,24 @@
 #include "annuli/kernels/attention.h"
 #include "annuli/model/transformer.h"
 
-// Causal grouped-query self-attention with rotary positions.
+// Causal grouped-query self-attention with rotary positions. q and k may be
+// normalised before RoPE, each head by itself or all heads together.
 namespace annuli {
 
 struct AttentionWeights {
-  at::Tensor q;       // [H * head_dim, D]
-  at::Tensor k;       // [K * head_dim, D]
-  at::Tensor v;       // [K * head_dim, D]
-  at::Tensor o;       // [D, H * head_dim]
-  at::Tensor q_norm;  // [head_dim], undefined without qk_norm
-  at::Tensor k_norm;  // [head_dim], undefined without qk_norm
+  at::Tensor q;  // [H * head_dim, D]
+  at::Tensor k;  // [K * head_dim, D]
+  at::Tensor v;  // [K * head_dim, D]
+  at::Tensor o;  // [D, H * head_dim]
+  // [head_dim] each, or [H * head_dim] and [K * head_dim]; undefined without
+  // q/k norms.
+  at::Tensor q_norm = {};
+  at::Tensor k_norm = {};
+  // As many entries as the rows above; undefined where there is no bias.
+  at::Tensor q_bias = {};
+  at::Tensor k_bias = {};
+  at::Tensor v_bias = {};
+  at::Tensor o_bias = {};
 };
 
 // x: [B, T, D], normed -> [B, T, D]. `cache`, if given, is read at `layer` and

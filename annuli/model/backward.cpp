@@ -52,6 +52,10 @@ void Transformer::backward(const at::Tensor& total, const GradientSink& sink) {
 }
 
 GradientScope::GradientScope(Transformer& model) : model_(model) {
+  for (const at::Tensor& weight : model_.weights_) {
+    ANNULI_CHECK(weight.scalar_type() == model_.dtype_,
+                 "a stored weight is for reading only");
+  }
   for (at::Tensor& weight : model_.weights_) weight.set_requires_grad(true);
 }
 

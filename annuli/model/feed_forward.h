@@ -5,13 +5,17 @@
 #include "annuli/config/model_config.h"
 
 // The feed-forward layer of a dense block or of one expert:
-// down(act(up x)), or down(act(gate x) * up x) where gated.
+// down(act(up x)), or down(act(gate x) * up x) where gated, each with its bias
+// where there is one.
 namespace annuli {
 
 struct FeedForwardWeights {
-  at::Tensor gate;  // [F, D], undefined if ungated
-  at::Tensor up;    // [F, D]
-  at::Tensor down;  // [D, F]
+  at::Tensor gate;            // [F, D], undefined if ungated
+  at::Tensor up;              // [F, D]
+  at::Tensor down;            // [D, F]
+  at::Tensor gate_bias = {};  // [F], undefined where there is none
+  at::Tensor up_bias = {};    // [F]
+  at::Tensor down_bias = {};  // [D]
 };
 
 // x: [..., D] -> [..., D].

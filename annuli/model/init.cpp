@@ -17,7 +17,7 @@ void initialize(Transformer& model, uint64_t seed) {
       kernels::fill_normal(value, CounterRng(seed, "init/" + table[row].name),
                            model.config().initializer_range);
     } else {
-      value.fill_(1);
+      value.fill_(is_bias(table[row].part) ? 0 : 1);
     }
     model.set_weight(row, value.to(model.device()));
   }

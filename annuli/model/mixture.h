@@ -9,10 +9,11 @@
 #include "annuli/model/feed_forward.h"
 #include "annuli/model/transformer.h"
 
-// The mixture of experts in a block: router, top-k, experts, combine.
+// The mixture of experts in a block: router, top-k, experts, combine; and the
+// shared expert beside them, times sigmoid(gate x), where there is one.
 namespace annuli {
 
-// The weights of expert e, asked for when its turn comes.
+// The weights of expert e (or kSharedExpert), asked for when its turn comes.
 using ExpertWeights = std::function<FeedForwardWeights(int64_t e)>;
 
 struct MixtureOutput {
@@ -21,8 +22,11 @@ struct MixtureOutput {
   kernels::Routing routing;
 };
 
-// x: [B, T, D], normed; router: [E, D].
+// x: [B, T, D]; router: [E, D]; shared_gate: [1, D], undefined without a shared
+// expert. Where the gates are not renormalised (norm_topk_prob false) the
+// combined output is multiplied by the sum of the chosen probabilities.
 MixtureOutput mixture(const at::Tensor& x, const at::Tensor& router,
+                      const at::Tensor& shared_gate,
                       const ExpertWeights& expert_weights,
                       const ModelConfig& config, Dispatch dispatch,
                       uint64_t tie_break_seed);

@@ -154,6 +154,21 @@ class TableBuilder {
 
 }  // namespace
 
+bool is_bias(Part part) {
+  switch (part) {
+    case Part::kQBias:
+    case Part::kKBias:
+    case Part::kVBias:
+    case Part::kOBias:
+    case Part::kGateBias:
+    case Part::kUpBias:
+    case Part::kDownBias:
+      return true;
+    default:
+      return false;
+  }
+}
+
 std::vector<int64_t> TensorSpec::shape() const {
   std::vector<int64_t> sizes;
   for (const Dimension& dimension : dimensions) {

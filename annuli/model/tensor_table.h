@@ -74,6 +74,8 @@ enum class Part {
   kHead,
 };
 
+bool is_bias(Part part);
+
 // TensorSpec::expert of the shared expert's gate, up and down.
 inline constexpr int64_t kSharedExpert = -2;
 

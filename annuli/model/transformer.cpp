@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/stack.h>
 
 #include <optional>
@@ -16,6 +15,8 @@
 #include "annuli/model/attention.h"
 #include "annuli/model/feed_forward.h"
 #include "annuli/model/mixture.h"
+#include "annuli/model/projection.h"
+#include "annuli/model/rope_frequencies.h"
 
 namespace annuli {
 
@@ -57,65 +58,91 @@ at::Tensor Transformer::take_weight(size_t row) {
   return std::exchange(weights_.at(row), at::Tensor());
 }
 
-at::Tensor Transformer::part(at::ScalarType arithmetic, Part part,
-                             int64_t layer, int64_t expert) const {
+void Transformer::set_stored_weight(size_t row, at::Tensor value) {
+  const TensorSpec& spec = table_.at(row);
+  ANNULI_CHECK(value.sizes() == at::IntArrayRef(spec.shape()), "{}", spec.name);
+  ANNULI_CHECK(at::isFloatingType(value.scalar_type()), "{}", spec.name);
+  ANNULI_CHECK(value.device() == device_, "{}", spec.name);
+  weights_[row] = std::move(value);
+}
+
+at::Tensor Transformer::part(Part part, int64_t layer, int64_t expert) const {
   const size_t row = row_of_.at({part, layer, expert});
   ANNULI_CHECK(weights_[row].defined(), "{} is not initialised",
                table_[row].name);
-  return weights_[row].to(arithmetic);
+  return weights_[row];
+}
+
+at::Tensor Transformer::optional(Part which, int64_t layer,
+                                 int64_t expert) const {
+  return row_of_.contains({which, layer, expert}) ? part(which, layer, expert)
+                                                  : at::Tensor();
+}
+
+at::Tensor Transformer::norm(const at::Tensor& x, Part gain,
+                             int64_t layer) const {
+  return kernels::rms_norm(x, part(gain, layer).to(x.scalar_type()),
+                           config_.rms_norm_eps);
 }
 
 at::Tensor Transformer::attention_block(const at::Tensor& x, int64_t layer,
                                         const kernels::RotaryTable& rotary,
                                         const ForwardOptions& options,
                                         LayerTrace* trace) const {
-  const auto weight = [&](Part which) {
-    return part(arithmetic(options), which, layer);
-  };
-  const bool has_qk_norm = config_.qk_norm != QkNorm::kNone;
   const AttentionWeights weights{
-      .q = weight(Part::kQ),
-      .k = weight(Part::kK),
-      .v = weight(Part::kV),
-      .o = weight(Part::kO),
-      .q_norm = has_qk_norm ? weight(Part::kQNorm) : at::Tensor(),
-      .k_norm = has_qk_norm ? weight(Part::kKNorm) : at::Tensor(),
+      .q = part(Part::kQ, layer),
+      .k = part(Part::kK, layer),
+      .v = part(Part::kV, layer),
+      .o = part(Part::kO, layer),
+      .q_norm = optional(Part::kQNorm, layer),
+      .k_norm = optional(Part::kKNorm, layer),
+      .q_bias = optional(Part::kQBias, layer),
+      .k_bias = optional(Part::kKBias, layer),
+      .v_bias = optional(Part::kVBias, layer),
+      .o_bias = optional(Part::kOBias, layer),
   };
-  const at::Tensor normed =
-      kernels::rms_norm(x, weight(Part::kInputNorm), config_.rms_norm_eps);
-  return x + attention(normed, weights, config_, rotary, options.cache, layer,
-                       trace);
+  const at::Tensor input = pre_norm() ? norm(x, Part::kInputNorm, layer) : x;
+  const at::Tensor y =
+      attention(input, weights, config_, rotary, options.cache, layer, trace);
+  return x + (pre_norm() ? y : norm(y, Part::kAttentionOutNorm, layer));
 }
 
-FeedForwardWeights Transformer::feed_forward_weights(
-    int64_t layer, int64_t expert, at::ScalarType arithmetic) const {
-  return {config_.gated ? part(arithmetic, Part::kGate, layer, expert)
-                        : at::Tensor(),
-          part(arithmetic, Part::kUp, layer, expert),
-          part(arithmetic, Part::kDown, layer, expert)};
+FeedForwardWeights Transformer::feed_forward_weights(int64_t layer,
+                                                     int64_t expert) const {
+  return {.gate = optional(Part::kGate, layer, expert),
+          .up = part(Part::kUp, layer, expert),
+          .down = part(Part::kDown, layer, expert),
+          .gate_bias = optional(Part::kGateBias, layer, expert),
+          .up_bias = optional(Part::kUpBias, layer, expert),
+          .down_bias = optional(Part::kDownBias, layer, expert)};
 }
 
 at::Tensor Transformer::feed_forward_block(const at::Tensor& x, int64_t layer,
                                            const ForwardOptions& options,
                                            LayerTrace* trace,
                                            Gathered* gathered) const {
-  const at::ScalarType dtype = arithmetic(options);
-  const at::Tensor normed = kernels::rms_norm(
-      x, part(dtype, Part::kPostNorm, layer), config_.rms_norm_eps);
-  const at::Tensor rows = normed.detach().reshape({-1, config_.hidden_size});
+  const at::Tensor input = pre_norm() ? norm(x, Part::kPostNorm, layer) : x;
+  const at::Tensor rows = input.detach().reshape({-1, config_.hidden_size});
   if (trace != nullptr) trace->ffn_input = rows;
+  const at::Tensor y =
+      feed_forward_of(input, rows, layer, options, trace, gathered);
+  return x + (pre_norm() ? y : norm(y, Part::kFeedForwardOutNorm, layer));
+}
+
+at::Tensor Transformer::feed_forward_of(const at::Tensor& x,
+                                        const at::Tensor& rows, int64_t layer,
+                                        const ForwardOptions& options,
+                                        LayerTrace* trace,
+                                        Gathered* gathered) const {
   if (!config_.is_mixture()) {
-    return x + feed_forward(normed, feed_forward_weights(layer, -1, dtype),
-                            config_.hidden_act);
+    return feed_forward(x, feed_forward_weights(layer, -1), config_.hidden_act);
   }
-  const at::Tensor router = part(dtype, Part::kRouter, layer);
-  const auto expert = [&](int64_t e) {
-    return feed_forward_weights(layer, e, dtype);
-  };
+  const auto expert = [&](int64_t e) { return feed_forward_weights(layer, e); };
   // Every layer breaks its own ties.
   const uint64_t seed = options.tie_break_seed * 0x9E3779B97F4A7C15ULL + layer;
   MixtureOutput output =
-      mixture(normed, router, expert, config_, options.dispatch, seed);
+      mixture(x, part(Part::kRouter, layer), optional(Part::kSharedGate, layer),
+              expert, config_, options.dispatch, seed);
   if (trace != nullptr) {
     trace->router_logits = output.router_logits.detach();
     trace->experts = output.routing.experts;
@@ -125,14 +152,13 @@ at::Tensor Transformer::feed_forward_block(const at::Tensor& x, int64_t layer,
     gathered->routings.push_back(output.routing);
     gathered->router_mean.push_back(rows.mean(0));
   }
-  return x + output.y;
+  return output.y;
 }
 
 at::Tensor Transformer::embed(const at::Tensor& tokens,
                               const ForwardOptions& options) const {
   ANNULI_CHECK(tokens.dim() == 2, "tokens are [B, T]");
-  return at::embedding(part(dtype_, Part::kEmbedding), tokens)
-      .to(arithmetic(options));
+  return at::embedding(part(Part::kEmbedding), tokens).to(arithmetic(options));
 }
 
 at::Tensor Transformer::block(const at::Tensor& x, int64_t layer,
@@ -150,9 +176,8 @@ at::Tensor Transformer::block(const at::Tensor& x, int64_t layer,
                               const ForwardOptions& options,
                               LayerTrace* trace) const {
   ANNULI_CHECK(options.cache == nullptr, "a block by itself has no cache");
-  const auto rotary =
-      kernels::rotary_table(0, x.size(1), config_.head_dim, config_.rope_theta,
-                            arithmetic(options), device_);
+  const auto rotary = kernels::rotary_table(
+      0, x.size(1), rope_frequencies(config_, arithmetic(options), device_));
   return block(x, layer, rotary, options, trace, nullptr);
 }
 
@@ -163,8 +188,8 @@ at::Tensor Transformer::forward(const at::Tensor& tokens,
   const int64_t seen = options.cache == nullptr ? 0 : options.cache->length;
   at::Tensor x = embed(tokens, options);
   const int64_t T = tokens.size(1);
-  const auto rotary = kernels::rotary_table(seen, T, config_.head_dim,
-                                            config_.rope_theta, dtype, device_);
+  const auto rotary =
+      kernels::rotary_table(seen, T, rope_frequencies(config_, dtype, device_));
   if (options.trace != nullptr) {
     options.trace->embedding = x.detach();
     options.trace->layers.assign(config_.num_hidden_layers, {});
@@ -175,8 +200,7 @@ at::Tensor Transformer::forward(const at::Tensor& tokens,
     x = block(x, layer, rotary, options, trace, gathered);
   }
   if (options.cache != nullptr) options.cache->length += T;
-  return kernels::rms_norm(x, part(dtype, Part::kFinalNorm),
-                           config_.rms_norm_eps);  // [B, T, D]
+  return final_norm(x);
 }
 
 at::Tensor Transformer::hidden_states(const at::Tensor& tokens,
@@ -186,8 +210,22 @@ at::Tensor Transformer::hidden_states(const at::Tensor& tokens,
 
 at::Tensor Transformer::logits(const at::Tensor& tokens,
                                const ForwardOptions& options) const {
-  return at::linear(forward(tokens, options, nullptr),
-                    part(arithmetic(options), head_part()));
+  return head(forward(tokens, options, nullptr));
+}
+
+at::Tensor Transformer::final_norm(const at::Tensor& x) const {
+  return norm(x, Part::kFinalNorm, -1);
+}
+
+at::Tensor Transformer::head(const at::Tensor& hidden) const {
+  return project(head_input(hidden), part(head_part()));
+}
+
+// The multiplier of the logits is applied to what the head reads: the logits
+// need not exist for it.
+at::Tensor Transformer::head_input(const at::Tensor& hidden) const {
+  return config_.logit_multiplier == 1 ? hidden
+                                       : hidden * config_.logit_multiplier;
 }
 
 Loss Transformer::loss(const at::Tensor& tokens, const at::Tensor& targets,
@@ -199,8 +237,8 @@ Loss Transformer::loss(const at::Tensor& tokens, const at::Tensor& targets,
   const at::Tensor hidden = forward(tokens, forward_options, &gathered);
   Loss loss;
   loss.cross_entropy = kernels::linear_cross_entropy(
-      hidden.reshape({-1, config_.hidden_size}), part(dtype_, head_part()),
-      targets.reshape({-1}));
+      head_input(hidden).reshape({-1, config_.hidden_size}),
+      part(head_part()).to(dtype_), targets.reshape({-1}));
   loss.total = loss.cross_entropy;
   if (!config_.is_mixture()) return loss;
 

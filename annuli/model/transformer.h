@@ -14,9 +14,14 @@
 // The decoder-only transformer of every phase, dense or mixture.
 //
 // State: the config, its tensor table, and one tensor per row of the table (in
-// the same order), all of one dtype (fp32 or fp64) on one device. Nothing else
-// moves: forward passes are pure functions of weights and tokens, and all
-// randomness (the breaking of router ties) is drawn from counters.
+// the same order), on one device. Nothing else moves: forward passes are pure
+// functions of weights and tokens, and all randomness (the breaking of router
+// ties) is drawn from counters.
+//
+// `dtype` (fp32 or fp64) is what the model computes in. Weights are of that
+// type, unless `set_stored_weight` gave one of another (mapped bf16): such a
+// weight is widened each time it is used (projection.h), never as a whole, so
+// that a model larger than memory can be run. It cannot be trained.
 //
 // Corner cases: an undefined weight is an uninitialised one; `forward` refuses
 // to run on it. A tied head uses row 0. Tokens are int64, 0 <= id < V,
@@ -66,8 +71,8 @@ struct ForwardOptions {
   Trace* trace = nullptr;       // filled if given
   KvCache* cache = nullptr;     // read and extended if given
   uint64_t tie_break_seed = 0;  // exact router ties fall by this seed
-  // Widen every weight as it is used: fp64 arithmetic on fp32 storage, for
-  // proofs. One tensor at a time is held twice.
+  // Compute in fp64 whatever the model's dtype: for proofs. Weights are widened
+  // a few rows at a time as they are used.
   bool double_arithmetic = false;
 };
 
@@ -106,6 +111,8 @@ class Transformer {
   const at::Tensor& weight(size_t row) const { return weights_[row]; }
   const at::Tensor& weight(const std::string& name) const;
   void set_weight(size_t row, at::Tensor value);
+  // Any floating type and any strides, for forward passes only.
+  void set_stored_weight(size_t row, at::Tensor value);
   // Takes the tensor out and leaves the row undefined: growth frees the parent
   // row by row.
   at::Tensor take_weight(size_t row);
@@ -119,13 +126,15 @@ class Transformer {
                            const ForwardOptions& options = {}) const;
 
   // The forward pass in steps, for those who hold two models against each
-  // other: the embedding [B, T, D], then `block` for every layer in turn. What
-  // follows, final norm and head, is a function of two weights. No cache.
+  // other: the embedding [B, T, D], `block` for every layer in turn, the final
+  // norm, and the head, which gives logits [B, T, V]. No cache.
   at::Tensor embed(const at::Tensor& tokens,  // [B, T] int64
                    const ForwardOptions& options = {}) const;
   at::Tensor block(const at::Tensor& x, int64_t layer,  // [B, T, D]
                    const ForwardOptions& options = {},
                    LayerTrace* trace = nullptr) const;
+  at::Tensor final_norm(const at::Tensor& x) const;
+  at::Tensor head(const at::Tensor& hidden) const;
 
   // Mean next-token cross-entropy plus weighted router losses. Never holds all
   // logits. With gradients enabled (see backward) the result carries a graph.
@@ -155,10 +164,19 @@ class Transformer {
   at::Tensor feed_forward_block(const at::Tensor& x, int64_t layer,
                                 const ForwardOptions& options,
                                 LayerTrace* trace, Gathered* gathered) const;
-  FeedForwardWeights feed_forward_weights(int64_t layer, int64_t expert,
-                                          at::ScalarType arithmetic) const;
-  at::Tensor part(at::ScalarType arithmetic, Part part, int64_t layer = -1,
-                  int64_t expert = -1) const;
+  at::Tensor feed_forward_of(const at::Tensor& x, const at::Tensor& rows,
+                             int64_t layer, const ForwardOptions& options,
+                             LayerTrace* trace, Gathered* gathered) const;
+  FeedForwardWeights feed_forward_weights(int64_t layer, int64_t expert) const;
+  at::Tensor norm(const at::Tensor& x, Part gain, int64_t layer) const;
+  // As it is stored. `optional` gives an undefined tensor for a part that the
+  // table does not have.
+  at::Tensor part(Part part, int64_t layer = -1, int64_t expert = -1) const;
+  at::Tensor optional(Part part, int64_t layer, int64_t expert = -1) const;
+  at::Tensor head_input(const at::Tensor& hidden) const;
+  bool pre_norm() const {
+    return config_.norm_placement == NormPlacement::kPre;
+  }
   Part head_part() const {
     return config_.tie_word_embeddings ? Part::kEmbedding : Part::kHead;
   }
@@ -188,7 +206,7 @@ class GradientScope {
 };
 
 // Fills every weight: normal(0, initializer_range) for matrices and tables,
-// ones for gains; each tensor from its own stream of `seed`.
+// ones for gains, zeros for biases; each tensor from its own stream of `seed`.
 void initialize(Transformer& model, uint64_t seed);
 
 }  // namespace annuli

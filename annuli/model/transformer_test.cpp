@@ -87,7 +87,7 @@ TEST_P(TransformerFlavour, TracesEveryLayer) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TransformerFlavour,
-                         testing::ValuesIn(tiny::flavours()),
+                         testing::ValuesIn(tiny::all_flavours()),
                          [](const auto& info) {
                            return tiny::name_of(info.param);
                          });

@@ -12,10 +12,22 @@
 namespace annuli::tiny {
 
 std::string name_of(const Flavour& flavour) {
+  const char* rope = flavour.rope_type == RopeScaling::Type::kLinear ? "_linear"
+                     : flavour.rope_type == RopeScaling::Type::kLlama3
+                         ? "_llama3"
+                         : "";
   return fmt::format(
-      "{}_{}_{}{}_kv{}", flavour.mixture ? "mixture" : "dense",
+      "{}_{}_{}{}_kv{}{}{}{}{}{}{}{}{}{}",
+      flavour.mixture ? "mixture" : "dense",
       flavour.gated ? "gated" : "ungated", flavour.tied ? "tied" : "untied",
-      flavour.qk_norm ? "_qknorm" : "", flavour.num_key_value_heads);
+      flavour.qk_norm ? "_qknorm" : "", flavour.num_key_value_heads,
+      flavour.qkv_bias ? "_qkvbias" : "", flavour.o_bias ? "_obias" : "",
+      flavour.mlp_bias ? "_mlpbias" : "",
+      flavour.shared_expert ? "_shared" : "",
+      flavour.norm_topk_prob ? "" : "_rawgates",
+      flavour.full_qk_norm ? "_fullqknorm" : "",
+      flavour.post_norm ? "_postnorm" : "",
+      flavour.logit_multiplier == 1 ? "" : "_multiplier", rope);
 }
 
 std::vector<Flavour> flavours() {
@@ -32,6 +44,73 @@ std::vector<Flavour> flavours() {
   return all;
 }
 
+std::vector<Flavour> family_flavours() {
+  using Rope = RopeScaling::Type;
+  return {
+      // Llama with attention_bias and mlp_bias
+      {.gated = true,
+       .tied = false,
+       .num_key_value_heads = 2,
+       .qkv_bias = true,
+       .o_bias = true,
+       .mlp_bias = true,
+       .rope_type = Rope::kLlama3},
+      // Qwen2
+      {.gated = true, .num_key_value_heads = 2, .qkv_bias = true},
+      // OLMo-2
+      {.gated = true,
+       .tied = false,
+       .num_key_value_heads = 2,
+       .full_qk_norm = true,
+       .post_norm = true},
+      // Granite
+      {.gated = true,
+       .num_key_value_heads = 1,
+       .logit_multiplier = 0.25,
+       .rope_type = Rope::kLinear},
+      // Qwen2-MoE, with the gates that are its default and the others
+      {.mixture = true,
+       .gated = true,
+       .tied = false,
+       .qkv_bias = true,
+       .shared_expert = true,
+       .norm_topk_prob = false},
+      {.mixture = true,
+       .gated = true,
+       .num_key_value_heads = 2,
+       .qkv_bias = true,
+       .shared_expert = true},
+      // Qwen3-MoE with the gates that are its default
+      {.mixture = true,
+       .gated = true,
+       .qk_norm = true,
+       .num_key_value_heads = 2,
+       .norm_topk_prob = false},
+      // no class: an OLMo-2 mixture, a mixture with every bias, and an ungated
+      // layer that is normalised after
+      {.mixture = true,
+       .gated = true,
+       .num_key_value_heads = 2,
+       .full_qk_norm = true,
+       .post_norm = true},
+      {.mixture = true,
+       .tied = false,
+       .num_key_value_heads = 2,
+       .qkv_bias = true,
+       .o_bias = true,
+       .mlp_bias = true,
+       .shared_expert = true,
+       .logit_multiplier = 3},
+      {.qkv_bias = true, .o_bias = true, .mlp_bias = true, .post_norm = true},
+  };
+}
+
+std::vector<Flavour> all_flavours() {
+  std::vector<Flavour> all = flavours();
+  for (const Flavour& flavour : family_flavours()) all.push_back(flavour);
+  return all;
+}
+
 ModelConfig config(const Flavour& flavour) {
   ModelConfig config;
   config.vocab_size = 61;
@@ -45,7 +124,22 @@ ModelConfig config(const Flavour& flavour) {
   config.num_experts_per_tok = flavour.mixture ? 2 : 0;
   config.hidden_act = flavour.gated ? Activation::kSilu : Activation::kGelu;
   config.gated = flavour.gated;
-  config.qk_norm = flavour.qk_norm ? QkNorm::kHead : QkNorm::kNone;
+  config.qk_norm = flavour.full_qk_norm ? QkNorm::kFull
+                   : flavour.qk_norm    ? QkNorm::kHead
+                                        : QkNorm::kNone;
+  config.qkv_bias = flavour.qkv_bias;
+  config.o_bias = flavour.o_bias;
+  config.mlp_bias = flavour.mlp_bias;
+  config.shared_expert_intermediate_size = flavour.shared_expert ? 28 : 0;
+  config.norm_topk_prob = flavour.norm_topk_prob;
+  if (flavour.post_norm) config.norm_placement = NormPlacement::kPost;
+  config.logit_multiplier = flavour.logit_multiplier;
+  config.rope_scaling.type = flavour.rope_type;
+  if (flavour.rope_type != RopeScaling::Type::kDefault) {
+    config.rope_scaling.factor = 3;
+    // Wavelengths of 6 to 1300: one kept, one blended, one stretched.
+    config.rope_scaling.original_max_position_embeddings = 200;
+  }
   config.tie_word_embeddings = flavour.tied;
   config.initializer_range = 0.2;
   validate(config);
@@ -60,7 +154,7 @@ Transformer model(const ModelConfig& config, at::ScalarType dtype,
     at::Tensor value = kernels::owned_empty(spec.shape(), dtype);
     kernels::fill_normal(value, CounterRng(seed, "tiny/" + spec.name),
                          config.initializer_range);
-    if (!spec.is_matrix()) value.add_(1);
+    if (!spec.is_matrix() && !is_bias(spec.part)) value.add_(1);
     model.set_weight(row, value);
   }
   return model;

@@ -19,6 +19,16 @@ struct Flavour {
   bool tied = true;
   bool qk_norm = false;
   int64_t num_key_value_heads = 4;  // of 4 heads: 4 plain, 2 grouped, 1 MQA
+  // What other families have (all off in `flavours`).
+  bool qkv_bias = false;
+  bool o_bias = false;
+  bool mlp_bias = false;
+  bool shared_expert = false;  // of width 28, beside the experts
+  bool norm_topk_prob = true;
+  bool full_qk_norm = false;  // over all heads together
+  bool post_norm = false;     // x + norm(f(x))
+  double logit_multiplier = 1;
+  RopeScaling::Type rope_type = RopeScaling::Type::kDefault;
 };
 
 // "mixture_gated_tied_qknorm_kv2"; fit for a test's name.
@@ -28,11 +38,20 @@ std::string name_of(const Flavour& flavour);
 // and a mixture and a dense model with a single kv head.
 std::vector<Flavour> flavours();
 
+// 10 more, each of the other switches in at least two: the shapes of a Llama
+// with biases, qwen2, olmo2, granite, qwen2_moe, and shapes that no class of
+// transformers has. Every test that walks `flavours` and holds for all families
+// walks these too.
+std::vector<Flavour> family_flavours();
+
+// Both lists, one after the other.
+std::vector<Flavour> all_flavours();
+
 // V = 61, D = 24, H = 4, head_dim 6, F = 40, L = 3. Weights are drawn wide, so
 // that attention, router and activations leave their linear range.
 ModelConfig config(const Flavour& flavour = {});
 
-// Matrices normal(0, initializer_range), gains around 1.
+// Matrices and biases normal(0, initializer_range), gains around 1.
 Transformer model(const ModelConfig& config, at::ScalarType dtype,
                   uint64_t seed = 1);
 
