@@ -1,6 +1,8 @@
 #include "annuli/checkpoint/model_file.h"
 
-#include <algorithm>
+#include <ATen/ops/equal.h>
+
+#include <map>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -8,6 +10,7 @@
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/checkpoint/pt_file.h"
 #include "annuli/checkpoint/safetensors.h"
+#include "annuli/config/family.h"
 #include "annuli/core/error.h"
 #include "annuli/kernels/owned_memory.h"
 
@@ -42,44 +45,25 @@ std::set<std::string> shard_names(const Json& index, const fs::path& path) {
   return shards;
 }
 
-// A tied head saved under its own name, as Python's state_dict has it.
-bool is_tied_head(const ModelFile& file, const TensorEntry& entry) {
-  if (!file.config().tie_word_embeddings || entry.name != "lm_head.weight") {
-    return false;
-  }
-  for (const TensorEntry& other : file.entries()) {
-    if (other.name == "model.embed_tokens.weight") {
-      return other.offset == entry.offset && other.shape == entry.shape;
-    }
-  }
-  return false;
-}
-
 at::ScalarType dtype_to_load(const ModelFile& file,
                              const LoadOptions& options) {
   if (options.dtype) return *options.dtype;
   at::ScalarType dtype = at::kFloat;
   for (const TensorEntry& entry : file.entries()) {
-    if (!at::isFloatingType(entry.dtype)) {
-      user_error("reading {}: tensor '{}' is {}, expected a floating type",
-                 file.path().string(), entry.name, dtype_name(entry.dtype));
-    }
     if (entry.dtype == at::kDouble) dtype = at::kDouble;
   }
   return dtype;
 }
 
+// The files' own pages where that is wanted and possible, else a copy.
 at::Tensor load_tensor(const ModelFile& file, const std::string& name,
                        at::ScalarType dtype, const LoadOptions& options) {
-  const MappedTensors& source = file.file_of(name);
-  const bool as_is =
-      source.entry(name).dtype == dtype && options.device.is_cpu();
-  if (as_is) {
-    return options.mapped ? source.tensor(name) : source.copy(name);
-  }
+  const bool as_is = file.dtype_of(name) == dtype && options.device.is_cpu();
+  if (as_is) return options.mapped ? file.tensor(name) : file.copy(name);
+  const at::Tensor stored = file.tensor(name);
   at::Tensor result =
-      kernels::owned_empty(source.entry(name).shape, dtype, options.device);
-  result.copy_(source.copy(name));
+      kernels::owned_empty(stored.sizes(), dtype, options.device);
+  result.copy_(stored);
   return result;
 }
 
@@ -102,6 +86,24 @@ ModelFile::ModelFile(const fs::path& path) : path_(path) {
   } catch (const UserError& error) {
     user_error("opening the model {}: {}", path.string(), error.what());
   }
+  locate_tensors();
+}
+
+void ModelFile::locate_tensors() {
+  for (size_t i = 0; i < files_.size(); ++i) {
+    for (const TensorEntry& entry : files_[i]->entries()) {
+      holder_.emplace(entry.name, i);
+    }
+  }
+  table_ = tensor_table(config_);
+  for (size_t row = 0; row < table_.size(); ++row) {
+    row_.emplace(table_[row].name, row);
+  }
+  const auto find = [&](const std::string& name) -> const TensorEntry* {
+    const MappedTensors* file = holder_of(name);
+    return file == nullptr ? nullptr : &file->entry(name);
+  };
+  stored_ = locate(config_, table_, find);
 }
 
 void ModelFile::open_pt() {
@@ -135,14 +137,29 @@ void ModelFile::open_folder() {
 }
 
 void ModelFile::open_shards(const fs::path& index) {
-  std::set<std::string> names;
-  for (const std::string& shard : shard_names(read_json(index), index)) {
+  const Json json = read_json(index);
+  std::map<std::string, std::string> found;  // tensor -> shard
+  for (const std::string& shard : shard_names(json, index)) {
+    if (!is_file(path_ / shard)) {
+      user_error(
+          "opening the model {}: the shard '{}' that {} names is missing",
+          path_.string(), shard, kIndex);
+    }
     files_.push_back(std::make_unique<SafetensorsFile>(path_ / shard));
     for (const TensorEntry& entry : files_.back()->entries()) {
-      if (!names.insert(entry.name).second) {
+      if (!found.emplace(entry.name, shard).second) {
         user_error("opening the model {}: tensor '{}' is in two shards",
                    path_.string(), entry.name);
       }
+    }
+  }
+  for (const auto& [tensor, shard] : json["weight_map"].items()) {
+    const auto held = found.find(tensor);
+    if (held == found.end() || held->second != shard) {
+      user_error(
+          "opening the model {}: {} says that tensor '{}' is in '{}', which "
+          "does not hold it",
+          path_.string(), kIndex, tensor, shard.get<std::string>());
     }
   }
 }
@@ -156,33 +173,62 @@ std::vector<TensorEntry> ModelFile::entries() const {
   return entries;
 }
 
-const MappedTensors& ModelFile::file_of(const std::string& name) const {
-  for (const auto& file : files_) {
-    if (file->contains(name)) return *file;
+const MappedTensors* ModelFile::holder_of(const std::string& stored) const {
+  const auto found = holder_.find(stored);
+  return found == holder_.end() ? nullptr : files_[found->second].get();
+}
+
+const StoredPiece& ModelFile::piece_of(const std::string& name) const {
+  const auto row = row_.find(name);
+  if (row == row_.end() || stored_.pieces[row->second].name.empty()) {
+    user_error("reading {}: it has no tensor '{}'", path_.string(), name);
   }
-  user_error("reading {}: it has no tensor '{}'", path_.string(), name);
+  return stored_.pieces[row->second];
+}
+
+at::Tensor ModelFile::tensor(const std::string& name) const {
+  const StoredPiece& piece = piece_of(name);
+  return piece.of(holder_of(piece.name)->tensor(piece.name));
+}
+
+at::ScalarType ModelFile::dtype_of(const std::string& name) const {
+  const StoredPiece& piece = piece_of(name);
+  return holder_of(piece.name)->entry(piece.name).dtype;
+}
+
+at::Tensor ModelFile::copy(const std::string& name) const {
+  const StoredPiece& piece = piece_of(name);
+  if (piece.expert < 0) return holder_of(piece.name)->copy(piece.name);
+  return kernels::owned_copy(tensor(name));
+}
+
+bool ModelFile::is_redundant(const TensorEntry& entry) const {
+  if (entry.name.ends_with(".rotary_emb.inv_freq")) return true;
+  const TensorNames& names = family_of(config_).names;
+  const std::string table = fmt::format("{}.weight", names.embedding);
+  const MappedTensors* file = holder_of(table);
+  if (!config_.tie_word_embeddings || file == nullptr ||
+      entry.name != fmt::format("{}.weight", names.head)) {
+    return false;
+  }
+  const at::Tensor head = holder_of(entry.name)->tensor(entry.name);
+  const at::Tensor embedding = file->tensor(table);
+  return head.scalar_type() == embedding.scalar_type() &&
+         at::equal(head, embedding);
 }
 
 std::vector<std::string> ModelFile::faults() const {
-  std::vector<std::string> faults;
+  std::vector<std::string> faults = stored_.faults;
   std::set<std::string> expected;
-  for (const TensorSpec& spec : tensor_table(config_)) {
-    expected.insert(spec.name);
-    const auto has = [&](const auto& file) {
-      return file->contains(spec.name);
-    };
-    const auto file = std::ranges::find_if(files_, has);
-    if (file == files_.end()) {
-      faults.push_back(fmt::format("tensor '{}' is missing, expected {}",
-                                   spec.name, to_string(spec.shape())));
-    } else if (const auto& shape = (*file)->entry(spec.name).shape;
-               shape != spec.shape()) {
-      faults.push_back(fmt::format("tensor '{}' is {}, expected {}", spec.name,
-                                   to_string(shape), to_string(spec.shape())));
-    }
-  }
+  for (const StoredPiece& piece : stored_.pieces) expected.insert(piece.name);
   for (const TensorEntry& entry : entries()) {
-    if (!expected.contains(entry.name) && !is_tied_head(*this, entry)) {
+    const bool known = expected.contains(entry.name);
+    if (known && !at::isFloatingType(entry.dtype)) {
+      faults.push_back(
+          fmt::format("tensor '{}' is {}, expected a floating type", entry.name,
+                      dtype_name(entry.dtype)));
+    }
+    if (!known && !is_redundant(entry)) {
       faults.push_back(
           fmt::format("tensor '{}' {} is not part of the model "
                       "that the config describes",
@@ -203,8 +249,12 @@ Transformer load_model(const ModelFile& file, const LoadOptions& options) {
   const at::ScalarType dtype = dtype_to_load(file, options);
   Transformer model(file.config(), dtype, options.device);
   for (size_t row = 0; row < model.table().size(); ++row) {
-    model.set_weight(
-        row, load_tensor(file, model.table()[row].name, dtype, options));
+    const std::string& name = model.table()[row].name;
+    if (options.as_stored) {
+      model.set_stored_weight(row, file.tensor(name).to(options.device));
+    } else {
+      model.set_weight(row, load_tensor(file, name, dtype, options));
+    }
   }
   return model;
 }
@@ -258,7 +308,9 @@ void save_folder(const Transformer& model, const fs::path& folder,
     write_lineage(folder / kLineage, lineage);
   }
   Json config = to_json(model.config());
-  config["dtype"] = model.dtype() == at::kDouble ? "float64" : "float32";
+  const char* dtype = model.dtype() == at::kDouble ? "float64" : "float32";
+  config["dtype"] = dtype;        // transformers 5
+  config["torch_dtype"] = dtype;  // transformers 4
   write_json(folder / kConfig, config);
 }
 

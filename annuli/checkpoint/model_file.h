@@ -3,8 +3,10 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
+#include "annuli/checkpoint/expert_layout.h"
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/checkpoint/mapped_tensors.h"
 #include "annuli/config/model_config.h"
@@ -16,6 +18,8 @@
 //   a `.pt` file (pt_file.h), or
 //   a Hugging Face folder: config.json and model.safetensors, or shards listed
 //   in model.safetensors.index.json; lineage.json if there.
+// Weights are F64, F32, F16 or BF16, the experts in any layout
+// (expert_layout.h).
 namespace annuli {
 
 // An opened model: what is in it, no weights read.
@@ -31,19 +35,31 @@ class ModelFile {
   // What else a .pt file says at its top level; an empty object for folders.
   const Json& extra() const { return extra_; }
 
+  // What the files hold, under the names that they use.
   std::vector<TensorEntry> entries() const;
-  // Where a tensor lies; UserError if nowhere.
-  const MappedTensors& file_of(const std::string& name) const;
 
-  // One line per tensor that is missing, unexpected or of the wrong shape;
-  // empty if the files hold exactly the config's table. A tied head that is
-  // stored as a second name for the embedding is no fault.
+  // A tensor of the config's table, under its name there, whatever the layout
+  // in the files: a read-only view of them in the stored type, not always
+  // contiguous. UserError if there is none.
+  at::Tensor tensor(const std::string& name) const;
+  at::ScalarType dtype_of(const std::string& name) const;
+  // The same in memory of its own, contiguous.
+  at::Tensor copy(const std::string& name) const;
+
+  // One line per tensor that is missing, unexpected, of the wrong shape or not
+  // a floating type; empty if the files hold exactly the config's table. No
+  // fault: a tied head that is stored too and equals the embedding, and the
+  // rotary frequencies that old Llama files carry (they follow from config).
   std::vector<std::string> faults() const;
 
  private:
   void open_pt();
   void open_folder();
   void open_shards(const fs::path& index);
+  void locate_tensors();
+  const MappedTensors* holder_of(const std::string& stored) const;
+  const StoredPiece& piece_of(const std::string& name) const;
+  bool is_redundant(const TensorEntry& entry) const;
 
   fs::path path_;
   std::string format_;
@@ -52,6 +68,10 @@ class ModelFile {
   ModelConfig config_;
   std::optional<Lineage> lineage_;
   std::vector<std::unique_ptr<MappedTensors>> files_;
+  std::unordered_map<std::string, size_t> holder_;  // stored name -> files_
+  TensorTable table_;
+  StoredTable stored_;
+  std::unordered_map<std::string, size_t> row_;  // name in the table -> row
 };
 
 struct LoadOptions {
@@ -61,6 +81,11 @@ struct LoadOptions {
   // Use the file's own pages instead of copies where type and device allow:
   // instant, for reading only. Such weights must never be written to.
   bool mapped = false;
+  // Keep every weight as it is stored, mapped and of any type, and widen it
+  // each time it is used: the model takes next to no memory of its own, however
+  // large it is. Slower than `mapped`, and for forward passes only. `dtype`
+  // is then what it computes in.
+  bool as_stored = false;
 };
 
 // UserError with one line that names the first faulty tensor.

@@ -36,7 +36,7 @@ void expect_same(const Transformer& a, const Transformer& b) {
 }
 
 TEST(ModelFile, EveryFlavourRoundTripsInBothForms) {
-  for (const tiny::Flavour& flavour : tiny::flavours()) {
+  for (const tiny::Flavour& flavour : tiny::all_flavours()) {
     SCOPED_TRACE(tiny::name_of(flavour));
     const TestFolder folder;
     const Transformer model = tiny::model(tiny::config(flavour), at::kFloat);
@@ -152,11 +152,59 @@ TEST(ModelFile, ATiedHeadMayBearItsSecondName) {
               tensors.push_back({"lm_head.weight", tensors[0].tensor});
             }),
             "");
-  EXPECT_THAT(
-      error_after([](Tensors& tensors) {
-        tensors.push_back({"lm_head.weight", tensors[0].tensor.clone()});
-      }),
-      HasSubstr("'lm_head.weight'"));
+  EXPECT_EQ(error_after([](Tensors& tensors) {
+              tensors.push_back({"lm_head.weight", tensors[0].tensor.clone()});
+            }),
+            "");
+  EXPECT_THAT(error_after([](Tensors& tensors) {
+                tensors.push_back({"lm_head.weight", tensors[0].tensor * 2});
+              }),
+              HasSubstr("'lm_head.weight'"));
+}
+
+TEST(ModelFile, RotaryFrequenciesOfOldFilesAreNoFault) {
+  EXPECT_EQ(error_after([](std::vector<NamedTensor>& tensors) {
+              tensors.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq",
+                                 at::full({3}, 1, at::kFloat)});
+            }),
+            "");
+}
+
+// Every weight stays as it is stored and is widened when it is used: the same
+// numbers as widening all of them first.
+TEST(ModelFile, StoredWeightsComputeWhatWidenedOnesDo) {
+  for (const at::ScalarType stored : {at::kBFloat16, at::kHalf, at::kFloat}) {
+    for (const at::ScalarType arithmetic : {at::kFloat, at::kDouble}) {
+      const TestFolder folder;
+      const Transformer model = tiny_model();
+      std::vector<NamedTensor> tensors = named_weights(model);
+      for (NamedTensor& named : tensors) {
+        named.tensor = named.tensor.to(stored);
+      }
+      write_pt(folder / "a.pt", tensors, to_json(model.config()));
+      const Transformer mapped =
+          load_model(folder / "a.pt", {.dtype = arithmetic, .as_stored = true});
+      const Transformer widened =
+          load_model(folder / "a.pt", {.dtype = arithmetic});
+      EXPECT_EQ(mapped.weight(0).scalar_type(), stored);
+      const at::Tensor tokens = tiny::tokens(2, 7, model.config().vocab_size);
+      EXPECT_TRUE(identical(mapped.logits(tokens), widened.logits(tokens)));
+      const ForwardOptions in_double{.double_arithmetic = true};
+      EXPECT_TRUE(identical(mapped.logits(tokens, in_double),
+                            widened.logits(tokens, in_double)));
+      EXPECT_EQ(mapped.loss(tokens, tokens).total.item<double>(),
+                widened.loss(tokens, tokens).total.item<double>());
+    }
+  }
+}
+
+TEST(ModelFile, StoredWeightsAreNotTrained) {
+  const TestFolder folder;
+  save_pt(tiny_model(), folder / "a.pt");
+  Transformer mapped =
+      load_model(folder / "a.pt", {.dtype = at::kDouble, .as_stored = true});
+  EXPECT_THAT([&] { GradientScope scope(mapped); },
+              testing::Throws<CheckFailure>());
 }
 
 // Splits a saved folder's tensors into two shards and an index.
@@ -197,6 +245,17 @@ TEST(ModelFile, ReadsShards) {
   write_json(index, Json::object());
   EXPECT_THAT(user_error_of([&] { load_model(folder / "a"); }),
               HasSubstr("weight_map"));
+  write_json(index, whole);
+  spoiled = whole;
+  spoiled["weight_map"]["model.norm.weight"] = "1.safetensors";
+  write_json(index, spoiled);
+  EXPECT_THAT(user_error_of([&] { load_model(folder / "a"); }),
+              HasSubstr("'model.norm.weight' is in '1.safetensors', which does "
+                        "not hold it"));
+  spoiled["weight_map"]["model.norm.weight"] = "3.safetensors";
+  write_json(index, spoiled);
+  EXPECT_THAT(user_error_of([&] { load_model(folder / "a"); }),
+              HasSubstr("the shard '3.safetensors'"));
   write_json(index, whole);
   fs::copy(folder / "a" / "1.safetensors", folder / "a" / "2.safetensors",
            fs::copy_options::overwrite_existing);

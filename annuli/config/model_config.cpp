@@ -97,15 +97,14 @@ void check_rope_scaling(const RopeScaling& scaling) {
 
 }  // namespace
 
-std::string model_type(const ModelConfig& config) {
-  if (config.is_mixture()) {
-    if (!config.gated) return "annuli_moe";
-    return config.qk_norm == QkNorm::kHead ? "qwen3_moe" : "mixtral";
-  }
-  // Arcee is the ungated Llama; with q/k norms no class is left.
-  const bool normed = config.qk_norm == QkNorm::kHead;
-  if (!config.gated) return normed ? "annuli" : "arcee";
-  return normed ? "qwen3" : "llama";
+bool RopeScaling::operator==(const RopeScaling& other) const {
+  if (type != other.type) return false;
+  if (type == Type::kDefault) return true;
+  if (type == Type::kLinear) return factor == other.factor;
+  return factor == other.factor && low_freq_factor == other.low_freq_factor &&
+         high_freq_factor == other.high_freq_factor &&
+         original_max_position_embeddings ==
+             other.original_max_position_embeddings;
 }
 
 void validate(const ModelConfig& config) {

@@ -30,7 +30,7 @@ struct RopeScaling {
   double low_freq_factor = 1;                       // llama3
   double high_freq_factor = 4;                      // llama3
   int64_t original_max_position_embeddings = 8192;  // llama3
-  bool operator==(const RopeScaling&) const = default;
+  bool operator==(const RopeScaling& other) const;
 };
 
 struct ModelConfig {
@@ -71,13 +71,14 @@ struct ModelConfig {
 // Throws UserError naming the first field that cannot be.
 void validate(const ModelConfig& config);
 
-// A Hugging Face config.json object and back. `model_type` follows from the
-// shape: llama, arcee, qwen3, mixtral, qwen3_moe, or annuli_moe where
-// transformers has no class (ungated mixture). `from_json` throws UserError.
+// A Hugging Face config.json object and back: of the family that the shape
+// belongs to (family.h), in the words of transformers 4 and 5 both.
+// `from_json` throws UserError, also for what is not computed here.
 nlohmann::json to_json(const ModelConfig& config);
 ModelConfig model_config_from_json(const nlohmann::json& json);
 
-// "llama", "mixtral", ...: which family of names and classes this shape is.
+// "llama", "mixtral", ...; "annuli" and "annuli_moe" where transformers has no
+// class for the shape.
 std::string model_type(const ModelConfig& config);
 
 }  // namespace annuli

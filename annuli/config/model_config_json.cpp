@@ -1,159 +1,84 @@
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
-#include <string_view>
+#include <cmath>
 
-#include "annuli/config/model_config.h"
-#include "annuli/config/quote.h"
-#include "annuli/core/error.h"
+#include "annuli/config/family.h"
+#include "annuli/config/json_field.h"
+#include "annuli/config/rope_json.h"
 
 namespace annuli {
 namespace {
 
 using Json = nlohmann::json;
 
-struct Family {
-  std::string_view model_type;
-  std::string_view architecture;
-  bool mixture;
-  bool gated;
+// What the value of a switch is called in config.json.
+template <typename T>
+struct Words;
+template <>
+struct Words<Activation> {
+  static constexpr const char* kKey = "hidden_act";
+  static constexpr std::array kNames = {"gelu", "silu", "relu2"};
+};
+template <>
+struct Words<QkNorm> {
+  static constexpr const char* kKey = "qk_norm";
+  static constexpr std::array kNames = {"none", "head", "full"};
+};
+template <>
+struct Words<NormPlacement> {
+  static constexpr const char* kKey = "norm_placement";
+  static constexpr std::array kNames = {"pre", "post"};
 };
 
-constexpr auto kFamilies = std::to_array<Family>({
-    {"llama", "LlamaForCausalLM", false, true},
-    {"arcee", "ArceeForCausalLM", false, false},
-    {"qwen3", "Qwen3ForCausalLM", false, true},
-    {"annuli", "AnnuliForCausalLM", false, false},
-    {"mixtral", "MixtralForCausalLM", true, true},
-    {"qwen3_moe", "Qwen3MoeForCausalLM", true, true},
-    {"annuli_moe", "AnnuliMoeForCausalLM", true, false},
-});
-
-const Family& find_family(std::string_view type) {
-  const auto family = std::ranges::find(kFamilies, type, &Family::model_type);
-  if (family != kFamilies.end()) return *family;
-  std::string all;
-  for (const auto& known : kFamilies) {
-    all.append(all.empty() ? "" : ", ").append(known.model_type);
-  }
-  user_error(
-      "reading a model's config.json: found model_type {}, expected one "
-      "of {}",
-      quote(type), all);
-}
-
-// nlohmann's own `get` would turn 1.5 into 1 and true into 1.
 template <typename T>
-bool holds(const Json& json) {
-  if constexpr (std::is_same_v<T, bool>) return json.is_boolean();
-  if constexpr (std::is_same_v<T, int64_t>) {
-    return json.is_number_integer() &&
-           !(json.is_number_unsigned() && json.get<uint64_t>() > INT64_MAX);
+T read_word(const Json& json) {
+  const auto name = field<std::string>(json, Words<T>::kKey);
+  const auto& names = Words<T>::kNames;
+  const auto found = std::ranges::find(names, name);
+  if (found == names.end()) {
+    user_error("reading a model's config.json: found {} {}, expected {}",
+               Words<T>::kKey, quote(name), fmt::join(names, ", "));
   }
-  if constexpr (std::is_same_v<T, double>) return json.is_number();
-  if constexpr (std::is_same_v<T, std::string>) return json.is_string();
+  return static_cast<T>(found - names.begin());
 }
 
 template <typename T>
-constexpr const char* kTypeName = "a text";
-template <>
-constexpr const char* kTypeName<bool> = "true or false";
-template <>
-constexpr const char* kTypeName<int64_t> = "an integer";
-template <>
-constexpr const char* kTypeName<double> = "a number";
-
-template <typename T>
-T field(const Json& json, const char* key) {
-  const auto found = json.find(key);
-  if (found == json.end()) {
-    user_error("reading a model's config.json: no '{}', expected {}", key,
-               kTypeName<T>);
-  }
-  if (!holds<T>(*found)) {
-    user_error(
-        "reading a model's config.json: '{}' is {}, expected {}", key,
-        quote(found->dump(-1, ' ', true, Json::error_handler_t::replace)),
-        kTypeName<T>);
-  }
-  return found->get<T>();
+const char* word_of(T value) {
+  return Words<T>::kNames.at(static_cast<size_t>(value));
 }
 
 template <typename T>
-T field_or(const Json& json, const char* key, T fallback) {
-  const auto found = json.find(key);
-  return found == json.end() || found->is_null() ? fallback
-                                                 : field<T>(json, key);
-}
-
-[[noreturn]] void unsupported(const char* what) {
-  user_error("reading a model's config.json: {}, which no model here computes",
-             what);
-}
-
-// What other programs' models may have and ours do not: refused, since the
-// function would silently be another one.
-void refuse_unsupported(const Json& json, const ModelConfig& config) {
-  if (field_or<bool>(json, "attention_bias", false)) {
-    unsupported("attention_bias is true");
-  }
-  if (field_or<bool>(json, "mlp_bias", false)) unsupported("mlp_bias is true");
-  const bool slides = field_or<bool>(json, "use_sliding_window", true);
-  const auto window =
-      field_or<int64_t>(json, "sliding_window", config.max_position_embeddings);
-  if (slides && window < config.max_position_embeddings) {
-    unsupported("sliding_window is below max_position_embeddings");
-  }
-  if (json.contains("rope_scaling") && !json["rope_scaling"].is_null()) {
-    const auto& scaling = json["rope_scaling"];
-    if (!scaling.is_object() ||
-        field_or<std::string>(scaling, "rope_type", "") != "default") {
-      unsupported("rope_scaling is set");
-    }
-  }
-  if (field_or<double>(json, "partial_rotary_factor", 1) != 1) {
-    unsupported("partial_rotary_factor is not 1");
+T read_switch(const Json& json, const Switch<T>& which) {
+  if (which.key == nullptr || !states(json, which.key)) return which.value;
+  if constexpr (std::is_enum_v<T>) {
+    return read_word<T>(json);
+  } else {
+    return field<T>(json, which.key);
   }
 }
 
-void refuse_unsupported_mixture(const Json& json, std::string_view type) {
-  // Mixtral always renormalises; Qwen3-MoE only if told to.
-  const bool by_default = type != "qwen3_moe";
-  if (!field_or<bool>(json, "norm_topk_prob", by_default)) {
-    unsupported("norm_topk_prob is false");
-  }
-  if (field_or<int64_t>(json, "decoder_sparse_step", 1) != 1) {
-    unsupported("decoder_sparse_step is not 1");
-  }
-  if (json.contains("mlp_only_layers") && !json["mlp_only_layers"].empty()) {
-    unsupported("mlp_only_layers is not empty");
+template <typename T>
+void write_switch(Json& json, const Switch<T>& which, T value) {
+  if (which.key == nullptr) return;
+  if constexpr (std::is_enum_v<T>) {
+    json[which.key] = word_of(value);
+  } else {
+    json[which.key] = value;
   }
 }
 
-double read_rope_theta(const Json& json) {
-  const auto parameters = json.find("rope_parameters");
-  if (parameters == json.end() || !parameters->is_object()) {
-    return field_or<double>(json, "rope_theta", 10000);
+// The first files of this program said true for the norm of every head.
+QkNorm read_qk_norm(const Json& json, const Switch<QkNorm>& which) {
+  if (which.key != nullptr && states(json, which.key) &&
+      json[which.key].is_boolean()) {
+    return json[which.key].get<bool>() ? QkNorm::kHead : QkNorm::kNone;
   }
-  if (field_or<std::string>(*parameters, "rope_type", "default") != "default") {
-    unsupported("rope_type is not default");
-  }
-  if (field_or<double>(*parameters, "partial_rotary_factor", 1) != 1) {
-    unsupported("partial_rotary_factor is not 1");
-  }
-  return field<double>(*parameters, "rope_theta");
+  return read_switch(json, which);
 }
 
-Activation read_activation(const Json& json) {
-  const auto name = field<std::string>(json, "hidden_act");
-  if (name == "silu") return Activation::kSilu;
-  if (name == "gelu") return Activation::kGelu;
-  user_error(
-      "reading a model's config.json: found hidden_act {}, expected "
-      "silu or gelu",
-      quote(name));
-}
-
-void read_sizes(const Json& json, ModelConfig& config) {
+void read_sizes(const Family& family, const Json& json, ModelConfig& config) {
   config.vocab_size = field<int64_t>(json, "vocab_size");
   config.hidden_size = field<int64_t>(json, "hidden_size");
   config.intermediate_size = field<int64_t>(json, "intermediate_size");
@@ -162,38 +87,83 @@ void read_sizes(const Json& json, ModelConfig& config) {
   const int64_t heads = config.num_attention_heads;
   config.num_key_value_heads =
       field_or<int64_t>(json, "num_key_value_heads", heads);
-  config.head_dim = field_or<int64_t>(
-      json, "head_dim", config.hidden_size / std::max<int64_t>(1, heads));
+  const int64_t head_dim =
+      family.default_head_dim > 0
+          ? family.default_head_dim
+          : config.hidden_size / std::max<int64_t>(1, heads);
+  config.head_dim = field_or<int64_t>(json, "head_dim", head_dim);
   config.max_position_embeddings =
       field_or<int64_t>(json, "max_position_embeddings", 2048);
 }
 
-void read_experts(const Json& json, std::string_view type,
-                  ModelConfig& config) {
-  const char* key =
-      json.contains("num_local_experts") ? "num_local_experts" : "num_experts";
-  config.num_experts = field<int64_t>(json, key);
+void read_experts(const Family& family, const Json& json, ModelConfig& config) {
+  config.num_experts = field<int64_t>(json, family.num_experts_key);
   config.num_experts_per_tok = field<int64_t>(json, "num_experts_per_tok");
-  config.intermediate_size = field_or<int64_t>(json, "moe_intermediate_size",
+  config.intermediate_size = field_or<int64_t>(json, family.expert_width_key,
                                                config.intermediate_size);
-  refuse_unsupported_mixture(json, type);
+  config.norm_topk_prob = read_switch(json, family.norm_topk_prob);
+  config.shared_expert_intermediate_size =
+      read_switch(json, family.shared_expert_width);
 }
 
-void write_experts(const ModelConfig& config, Json& json) {
+void write_experts(const Family& family, const ModelConfig& config,
+                   Json& json) {
+  json[family.num_experts_key] = config.num_experts;
   json["num_experts_per_tok"] = config.num_experts_per_tok;
-  if (json["model_type"] == "mixtral") {
-    json["num_local_experts"] = config.num_experts;
-    return;
+  json[family.expert_width_key] = config.intermediate_size;
+  write_switch(json, family.norm_topk_prob, config.norm_topk_prob);
+  write_switch(json, family.shared_expert_width,
+               config.shared_expert_intermediate_size);
+}
+
+double read_logit_multiplier(const Family& family, const Json& json) {
+  if (family.logit_multiplier_key != nullptr) {
+    return field_or<double>(json, family.logit_multiplier_key, 1);
   }
-  json["num_experts"] = config.num_experts;
-  json["moe_intermediate_size"] = config.intermediate_size;
-  json["norm_topk_prob"] = true;
+  if (family.logit_divisor_key != nullptr) {
+    return 1 / field_or<double>(json, family.logit_divisor_key, 1);
+  }
+  return 1;
+}
+
+void write_multipliers(const Family& family, const ModelConfig& config,
+                       Json& json) {
+  if (family.logit_multiplier_key != nullptr) {
+    json[family.logit_multiplier_key] = config.logit_multiplier;
+  }
+  if (family.logit_divisor_key != nullptr) {
+    json[family.logit_divisor_key] = 1 / config.logit_multiplier;
+  }
+  if (family.attention_scale_key != nullptr) {
+    json[family.attention_scale_key] =
+        1 / std::sqrt(static_cast<double>(config.head_dim));
+  }
+  for (const auto& [key, value] : family.neutral_keys) json[key] = value;
 }
 
 }  // namespace
 
-Json to_json(const ModelConfig& config) {
-  const Family& family = find_family(model_type(config));
+ModelConfig read_shape(const Family& family, const Json& json) {
+  ModelConfig config;
+  read_sizes(family, json, config);
+  config.hidden_act = read_word<Activation>(json);
+  config.gated = read_switch(json, family.gated);
+  config.qk_norm = read_qk_norm(json, family.qk_norm);
+  config.norm_placement = read_switch(json, family.norm_placement);
+  config.qkv_bias = read_switch(json, family.qkv_bias);
+  config.o_bias = read_switch(json, family.o_bias);
+  config.mlp_bias = read_switch(json, family.mlp_bias);
+  config.tie_word_embeddings =
+      field_or<bool>(json, "tie_word_embeddings", false);
+  config.logit_multiplier = read_logit_multiplier(family, json);
+  config.rms_norm_eps = field<double>(json, "rms_norm_eps");
+  read_rope(json, family.default_rope_theta, config);
+  config.initializer_range = field_or<double>(json, "initializer_range", 0.02);
+  if (family.mixture) read_experts(family, json, config);
+  return config;
+}
+
+Json write_shape(const Family& family, const ModelConfig& config) {
   Json json = {
       {"architectures", {family.architecture}},
       {"model_type", family.model_type},
@@ -204,20 +174,27 @@ Json to_json(const ModelConfig& config) {
       {"num_attention_heads", config.num_attention_heads},
       {"num_key_value_heads", config.num_key_value_heads},
       {"head_dim", config.head_dim},
-      {"hidden_act", config.hidden_act == Activation::kSilu ? "silu" : "gelu"},
+      {"hidden_act", word_of(config.hidden_act)},
       {"tie_word_embeddings", config.tie_word_embeddings},
       {"rms_norm_eps", config.rms_norm_eps},
-      {"rope_theta", config.rope_theta},
-      {"rope_parameters",
-       {{"rope_theta", config.rope_theta}, {"rope_type", "default"}}},
       {"max_position_embeddings", config.max_position_embeddings},
       {"initializer_range", config.initializer_range},
-      {"qk_norm", config.qk_norm == QkNorm::kHead},
-      {"attention_bias", false},
-      {"mlp_bias", false},
   };
-  if (config.is_mixture()) write_experts(config, json);
+  write_rope(config, json);
+  write_switch(json, family.gated, config.gated);
+  write_switch(json, family.qk_norm, config.qk_norm);
+  write_switch(json, family.norm_placement, config.norm_placement);
+  write_switch(json, family.qkv_bias, config.qkv_bias);
+  write_switch(json, family.o_bias, config.o_bias);
+  write_switch(json, family.mlp_bias, config.mlp_bias);
+  write_multipliers(family, config, json);
+  if (family.mixture) write_experts(family, config, json);
+  if (family.default_sliding_window > 0) json["sliding_window"] = nullptr;
   return json;
+}
+
+Json to_json(const ModelConfig& config) {
+  return write_shape(family_of(config), config);
 }
 
 ModelConfig model_config_from_json(const Json& json) {
@@ -225,28 +202,16 @@ ModelConfig model_config_from_json(const Json& json) {
     user_error("reading a model's config.json: found {}, expected an object",
                json.type_name());
   }
-  const auto type = field<std::string>(json, "model_type");
-  const Family& family = find_family(type);
-  ModelConfig config;
-  read_sizes(json, config);
-  config.hidden_act = read_activation(json);
-  config.gated = family.gated;
-  const bool qk_norm = field_or<bool>(
-      json, "qk_norm", type.starts_with("qwen3") || type == "annuli");
-  config.qk_norm = qk_norm ? QkNorm::kHead : QkNorm::kNone;
-  config.tie_word_embeddings =
-      field_or<bool>(json, "tie_word_embeddings", false);
-  config.rms_norm_eps = field<double>(json, "rms_norm_eps");
-  config.rope_theta = read_rope_theta(json);
-  config.initializer_range = field_or<double>(json, "initializer_range", 0.02);
-  if (family.mixture) read_experts(json, type, config);
-  refuse_unsupported(json, config);
+  const Family& family = find_family(field<std::string>(json, "model_type"));
+  const ModelConfig config = read_shape(family, json);
+  refuse_unsupported(family, json, config);
   validate(config);
-  if (model_type(config) != type) {
+  const Family& home = family_of(config);
+  if (home.names != family.names) {
     user_error(
-        "reading a model's config.json: found model_type {} with fields "
-        "of {}, expected them to agree",
-        quote(type), quote(model_type(config)));
+        "reading a model's config.json: found model_type {} with fields of {}, "
+        "expected them to agree",
+        quote(family.model_type), quote(home.model_type));
   }
   return config;
 }

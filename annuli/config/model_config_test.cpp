@@ -83,6 +83,72 @@ TEST(ModelConfig, EveryFamilySurvivesItsJson) {
   }
 }
 
+struct ShapeCase {
+  void (*change)(ModelConfig&);
+  const char* dense;    // the family of a dense model that is so changed
+  const char* mixture;  // and of a mixture
+};
+
+const ShapeCase kShapes[] = {
+    {[](auto& c) { c.qkv_bias = true; }, "qwen2", "annuli_moe"},
+    {[](auto& c) { c.qkv_bias = c.o_bias = true; }, "llama", "annuli_moe"},
+    {[](auto& c) { c.o_bias = true; }, "annuli", "annuli_moe"},
+    {[](auto& c) { c.mlp_bias = true; }, "llama", "annuli_moe"},
+    {[](auto& c) {
+       c.qkv_bias = c.o_bias = true;
+       c.qk_norm = QkNorm::kHead;
+     },
+     "qwen3", "qwen3_moe"},
+    {[](auto& c) {
+       c.qk_norm = QkNorm::kFull;
+       c.norm_placement = NormPlacement::kPost;
+     },
+     "olmo2", "annuli_moe"},
+    {[](auto& c) { c.qk_norm = QkNorm::kFull; }, "annuli", "annuli_moe"},
+    {[](auto& c) { c.logit_multiplier = 0.125; }, "granite", "annuli_moe"},
+    {[](auto& c) {
+       c.logit_multiplier = 1.0 / 3;
+       c.gated = false;
+     },
+     "annuli", "annuli_moe"},
+    {[](auto& c) { c.hidden_act = Activation::kRelu2; }, "llama", "mixtral"},
+    {[](auto& c) {
+       c.rope_scaling = {RopeScaling::Type::kLinear, 2.5};
+     },
+     "llama", "mixtral"},
+    {[](auto& c) {
+       c.rope_scaling = {RopeScaling::Type::kLlama3, 8, 1, 4, 64};
+     },
+     "llama", "mixtral"},
+    {[](auto& c) {
+       c.qkv_bias = true;
+       if (c.is_mixture()) c.shared_expert_intermediate_size = 12;
+     },
+     "qwen2", "qwen2_moe"},
+    {[](auto& c) {
+       if (c.is_mixture()) c.norm_topk_prob = false;
+     },
+     "llama", "annuli_moe"},
+    {[](auto& c) {
+       c.qk_norm = QkNorm::kHead;
+       if (c.is_mixture()) c.norm_topk_prob = false;
+     },
+     "qwen3", "qwen3_moe"},
+};
+
+TEST(ModelConfig, EveryShapeHasAFamilyThatSaysAllOfIt) {
+  for (const ShapeCase& shape : kShapes) {
+    for (const bool mixture : {false, true}) {
+      ModelConfig config = make_config(mixture, true, false);
+      shape.change(config);
+      validate(config);
+      EXPECT_EQ(model_type(config), mixture ? shape.mixture : shape.dense);
+      const auto reread = nlohmann::json::parse(to_json(config).dump());
+      EXPECT_TRUE(model_config_from_json(reread) == config) << reread.dump(1);
+    }
+  }
+}
+
 // Control for the test above: equality sees a change of any field.
 TEST(ModelConfig, EqualitySeesEachFieldOfTheJson) {
   const ModelConfig config = make_config(true, true, false);
@@ -112,6 +178,57 @@ TEST(ModelConfig, ReadsWhatTransformersWrites) {
   EXPECT_EQ(config.num_experts, 128);
   EXPECT_EQ(config.qk_norm, QkNorm::kHead);
   EXPECT_TRUE(config.gated && !config.tie_word_embeddings);
+}
+
+TEST(ModelConfig, ReadsBothFormsOfTheRotaryPositions) {
+  const RopeScaling llama3{RopeScaling::Type::kLlama3, 8, 1, 4, 8192};
+  const nlohmann::json scaling = {{"rope_type", "llama3"},
+                                  {"factor", 8.0},
+                                  {"low_freq_factor", 1.0},
+                                  {"high_freq_factor", 4.0},
+                                  {"original_max_position_embeddings", 8192}};
+  nlohmann::json v4 = to_json(make_config(false, true, false));
+  v4.erase("rope_parameters");
+  v4["rope_scaling"] = scaling;
+  EXPECT_EQ(model_config_from_json(v4).rope_scaling, llama3);
+  EXPECT_EQ(model_config_from_json(v4).rope_theta, 500000);
+
+  nlohmann::json v5 = v4;
+  v5.erase("rope_scaling");
+  v5.erase("rope_theta");
+  v5["rope_parameters"] = scaling;
+  v5["rope_parameters"]["rope_theta"] = 7e4;
+  EXPECT_EQ(model_config_from_json(v5).rope_scaling, llama3);
+  EXPECT_EQ(model_config_from_json(v5).rope_theta, 7e4);
+
+  v4["rope_scaling"].erase("original_max_position_embeddings");
+  EXPECT_EQ(
+      model_config_from_json(v4).rope_scaling.original_max_position_embeddings,
+      77);
+}
+
+TEST(ModelConfig, RefusesMultipliersThatNoLlamaHas) {
+  ModelConfig config = make_config(false, true, false);
+  config.logit_multiplier = 0.25;
+  const nlohmann::json good = to_json(config);
+  EXPECT_NO_THROW(model_config_from_json(good));
+  for (const char* key : {"embedding_multiplier", "residual_multiplier",
+                          "attention_multiplier"}) {
+    nlohmann::json json = good;
+    json[key] = 12.0;
+    EXPECT_THAT(reading(json), HasSubstr(key));
+  }
+}
+
+// The class of a Mistral slides where its config says nothing.
+TEST(ModelConfig, AMistralIsALlamaWithoutItsWindow) {
+  nlohmann::json json = to_json(make_config(false, true, false));
+  json["model_type"] = "mistral";
+  EXPECT_NO_THROW(model_config_from_json(json));
+  json["max_position_embeddings"] = 8192;
+  EXPECT_THAT(reading(json), HasSubstr("sliding_window is 4096"));
+  json["sliding_window"] = nullptr;
+  EXPECT_EQ(model_type(model_config_from_json(json)), "llama");
 }
 
 TEST(ModelConfig, FillsWhatMayBeAbsent) {
@@ -171,17 +288,31 @@ TEST(ModelConfig, RefusesWhatItWouldReadWrongly) {
       {"tie_word_embeddings", 1, "expected true or false"},
       {"model_type", "gpt2", "found model_type 'gpt2'"},
       {"model_type", "a\nb", "found model_type 'a\\x0ab'"},
-      {"hidden_act", "relu2", "found hidden_act 'relu2'"},
-      {"attention_bias", true, "attention_bias is true"},
-      {"mlp_bias", true, "mlp_bias is true"},
-      {"sliding_window", 16, "sliding_window"},
-      {"rope_scaling", {{"rope_type", "llama3"}}, "rope_scaling"},
+      {"hidden_act", "gelu_new", "found hidden_act 'gelu_new', expected"},
+      {"sliding_window", 16, "sliding_window is 16"},
+      {"layer_types",
+       {"full_attention", "sliding_attention"},
+       "'layer_types' has entries other than"},
+      {"no_rope_layers", {1, 0, 1}, "'no_rope_layers'"},
+      {"mlp_only_layers", {1}, "'mlp_only_layers' is '[1]'"},
+      {"decoder_sparse_step", 2, "'decoder_sparse_step' is '2'"},
+      {"partial_rotary_factor", 0.5, "partial_rotary_factor"},
+      {"clip_qkv", 8.0, "'clip_qkv' is '8.0'"},
+      {"final_logit_softcapping", 30.0, "'final_logit_softcapping'"},
+      {"quantization_config", {{"bits", 4}}, "'quantization_config'"},
+      {"rope_scaling", {{"rope_type", "llama3"}}, "no 'factor'"},
+      {"rope_scaling", {{"type", "dynamic"}}, "found rope_type 'dynamic'"},
+      {"rope_scaling", 2, "'rope_scaling' is '2', expected an object"},
+      {"rope_scaling",
+       {{"rope_type", "linear"}, {"factor", 0}},
+       "factor is 0, expected a positive"},
       {"rope_parameters",
        {{"rope_type", "yarn"}, {"rope_theta", 1e4}},
-       "rope_type"},
-      {"qk_norm", true, "'mixtral' with fields of 'qwen3_moe'"},
+       "found rope_type 'yarn'"},
+      {"rope_parameters",
+       {{"full_attention", {{"rope_theta", 1e4}}}},
+       "differ by layer"},
       {"num_local_experts", 0, "num_experts 0"},
-      {"norm_topk_prob", false, "norm_topk_prob is false"},
   };
   for (const auto& bad : cases) {
     nlohmann::json json = to_json(make_config(true, true, false));
@@ -189,6 +320,13 @@ TEST(ModelConfig, RefusesWhatItWouldReadWrongly) {
     json[bad.key] = bad.value;
     EXPECT_THAT(reading(json), HasSubstr(bad.message)) << bad.key;
   }
+  // A class of its own names for what a mixture of Llamas is.
+  nlohmann::json json = to_json(make_config(true, true, false));
+  json["model_type"] = "annuli_moe";
+  json["gated"] = true;
+  json["num_experts"] = 5;
+  EXPECT_THAT(reading(json),
+              HasSubstr("'annuli_moe' with fields of 'mixtral'"));
   EXPECT_THAT(reading(nlohmann::json::array()), HasSubstr("found array"));
   EXPECT_THAT(reading({{"model_type", "llama"}}),
               HasSubstr("no 'vocab_size', expected an integer"));

@@ -5,8 +5,8 @@
 #include <functional>
 #include <numeric>
 
+#include "annuli/config/family.h"
 #include "annuli/core/error.h"
-#include "annuli/model/families.h"
 
 namespace annuli {
 namespace {
@@ -18,16 +18,16 @@ using enum AxisRole;
 class TableBuilder {
  public:
   explicit TableBuilder(const ModelConfig& config)
-      : config_(config), names_(family_names(config)) {}
+      : config_(config), names_(family_of(config).names) {}
 
   TensorTable build() {
-    add("model.embed_tokens.weight", Part::kEmbedding,
+    add(weight_of(names_.embedding), Part::kEmbedding,
         {{kVocab, kContracted, config_.vocab_size}, residual(kProduced)});
     for (layer_ = 0; layer_ < config_.num_hidden_layers; ++layer_) add_layer();
     layer_ = -1;
-    add("model.norm.weight", Part::kFinalNorm, {residual(kProduced)});
+    add(weight_of(names_.final_norm), Part::kFinalNorm, {residual(kProduced)});
     if (!config_.tie_word_embeddings) {
-      add("lm_head.weight", Part::kHead,
+      add(weight_of(names_.head), Part::kHead,
           {{kVocab, kProduced, config_.vocab_size}, residual(kContracted)});
     }
     return std::move(table_);
@@ -67,12 +67,16 @@ class TableBuilder {
     int64_t expert = -1;
   };
 
-  std::string in_layer(const std::string& suffix,
-                       const char* kind = "weight") const {
-    return fmt::format("model.layers.{}.{}.{}", layer_, suffix, kind);
+  static std::string weight_of(std::string_view name) {
+    return fmt::format("{}.weight", name);
   }
 
-  void add_norm(const std::string& name, Part part) {
+  std::string in_layer(std::string_view suffix,
+                       const char* kind = "weight") const {
+    return fmt::format("{}.{}.{}.{}", names_.layers, layer_, suffix, kind);
+  }
+
+  void add_norm(std::string_view name, Part part) {
     add(in_layer(name), part, {residual(kProduced)});
   }
 
@@ -84,50 +88,56 @@ class TableBuilder {
 
   void add_layer() {
     const bool pre = config_.norm_placement == NormPlacement::kPre;
-    if (pre) add_norm("input_layernorm", Part::kInputNorm);
+    if (pre) add_norm(names_.input_norm, Part::kInputNorm);
     add_attention();
     if (pre) {
-      add_norm("post_attention_layernorm", Part::kPostNorm);
+      add_norm(names_.post_norm, Part::kPostNorm);
     } else {
-      add_norm("post_attention_layernorm", Part::kAttentionOutNorm);
+      add_norm(names_.attention_out_norm, Part::kAttentionOutNorm);
     }
     if (config_.is_mixture()) {
       add_mixture();
     } else {
-      add_feed_forward("mlp", -1);
+      add_feed_forward(std::string(names_.mlp), -1);
     }
-    if (!pre) add_norm("post_feedforward_layernorm", Part::kFeedForwardOutNorm);
+    if (!pre) {
+      add_norm(names_.feed_forward_out_norm, Part::kFeedForwardOutNorm);
+    }
   }
 
   void add_attention() {
     const bool bias = config_.qkv_bias;
-    add_projection({"self_attn.q_proj", Part::kQ, Part::kQBias, bias,
+    add_projection({std::string(names_.q), Part::kQ, Part::kQBias, bias,
                     heads(kProduced), residual(kContracted)});
-    add_projection({"self_attn.k_proj", Part::kK, Part::kKBias, bias,
+    add_projection({std::string(names_.k), Part::kK, Part::kKBias, bias,
                     kv_heads(kProduced), residual(kContracted)});
-    add_projection({"self_attn.v_proj", Part::kV, Part::kVBias, bias,
+    add_projection({std::string(names_.v), Part::kV, Part::kVBias, bias,
                     kv_heads(kProduced), residual(kContracted)});
     if (config_.qk_norm == QkNorm::kHead) {
       const Dimension within_head{kHeadDim, kProduced, config_.head_dim};
-      add(in_layer("self_attn.q_norm"), Part::kQNorm, {within_head});
-      add(in_layer("self_attn.k_norm"), Part::kKNorm, {within_head});
+      add(in_layer(names_.q_norm), Part::kQNorm, {within_head});
+      add(in_layer(names_.k_norm), Part::kKNorm, {within_head});
     } else if (config_.qk_norm == QkNorm::kFull) {
-      add(in_layer("self_attn.q_norm"), Part::kQNorm, {heads(kProduced)});
-      add(in_layer("self_attn.k_norm"), Part::kKNorm, {kv_heads(kProduced)});
+      add(in_layer(names_.q_norm), Part::kQNorm, {heads(kProduced)});
+      add(in_layer(names_.k_norm), Part::kKNorm, {kv_heads(kProduced)});
     }
-    add_projection({"self_attn.o_proj", Part::kO, Part::kOBias, config_.o_bias,
-                    residual(kProduced), heads(kContracted)});
+    add_projection({std::string(names_.o), Part::kO, Part::kOBias,
+                    config_.o_bias, residual(kProduced), heads(kContracted)});
+  }
+
+  std::string in_mixture(std::string_view name) const {
+    return fmt::format("{}.{}", names_.mixture, name);
   }
 
   void add_mixture() {
-    add(in_layer(names_.mixture + ".gate"), Part::kRouter,
+    add(in_layer(in_mixture(names_.router)), Part::kRouter,
         {{kExpert, kProduced, config_.num_experts}, residual(kContracted)});
     for (int64_t e = 0; e < config_.num_experts; ++e) {
-      add_feed_forward(fmt::format("{}.experts.{}", names_.mixture, e), e);
+      add_feed_forward(in_mixture(fmt::format("experts.{}", e)), e);
     }
     if (config_.has_shared_expert()) {
-      add_feed_forward(names_.mixture + ".shared_expert", kSharedExpert);
-      add(in_layer(names_.mixture + ".shared_expert_gate"), Part::kSharedGate,
+      add_feed_forward(in_mixture(names_.shared_expert), kSharedExpert);
+      add(in_layer(in_mixture(names_.shared_gate)), Part::kSharedGate,
           {{kUnit, kProduced, 1}, residual(kContracted)});
     }
   }
@@ -136,18 +146,19 @@ class TableBuilder {
     const bool bias = config_.mlp_bias;
     const Dimension inner = ffn(kProduced, expert);
     if (config_.gated) {
-      add_projection({prefix + "." + names_.gate, Part::kGate, Part::kGateBias,
-                      bias, inner, residual(kContracted), expert});
+      add_projection({fmt::format("{}.{}", prefix, names_.gate), Part::kGate,
+                      Part::kGateBias, bias, inner, residual(kContracted),
+                      expert});
     }
-    add_projection({prefix + "." + names_.up, Part::kUp, Part::kUpBias, bias,
-                    inner, residual(kContracted), expert});
-    add_projection({prefix + "." + names_.down, Part::kDown, Part::kDownBias,
-                    bias, residual(kProduced), ffn(kContracted, expert),
-                    expert});
+    add_projection({fmt::format("{}.{}", prefix, names_.up), Part::kUp,
+                    Part::kUpBias, bias, inner, residual(kContracted), expert});
+    add_projection({fmt::format("{}.{}", prefix, names_.down), Part::kDown,
+                    Part::kDownBias, bias, residual(kProduced),
+                    ffn(kContracted, expert), expert});
   }
 
   const ModelConfig& config_;
-  FamilyNames names_;
+  const TensorNames& names_;
   TensorTable table_;
   int64_t layer_ = -1;
 };

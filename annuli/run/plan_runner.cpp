@@ -248,9 +248,7 @@ class PlanRunner {
         .probe = probe_,
         .control = state.control ? &*state.control : nullptr,
         .parent_tensor =
-            [&](const std::string& name) {
-              return parent.file_of(name).copy(name);
-            },
+            [&](const std::string& name) { return parent.copy(name); },
         .steps = state.step,
         .router_grad_norm = state.router_grad_norm,
     };

@@ -160,12 +160,15 @@ TEST_P(ModelParity, TenAdamwStepsFeelTheirSettings) {
             2 * kTrainingLimit);
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, ModelParity,
-                         testing::Values("llama", "llama_tied", "arcee",
-                                         "arcee_tied", "qwen3", "mixtral",
-                                         "qwen3_moe", "annuli_moe",
-                                         "annuli_moe_tied"),
-                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(
+    Cases, ModelParity,
+    testing::Values("llama", "llama_tied", "arcee", "arcee_tied", "qwen3",
+                    "mixtral", "qwen3_moe", "annuli_moe", "annuli_moe_tied",
+                    "llama_biases", "llama_sharded", "mistral", "qwen2",
+                    "qwen3_biases", "arcee_relu2", "olmo2", "granite",
+                    "mixtral_fused", "qwen2_moe", "qwen2_moe_fused",
+                    "qwen3_moe_raw", "annuli_moe_all"),
+    [](const auto& info) { return info.param; });
 
 }  // namespace
 }  // namespace annuli::parity

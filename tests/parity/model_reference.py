@@ -6,7 +6,9 @@ where transformers has no class, of tools/reference/annuli_reference.py) in fp32
 
     config.json        as transformers writes it
     case.json          loss coefficients and optimizer settings
-    model.safetensors  weights, each expert apart, under the names of the family
+    model.safetensors  weights, each expert apart, under the names of the family;
+                       or what save_pretrained makes of them with the options of
+                       the case: shards of bf16, fused experts
     batch.safetensors  tokens, targets [B, T]; logits [B, T, V]; loss, a scalar
     gradients.safetensors  of that loss, for every weight, under its name
     steps.safetensors  tokens, targets [S, B, T]; losses [S]: AdamW, step by step
@@ -15,8 +17,10 @@ OUT/stamp is written last and holds what made the rest; if it fits, nothing is
 done. Everything here is drawn from fixed seeds.
 """
 
+import copy
 import hashlib
 import json
+import shutil
 import sys
 import tempfile
 from importlib.metadata import version
@@ -50,7 +54,36 @@ UNGATED = dict(hidden_act="gelu", mlp_bias=False)
 QWEN = dict(head_dim=24, rms_norm_eps=1e-6)
 QWEN_MOE = dict(num_experts=4, moe_intermediate_size=40, norm_topk_prob=True)
 
-# name: (family, what differs from SHAPE)
+BIASES = dict(attention_bias=True, mlp_bias=True)
+QWEN2_MOE = dict(num_experts=4, moe_intermediate_size=40, shared_expert_intermediate_size=56)
+THETA = dict(rope_theta=5000.0)
+LINEAR = dict(rope_parameters=THETA | dict(rope_type="linear", factor=2.5))
+# Wavelengths of 6 to 13000 positions: some kept, some blended, some stretched.
+LLAMA3 = dict(
+    rope_parameters=THETA
+    | dict(
+        rope_type="llama3",
+        factor=8.0,
+        low_freq_factor=1.0,
+        high_freq_factor=4.0,
+        original_max_position_embeddings=64,
+    )
+)
+SHARDED = dict(dtype="bfloat16", max_shard_size="60KB")
+FUSED = dict(save_original_format=False)
+ALL = dict(  # of our own switches
+    qkv_bias=True,
+    o_bias=True,
+    mlp_bias=True,
+    gated=False,
+    qk_norm="full",
+    norm_placement="post",
+    norm_topk_prob=False,
+    shared_expert_intermediate_size=56,
+    logit_multiplier=0.3,
+)
+
+# name: (family, what differs from SHAPE, and how save_pretrained saves it)
 CASES = {
     "llama": ("Llama", {}),
     "llama_tied": ("Llama", dict(tie_word_embeddings=True)),
@@ -64,6 +97,29 @@ CASES = {
         None,
         UNGATED | EXPERTS | dict(num_experts=5, num_experts_per_tok=3, tie_word_embeddings=True),
     ),
+    "llama_biases": ("Llama", BIASES | LLAMA3),
+    "llama_sharded": ("Llama", LINEAR | dict(tie_word_embeddings=True), SHARDED),
+    "mistral": ("Mistral", dict(sliding_window=None), SHARDED),
+    "qwen2": ("Qwen2", {}),
+    "qwen3_biases": ("Qwen3", QWEN | LLAMA3 | dict(attention_bias=True, tie_word_embeddings=True)),
+    "arcee_relu2": ("Arcee", BIASES | dict(hidden_act="relu2")),
+    "olmo2": ("Olmo2", dict(attention_bias=True)),
+    "granite": (
+        "Granite",
+        dict(logits_scaling=4.0, attention_multiplier=0.25, tie_word_embeddings=True),
+    ),
+    "mixtral_fused": ("Mixtral", EXPERTS | LINEAR | dict(num_local_experts=4), FUSED),
+    "qwen2_moe": ("Qwen2Moe", EXPERTS | QWEN2_MOE | dict(norm_topk_prob=False)),
+    "qwen2_moe_fused": (
+        "Qwen2Moe",
+        EXPERTS | QWEN2_MOE | dict(norm_topk_prob=True, tie_word_embeddings=True),
+        FUSED | SHARDED,
+    ),
+    "qwen3_moe_raw": (
+        "Qwen3Moe",
+        QWEN | EXPERTS | QWEN_MOE | dict(norm_topk_prob=False, attention_bias=True),
+    ),
+    "annuli_moe_all": (None, UNGATED | EXPERTS | LLAMA3 | ALL | dict(num_experts=3)),
 }
 
 
@@ -92,10 +148,10 @@ def main():
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
-    for seed, (name, (family, changes)) in enumerate(CASES.items()):
+    for seed, (name, (family, changes, *saving)) in enumerate(CASES.items()):
         torch.manual_seed(seed)
         config = SHAPE | changes
-        subject = Transformers(family, config) if family else Plain(config)
+        subject = Transformers(family, config, *saving) if family else Plain(config)
         write_case(out / name, subject)
         print(f"{name}: {len(subject.named('data'))} tensors", flush=True)
     marker.write_text(stamp())
@@ -103,11 +159,13 @@ def main():
 
 def draw(name, tensor):
     """Weights at which every part of the model matters: attention that chooses,
-    gains that are not 1."""
+    gains that are not 1, biases that are not 0."""
     import torch
 
     with torch.no_grad():
-        if tensor.dim() == 1:
+        if name.endswith(".bias"):
+            tensor.normal_(0, 0.4)
+        elif tensor.dim() == 1:
             tensor.normal_(1, 0.2)
         else:
             tensor.normal_(0, 0.2 if "embed" in name else tensor.shape[-1] ** -0.5)
@@ -116,7 +174,7 @@ def draw(name, tensor):
 class Transformers:
     """A model of transformers, seen through one expert at a time."""
 
-    def __init__(self, family, config):
+    def __init__(self, family, config, saving=None):
         import transformers
 
         settings = getattr(transformers, family + "Config")(**config)
@@ -128,7 +186,30 @@ class Transformers:
         self.config["architectures"] = [family + "ForCausalLM"]
         for name, parameter in self.model.named_parameters():
             draw(name, parameter)
+        self.saving = saving
+        if saving:
+            self.round_to(saving.get("dtype", "float32"))
         self.check_names()
+
+    def round_to(self, dtype):
+        """The fp32 model computes with what the file will hold."""
+        import torch
+
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                parameter.copy_(parameter.to(getattr(torch, dtype)))
+
+    def save(self, folder):
+        if not self.saving:
+            (folder / "config.json").write_text(json.dumps(self.config, indent=2))
+            return save(folder / "model.safetensors", self.named("data"))
+        import torch
+
+        options = dict(self.saving)
+        dtype = getattr(torch, options.pop("dtype", "float32"))
+        copy.deepcopy(self.model).to(dtype).save_pretrained(folder, **options)
+        sharded = (folder / "model.safetensors.index.json").exists()
+        assert sharded == ("max_shard_size" in options), "choose another size"
 
     def parameters(self):
         return list(self.model.parameters())
@@ -197,7 +278,8 @@ class Plain:
     def __init__(self, config):
         from annuli_reference import Reference
 
-        self.config = config | {"model_type": "annuli_moe"}
+        defaults = {"gated": False, "norm_topk_prob": True}
+        self.config = defaults | config | {"model_type": "annuli_moe"}
         self.weights = {name: self.fresh(name, shape) for name, shape in self.shapes()}
         self.reference = Reference(self.config, self.weights)
 
@@ -208,18 +290,37 @@ class Plain:
         yield "model.embed_tokens.weight", (V, D)
         for layer in range(c["num_hidden_layers"]):
             at = f"model.layers.{layer}."
-            yield at + "input_layernorm.weight", (D,)
+            post = c.get("norm_placement") == "post"
+            if not post:
+                yield at + "input_layernorm.weight", (D,)
             for part, rows in {"q": q, "k": kv, "v": kv}.items():
-                yield f"{at}self_attn.{part}_proj.weight", (rows, D)
-            yield at + "self_attn.o_proj.weight", (D, q)
+                yield from self.projection(f"{at}self_attn.{part}_proj", rows, D, "qkv_bias")
+                if c.get("qk_norm") == "full" and part != "v":
+                    yield f"{at}self_attn.{part}_norm.weight", (rows,)
+            yield from self.projection(at + "self_attn.o_proj", D, q, "o_bias")
             yield at + "post_attention_layernorm.weight", (D,)
             yield at + "mlp.gate.weight", (c["num_experts"], D)
-            for e in range(c["num_experts"]):
-                yield f"{at}mlp.experts.{e}.up_proj.weight", (ffn, D)
-                yield f"{at}mlp.experts.{e}.down_proj.weight", (D, ffn)
+            blocks = {f"experts.{e}": ffn for e in range(c["num_experts"])}
+            if shared := c.get("shared_expert_intermediate_size"):
+                blocks["shared_expert"] = shared
+                yield at + "mlp.shared_expert_gate.weight", (1, D)
+            for block, width in blocks.items():
+                yield from self.projection(f"{at}mlp.{block}.up_proj", width, D, "mlp_bias")
+                yield from self.projection(f"{at}mlp.{block}.down_proj", D, width, "mlp_bias")
+            if post:
+                yield at + "post_feedforward_layernorm.weight", (D,)
         yield "model.norm.weight", (D,)
         if not c["tie_word_embeddings"]:
             yield "lm_head.weight", (V, D)
+
+    def projection(self, name, rows, columns, bias):
+        yield name + ".weight", (rows, columns)
+        if self.config.get(bias):
+            yield name + ".bias", (rows,)
+
+    def save(self, folder):
+        (folder / "config.json").write_text(json.dumps(self.config, indent=2))
+        save(folder / "model.safetensors", self.named("data"))
 
     @staticmethod
     def fresh(name, shape):
@@ -264,12 +365,12 @@ def draw_batches(count):
 def write_case(folder, subject):
     import torch
 
-    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     coefficients = subject.loss_coefficients()
     case = coefficients | {"adamw": ADAMW}
-    (folder / "config.json").write_text(json.dumps(subject.config, indent=2))
     (folder / "case.json").write_text(json.dumps(case, indent=2))
-    save(folder / "model.safetensors", subject.named("data"))
+    subject.save(folder)
 
     tokens, targets = (x[0] for x in draw_batches(1))
     logits, loss = loss_of(subject, tokens, targets)

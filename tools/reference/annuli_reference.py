@@ -1,9 +1,10 @@
 """The model in plain PyTorch: an independent second opinion on its forward pass.
 
 Reads any of our .pt files. Written from the formulas, with neither our C++ nor
-transformers: dense and mixture, gated and ungated, grouped-query attention,
-per-head q/k norms, tied and untied head. The mixture is the textbook sum of
-renormalised gates times expert outputs. Gradients flow through everything.
+transformers: dense and mixture, gated and ungated, grouped-query attention, q/k
+norms of each head or of all together, norms before or after a block, biases,
+shared experts, tied and untied head, stretched rotary positions. The mixture is
+the textbook sum of gates times expert outputs. Gradients flow through everything.
 
 Letters: B batch, T tokens, D hidden_size, H heads, K kv heads, E experts,
 N = B * T, V vocabulary.
@@ -29,11 +30,26 @@ def rms_norm(x, gain, eps):
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * gain
 
 
-def rotate(x, theta):
+def frequencies(rope, d, dtype):
+    """[d / 2], in radians per position, as rope_type says."""
+    f = float(rope["rope_theta"]) ** (-torch.arange(0, d, 2).to(dtype) / d)
+    kind = rope.get("rope_type", "default")
+    if kind == "linear":
+        return f / rope["factor"]
+    if kind == "llama3":
+        # How often a frequency turns within the original length decides.
+        turns = rope["original_max_position_embeddings"] * f / (2 * torch.pi)
+        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+        kept = ((turns - low) / (high - low)).clamp(0, 1)
+        return f * (kept + (1 - kept) / rope["factor"])
+    assert kind == "default", kind
+    return f
+
+
+def rotate(x, rope):
     """Rotary positions 0 .. T-1 on x [B, T, heads, d]; i is paired with i + d/2."""
     T, d = x.shape[1], x.shape[3]
-    exponent = torch.arange(0, d, 2).to(x.dtype) / d
-    angle = torch.arange(T).to(x.dtype)[:, None] * (1 / theta**exponent)
+    angle = torch.arange(T).to(x.dtype)[:, None] * frequencies(rope, d, x.dtype)
     cos, sin = angle.cos()[None, :, None, :], angle.sin()[None, :, None, :]
     a, b = x[..., : d // 2], x[..., d // 2 :]
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
@@ -42,11 +58,11 @@ def rotate(x, theta):
 class Routing:
     """What one layer's router did: logits [N, E], gates and experts [N, k]."""
 
-    def __init__(self, logits, k):
+    def __init__(self, logits, k, renormalise):
         self.logits = logits
         self.probabilities = logits.softmax(-1)
         top, self.experts = self.probabilities.topk(k, dim=-1)
-        self.gates = top / top.sum(-1, keepdim=True)
+        self.gates = top / top.sum(-1, keepdim=True) if renormalise else top
 
     def margin(self):
         """Smallest gap between the last chosen logit and the first left out."""
@@ -68,18 +84,30 @@ class Reference:
         self.routings = []
         family = config.get("model_type")
         self.names = EXPERT_NAMES.get(family, EXPERT_NAMES[None])
-        self.activation = {"gelu": F.gelu, "silu": F.silu}[config["hidden_act"]]
+        self.activation = {
+            "gelu": F.gelu,
+            "silu": F.silu,
+            "relu2": lambda x: F.relu(x).square(),
+        }[config["hidden_act"]]
         self.eps = config["rms_norm_eps"]
-        rope = config.get("rope_parameters") or config
-        self.theta = float(rope["rope_theta"])
+        rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+        self.rope = {"rope_theta": config.get("rope_theta")} | rope
+        self.multiplier = config.get("logit_multiplier", 1) / config.get("logits_scaling", 1)
         self.heads = config["num_attention_heads"]
         self.kv_heads = config.get("num_key_value_heads") or self.heads
         self.head_dim = config.get("head_dim") or config["hidden_size"] // self.heads
         self.num_experts = config.get("num_local_experts") or config.get("num_experts") or 0
 
     def weight(self, name):
-        value = self.weights[name + ".weight"]
+        return self.widened(name + ".weight")
+
+    def widened(self, name):
+        value = self.weights[name]
         return value if value.dtype == torch.float64 else value.float()
+
+    def linear(self, x, name):
+        has_bias = name + ".bias" in self.weights
+        return F.linear(x, self.weight(name), self.widened(name + ".bias") if has_bias else None)
 
     def logits(self, tokens):
         """[B, T] int64 -> [B, T, V]."""
@@ -90,48 +118,61 @@ class Reference:
             x = self.block(x, f"model.layers.{layer}.")
         x = rms_norm(x, self.weight("model.norm"), self.eps)
         tied = self.config["tie_word_embeddings"]
-        return F.linear(x, table if tied else self.weight("lm_head"))
+        return F.linear(x, table if tied else self.weight("lm_head")) * self.multiplier
+
+    def norm(self, x, name):
+        return rms_norm(x, self.weight(name), self.eps)
 
     def block(self, x, at):
-        gain = self.weight(at + "input_layernorm")
-        x = x + self.attention(rms_norm(x, gain, self.eps), at + "self_attn.")
-        gain = self.weight(at + "post_attention_layernorm")
-        normed = rms_norm(x, gain, self.eps)
+        if at + "input_layernorm.weight" in self.weights:
+            x = x + self.attention(self.norm(x, at + "input_layernorm"), at + "self_attn.")
+            return x + self.inner(self.norm(x, at + "post_attention_layernorm"), at)
+        y = self.attention(x, at + "self_attn.")
+        x = x + self.norm(y, at + "post_attention_layernorm")
+        return x + self.norm(self.inner(x, at), at + "post_feedforward_layernorm")
+
+    def inner(self, x, at):
         if self.num_experts:
-            return x + self.mixture(normed, at + self.names[0])
-        return x + self.feed_forward(normed, at + "mlp.")
+            return self.mixture(x, at + self.names[0])
+        return self.feed_forward(x, at + "mlp.")
 
     def attention(self, x, at):
         B, T, _ = x.shape
-        q = F.linear(x, self.weight(at + "q_proj")).view(B, T, self.heads, -1)
-        k = F.linear(x, self.weight(at + "k_proj")).view(B, T, self.kv_heads, -1)
-        v = F.linear(x, self.weight(at + "v_proj")).view(B, T, self.kv_heads, -1)
-        if at + "q_norm.weight" in self.weights:
-            q = rms_norm(q, self.weight(at + "q_norm"), self.eps)
-            k = rms_norm(k, self.weight(at + "k_norm"), self.eps)
+        q = self.heads_of(x, at + "q", self.heads)
+        k = self.heads_of(x, at + "k", self.kv_heads)
+        v = self.heads_of(x, at + "v", self.kv_heads)
         group = self.heads // self.kv_heads
-        q = rotate(q, self.theta)
-        k = rotate(k, self.theta).repeat_interleave(group, dim=2)
+        q = rotate(q, self.rope)
+        k = rotate(k, self.rope).repeat_interleave(group, dim=2)
         v = v.repeat_interleave(group, dim=2)
         scores = torch.einsum("bthd,bshd->bhts", q, k) / self.head_dim**0.5
         future = torch.ones(T, T, dtype=torch.bool).triu(1)
         shares = scores.masked_fill(future, float("-inf")).softmax(-1)
         mixed = torch.einsum("bhts,bshd->bthd", shares, v).reshape(B, T, -1)
-        return F.linear(mixed, self.weight(at + "o_proj"))
+        return self.linear(mixed, at + "o_proj")
+
+    def heads_of(self, x, at, heads):
+        y = self.linear(x, at + "_proj")
+        apart = (*y.shape[:2], heads, self.head_dim)
+        if at + "_norm.weight" not in self.weights:
+            return y.view(apart)
+        whole = self.weights[at + "_norm.weight"].shape[0] == y.shape[2] > self.head_dim
+        return self.norm(y if whole else y.view(apart), at + "_norm").view(apart)
 
     def feed_forward(self, x, at):
         _, gate, up, down = self.names
-        inner = F.linear(x, self.weight(at + up))
+        inner = self.linear(x, at + up)
         if at + gate + ".weight" in self.weights:
-            inner = self.activation(F.linear(x, self.weight(at + gate))) * inner
+            inner = self.activation(self.linear(x, at + gate)) * inner
         else:
             inner = self.activation(inner)
-        return F.linear(inner, self.weight(at + down))
+        return self.linear(inner, at + down)
 
     def mixture(self, x, at):
         rows = x.reshape(-1, x.shape[-1])  # [N, D]
         logits = F.linear(rows, self.weight(at + ".gate"))
-        routing = Routing(logits, self.config["num_experts_per_tok"])
+        renormalise = self.config.get("norm_topk_prob", True)
+        routing = Routing(logits, self.config["num_experts_per_tok"], renormalise)
         self.routings.append(routing)
         y = torch.zeros_like(rows)
         for e in range(self.num_experts):
@@ -140,6 +181,9 @@ class Reference:
                 continue
             out = self.feed_forward(rows[row], f"{at}.experts.{e}.")
             y = y.index_add(0, row, routing.gates[row, rank, None] * out)
+        if at + ".shared_expert_gate.weight" in self.weights:
+            share = self.linear(rows, at + ".shared_expert_gate").sigmoid()
+            y = y + share * self.feed_forward(rows, at + ".shared_expert.")
         return y.view_as(x)
 
     def balance_loss(self):

@@ -1,0 +1,62 @@
+#include <cmath>
+
+#include "annuli/config/family.h"
+#include "annuli/config/quote.h"
+#include "annuli/core/error.h"
+
+namespace annuli {
+
+const std::vector<Family>& families() {
+  static const std::vector<Family> all = {
+// clang-format off
+#include "annuli/config/families/llama.def"
+#include "annuli/config/families/mistral.def"
+#include "annuli/config/families/qwen2.def"
+#include "annuli/config/families/qwen3.def"
+#include "annuli/config/families/arcee.def"
+#include "annuli/config/families/olmo2.def"
+#include "annuli/config/families/granite.def"
+#include "annuli/config/families/annuli.def"
+#include "annuli/config/families/mixtral.def"
+#include "annuli/config/families/qwen2_moe.def"
+#include "annuli/config/families/qwen3_moe.def"
+#include "annuli/config/families/annuli_moe.def"
+      // clang-format on
+  };
+  return all;
+}
+
+const Family& find_family(std::string_view type) {
+  std::string known;
+  for (const Family& family : families()) {
+    if (family.model_type == type) return family;
+    known.append(known.empty() ? "" : ", ").append(family.model_type);
+  }
+  user_error(
+      "reading a model's config.json: found model_type {}, expected one of {}",
+      quote(type), known);
+}
+
+bool expresses(const Family& family, const ModelConfig& config) {
+  if (family.mixture != config.is_mixture()) return false;
+  const bool always_shares = family.shared_expert_width.value > 0;
+  if (always_shares && !config.has_shared_expert()) return false;
+  ModelConfig read = read_shape(family, write_shape(family, config));
+  // What is stated as a divisor comes back with the rounding of 1 / x.
+  const double error = read.logit_multiplier / config.logit_multiplier - 1;
+  if (std::abs(error) < 1e-15) read.logit_multiplier = config.logit_multiplier;
+  return read == config;
+}
+
+const Family& family_of(const ModelConfig& config) {
+  for (const Family& family : families()) {
+    if (expresses(family, config)) return family;
+  }
+  ANNULI_CHECK(false, "a shape that annuli and annuli_moe do not express");
+}
+
+std::string model_type(const ModelConfig& config) {
+  return family_of(config).model_type;
+}
+
+}  // namespace annuli

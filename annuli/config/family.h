@@ -1,0 +1,114 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "annuli/config/model_config.h"
+
+// A family of models: what one class of transformers fixes, what its
+// config.json says instead, and how it names its tensors.
+//
+// Each family is one table in families/NAME.def and one line in families.cpp;
+// reading and writing config.json, the tensor table and the checkpoints follow
+// from there. A family that needs a computation that no other has also needs a
+// field of ModelConfig and the computation.
+namespace annuli {
+
+// What a class fixes; or, where `key` is given, what config.json states under
+// that key, with the class's default. Two switches may share a key.
+template <typename T>
+struct Switch {
+  T value{};
+  const char* key = nullptr;
+};
+
+// When attention is limited to the last `sliding_window` tokens, which nothing
+// here computes.
+enum class SlidingWindow {
+  kNever,      // the class has no such key
+  kWhenSet,    // where `sliding_window` is not null
+  kWhenAsked,  // where `use_sliding_window` is true as well
+};
+
+// Without ".weight" and ".bias". Those below the line follow the layer's
+// prefix, "model.layers.3."; gate, up and down follow mlp, an expert's prefix
+// ("experts.5") or shared_expert.
+struct TensorNames {
+  std::string_view embedding = "model.embed_tokens";
+  std::string_view layers = "model.layers";
+  std::string_view final_norm = "model.norm";
+  std::string_view head = "lm_head";
+  // ---
+  std::string_view input_norm = "input_layernorm";
+  std::string_view post_norm = "post_attention_layernorm";
+  std::string_view attention_out_norm = "post_attention_layernorm";
+  std::string_view feed_forward_out_norm = "post_feedforward_layernorm";
+  std::string_view q = "self_attn.q_proj";
+  std::string_view k = "self_attn.k_proj";
+  std::string_view v = "self_attn.v_proj";
+  std::string_view o = "self_attn.o_proj";
+  std::string_view q_norm = "self_attn.q_norm";
+  std::string_view k_norm = "self_attn.k_norm";
+  std::string_view mlp = "mlp";
+  std::string_view mixture = "mlp";  // holds router, experts, shared expert
+  std::string_view router = "gate";
+  std::string_view shared_expert = "shared_expert";
+  std::string_view shared_gate = "shared_expert_gate";
+  std::string_view gate = "gate_proj";
+  std::string_view up = "up_proj";
+  std::string_view down = "down_proj";
+  bool operator==(const TensorNames&) const = default;
+};
+
+struct Family {
+  const char* model_type;
+  const char* architecture;
+  bool mixture = false;
+  Switch<bool> gated = {true};
+  Switch<QkNorm> qk_norm = {QkNorm::kNone};
+  Switch<NormPlacement> norm_placement = {NormPlacement::kPre};
+  Switch<bool> qkv_bias = {false};
+  Switch<bool> o_bias = {false};
+  Switch<bool> mlp_bias = {false};
+  // Of mixtures.
+  const char* num_experts_key = "num_experts";
+  const char* expert_width_key = "moe_intermediate_size";
+  Switch<bool> norm_topk_prob = {true};
+  // A default above 0: the class always has a shared expert.
+  Switch<int64_t> shared_expert_width = {0};
+  // The logits are multiplied by the one, or divided by the other.
+  const char* logit_multiplier_key = nullptr;
+  const char* logit_divisor_key = nullptr;
+  // A key whose value must be 1 / sqrt(head_dim); 1 where it is absent.
+  const char* attention_scale_key = nullptr;
+  int64_t default_head_dim = 0;  // 0: hidden_size / num_attention_heads
+  double default_rope_theta = 10000;
+  SlidingWindow sliding_window = SlidingWindow::kNever;
+  int64_t default_sliding_window = 0;  // 0: null
+  // Keys of this family alone that must be absent, null or of this value.
+  std::vector<std::pair<const char*, nlohmann::json>> neutral_keys = {};
+  TensorNames names = {};
+};
+
+// In the order of preference: a shape belongs to the first that expresses it.
+const std::vector<Family>& families();
+
+// UserError, which lists the known ones.
+const Family& find_family(std::string_view model_type);
+
+// Whether the family's config.json can state this shape.
+bool expresses(const Family& family, const ModelConfig& config);
+const Family& family_of(const ModelConfig& config);
+
+// The shape that the family's config.json states, and the other way round;
+// `read_shape` does not look at what the shape cannot hold.
+ModelConfig read_shape(const Family& family, const nlohmann::json& json);
+nlohmann::json write_shape(const Family& family, const ModelConfig& config);
+
+// UserError for keys that change the function and are not computed here.
+void refuse_unsupported(const Family& family, const nlohmann::json& json,
+                        const ModelConfig& config);
+
+}  // namespace annuli

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <type_traits>
+
+#include "annuli/config/quote.h"
+#include "annuli/core/error.h"
+
+// Reading a model's config.json key by key. nlohmann's own `get` would turn 1.5
+// into 1 and true into 1; these are UserErrors that name the key.
+namespace annuli {
+
+template <typename T>
+bool holds(const nlohmann::json& json) {
+  if constexpr (std::is_same_v<T, bool>) return json.is_boolean();
+  if constexpr (std::is_same_v<T, int64_t>) {
+    return json.is_number_integer() &&
+           !(json.is_number_unsigned() && json.get<uint64_t>() > INT64_MAX);
+  }
+  if constexpr (std::is_same_v<T, double>) return json.is_number();
+  if constexpr (std::is_same_v<T, std::string>) return json.is_string();
+}
+
+template <typename T>
+inline constexpr const char* kTypeName = "a text";
+template <>
+inline constexpr const char* kTypeName<bool> = "true or false";
+template <>
+inline constexpr const char* kTypeName<int64_t> = "an integer";
+template <>
+inline constexpr const char* kTypeName<double> = "a number";
+
+// One line, whatever the value holds.
+inline std::string shown(const nlohmann::json& json) {
+  return quote(
+      json.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+}
+
+template <typename T>
+T field(const nlohmann::json& json, const char* key) {
+  const auto found = json.find(key);
+  if (found == json.end()) {
+    user_error("reading a model's config.json: no '{}', expected {}", key,
+               kTypeName<T>);
+  }
+  if (!holds<T>(*found)) {
+    user_error("reading a model's config.json: '{}' is {}, expected {}", key,
+               shown(*found), kTypeName<T>);
+  }
+  return found->get<T>();
+}
+
+// Whether the key is there with a value other than null.
+inline bool states(const nlohmann::json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && !found->is_null();
+}
+
+template <typename T>
+T field_or(const nlohmann::json& json, const char* key, T fallback) {
+  return states(json, key) ? field<T>(json, key) : fallback;
+}
+
+}  // namespace annuli
