@@ -3,13 +3,15 @@
 PLAN ?= plans/seed.yaml
 export CCACHE_BASEDIR := $(CURDIR)
 
-.PHONY: help run test build bench setup format clean
+.PHONY: help run test build bench bench-grow setup format clean
 
 help:
 	@echo 'make run      set up, build, run $(PLAN)' \
 	      '(goes on where it stopped; FORCE=1 retrains, PLAN=...)'
 	@echo 'make test     set up, build, run every test'
 	@echo 'make bench    set up, build, measure encoding speed'
+	@echo 'make bench-grow   growth from disk to disk against cp,' \
+	      'in BENCH_DIR (56 GB of room)'
 	@echo 'make build    set up, build the program: build/annuli'
 	@echo 'make setup    packages, LibTorch and data only'
 	@echo 'make format   clang-format every source'
@@ -31,6 +33,11 @@ bench: build
 	@tools/build annuli_tokenizer_bench >/dev/null
 	@build/annuli_tokenizer_bench build/data/gpt2 \
 	  $(sort $(wildcard build/data/shakespeare/*.txt))
+
+BENCH_DIR ?= build
+bench-grow: build
+	@tools/build annuli_grow_bench >/dev/null
+	@build/annuli_grow_bench $(BENCH_DIR)
 
 setup:
 	@tools/setup

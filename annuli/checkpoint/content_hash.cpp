@@ -10,23 +10,13 @@
 #include <numeric>
 #include <thread>
 
+#include "annuli/checkpoint/model_file.h"
 #include "annuli/core/error.h"
 #include "annuli/core/hash.h"
 #include "annuli/model/transformer.h"
 
 namespace annuli {
 namespace {
-
-std::string hash_tensor(const TensorEntry& entry, const at::Tensor& tensor) {
-  Sha256 hash;
-  // The lengths make the text unambiguous.
-  hash.update(fmt::format("{}:{} {} {} {} ", entry.name.size(), entry.name,
-                          dtype_name(entry.dtype), to_string(entry.shape),
-                          entry.bytes));
-  const at::Tensor data = tensor.detach().to(at::kCPU).contiguous();
-  hash.update(data.const_data_ptr(), static_cast<size_t>(entry.bytes));
-  return hash.hex();
-}
 
 // Calls `work(i)` for every i on several threads, in the given order. The
 // first exception is thrown again here.
@@ -55,6 +45,56 @@ void parallel_for_each(const std::vector<size_t>& order, const Work& work) {
 
 }  // namespace
 
+TensorHash::TensorHash(const TensorEntry& entry)
+    : hash_(std::make_unique<Sha256>()), left_(entry.bytes) {
+  // The lengths make the text unambiguous.
+  hash_->update(fmt::format("{}:{} {} {} {} ", entry.name.size(), entry.name,
+                            dtype_name(entry.dtype), to_string(entry.shape),
+                            entry.bytes));
+}
+
+TensorHash::~TensorHash() = default;
+TensorHash::TensorHash(TensorHash&&) noexcept = default;
+
+void TensorHash::update(const void* data, int64_t bytes) {
+  left_ -= bytes;
+  hash_->update(data, static_cast<size_t>(bytes));
+}
+
+std::string TensorHash::hex() {
+  ANNULI_CHECK(left_ == 0, "{} bytes of a tensor are missing", left_);
+  return hash_->hex();
+}
+
+std::string content_hash_of(const std::vector<std::string>& tensor_hashes) {
+  Sha256 total;
+  for (const std::string& hash : tensor_hashes) total.update(hash);
+  return total.hex();
+}
+
+std::string tensor_hash(const NamedTensor& tensor) {
+  const TensorEntry entry = entry_of(tensor);
+  TensorHash hash(entry);
+  const at::Tensor data = tensor.tensor.detach().to(at::kCPU);
+  if (data.is_contiguous()) {
+    hash.update(data.const_data_ptr(), entry.bytes);
+  } else {
+    for (int64_t row = 0; row < data.size(0); ++row) {
+      const at::Tensor part = data[row].contiguous();
+      hash.update(part.const_data_ptr(), static_cast<int64_t>(part.nbytes()));
+    }
+  }
+  return hash.hex();
+}
+
+std::string content_hash(const ModelFile& file) {
+  std::vector<NamedTensor> tensors;
+  for (const TensorSpec& spec : tensor_table(file.config())) {
+    tensors.push_back({spec.name, file.tensor(spec.name)});
+  }
+  return content_hash(tensors);
+}
+
 std::string content_hash(const std::vector<NamedTensor>& tensors) {
   std::vector<TensorEntry> entries;
   for (const NamedTensor& tensor : tensors) {
@@ -66,12 +106,9 @@ std::string content_hash(const std::vector<NamedTensor>& tensors) {
   std::ranges::stable_sort(order, std::ranges::greater(),
                            [&](size_t i) { return entries[i].bytes; });
   std::vector<std::string> hashes(tensors.size());
-  parallel_for_each(order, [&](size_t i) {
-    hashes[i] = hash_tensor(entries[i], tensors[i].tensor);
-  });
-  Sha256 total;
-  for (const std::string& hash : hashes) total.update(hash);
-  return total.hex();
+  parallel_for_each(order,
+                    [&](size_t i) { hashes[i] = tensor_hash(tensors[i]); });
+  return content_hash_of(hashes);
 }
 
 std::string content_hash(const Transformer& model) {

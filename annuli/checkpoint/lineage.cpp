@@ -12,10 +12,13 @@ namespace {
 constexpr int kFormatVersion = 1;
 
 Json to_json(const LineageRecord& record) {
-  return {{"operator", record.op},       {"arguments", record.arguments},
-          {"seed", record.seed},         {"parent", record.parent},
-          {"child", record.child},       {"tensors", record.tensors},
-          {"verdicts", record.verdicts}, {"versions", record.versions}};
+  Json json = {{"operator", record.op},       {"arguments", record.arguments},
+               {"seed", record.seed},         {"parent", record.parent},
+               {"child", record.child},       {"tensors", record.tensors},
+               {"verdicts", record.verdicts}, {"versions", record.versions}};
+  if (!record.parents.empty()) json["parents"] = record.parents;
+  if (!record.replay.empty()) json["replay"] = record.replay;
+  return json;
 }
 
 LineageRecord record_from_json(const Json& json) {
@@ -23,10 +26,12 @@ LineageRecord record_from_json(const Json& json) {
           .arguments = json.at("arguments"),
           .seed = json.at("seed"),
           .parent = json.at("parent"),
+          .parents = json.value("parents", std::vector<std::string>()),
           .child = json.at("child"),
           .tensors = json.at("tensors"),
           .verdicts = json.at("verdicts"),
-          .versions = json.at("versions")};
+          .versions = json.at("versions"),
+          .replay = json.value("replay", Json::object())};
 }
 
 }  // namespace

@@ -18,11 +18,17 @@ struct LineageRecord {
   std::string op;  // "initialize", "train", "upcycle", "widen", ...
   Json arguments = Json::object();
   uint64_t seed = 0;
-  std::string parent;              // content hash, "" for a beginning
+  std::string parent;  // content hash, "" for a beginning
+  // Content hashes of all parents where there are several; `parent` is the
+  // first of them.
+  std::vector<std::string> parents = {};
   std::string child;               // content hash
   Json tensors = Json::array();    // per child tensor: what it was made of
   Json verdicts = Json::array();   // the proofs
   Json versions = Json::object();  // of program and libraries
+  // What a replay needs besides operator, arguments and seed: how the child was
+  // stored, and means that were measured on text.
+  Json replay = Json::object();
 
   bool operator==(const LineageRecord&) const = default;
 };

@@ -38,6 +38,9 @@ class MappedTensors {
   // never holds two of it.
   at::Tensor copy(const std::string& name) const;
 
+  // Takes what was read out of the resident memory; it comes back when read.
+  void drop_resident() const { file_->drop_resident(); }
+
  protected:
   explicit MappedTensors(fs::path path);
 

@@ -217,6 +217,10 @@ bool ModelFile::is_redundant(const TensorEntry& entry) const {
          at::equal(head, embedding);
 }
 
+void ModelFile::drop_resident() const {
+  for (const auto& file : files_) file->drop_resident();
+}
+
 std::vector<std::string> ModelFile::faults() const {
   std::vector<std::string> faults = stored_.faults;
   std::set<std::string> expected;

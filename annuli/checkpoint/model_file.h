@@ -37,6 +37,8 @@ class ModelFile {
 
   // What the files hold, under the names that they use.
   std::vector<TensorEntry> entries() const;
+  // Takes what was read out of the resident memory.
+  void drop_resident() const;
 
   // A tensor of the config's table, under its name there, whatever the layout
   // in the files: a read-only view of them in the stored type, not always

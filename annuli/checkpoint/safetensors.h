@@ -46,12 +46,17 @@ class SafetensorsWriter {
                     Metadata metadata = {});
 
   void write(const at::Tensor& tensor);
+  // The next bytes of the tensors' data, cut anywhere: for tensors that are
+  // never whole in memory. Either all of a file's tensors or none.
+  void append(const void* data, int64_t bytes);
+  // Syncs, and the file appears.
   void finish();
 
  private:
   AtomicFile file_;
   std::vector<TensorEntry> entries_;
   size_t next_ = 0;
+  int64_t appended_ = 0;  // bytes
 };
 
 // The whole list at once, for when it is already in memory.

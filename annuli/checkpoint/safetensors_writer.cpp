@@ -70,7 +70,16 @@ void SafetensorsWriter::write(const at::Tensor& tensor) {
   ++next_;
 }
 
+void SafetensorsWriter::append(const void* data, int64_t bytes) {
+  appended_ += bytes;
+  file_.write(data, static_cast<size_t>(bytes));
+  while (next_ < entries_.size() && entries_[next_].bytes <= appended_) {
+    appended_ -= entries_[next_++].bytes;
+  }
+}
+
 void SafetensorsWriter::finish() {
+  ANNULI_CHECK(appended_ == 0, "{} bytes too many", appended_);
   ANNULI_CHECK(next_ == entries_.size(), "{} of {} tensors were written", next_,
                entries_.size());
   file_.commit();

@@ -2,10 +2,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <system_error>
 #include <utility>
 
@@ -31,17 +28,6 @@ struct Candidate {
   int64_t sequence = -1;  // counts saves; the newest is the largest
   std::string fault{};
 };
-
-void sync_folder(const fs::path& folder) {
-  const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY);
-  const bool synced = descriptor >= 0 && fsync(descriptor) == 0;
-  const int reason = errno;
-  if (descriptor >= 0) close(descriptor);
-  if (!synced) {
-    user_error("syncing the folder {}: {}", folder.string(),
-               std::strerror(reason));
-  }
-}
 
 fs::path parent_of(const fs::path& folder) {
   return folder.has_parent_path() ? folder.parent_path() : fs::path(".");

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -50,6 +51,8 @@ int run_verb(int argc, char** argv) {
   app.set_version_flag("--version", version());
   app.footer("annuli VERB --help shows a verb's options and an example.");
   annuli::cli::add_run_command(app);
+  annuli::cli::add_grow_command(app);
+  annuli::cli::add_export_command(app);
   annuli::cli::add_verify_command(app);
   annuli::cli::add_inspect_command(app);
   annuli::cli::add_evaluate_command(app);
@@ -74,6 +77,8 @@ int run_verb(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A file that grows beyond a limit is an error of writing, not the end.
+  std::signal(SIGXFSZ, SIG_IGN);
   annuli::tune_malloc();
   annuli::kernels::use_caching_allocator();
   annuli::kernels::set_num_threads(

@@ -42,8 +42,9 @@ std::string unexpected(const CLI::App& app, const std::string& word) {
     return fmt::format("unknown flag '{}'{}", flag,
                        did_you_mean(flag, flags_of(app)));
   }
-  if (app.get_parent() == nullptr) {
-    return fmt::format("unknown verb '{}'{}", word,
+  if (!verbs_of(app).empty()) {
+    return fmt::format("unknown {} '{}'{}",
+                       app.get_parent() == nullptr ? "verb" : "operator", word,
                        did_you_mean(word, verbs_of(app)));
   }
   return fmt::format("unexpected '{}'", word);
@@ -53,9 +54,14 @@ std::string unexpected(const CLI::App& app, const std::string& word) {
 
 std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<CLI::App*> chosen = app.get_subcommands();
-  const CLI::App& verb = chosen.empty() ? app : *chosen.front();
-  const std::string name =
-      chosen.empty() ? "annuli" : "annuli " + verb.get_name();
+  // The verb, or the operator under it.
+  const CLI::App* deepest = &app;
+  std::string name = "annuli";
+  while (!deepest->get_subcommands().empty()) {
+    deepest = deepest->get_subcommands().front();
+    name += " " + deepest->get_name();
+  }
+  const CLI::App& verb = *deepest;
   // A word left over explains more than the requirement that it left unmet.
   std::vector<std::string> extras = app.remaining();
   if (extras.empty()) extras = verb.remaining();

@@ -50,6 +50,8 @@ fs::path folder_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
+}  // namespace
+
 void sync_folder(const fs::path& folder) {
   const int descriptor =
       ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -63,8 +65,6 @@ void sync_folder(const fs::path& folder) {
     fail("syncing", folder);
   }
 }
-
-}  // namespace
 
 std::string read_file(const fs::path& path) {
   const OpenFile file(path, "reading");
@@ -110,7 +110,8 @@ AtomicFile::AtomicFile(AtomicFile&& other) noexcept
     : path_(std::move(other.path_)),
       temporary_(std::exchange(other.temporary_, fs::path())),
       descriptor_(std::exchange(other.descriptor_, -1)),
-      position_(std::exchange(other.position_, 0)) {}
+      position_(std::exchange(other.position_, 0)),
+      started_(std::exchange(other.started_, 0)) {}
 
 AtomicFile::~AtomicFile() {
   if (descriptor_ >= 0) ::close(descriptor_);
@@ -130,6 +131,22 @@ void AtomicFile::write(const void* data, size_t size) {
     size -= static_cast<size_t>(written);
     position_ += written;
   }
+  start_writing_out();
+}
+
+// Early and piece by piece, so that the sync at the end has little left to do.
+void AtomicFile::start_writing_out() {
+  constexpr int64_t kPiece = int64_t{16} << 20;
+  if (position_ - started_ < kPiece) return;
+  // A hint: where it is not supported, the sync does all of the work.
+  ::sync_file_range(descriptor_, started_, position_ - started_,
+                    SYNC_FILE_RANGE_WRITE);
+  started_ = position_;
+}
+
+void AtomicFile::sync() {
+  ANNULI_CHECK(descriptor_ >= 0, "{} is committed already", path_.string());
+  if (::fsync(descriptor_) != 0) fail("writing", path_);
 }
 
 void AtomicFile::overwrite(int64_t offset, const void* data, size_t size) {
@@ -148,8 +165,7 @@ void AtomicFile::overwrite(int64_t offset, const void* data, size_t size) {
 }
 
 void AtomicFile::commit() {
-  ANNULI_CHECK(descriptor_ >= 0, "{} is committed already", path_.string());
-  if (::fsync(descriptor_) != 0) fail("writing", path_);
+  sync();
   if (::close(std::exchange(descriptor_, -1)) != 0) fail("writing", path_);
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("writing", path_);
   temporary_.clear();

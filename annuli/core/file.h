@@ -16,6 +16,9 @@ namespace fs = std::filesystem;
 
 std::string read_file(const fs::path& path);
 
+// Makes the names in a folder survive a loss of power.
+void sync_folder(const fs::path& folder);
+
 // Writes to a temporary name beside `path`, syncs it, renames it over `path`
 // and syncs the folder. `path` holds the old content or the new, never a part;
 // on failure the temporary file is removed.
@@ -32,6 +35,8 @@ class AtomicFile {
 
   void write(const void* data, size_t size);
   void write(std::string_view text) { write(text.data(), text.size()); }
+  // Waits until what was written is on the disk; `commit` does so too.
+  void sync();
   int64_t position() const { return position_; }
 
   // Replaces bytes written before: a header whose counts are known last.
@@ -39,10 +44,13 @@ class AtomicFile {
   void commit();
 
  private:
+  void start_writing_out();
+
   fs::path path_;
   fs::path temporary_;
   int descriptor_ = -1;
   int64_t position_ = 0;
+  int64_t started_ = 0;  // bytes that the system was told to write out
 };
 
 // A read-only mapping of a whole file; empty files map to an empty span.

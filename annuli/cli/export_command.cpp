@@ -1,0 +1,99 @@
+#include <fmt/core.h>
+
+#include <memory>
+#include <string>
+
+#include "annuli/checkpoint/shards.h"
+#include "annuli/cli/commands.h"
+#include "annuli/cli/interrupt.h"
+#include "annuli/core/error.h"
+#include "annuli/grow/dtype_words.h"
+#include "annuli/grow/export_folder.h"
+
+namespace annuli::cli {
+namespace {
+
+struct ExportOptions {
+  std::string source;
+  std::string out;
+  std::string dtype;
+  std::string max_shard_size = "5GB";
+  bool force = false;
+};
+
+void say_if_unknown(const std::string& model_type) {
+  if (!model_type.starts_with("annuli")) return;
+  fmt::print(
+      "note: transformers has no class for {} (it knows no ungated mixture); "
+      "this program reads it\n",
+      model_type);
+}
+
+void export_to_pt(const ExportOptions& options, const ModelFile& model) {
+  if (fs::exists(options.out) && !options.force) {
+    user_error(
+        "exporting to {}: it exists already; choose another name, or replace "
+        "it with --force",
+        options.out);
+  }
+  grow::export_pt({model, grow::dtype_from_flag(options.dtype)}, options.out);
+}
+
+void export_to_folder(const ExportOptions& options) {
+  OutputFolder out(options.out, options.force);
+  const OnInterrupt interrupt([&out] { out.discard(); });
+  if (fs::exists(fs::path(options.source) / "state.json")) {
+    if (!options.dtype.empty()) {
+      user_error(
+          "exporting {}: --dtype is not for a training state, whose "
+          "optimizer belongs to its weights as they are",
+          options.source);
+    }
+    grow::export_training_state(options.source, out);
+    return;
+  }
+  const ModelFile model(options.source);
+  grow::export_folder({model, grow::dtype_from_flag(options.dtype),
+                       parse_bytes(options.max_shard_size)},
+                      out);
+}
+
+void export_model(const ExportOptions& options) {
+  if (options.out.ends_with(".pt")) {
+    export_to_pt(options, ModelFile(options.source));
+  } else {
+    export_to_folder(options);
+  }
+  const ModelFile written(options.out);
+  fmt::print("wrote {}\n", options.out);
+  say_if_unknown(written.config_json().value("model_type", ""));
+}
+
+}  // namespace
+
+void add_export_command(CLI::App& app) {
+  auto options = std::make_shared<ExportOptions>();
+  CLI::App* command = app.add_subcommand(
+      "export", "Write a model in another form: .pt <-> Hugging Face folder");
+  command
+      ->add_option("source", options->source,
+                   "A .pt file, a model folder, or the state/ of a run")
+      ->required();
+  command
+      ->add_option("--out", options->out, "What to write: NAME.pt, or a folder")
+      ->required();
+  command
+      ->add_option("--dtype", options->dtype,
+                   "Type to store in (default: the source's)")
+      ->check(CLI::IsMember({"f32", "f64", "bf16", "f16"}));
+  command
+      ->add_option("--max-shard-size", options->max_shard_size,
+                   "Largest safetensors file of a folder")
+      ->capture_default_str();
+  command->add_flag("--force", options->force, "Replace what is at --out");
+  command->footer(
+      "Example:\n  annuli export runs/seed/checkpoints/large.pt --out large");
+  command->callback([options] { export_model(*options); });
+}
+
+}  // namespace annuli::cli

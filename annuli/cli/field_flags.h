@@ -1,0 +1,127 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <string>
+#include <vector>
+
+#include "annuli/config/plan_fields.h"
+
+// Flags from a plan's fields, so that the two never differ: `noise_snr_db` of
+// plan_fields.h is --noise-snr-db, with its range and help.
+namespace annuli::cli {
+
+inline std::string flag_name(std::string field) {
+  std::ranges::replace(field, '_', '-');
+  return field;
+}
+
+// "" or what is wrong with the text as a value of this field; sets the value.
+template <typename T>
+std::string parse_flag(const std::string& text, const Field& field, T& value) {
+  if constexpr (kIsOptional<T>) {
+    if (text == "none" || text == "null") return value.reset(), "";
+    return parse_flag(text, field, value.emplace());
+  } else if constexpr (std::is_enum_v<T>) {
+    const auto& words = EnumWords<T>::kWords;
+    const auto word = std::ranges::find(words, text);
+    value = static_cast<T>(word - words.begin());
+    return word != words.end()
+               ? ""
+               : "found '" + text + "', expected " + words_of<T>();
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    return value = text, "";
+  } else {
+    const char* end = text.data() + text.size();
+    const auto parsed = std::from_chars(text.data(), end, value);
+    if (parsed.ec == std::errc() && parsed.ptr == end &&
+        field.range.contains(static_cast<double>(value))) {
+      return "";
+    }
+    const std::string range = field.range.text();
+    return "found '" + text + "', expected a " +
+           (std::is_same_v<T, double> ? "number" : "whole number") +
+           (range.empty() ? "" : ", " + range);
+  }
+}
+
+template <typename T>
+std::string default_text(const T& value) {
+  if constexpr (kIsOptional<T>) {
+    return value ? default_text(*value) : "";
+  } else if constexpr (std::is_enum_v<T>) {
+    return std::string(word_of(value));
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    return value;
+  } else {
+    return fmt::format("{}", value);
+  }
+}
+
+// Adds one flag for each plain field of a section.
+class FieldFlags {
+ public:
+  explicit FieldFlags(CLI::App& command) : command_(command) {}
+
+  template <typename T>
+  void operator()(const Field& field, T& value) const {
+    const std::string name = "--" + flag_name(field.name);
+    if constexpr (std::is_same_v<T, bool>) {
+      command_.add_flag(name, value, field.help);
+    } else if constexpr (kIsList<T>) {
+      if constexpr (!Section<typename T::value_type>) list(name, field, value);
+    } else if constexpr (!Section<T> && !kIsOptionalSection<T>) {
+      single(name, field, value);
+    }
+  }
+
+ private:
+  template <typename T>
+  void single(const std::string& name, const Field& field, T& value) const {
+    CLI::Option* option = command_.add_option_function<std::string>(
+        name,
+        [&value, field, name](const std::string& text) {
+          const std::string wrong = parse_flag(text, field, value);
+          if (!wrong.empty()) throw CLI::ValidationError(name, wrong);
+        },
+        field.help);
+    if constexpr (std::is_enum_v<T>) {
+      option->type_name(words_of<T>());
+    } else {
+      option->type_name(field.range.text());
+    }
+    option->default_str(default_text(value));
+  }
+
+  // --layer-map 0,1,1,2
+  template <typename T>
+  void list(const std::string& name, const Field& field,
+            std::vector<T>& values) const {
+    command_
+        .add_option_function<std::vector<std::string>>(
+            name,
+            [&values, field, name](const std::vector<std::string>& texts) {
+              values.clear();
+              for (const std::string& text : texts) {
+                const std::string wrong =
+                    parse_flag(text, field, values.emplace_back());
+                if (!wrong.empty()) throw CLI::ValidationError(name, wrong);
+              }
+            },
+            field.help)
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->type_name("A,B,...");
+  }
+
+  CLI::App& command_;
+};
+
+// The section outlives the parsing of the command line.
+template <Section S>
+void add_field_flags(CLI::App& command, S& section) {
+  visit_fields(FieldFlags(command), section);
+}
+
+}  // namespace annuli::cli

@@ -1,0 +1,185 @@
+#include <fmt/core.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "annuli/cli/commands.h"
+#include "annuli/cli/field_flags.h"
+#include "annuli/cli/grow_verb.h"
+#include "annuli/cli/options.h"
+#include "annuli/core/error.h"
+#include "annuli/core/text.h"
+
+namespace annuli::cli {
+namespace {
+
+using Options = std::shared_ptr<GrowOptions>;
+
+const char* example_of(const std::string& verb) {
+  static const std::map<std::string, const char*> kExamples = {
+      {"widen",
+       "annuli grow widen SmolLM2-135M --out SmolLM2-wide --factor 2 "
+       "--noise-snr-db 10"},
+      {"deepen",
+       "annuli grow deepen SmolLM2-135M --out SmolLM2-deep --preset interpose "
+       "--add-layers 6"},
+      {"upcycle",
+       "annuli grow upcycle SmolLM2-135M --out SmolLM2-8x --num-experts 8 "
+       "--num-experts-per-tok 2 --text corpus.txt"},
+      {"expand-experts",
+       "annuli grow expand-experts Mixtral-8x --out Mixtral-16x --factor 2"},
+      {"merge-experts",
+       "annuli grow merge-experts base --with code,math --out mixture"}};
+  const auto found = kExamples.find(verb);
+  return found == kExamples.end() ? "" : found->second;
+}
+
+void add_output_options(CLI::App& command, GrowOptions& options) {
+  command.add_option("--out", options.out,
+                     "Folder to write; it must not exist");
+  command.add_flag("--force", options.force, "Replace the folder at --out");
+  command.add_option("--json", options.json,
+                     "Write what was done, with the verdicts, to this file");
+}
+
+void add_storage_options(CLI::App& command, GrowOptions& options) {
+  command
+      .add_option("--dtype", options.dtype,
+                  "Type to store in (default: the parent's)")
+      ->check(CLI::IsMember({"f32", "f64", "bf16", "f16"}));
+  command
+      .add_option("--max-shard-size", options.max_shard_size,
+                  "Largest safetensors file")
+      ->capture_default_str();
+  command.add_option("--seed", options.seed, "Of every random number")
+      ->capture_default_str();
+  command.add_flag("--dry-run", options.dry_run,
+                   "Print what would be written, and how; write nothing");
+  command.add_option("--tensor", options.tensor,
+                     "With --dry-run: print this tensor's recipe");
+}
+
+void add_proof_options(CLI::App& command, GrowOptions& options) {
+  command.add_flag("--no-verify", options.no_verify,
+                   "Do not prove the child before it is put at --out");
+  command
+      .add_option("--allow", options.allow,
+                  "A check whose failure is only a warning; repeatable")
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember(check_names()));
+  command
+      .add_option("--loss-budget", options.loss_budget,
+                  "Nats that a growth which is not exact may cost")
+      ->capture_default_str();
+  command
+      .add_option("--text", options.text,
+                  "Text of the probe and of a router's mean (default: random "
+                  "tokens)")
+      ->allow_extra_args(false);
+  add_tokenizer(command, options.tokenizer);
+  command
+      .add_option("--windows", options.shape.windows, "Windows of the probe")
+      ->check(whole_number_from(1))
+      ->capture_default_str();
+  command.add_option("--length", options.shape.length, "Tokens in a window")
+      ->check(whole_number_from(1))
+      ->capture_default_str();
+}
+
+// Puts the operator of that name into the plan and adds the flags of its
+// fields and of those that every operator has.
+struct FlagsOf {
+  CLI::App& command;
+  std::string name;
+
+  template <typename T>
+  void operator()(const Field& field, T& member) const {
+    if constexpr (kIsOptionalSection<T>) {
+      if (field.name == name) add_field_flags(command, member.emplace());
+    } else {
+      FieldFlags{command}(field, member);
+    }
+  }
+};
+
+void add_operator(CLI::App& grow, const Field& field) {
+  auto options = std::make_shared<GrowOptions>();
+  const std::string verb = flag_name(field.name);
+  CLI::App* command = grow.add_subcommand(verb, field.help);
+  command->group("Operators");
+  command->add_option("parent", options->parent, "A model folder or .pt file")
+      ->required();
+  visit_fields(FlagsOf{*command, field.name}, options->plan);
+  add_output_options(*command, *options);
+  add_storage_options(*command, *options);
+  add_proof_options(*command, *options);
+  command->footer(fmt::format("Example:\n  {}", example_of(verb)));
+  command->callback([options] { grow_model(*options); });
+}
+
+// One verb for each operator that a plan knows.
+struct OperatorVerbs {
+  CLI::App& grow;
+
+  template <typename T>
+  void operator()(const Field& field, const T&) const {
+    if constexpr (kIsOptionalSection<T>) add_operator(grow, field);
+  }
+};
+
+// Words that follow `grow` and are no operator: the parent of a replay.
+void check_replay(const CLI::App& grow, const std::vector<std::string>& words,
+                  const GrowOptions& options) {
+  if (!options.replay.empty() && words.size() == 1) return;
+  if (!options.replay.empty()) {
+    user_error("annuli grow --replay: found {} parents, expected one",
+               words.size());
+  }
+  if (words.empty()) {
+    user_error(
+        "annuli grow: no operator; see annuli grow --help, or give --replay "
+        "lineage.json PARENT");
+  }
+  std::vector<std::string> operators;
+  for (const CLI::App* command : grow.get_subcommands(nullptr)) {
+    operators.push_back(command->get_name());
+  }
+  const std::string hint = did_you_mean(words.front(), operators);
+  user_error("annuli grow: unknown operator '{}'{}{} annuli grow --help",
+             words.front(), hint, hint.empty() ? "; see" : " See");
+}
+
+void add_replay(CLI::App& grow) {
+  auto options = std::make_shared<GrowOptions>();
+  auto words = std::make_shared<std::vector<std::string>>();
+  grow.add_option("parent", *words,
+                  "With --replay: the parent that the growth began with");
+  grow.add_option("--replay", options->replay,
+                  "A lineage.json: make its last growth again, byte for byte");
+  add_output_options(grow, *options);
+  grow.callback([options, words, &grow] {
+    if (!grow.get_subcommands().empty()) return;
+    check_replay(grow, *words, *options);
+    options->parent = words->front();
+    replay_growth(*options);
+  });
+}
+
+}  // namespace
+
+void add_grow_command(CLI::App& app) {
+  CLI::App* grow = app.add_subcommand(
+      "grow", "Grow a model folder, streamed from disk to disk, and prove it");
+  grow->get_formatter()->label("SUBCOMMAND", "OPERATOR");
+  const GrowPlan plan;
+  visit_fields(OperatorVerbs{*grow}, plan);
+  add_replay(*grow);
+  grow->footer(
+      "Examples:\n  annuli grow widen PARENT --out CHILD --factor 2\n"
+      "  annuli grow --replay CHILD/lineage.json PARENT --out AGAIN\n\n"
+      "annuli grow OPERATOR --help shows an operator's options.");
+}
+
+}  // namespace annuli::cli

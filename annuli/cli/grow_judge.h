@@ -1,0 +1,24 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "annuli/checkpoint/model_file.h"
+#include "annuli/cli/verify_probe.h"
+#include "annuli/grow/recipe.h"
+
+namespace annuli::cli {
+
+struct GrowthOnDisk {
+  std::vector<const ModelFile*> parents;
+  const grow::Recipe& recipe;
+  const NamedProbe& probe;
+  double loss_budget;              // nats, if the recipe is not exact
+  std::vector<std::string> allow;  // checks whose failure is a warning
+};
+
+// Verifies the child in a folder against its parents, prints the verdicts and
+// returns them as JSON. VerdictError if one fails.
+Json judge_child(const GrowthOnDisk& growth, const fs::path& child);
+
+}  // namespace annuli::cli

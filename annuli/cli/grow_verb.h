@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "annuli/cli/verify_probe.h"
+#include "annuli/config/phase_plan.h"
+
+// What `annuli grow` does once its flags are read.
+namespace annuli::cli {
+
+struct GrowOptions {
+  std::string parent;
+  std::string out;
+  GrowPlan plan;
+  uint64_t seed = 0;
+  std::string dtype;  // "": the parent's
+  std::string max_shard_size = "5GB";
+  bool force = false;
+  bool dry_run = false;
+  std::string tensor;  // dry run: whose recipe to print
+  bool no_verify = false;
+  std::vector<std::string> allow;
+  double loss_budget = 0.5;
+  std::vector<std::string> text;
+  std::string tokenizer;
+  ProbeShape shape;
+  std::string json;
+  std::string replay;  // a lineage.json, instead of a plan
+};
+
+void grow_model(const GrowOptions& options);
+void replay_growth(const GrowOptions& options);
+
+}  // namespace annuli::cli

@@ -1,0 +1,209 @@
+#include "annuli/grow/grow_folder.h"
+
+#include <ATen/ops/tensor.h>
+
+#include <utility>
+
+#include "annuli/checkpoint/companions.h"
+#include "annuli/checkpoint/content_hash.h"
+#include "annuli/config/field.h"
+#include "annuli/config/grown_config.h"
+#include "annuli/core/error.h"
+#include "annuli/core/json.h"
+#include "annuli/grow/dtype_words.h"
+#include "annuli/grow/model_card.h"
+
+namespace annuli::grow {
+namespace {
+
+constexpr int64_t kSmallFiles = int64_t{1} << 20;  // config, lineage, card
+
+const ModelFile& first_parent(const FolderOrder& order) {
+  return *order.weights.parents.at(0);
+}
+
+// Null if there is nothing to grow, or to say: a state that starts anew with
+// rates of its own still has these.
+std::unique_ptr<OptimizerFile> state_of(const FolderOrder& order) {
+  const ModelFile& parent = first_parent(order);
+  const bool wanted = order.state.optimizer == OptimizerState::kCarry ||
+                      order.state.dynamics == Dynamics::kExact;
+  return wanted && parent.format() == "folder"
+             ? OptimizerFile::open(parent.path())
+             : nullptr;
+}
+
+Json config_of(const FolderOrder& order, const FolderPlan& plan) {
+  const Recipe& recipe = order.weights.recipe;
+  return grown_config_json(first_parent(order).config_json(), recipe.child,
+                           recipe.layer_map, torch_dtype(plan.weights.dtype));
+}
+
+// What safetensors' metadata says: enough to tell what a stray shard is of.
+Metadata metadata_of(const Recipe& recipe) {
+  return {{"format", "pt"},
+          {"annuli", Json{{"operator", recipe.op},
+                          {"arguments", recipe.arguments},
+                          {"seed", recipe.seed}}
+                         .dump()}};
+}
+
+Json replay_of(const FolderOrder& order) {
+  Json replay = {{"max_shard_bytes", order.weights.max_shard_bytes},
+                 {"optimizer", std::string(word_of(order.state.optimizer))},
+                 {"dynamics", std::string(word_of(order.state.dynamics))}};
+  if (order.weights.dtype) {
+    replay["dtype"] = dtype_name(*order.weights.dtype);
+  }
+  for (const at::Tensor& mean : order.weights.router_mean) {
+    const at::Tensor values = mean.to(at::kCPU, at::kDouble).contiguous();
+    const double* data = values.const_data_ptr<double>();
+    replay["router_mean"].push_back(
+        std::vector<double>(data, data + values.numel()));
+  }
+  return replay;
+}
+
+LineageRecord record_of(const FolderOrder& order, const Streamed& streamed) {
+  const Recipe& recipe = order.weights.recipe;
+  LineageRecord record;
+  record.op = recipe.op;
+  record.arguments = recipe.arguments;
+  record.seed = recipe.seed;
+  record.parent = streamed.parents.front();
+  if (streamed.parents.size() > 1) record.parents = streamed.parents;
+  record.child = streamed.child;
+  record.tensors = to_json(recipe).at("tensors");
+  record.versions = program_versions();
+  record.replay = replay_of(order);
+  return record;
+}
+
+// The parent's lineage up to what its weights are now. Weights that are not
+// what their lineage ends with were changed by another program.
+Lineage lineage_to(const ModelFile& parent, const std::string& hash) {
+  Lineage lineage = parent.lineage().value_or(Lineage());
+  if (!lineage.empty() && lineage.back().child != hash) {
+    append(lineage,
+           {.op = "edit", .parent = lineage.back().child, .child = hash});
+  }
+  return lineage;
+}
+
+// Everything but the weights, the lineage and the card.
+void write_beside(const FolderOrder& order, const FolderPlan& plan,
+                  const fs::path& folder) {
+  copy_companions(plan.companions, folder);
+  if (const auto state = state_of(order)) {
+    stream_state(order.weights.recipe, *state, order.state, folder);
+  }
+  write_json(folder / "config.json", config_of(order, plan));
+}
+
+void write_lineage_and_card(const FolderOrder& order, const FolderPlan& plan,
+                            const Lineage& lineage, const fs::path& folder) {
+  write_lineage(folder / "lineage.json", lineage);
+  write_file_atomically(
+      folder / "README.md",
+      model_card(lineage.back(), order.weights.recipe, config_of(order, plan)));
+}
+
+Streamed write_weights(const FolderOrder& order, const FolderPlan& plan,
+                       const OutputFolder& out) {
+  out.require_space(plan.bytes);
+  Streamed streamed = stream(order.weights, plan.weights, out.folder(),
+                             metadata_of(order.weights.recipe));
+  write_beside(order, plan, out.folder());
+  return streamed;
+}
+
+template <typename Enum>
+Enum word_from(const Json& json, const char* key) {
+  const auto word = json.at(key).get<std::string>();
+  for (size_t i = 0; i < EnumWords<Enum>::kWords.size(); ++i) {
+    if (EnumWords<Enum>::kWords[i] == word) return static_cast<Enum>(i);
+  }
+  user_error("{} is '{}', expected {}", key, word, words_of<Enum>());
+}
+
+void read_replay(const Json& replay, FolderOrder& order) {
+  order.weights.max_shard_bytes = replay.at("max_shard_bytes");
+  order.state.optimizer = word_from<OptimizerState>(replay, "optimizer");
+  order.state.dynamics = word_from<Dynamics>(replay, "dynamics");
+  if (replay.contains("dtype")) {
+    order.weights.dtype =
+        dtype_from_name(replay.at("dtype").get<std::string>()).value();
+  }
+  for (const Json& mean : replay.value("router_mean", Json::array())) {
+    order.weights.router_mean.push_back(
+        at::tensor(mean.get<std::vector<double>>(), at::kDouble));
+  }
+}
+
+}  // namespace
+
+FolderPlan plan_folder(const FolderOrder& order) {
+  FolderPlan plan{.weights = plan_stream(order.weights),
+                  .companions = companions(first_parent(order))};
+  if (const auto state = state_of(order)) {
+    plan.state = plan_state(order.weights.recipe, *state, order.state);
+  }
+  plan.bytes =
+      total_bytes(plan.weights.shards) + size_of(plan.companions) + kSmallFiles;
+  for (const TensorEntry& entry : plan.state) {
+    plan.bytes += byte_size(entry.shape, entry.dtype).value();
+  }
+  return plan;
+}
+
+LineageRecord grow_folder(const FolderOrder& order, const FolderPlan& plan,
+                          OutputFolder& out) {
+  const Streamed streamed = write_weights(order, plan, out);
+  Lineage lineage = lineage_to(first_parent(order), streamed.parents.front());
+  append(lineage, record_of(order, streamed));
+  write_lineage_and_card(order, plan, lineage, out.folder());
+  if (order.judge) {
+    lineage.back().verdicts = order.judge(out.folder());
+    write_lineage_and_card(order, plan, lineage, out.folder());
+  }
+  out.commit();
+  return lineage.back();
+}
+
+void replay_folder(const FolderOrder& order, const FolderPlan& plan,
+                   const Lineage& lineage, OutputFolder& out) {
+  const LineageRecord& record = lineage.back();
+  // Before anything is written: hashing is a small part of the work.
+  const std::string hash = content_hash(first_parent(order));
+  if (hash != record.parent) {
+    user_error(
+        "replaying {}: {} has the content hash {:.12}, but the growth began "
+        "with {:.12}; give that parent",
+        record.op, first_parent(order).path().string(), hash, record.parent);
+  }
+  const Streamed streamed = write_weights(order, plan, out);
+  if (streamed.child != record.child) {
+    throw VerdictError(fmt::format(
+        "replaying {}: the result has the content hash {:.12}, but the "
+        "lineage says {:.12}; nothing was written",
+        record.op, streamed.child, record.child));
+  }
+  write_lineage_and_card(order, plan, lineage, out.folder());
+  out.commit();
+}
+
+void apply_replay(const LineageRecord& record, const std::string& where,
+                  FolderOrder& order) {
+  try {
+    read_replay(record.replay, order);
+  } catch (const UserError& error) {
+    user_error("reading the lineage in {}: {}", where, error.what());
+  } catch (const std::exception& error) {
+    user_error(
+        "reading the lineage in {}: its last record is no growth that "
+        "can be replayed: {}",
+        where, error.what());
+  }
+}
+
+}  // namespace annuli::grow

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "annuli/checkpoint/lineage.h"
+#include "annuli/checkpoint/output_folder.h"
+#include "annuli/grow/stream.h"
+#include "annuli/grow/stream_state.h"
+
+// Growth from model folders (or .pt files) to a model folder: everything that
+// `annuli grow` leaves at --out.
+namespace annuli::grow {
+
+struct FolderOrder {
+  StreamOrder weights;
+  StatePlan state;  // of the first parent's optimizer, if it has one
+  // Judges the finished child before it gets its name: the verdicts, for the
+  // record. It throws what should stop the growth. Not set: no verdicts.
+  std::function<Json(const fs::path& child)> judge;
+};
+
+// What will be written, besides a few small files.
+struct FolderPlan {
+  StreamPlan weights;
+  std::vector<TensorEntry> state;    // of optimizer.safetensors
+  std::vector<fs::path> companions;  // copied from the parent
+  int64_t bytes = 0;                 // of all
+};
+FolderPlan plan_folder(const FolderOrder& order);
+
+// Writes the folder and commits it; on an exception nothing is left. Returns
+// the record that it added to the lineage.
+LineageRecord grow_folder(const FolderOrder& order, const FolderPlan& plan,
+                          OutputFolder& out);
+
+// The same once more: the folder that a growth's record describes, byte for
+// byte, its lineage included. UserError if the parent is another one;
+// VerdictError if the result is.
+void replay_folder(const FolderOrder& order, const FolderPlan& plan,
+                   const Lineage& lineage, OutputFolder& out);
+
+// What a record says of how the child was stored: fills dtype, shards, state
+// and means of an order.
+void apply_replay(const LineageRecord& record, const std::string& where,
+                  FolderOrder& order);
+
+}  // namespace annuli::grow

@@ -1,0 +1,157 @@
+#include "annuli/grow/stream.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <utility>
+
+#include "annuli/checkpoint/content_hash.h"
+#include "annuli/core/error.h"
+#include "annuli/core/json.h"
+#include "annuli/grow/parent_hasher.h"
+#include "annuli/grow/shard_stream.h"
+
+namespace annuli::grow {
+namespace {
+
+constexpr int64_t kResident = int64_t{256} << 20;  // pages of parents kept
+
+bool is_narrow(at::ScalarType dtype) {
+  return dtype == at::kBFloat16 || dtype == at::kHalf;
+}
+
+// Multiplying by 1, 1/2, 1/4 ... rounds nothing.
+bool rounds(double scale) {
+  int exponent = 0;
+  return std::abs(std::frexp(scale, &exponent)) != 0.5;
+}
+
+void require_sound(const ModelFile& file) {
+  const std::vector<std::string> faults = file.faults();
+  if (faults.empty()) return;
+  user_error("growing {}: {}{}", file.path().string(), faults[0],
+             faults.size() > 1
+                 ? fmt::format(" (and {} more faults)", faults.size() - 1)
+                 : "");
+}
+
+// The stored type of a child tensor where the parent's is kept: its source's,
+// and for a tensor that has none that of the embedding.
+at::ScalarType kept_dtype(const StreamOrder& order,
+                          const TensorRecipe& tensor) {
+  const bool has_source = tensor.source == Source::kParent;
+  const ModelFile& file =
+      *order.parents.at(has_source ? tensor.models.front() : 0);
+  const std::string name =
+      has_source ? tensor.parent : tensor_table(file.config()).front().name;
+  return file.dtype_of(name);
+}
+
+// The first tensor whose values the kept type would round.
+const TensorRecipe* first_rounded(const StreamOrder& order) {
+  for (const TensorRecipe& tensor : order.recipe.tensors) {
+    if (tensor.source == Source::kParent && order.recipe.exact &&
+        rounds(tensor.scale) && is_narrow(kept_dtype(order, tensor))) {
+      return &tensor;
+    }
+  }
+  return nullptr;
+}
+
+at::ScalarType most_bytes(const std::vector<TensorEntry>& entries) {
+  std::map<at::ScalarType, int64_t> bytes;
+  for (const TensorEntry& entry : entries) {
+    bytes[entry.dtype] += *byte_size(entry.shape, entry.dtype);
+  }
+  return std::ranges::max_element(bytes, {},
+                                  [](const auto& item) { return item.second; })
+      ->first;
+}
+
+// Opens the rows of each child tensor in turn, and keeps count of what was
+// read.
+class Rows {
+ public:
+  Rows(const StreamOrder& order, const StreamPlan& plan)
+      : order_(order), hasher_(order.parents) {
+    for (const Shard& shard : plan.shards) {
+      for (const TensorEntry& entry : shard.entries) {
+        dtypes_.push_back(entry.dtype);
+      }
+    }
+  }
+
+  RowMaker open(size_t index) {
+    const TensorRecipe& tensor = order_.recipe.tensors[index];
+    std::vector<at::Tensor> parents;
+    if (tensor.source == Source::kParent) {
+      for (int64_t model : tensor.models) {
+        hasher_.reading(static_cast<size_t>(model), tensor.parent);
+        parents.push_back(order_.parents.at(model)->tensor(tensor.parent));
+        count_read(static_cast<int64_t>(parents.back().nbytes()));
+      }
+    }
+    at::Tensor mean;
+    if (tensor.source == Source::kRandomRouter && !order_.router_mean.empty()) {
+      mean = order_.router_mean.at(tensor.layer);
+    }
+    return RowMaker(tensor, parents, order_.recipe.seed, dtypes_.at(index),
+                    mean);
+  }
+
+  std::vector<std::string> hashes() { return hasher_.finish(); }
+
+ private:
+  void count_read(int64_t bytes) {
+    read_ += bytes;
+    if (read_ < kResident) return;
+    for (const ModelFile* file : order_.parents) file->drop_resident();
+    read_ = 0;
+  }
+
+  const StreamOrder& order_;
+  std::vector<at::ScalarType> dtypes_;
+  ParentHasher hasher_;
+  int64_t read_ = 0;
+};
+
+}  // namespace
+
+StreamPlan plan_stream(const StreamOrder& order) {
+  for (const ModelFile* file : order.parents) require_sound(*file);
+  StreamPlan plan;
+  std::optional<at::ScalarType> dtype = order.dtype;
+  if (const TensorRecipe* rounded = first_rounded(order); rounded && !dtype) {
+    dtype = at::kFloat;
+    plan.note = fmt::format(
+        "stored as F32: {} times {:.3g} would be rounded in {}, and the growth "
+        "would not be exact (--dtype keeps it)",
+        rounded->parent, rounded->scale,
+        dtype_name(kept_dtype(order, *rounded)));
+  }
+  std::vector<TensorEntry> entries;
+  for (const TensorRecipe& tensor : order.recipe.tensors) {
+    entries.push_back({.name = tensor.child,
+                       .dtype = dtype.value_or(kept_dtype(order, tensor)),
+                       .shape = tensor.shape});
+  }
+  plan.dtype = most_bytes(entries);
+  plan.shards = plan_shards(entries, order.max_shard_bytes);
+  return plan;
+}
+
+Streamed stream(const StreamOrder& order, const StreamPlan& plan,
+                const fs::path& folder, const Metadata& metadata) {
+  Progress progress("growing", total_bytes(plan.shards), ProgressUnit::kBytes);
+  Rows rows(order, plan);
+  const std::vector<std::string> tensors = write_shards(
+      folder, plan.shards, metadata,
+      [&](size_t index) { return rows.open(index); }, progress);
+  if (plan.shards.size() > 1) {
+    write_json(folder / "model.safetensors.index.json",
+               shard_index(plan.shards));
+  }
+  return {rows.hashes(), content_hash_of(tensors)};
+}
+
+}  // namespace annuli::grow

@@ -1,0 +1,275 @@
+// annuli grow and annuli export, as a user runs them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "annuli/checkpoint/content_hash.h"
+#include "annuli/checkpoint/model_file.h"
+#include "annuli/core/json.h"
+#include "program.h"
+#include "tests/support/tiny_model.h"
+
+namespace annuli::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Grow : public ::testing::Test {
+ protected:
+  Grow() {
+    save_folder(tiny::model(tiny::config({.gated = true}), at::kFloat),
+                scratch_.path() / "parent");
+  }
+
+  std::string path(const std::string& name) const {
+    return scratch_.file(name);
+  }
+
+  Outcome run(std::vector<std::string> arguments) {
+    return run_program(arguments, scratch_.path());
+  }
+
+  Outcome grow(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "grow");
+    return run(arguments);
+  }
+
+  // The growth of `parent` into `out`, on a small probe.
+  Outcome grow_into(const std::string& out,
+                    std::vector<std::string> arguments) {
+    const std::vector<std::string> always = {
+        path("parent"), "--out", path(out), "--windows", "2", "--length", "32"};
+    arguments.insert(arguments.end(), always.begin(), always.end());
+    return grow(arguments);
+  }
+
+  void expect_refused(const Outcome& outcome, const std::string& why) {
+    EXPECT_EQ(outcome.status, 2) << outcome.out << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(why));
+    EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
+    EXPECT_EQ(names(), (std::vector<std::string>{"parent"}));
+  }
+
+  // What lies in the scratch folder.
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const auto& item : fs::directory_iterator(scratch_.path())) {
+      names.push_back(item.path().filename().string());
+    }
+    std::ranges::sort(names);
+    return names;
+  }
+
+  ScratchFolder scratch_;
+};
+
+TEST_F(Grow, WidensAndProves) {
+  const Outcome outcome =
+      grow_into("child", {"widen", "--factor", "2", "--head", "fold", "--json",
+                          path("report.json")});
+  ASSERT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+  EXPECT_EQ(outcome.err, "");
+  EXPECT_THAT(outcome.out, HasSubstr("functional_identity"));
+  const ModelFile child(path("child"));
+  EXPECT_EQ(child.config().hidden_size, 48);
+  EXPECT_TRUE(child.config().tie_word_embeddings);
+  EXPECT_FALSE(child.lineage()->back().verdicts.empty());
+  const Json report = read_json(path("report.json"));
+  EXPECT_EQ(report.at("child"), content_hash(child));
+  EXPECT_EQ(report.at("parent"), content_hash(ModelFile(path("parent"))));
+}
+
+TEST_F(Grow, EveryOperatorAndSharding) {
+  const std::vector<std::vector<std::string>> steps = {
+      {"upcycle", "--num-experts", "4"},
+      {"deepen", "--preset", "stack", "--add-layers", "3"},
+      {"deepen", "--layer-map", "0,0,1,2"},
+      {"widen", "--noise-snr-db", "none", "--max-shard-size", "100kB"}};
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const std::string out = std::to_string(i);
+    const Outcome outcome = grow_into(out, steps[i]);
+    EXPECT_EQ(outcome.status, 0) << out << outcome.out << outcome.err;
+    EXPECT_TRUE(ModelFile(path(out)).faults().empty()) << out;
+  }
+  EXPECT_TRUE(fs::exists(path("3") + "/model.safetensors.index.json"));
+}
+
+TEST_F(Grow, ADryRunWritesNothing) {
+  const Outcome outcome =
+      grow({"widen", path("parent"), "--out", path("child"), "--dry-run"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("model.safetensors"));
+  EXPECT_THAT(outcome.out, HasSubstr("model.layers.*.self_attn.q_proj"));
+  EXPECT_EQ(names(), (std::vector<std::string>{"parent"}));
+  const Outcome one = grow({"widen", path("parent"), "--dry-run", "--tensor",
+                            "model.layers.1.self_attn.q_proj.weight"});
+  EXPECT_EQ(one.status, 0) << one.err;
+  EXPECT_THAT(one.out, HasSubstr("\"scale\": 0.5"));
+  expect_refused(grow({"widen", path("parent"), "--dry-run", "--tensor",
+                       "model.layers.1.self_attn.q_proj.wieght"}),
+                 "did you mean 'model.layers.1.self_attn.q_proj.weight'");
+}
+
+TEST_F(Grow, ReplaysByteForByte) {
+  ASSERT_EQ(grow_into("child", {"widen", "--seed", "7"}).status, 0);
+  const Outcome outcome = grow({"--replay", path("child") + "/lineage.json",
+                                path("parent"), "--out", path("twin")});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  for (const auto& item : fs::directory_iterator(path("child"))) {
+    EXPECT_TRUE(read_file(item.path()) ==
+                read_file(fs::path(path("twin")) / item.path().filename()))
+        << item.path();
+  }
+}
+
+TEST_F(Grow, AReplayRefusesAnotherParent) {
+  ASSERT_EQ(grow_into("child", {"widen"}).status, 0);
+  save_folder(tiny::model(tiny::config({.gated = true}), at::kFloat, 2),
+              scratch_.path() / "other");
+  const Outcome outcome = grow({"--replay", path("child") + "/lineage.json",
+                                path("other"), "--out", path("twin")});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("give that parent"));
+  EXPECT_FALSE(fs::exists(path("twin")));
+}
+
+// A plain copy of the last layer changes the loss by more than nothing.
+TEST_F(Grow, AFailedProofLeavesNothing) {
+  const Outcome outcome = grow_into(
+      "child", {"deepen", "--outputs", "keep", "--loss-budget", "1e-9"});
+  EXPECT_EQ(outcome.status, 1) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("boundary_record"));
+  EXPECT_EQ(names(), (std::vector<std::string>{"parent"}));
+  EXPECT_EQ(grow_into("child", {"deepen", "--outputs", "keep", "--loss-budget",
+                                "1e-9", "--allow", "boundary_record"})
+                .status,
+            0);
+}
+
+TEST_F(Grow, BadInputIsOneLine) {
+  const std::string parent = path("parent");
+  const std::string out = path("child");
+  expect_refused(grow({}), "no operator");
+  expect_refused(grow({"wieden", parent}), "did you mean 'widen'");
+  expect_refused(grow({"widen", parent, "--out", out, "--factr", "2"}),
+                 "did you mean '--factor'");
+  expect_refused(grow({"widen", parent, "--out", out, "--factor", "1000"}),
+                 "--factor");
+  expect_refused(grow({"widen", parent, "--out", out, "--head", "cut"}),
+                 "untie");
+  expect_refused(grow({"deepen", parent, "--out", out, "--layer-map", "0,7"}),
+                 "layer");
+  expect_refused(grow({"widen", parent}), "no --out");
+  expect_refused(grow({"widen", parent, "--out", parent}), "parent itself");
+  expect_refused(grow({"widen", path("nothing"), "--out", out}), "nothing");
+  expect_refused(grow({"widen", parent, "--out", out, "--max-shard-size", "x"}),
+                 "5GB");
+}
+
+TEST_F(Grow, AnExistingFolderIsRefusedAndForceReplacesIt) {
+  ASSERT_EQ(grow_into("child", {"widen", "--no-verify"}).status, 0);
+  const Outcome again = grow_into("child", {"deepen", "--no-verify"});
+  EXPECT_EQ(again.status, 2);
+  EXPECT_THAT(again.err, HasSubstr("--force"));
+  ASSERT_EQ(grow_into("child", {"deepen", "--no-verify", "--force"}).status, 0);
+  EXPECT_EQ(ModelFile(path("child")).config().num_hidden_layers, 6);
+  EXPECT_EQ(names(), (std::vector<std::string>{"child", "parent"}));
+}
+
+// Runs the program until it has begun to write, and sends it the signal.
+int status_after_signal(const std::vector<std::string>& words,
+                        const fs::path& folder, int signal) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::vector<char*> pointers = {const_cast<char*>(ANNULI_PROGRAM)};
+    for (const std::string& word : words) {
+      pointers.push_back(const_cast<char*>(word.c_str()));
+    }
+    pointers.push_back(nullptr);
+    ::execv(ANNULI_PROGRAM, pointers.data());
+    ::_exit(127);
+  }
+  const auto has_begun = [&] {
+    for (const auto& item : fs::directory_iterator(folder)) {
+      if (item.path().filename().string().starts_with("child.tmp-")) {
+        return true;
+      }
+    }
+    return false;
+  };
+  while (!has_begun() && ::waitpid(child, nullptr, WNOHANG) == 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  ::kill(child, signal);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+TEST_F(Grow, InterruptedItLeavesNothingAndKilledItIsTidiedUp) {
+  // Large enough to take a while: a probe of many windows.
+  const std::vector<std::string> words = {
+      "grow",      "widen", path("parent"), "--out", path("child"),
+      "--windows", "256",   "--length",     "256"};
+  for (const int signal : {SIGINT, SIGTERM}) {
+    EXPECT_EQ(status_after_signal(words, scratch_.path(), signal),
+              128 + signal);
+    EXPECT_EQ(names(), (std::vector<std::string>{"parent"}));
+  }
+  EXPECT_EQ(status_after_signal(words, scratch_.path(), SIGKILL),
+            128 + SIGKILL);
+  EXPECT_EQ(names().size(), 2) << "what a killed process leaves";
+  ASSERT_EQ(grow_into("child", {"widen", "--no-verify"}).status, 0);
+  EXPECT_EQ(names(), (std::vector<std::string>{"child", "parent"}));
+}
+
+// A limit on the size of files fails as a full disk does.
+TEST_F(Grow, AWriteThatFailsIsOneLine) {
+  rlimit old{};
+  ::getrlimit(RLIMIT_FSIZE, &old);
+  const rlimit limit{60'000, old.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &limit);
+  const Outcome outcome = grow_into("child", {"widen", "--no-verify"});
+  ::setrlimit(RLIMIT_FSIZE, &old);
+  expect_refused(outcome, "File too large");
+}
+
+TEST_F(Grow, ExportsBothWays) {
+  const auto exported = [&](const std::string& from, const std::string& to,
+                            std::vector<std::string> more = {}) {
+    std::vector<std::string> words = {"export", path(from), "--out", path(to)};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome outcome = run(words);
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    return content_hash(ModelFile(path(to)));
+  };
+  const std::string hash = content_hash(ModelFile(path("parent")));
+  EXPECT_EQ(exported("parent", "model.pt"), hash);
+  EXPECT_EQ(exported("model.pt", "again"), hash);
+  EXPECT_NE(exported("parent", "narrow", {"--dtype", "bf16"}), hash);
+  EXPECT_EQ(ModelFile(path("narrow")).entries().front().dtype, at::kBFloat16);
+  const Outcome refused =
+      run({"export", path("parent"), "--out", path("again")});
+  EXPECT_EQ(refused.status, 2);
+  EXPECT_THAT(refused.err, HasSubstr("--force"));
+}
+
+TEST_F(Grow, ExportSaysWhatTransformersCannotLoad) {
+  save_folder(tiny::model(tiny::config({.mixture = true}), at::kFloat),
+              scratch_.path() / "ungated");
+  const Outcome outcome =
+      run({"export", path("ungated"), "--out", path("out")});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("transformers has no class"));
+}
+
+}  // namespace
+}  // namespace annuli::test
