@@ -74,6 +74,7 @@ struct Family {
   Switch<bool> mlp_bias = {false};
   // Of mixtures.
   const char* num_experts_key = "num_experts";
+  const char* num_experts_alias = nullptr;  // the same in another version
   const char* expert_width_key = "moe_intermediate_size";
   Switch<bool> norm_topk_prob = {true};
   // A default above 0: the class always has a shared expert.

@@ -96,8 +96,24 @@ void read_sizes(const Family& family, const Json& json, ModelConfig& config) {
       field_or<int64_t>(json, "max_position_embeddings", 2048);
 }
 
+int64_t read_num_experts(const Family& family, const Json& json) {
+  const char* alias = family.num_experts_alias;
+  if (alias == nullptr || !states(json, alias)) {
+    return field<int64_t>(json, family.num_experts_key);
+  }
+  const auto count = field<int64_t>(json, alias);
+  if (field_or<int64_t>(json, family.num_experts_key, count) != count) {
+    user_error(
+        "reading a model's config.json: '{}' is {} and '{}' is {}, expected "
+        "the same",
+        family.num_experts_key, shown(json[family.num_experts_key]), alias,
+        count);
+  }
+  return count;
+}
+
 void read_experts(const Family& family, const Json& json, ModelConfig& config) {
-  config.num_experts = field<int64_t>(json, family.num_experts_key);
+  config.num_experts = read_num_experts(family, json);
   config.num_experts_per_tok = field<int64_t>(json, "num_experts_per_tok");
   config.intermediate_size = field_or<int64_t>(json, family.expert_width_key,
                                                config.intermediate_size);
@@ -109,6 +125,9 @@ void read_experts(const Family& family, const Json& json, ModelConfig& config) {
 void write_experts(const Family& family, const ModelConfig& config,
                    Json& json) {
   json[family.num_experts_key] = config.num_experts;
+  if (family.num_experts_alias != nullptr) {
+    json[family.num_experts_alias] = config.num_experts;
+  }
   json["num_experts_per_tok"] = config.num_experts_per_tok;
   json[family.expert_width_key] = config.intermediate_size;
   write_switch(json, family.norm_topk_prob, config.norm_topk_prob);

@@ -207,6 +207,18 @@ TEST(ModelConfig, ReadsBothFormsOfTheRotaryPositions) {
       77);
 }
 
+TEST(ModelConfig, ReadsTheNumberOfExpertsUnderEitherName) {
+  const nlohmann::json both = to_json(make_config(true, true, true));
+  ASSERT_EQ(both["model_type"], "qwen3_moe");
+  for (const char* key : {"num_experts", "num_local_experts"}) {
+    nlohmann::json json = both;
+    json.erase(key);
+    EXPECT_EQ(model_config_from_json(json).num_experts, 5);
+    json[key] = 6;
+    EXPECT_THAT(reading(json), HasSubstr("expected the same"));
+  }
+}
+
 TEST(ModelConfig, RefusesMultipliersThatNoLlamaHas) {
   ModelConfig config = make_config(false, true, false);
   config.logit_multiplier = 0.25;

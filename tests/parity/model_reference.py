@@ -109,7 +109,7 @@ CASES = {
         dict(logits_scaling=4.0, attention_multiplier=0.25, tie_word_embeddings=True),
     ),
     "mixtral_fused": ("Mixtral", EXPERTS | LINEAR | dict(num_local_experts=4), FUSED),
-    "qwen2_moe": ("Qwen2Moe", EXPERTS | QWEN2_MOE | dict(norm_topk_prob=False)),
+    "qwen2_moe": ("Qwen2Moe", EXPERTS | QWEN2_MOE | dict(num_experts=3, norm_topk_prob=False)),
     "qwen2_moe_fused": (
         "Qwen2Moe",
         EXPERTS | QWEN2_MOE | dict(norm_topk_prob=True, tie_word_embeddings=True),
@@ -164,7 +164,7 @@ def draw(name, tensor):
 
     with torch.no_grad():
         if name.endswith(".bias"):
-            tensor.normal_(0, 0.4)
+            tensor.normal_(0, 1.0 if "experts" in name else 0.4)
         elif tensor.dim() == 1:
             tensor.normal_(1, 0.2)
         else:
