@@ -13,6 +13,7 @@ namespace annuli::kernels {
 namespace {
 
 using test::random_tensor;
+using test::relative_error;
 
 class RouteTypes : public testing::TestWithParam<at::ScalarType> {};
 
@@ -29,6 +30,15 @@ TEST_P(RouteTypes, WithoutTiesIsPlainTopK) {
 
 INSTANTIATE_TEST_SUITE_P(Types, RouteTypes,
                          testing::Values(at::kFloat, at::kDouble));
+
+TEST(Route, GatesTimesTheChosenProbabilityAreTheProbabilities) {
+  const Routing routing = route(random_tensor({9, 5}, "logits"), 2, 1);
+  const at::Tensor expected = routing.probabilities.gather(1, routing.experts);
+  EXPECT_LE(
+      relative_error(routing.gates * routing.chosen_probability, expected),
+      4 * 0x1p-52);
+  EXPECT_GT(relative_error(routing.gates, expected), 1e-2);
+}
 
 TEST(Route, ZeroRouterGivesEveryTokenARandomPair) {
   constexpr int64_t N = 4000;

@@ -35,6 +35,21 @@ TEST(TensorTable, CountsTheSeedPlansParameters) {
   expect_millions(seed_config(15, 1024, true, false), 1172.6, 417.7);
 }
 
+// By hand, per layer: 4 D^2 of attention, a router of E D, 3 D F an expert, and
+// 3 D S + D of the shared expert and its gate, which every token uses.
+TEST(TensorTable, CountsTheSharedExpertAsActive) {
+  ModelConfig config = seed_config(1, 128, true, true);
+  config.gated = true;
+  const ParameterCount without = count_parameters(config);
+  config.shared_expert_intermediate_size = 96;
+  config.qkv_bias = true;
+  const ParameterCount with = count_parameters(config);
+  const int64_t added = 3 * 128 * 96 + 128 + 3 * 128;
+  EXPECT_EQ(with.total - without.total, added);
+  EXPECT_EQ(with.active - without.active, added);
+  EXPECT_EQ(with.total - with.active, 6 * 3 * 128 * 512);
+}
+
 TEST(TensorTable, NamesAreUniqueAndHuggingFaces) {
   ModelConfig config = seed_config(2, 128, true, false);
   config.gated = true;

@@ -141,6 +141,29 @@ TEST(Transformer, AnErrorInTheSinkLeavesTheModelUsable) {
             model.table().size());
 }
 
+TEST(Transformer, BiasesBeginAtZeroAndGainsAtOne) {
+  Transformer model(tiny::config(tiny::family_flavours().front()), at::kFloat);
+  initialize(model, 1);
+  for (size_t row = 0; row < model.table().size(); ++row) {
+    const TensorSpec& spec = model.table()[row];
+    if (spec.is_matrix()) continue;
+    const double expected = is_bias(spec.part) ? 0 : 1;
+    EXPECT_EQ(model.weight(row).min().item<double>(), expected) << spec.name;
+    EXPECT_EQ(model.weight(row).max().item<double>(), expected) << spec.name;
+  }
+}
+
+TEST(Transformer, TheStepsOfAForwardPassAreTheWhole) {
+  for (const tiny::Flavour& flavour : tiny::family_flavours()) {
+    const Transformer model = tiny::model(tiny::config(flavour), at::kDouble);
+    const at::Tensor tokens = tiny::tokens(1, 6, 61);
+    at::Tensor x = model.embed(tokens);
+    for (int64_t layer = 0; layer < 3; ++layer) x = model.block(x, layer);
+    EXPECT_TRUE(
+        at::equal(model.head(model.final_norm(x)), model.logits(tokens)));
+  }
+}
+
 TEST(Transformer, InitialWeightsFollowTheSeed) {
   const ModelConfig config = tiny::config();
   Transformer a(config, at::kFloat), b(config, at::kFloat),
