@@ -40,8 +40,7 @@ void export_to_pt(const ExportOptions& options, const ModelFile& model) {
 }
 
 void export_to_folder(const ExportOptions& options) {
-  OutputFolder out(options.out, options.force);
-  const OnInterrupt interrupt([&out] { out.discard(); });
+  InterruptibleFolder out(options.out, options.force);
   if (fs::exists(fs::path(options.source) / "state.json")) {
     if (!options.dtype.empty()) {
       user_error(
@@ -49,13 +48,13 @@ void export_to_folder(const ExportOptions& options) {
           "optimizer belongs to its weights as they are",
           options.source);
     }
-    grow::export_training_state(options.source, out);
+    grow::export_training_state(options.source, *out);
     return;
   }
   const ModelFile model(options.source);
   grow::export_folder({model, grow::dtype_from_flag(options.dtype),
                        parse_bytes(options.max_shard_size)},
-                      out);
+                      *out);
 }
 
 void export_model(const ExportOptions& options) {

@@ -104,8 +104,7 @@ void grow_model(const GrowOptions& options) {
   if (options.dry_run) return dry_run(options, recipe, plan);
   // What can be refused is refused before anything is computed.
   check_out(options);
-  OutputFolder out(options.out, options.force);
-  const OnInterrupt interrupt([&out] { out.discard(); });
+  InterruptibleFolder out(options.out, options.force);
 
   std::optional<NamedProbe> probe;
   if (!options.no_verify || !options.text.empty()) {
@@ -125,7 +124,7 @@ void grow_model(const GrowOptions& options) {
                          child);
     };
   }
-  write_child(options, order, plan, out);
+  write_child(options, order, plan, *out);
 }
 
 void replay_growth(const GrowOptions& options) {
@@ -141,10 +140,9 @@ void replay_growth(const GrowOptions& options) {
   grow::FolderOrder order{.weights = {.recipe = recipe, .parents = {&parent}}};
   grow::apply_replay(lineage.back(), options.replay, order);
   const grow::FolderPlan plan = plan_folder(order);
-  OutputFolder out(options.out, options.force);
-  const OnInterrupt interrupt([&out] { out.discard(); });
+  InterruptibleFolder out(options.out, options.force);
   print_plan(recipe, plan, options.out);
-  grow::replay_folder(order, plan, lineage, out);
+  grow::replay_folder(order, plan, lineage, *out);
   print_done(options.out, plan.bytes, start);
 }
 

@@ -1,7 +1,11 @@
 #pragma once
 
 #include <functional>
+#include <mutex>
+#include <optional>
 #include <thread>
+
+#include "annuli/checkpoint/output_folder.h"
 
 // While it lives, SIGINT and SIGTERM end the program in order: `clean_up` runs
 // on a thread of its own, whatever the others are doing, one line is printed,
@@ -23,6 +27,28 @@ class OnInterrupt {
 
   std::function<void()> clean_up_;
   std::thread watcher_;
+};
+
+// An OutputFolder that an interrupt discards, whenever it comes: the clean-up
+// is in place before the folder is.
+class InterruptibleFolder {
+ public:
+  InterruptibleFolder(const fs::path& path, bool replace)
+      : interrupt_([this] { discard(); }) {
+    const std::lock_guard lock(mutex_);
+    folder_.emplace(path, replace);
+  }
+  OutputFolder& operator*() { return *folder_; }
+
+ private:
+  void discard() {
+    const std::lock_guard lock(mutex_);
+    if (folder_) folder_->discard();
+  }
+
+  std::mutex mutex_;
+  std::optional<OutputFolder> folder_;
+  OnInterrupt interrupt_;  // last: it uses the others
 };
 
 }  // namespace annuli::cli

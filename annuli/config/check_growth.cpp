@@ -1,5 +1,9 @@
 #include "annuli/config/check_growth.h"
 
+#include <optional>
+
+#include "annuli/config/model_from.h"
+
 #include <algorithm>
 
 namespace annuli {
@@ -120,17 +124,19 @@ void follow_growth(const Complain& complain, const std::string& key,
 }  // namespace
 
 void check_growth(const Complain& complain, const Plan& plan) {
-  check_model(complain, plan.model);
-  ModelConfig config = model_config(plan.model, 1);
+  if (plan.model.from.empty()) check_model(complain, plan.model);
+  const std::optional<ModelConfig> first = first_config(plan.model);
+  if (!first) return;  // a file: its growth is checked when it is opened
+  ModelConfig config = *first;
   check_config(complain, "model", config);
   for (size_t i = 0; i < plan.phases.size(); ++i) {
     const auto& grow = plan.phases[i].grow;
     if (!grow) continue;
     const std::string key = fmt::format("phases.{}.grow", i);
-    if (i == 0) {
+    if (i == 0 && plan.model.from.empty()) {
       complain(key,
                "found an operator in the first phase, which has no "
-               "parent; expected training only");
+               "parent; expected training only, or model.from");
     }
     follow_growth(complain, key, *grow, config);
     check_config(complain, key, config);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "annuli/config/check_plan.h"
+#include "annuli/config/model_from.h"
 #include "annuli/config/quote.h"
 #include "annuli/config/read_plan.h"
 #include "annuli/config/yaml_tree.h"
@@ -55,6 +56,7 @@ Plan parse_plan(std::string_view yaml, const std::string& source,
   YamlTree tree = parse_yaml(yaml, one_line(source));
   for (const auto& assignment : overrides) apply_override(tree, assignment);
   Plan plan = read_plan(tree);
+  follow_model_from(plan, tree);
   resolve(plan);
   check_plan(plan, [&](const std::string& key) {
     return "reading " + place_of(tree, key);

@@ -33,6 +33,8 @@ void visit_fields(auto&& visit, Is<DataPlan> auto& data) {
 
 void visit_fields(auto&& visit, Is<ModelPlan> auto& model) {
   constexpr Range kSize = between(1, 1 << 24);
+  visit({"from", "a model folder or .pt; the other fields follow from it"},
+        model.from);
   visit({"vocab_size", "rows of the embedding (unset: the tokenizer's)", kSize},
         model.vocab_size);
   visit({"hidden_size", "width of the residual stream", kSize, true},

@@ -61,7 +61,8 @@ template <typename T>
 void read_value(const YamlTree& node, const std::string& path,
                 const Field& field, std::vector<T>& values);
 
-// Reads each field of one section from one map.
+// Reads each field of one section from one map. What a model is taken `from`
+// has the fields that would be required.
 struct SectionReader {
   const YamlTree& map;
   const std::string& path;
@@ -71,7 +72,7 @@ struct SectionReader {
     const std::string key = join(path, field.name);
     if (const YamlTree* node = map.find(field.name)) {
       read_value(*node, key, field, value);
-    } else if (field.required) {
+    } else if (field.required && map.find("from") == nullptr) {
       user_error("reading {}: {} is missing; expected {}", map.place, key,
                  field.help);
     }

@@ -21,6 +21,7 @@
 #include "annuli/model/device.h"
 #include "annuli/report/summary.h"
 #include "annuli/run/console.h"
+#include "annuli/run/first_state.h"
 #include "annuli/run/growth_step.h"
 #include "annuli/run/records.h"
 #include "annuli/run/run_data.h"
@@ -54,6 +55,8 @@ class PlanRunner {
     RunState state = begin();
     data_.train().seek(state.loader);
     history_.emplace(folder_.history(), state.history_bytes);
+    // A model that was there before can grow before it is trained.
+    if (state.phase == 0 && state.step == 0 && phase(state).grow) grow(state);
     for (;;) {
       if (state.step < phase(state).train.max_steps) {
         train(state);
@@ -80,20 +83,15 @@ class PlanRunner {
       return std::move(*saved);
     }
     write_file_atomically(folder_.plan(), to_yaml(plan_));
-    const ModelConfig config =
-        model_config(plan_.model, data_.tokenizer().vocab_size());
-    Transformer model(config, dtype(), device_);
-    initialize(model, static_cast<uint64_t>(plan_.seed));
-    const size_t rows = model.table().size();
-    RunState state{.model = std::move(model),
-                   .optimizer = train::Optimizer(plan_.optimizer, rows),
-                   .loader = data_.train().state()};
-    append(state.lineage,
-           lineage_record("initialize", {{"config", to_json(config)}},
-                          static_cast<uint64_t>(plan_.seed), "",
-                          content_hash(state.model)));
+    FirstState first =
+        first_state(plan_, data_.tokenizer().vocab_size(), dtype(), device_);
+    RunState state{.model = std::move(first.model),
+                   .optimizer = train::Optimizer(plan_.optimizer,
+                                                 std::move(first.optimizer)),
+                   .loader = data_.train().state(),
+                   .lineage = std::move(first.lineage)};
     reset_peak_resident();
-    print_phase(plan_, 0, config);
+    print_phase(plan_, 0, state.model.config());
     return state;
   }
 
@@ -107,8 +105,6 @@ class PlanRunner {
     return names;
   }
 
-  // Grows into the next phase; nothing is written before the proof holds but
-  // the proof itself.
   void begin_phase(RunState& state) {
     ++state.phase;
     state.step = 0;
@@ -116,11 +112,17 @@ class PlanRunner {
     state.control.reset();
     state.router_grad_norm.clear();
     reset_peak_resident();
-    const PhasePlan& phase = this->phase(state);
-    if (!phase.grow) {
+    if (phase(state).grow) {
+      grow(state);
+    } else {
       print_phase(plan_, state.phase, state.model.config());
-      return;
     }
+  }
+
+  // Grows into the phase; nothing is written before the proof holds but the
+  // proof itself.
+  void grow(RunState& state) {
+    const PhasePlan& phase = this->phase(state);
     fmt::print("\ngrowing into phase {}\n", phase.name);
     std::fflush(stdout);
     const GrowthOrder order{
@@ -242,13 +244,17 @@ class PlanRunner {
     if (!state.recipe) return;
     const PhasePlan& phase = this->phase(state);
     const ModelFile parent(
-        folder_.checkpoint(plan_.phases[state.phase - 1].checkpoint));
+        state.phase == 0
+            ? fs::path(plan_.model.from)
+            : folder_.checkpoint(plan_.phases[state.phase - 1].checkpoint));
     const verify::PhaseEvidence evidence{
         .recipe = *state.recipe,
         .probe = probe_,
         .control = state.control ? &*state.control : nullptr,
         .parent_tensor =
-            [&](const std::string& name) { return parent.copy(name); },
+            [&](const std::string& name) {
+              return parent.copy(name).to(state.model.dtype());
+            },
         .steps = state.step,
         .router_grad_norm = state.router_grad_norm,
     };

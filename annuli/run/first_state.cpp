@@ -1,0 +1,99 @@
+#include "annuli/run/first_state.h"
+
+#include <utility>
+
+#include "annuli/checkpoint/content_hash.h"
+#include "annuli/checkpoint/model_file.h"
+#include "annuli/checkpoint/optimizer_file.h"
+#include "annuli/core/error.h"
+#include "annuli/kernels/owned_memory.h"
+#include "annuli/run/records.h"
+
+namespace annuli::run {
+namespace {
+
+FirstState fresh(const Plan& plan, int64_t tokenizer_vocab_size,
+                 at::ScalarType dtype, at::Device device) {
+  const ModelConfig config = model_config(plan.model, tokenizer_vocab_size);
+  Transformer model(config, dtype, device);
+  initialize(model, static_cast<uint64_t>(plan.seed));
+  Lineage lineage;
+  append(lineage, lineage_record("initialize", {{"config", to_json(config)}},
+                                 static_cast<uint64_t>(plan.seed), "",
+                                 content_hash(model)));
+  const size_t rows = model.table().size();
+  return {std::move(model), std::vector<grow::TensorState>(rows),
+          std::move(lineage)};
+}
+
+at::Tensor moment(const OptimizerFile& file, char which,
+                  const std::string& tensor, at::ScalarType dtype,
+                  at::Device device) {
+  return kernels::owned_copy(file.moment(which, tensor).to(device, dtype));
+}
+
+std::vector<grow::TensorState> states_of(const ModelFile& file,
+                                         const Transformer& model) {
+  std::vector<grow::TensorState> states(model.table().size());
+  const auto saved =
+      file.format() == "folder" ? OptimizerFile::open(file.path()) : nullptr;
+  if (!saved) return states;
+  for (size_t row = 0; row < states.size(); ++row) {
+    const std::string& name = model.table()[row].name;
+    const auto found = saved->rows().find(name);
+    if (found == saved->rows().end()) continue;
+    const OptimizerRow& known = found->second;
+    states[row].step = known.step;
+    states[row].lr_multiplier = known.lr_multiplier;
+    states[row].eps_multiplier = known.eps_multiplier;
+    states[row].weight_decay_multiplier = known.weight_decay_multiplier;
+    if (!saved->has_moments(name)) continue;
+    states[row].m = moment(*saved, 'm', name, model.dtype(), model.device());
+    states[row].v = moment(*saved, 'v', name, model.dtype(), model.device());
+    ANNULI_CHECK(states[row].m.sizes() == model.weight(row).sizes(), "{}",
+                 name);
+  }
+  return states;
+}
+
+// The file's lineage up to the model as it was loaded: begun if there is none,
+// and with a record for a change of the type.
+Lineage loaded_lineage(const ModelFile& file, const Transformer& model,
+                       const std::string& from) {
+  Lineage lineage = file.lineage().value_or(Lineage());
+  const std::string hash = content_hash(model);
+  if (lineage.empty()) {
+    append(lineage, lineage_record("open", {{"from", from}}, 0, "", hash));
+  } else if (lineage.back().child != hash) {
+    append(lineage, lineage_record("open", {{"from", from}}, 0,
+                                   lineage.back().child, hash));
+  }
+  return lineage;
+}
+
+FirstState from_file(const Plan& plan, int64_t tokenizer_vocab_size,
+                     at::ScalarType dtype, at::Device device) {
+  const ModelFile file(plan.model.from);
+  if (tokenizer_vocab_size > file.config().vocab_size) {
+    user_error(
+        "starting from {}: the tokenizer {} has {} tokens, the model knows {}; "
+        "give the tokenizer that it was trained with",
+        plan.model.from, plan.tokenizer, tokenizer_vocab_size,
+        file.config().vocab_size);
+  }
+  Transformer model = load_model(file, {.dtype = dtype, .device = device});
+  auto states = states_of(file, model);
+  Lineage lineage = loaded_lineage(file, model, plan.model.from);
+  return {std::move(model), std::move(states), std::move(lineage)};
+}
+
+}  // namespace
+
+FirstState first_state(const Plan& plan, int64_t tokenizer_vocab_size,
+                       at::ScalarType dtype, at::Device device) {
+  return plan.model.from.empty()
+             ? fresh(plan, tokenizer_vocab_size, dtype, device)
+             : from_file(plan, tokenizer_vocab_size, dtype, device);
+}
+
+}  // namespace annuli::run

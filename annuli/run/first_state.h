@@ -1,0 +1,27 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "annuli/checkpoint/lineage.h"
+#include "annuli/config/plan.h"
+#include "annuli/grow/optimizer_state.h"
+#include "annuli/model/transformer.h"
+
+namespace annuli::run {
+
+// What a run begins with, before its first step.
+struct FirstState {
+  Transformer model;
+  std::vector<grow::TensorState> optimizer;  // one per row of the table
+  Lineage lineage;
+};
+
+// A fresh model of the plan's shape; or, with `model: {from: ...}`, the model
+// there in the plan's precision, its lineage, and its optimizer's state if it
+// has one. UserError if the tokenizer has ids that the model lacks.
+FirstState first_state(const Plan& plan, int64_t tokenizer_vocab_size,
+                       at::ScalarType dtype, at::Device device);
+
+}  // namespace annuli::run
