@@ -131,7 +131,7 @@ const std::vector<std::string>& check_names() {
   static const std::vector<std::string> names = {
       "tensor_audit",       "functional_identity", "rope_integrity",
       "router_logit_scale", "symmetry_breaking",   "router_health",
-      "boundary_record"};
+      "boundary_record",    "config_audit"};
   return names;
 }
 

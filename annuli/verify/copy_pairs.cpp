@@ -2,32 +2,58 @@
 
 #include <ATen/TensorOperators.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 namespace annuli::verify {
+namespace {
+
+constexpr int64_t kEntries = int64_t{1} << 21;  // 16 MB of fp64
+
+}  // namespace
 
 std::vector<std::pair<at::Tensor, at::Tensor>> copy_pairs(
     const at::Tensor& tensor, const grow::DimensionRecipe& recipe,
     int64_t dimension) {
   std::vector<std::pair<at::Tensor, at::Tensor>> pairs;
-  if (recipe.copies < 2) return pairs;
-  const int64_t width = tensor.size(dimension) / recipe.copies;
-  for (int64_t copy = 0; copy + 1 < recipe.copies; copy += 2) {
-    pairs.emplace_back(tensor.narrow(dimension, copy * width, width),
-                       tensor.narrow(dimension, (copy + 1) * width, width));
+  // Where a slice's copy without a partner begins.
+  std::map<std::pair<int64_t, int64_t>, int64_t> waiting;
+  int64_t begin = 0;
+  for (const grow::Slice& slice : recipe.slices) {
+    const int64_t at = begin;
+    begin += slice.length;
+    if (slice.is_new()) continue;
+    const auto [first, is_first] =
+        waiting.try_emplace({slice.start, slice.length}, at);
+    if (is_first) continue;
+    pairs.emplace_back(tensor.narrow(dimension, first->second, slice.length),
+                       tensor.narrow(dimension, at, slice.length));
+    waiting.erase(first);
   }
   return pairs;
 }
 
+PairPower pair_power(const at::Tensor& matrix,
+                     const grow::DimensionRecipe& recipe, int64_t dimension) {
+  PairPower power;
+  for (const auto& [a, b] : copy_pairs(matrix, recipe, dimension)) {
+    const int64_t count = std::max<int64_t>(1, kEntries / a.size(1));
+    for (int64_t begin = 0; begin < a.size(0); begin += count) {
+      const int64_t rows = std::min(count, a.size(0) - begin);
+      const at::Tensor x = a.narrow(0, begin, rows).to(at::kDouble);
+      const at::Tensor y = b.narrow(0, begin, rows).to(at::kDouble);
+      power.sum += std::pow((x + y).norm().item<double>(), 2);
+      power.difference += std::pow((x - y).norm().item<double>(), 2);
+    }
+  }
+  return power;
+}
+
 double antisymmetric_share(const at::Tensor& matrix,
                            const grow::TensorRecipe& recipe) {
-  double difference = 0;
-  double sum = 0;
-  for (const auto& [a, b] : copy_pairs(matrix, recipe.dimensions[0], 0)) {
-    difference += std::pow((a - b).norm().item<double>(), 2);
-    sum += std::pow((a + b).norm().item<double>(), 2);
-  }
-  return sum > 0 ? std::sqrt(difference / sum) : 0;
+  const PairPower power = pair_power(matrix, recipe.dimensions[0], 0);
+  return power.sum > 0 ? std::sqrt(power.difference / power.sum) : 0;
 }
 
 bool is_grown_matrix(const grow::TensorRecipe& recipe) {

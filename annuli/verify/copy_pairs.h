@@ -10,11 +10,20 @@
 // The copies that a recipe made of a parent tensor, in pairs.
 namespace annuli::verify {
 
-// Views of copies 2i and 2i + 1 along `dimension`; an odd last copy and a
-// dimension that was not copied give nothing.
+// Views of copies 2i and 2i + 1 of every slice along `dimension`, wherever they
+// lie (copies of heads may alternate); an odd last copy, a slice that was not
+// copied and new entries give nothing.
 std::vector<std::pair<at::Tensor, at::Tensor>> copy_pairs(
     const at::Tensor& tensor, const grow::DimensionRecipe& recipe,
     int64_t dimension);
+
+// Sums over the pairs, in fp64.
+struct PairPower {
+  double sum = 0;         // of ||a + b||^2
+  double difference = 0;  // of ||a - b||^2
+};
+PairPower pair_power(const at::Tensor& matrix,
+                     const grow::DimensionRecipe& recipe, int64_t dimension);
 
 // sqrt(sum ||a - b||^2 / sum ||a + b||^2) over pairs of rows; 0 without pairs.
 double antisymmetric_share(const at::Tensor& matrix,

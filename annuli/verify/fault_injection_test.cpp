@@ -98,7 +98,7 @@ class FaultInjection : public ::testing::TestWithParam<tiny::GrowthCase> {
   }
 
   std::vector<Verdict> audit() const {
-    return tensor_audit(pair_.record.sketches, pair_.recipe, pair_.child,
+    return tensor_audit({pair_.record.sketches}, pair_.recipe, pair_.child,
                         pair_.record.feed_forward_mean);
   }
   std::vector<Verdict> identity() const {

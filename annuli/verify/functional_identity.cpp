@@ -1,11 +1,14 @@
 #include "annuli/verify/functional_identity.h"
 
 #include <ATen/TensorOperators.h>
+
+#include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
 
+#include "annuli/verify/axis_layout.h"
 #include "annuli/verify/layer_pairs.h"
+#include "annuli/verify/tensor_audit.h"
 
 namespace annuli::verify {
 namespace {
@@ -18,68 +21,83 @@ constexpr const char* kCheck = "functional_identity";
 // them with room; the smallest fault of growth (one of 8 experts random, a
 // router not divided) is above 1e-3.
 constexpr double kSingleLimit = 1e-5;
-// The same in fp64: see double_limit.
+// The same in fp64: sqrt(C) * 2^-53 a layer, below 1e-13.
 constexpr double kDoubleLimit = 1e-12;
 
-// fp64 arithmetic on stored weights. If 1/n is exact or storage is fp64,
-// nothing but fp64 rounding is left: sqrt(C) * 2^-53 a layer, below 1e-13.
-// Otherwise every stored weight is off by up to eps/2 of itself, independently:
-// each of the 4 L + 1 matrices on the path moves its output by at most eps/2
-// relative, in quadrature; 4 for the worst case over windows.
-double double_limit(const grow::Recipe& recipe, at::ScalarType storage) {
-  const auto n = static_cast<uint64_t>(recipe.width_factor);
-  const bool power_of_two = (n & (n - 1)) == 0;
-  if (power_of_two || storage == at::kDouble) return kDoubleLimit;
+// Every stored weight is off by up to u of itself, independently: each of the
+// 4 L + 1 matrices on the path moves its output by at most u relative, in
+// quadrature; 4 for the worst case over windows.
+double storage_limit(const grow::Recipe& recipe, double roundoff) {
   const double matrices = 4.0 * recipe.child.num_hidden_layers + 1;
-  return 4 * std::sqrt(matrices) * std::numeric_limits<float>::epsilon() / 2;
-}
-
-at::Tensor widened(const at::Tensor& residual, const grow::Recipe& recipe) {
-  return recipe.width_factor == 1
-             ? residual
-             : residual.repeat({1, 1, recipe.width_factor});
+  return 4 * std::sqrt(matrices) * roundoff;
 }
 
 }  // namespace
 
+double identity_limit(const grow::Recipe& recipe, Precision precision) {
+  const double rounding =
+      precision.arithmetic == at::kDouble ? kDoubleLimit : kSingleLimit;
+  return std::max(rounding, storage_limit(recipe, precision.storage_roundoff));
+}
+
 FunctionalIdentity::FunctionalIdentity(const grow::Recipe& recipe,
-                                       at::ScalarType dtype, bool equal_shapes)
+                                       Precision precision, bool equal_shapes)
     : recipe_(recipe) {
-  const bool widens = recipe.width_factor > 1;
-  exactly_ = equal_shapes || (!widens && !is_upcycle(recipe));
-  limit_ = exactly_ ? 0 : (dtype == at::kDouble ? kDoubleLimit : kSingleLimit);
-  how_ = equal_shapes          ? "equal GEMM shapes, largest difference"
-         : exactly_            ? "largest difference"
-         : is_upcycle(recipe)  ? "dispatch that trains"
-         : dtype == at::kFloat ? "fp32 arithmetic"
-                               : "fp64";
+  exactly_ = equal_shapes ||
+             (keeps_every_tensor(recipe) && precision.storage_roundoff == 0);
+  limit_ = exactly_ ? 0 : identity_limit(recipe, precision);
+  how_ = equal_shapes         ? "equal GEMM shapes, largest difference"
+         : exactly_           ? "largest difference"
+         : is_upcycle(recipe) ? "dispatch that trains"
+         : precision.arithmetic == at::kFloat ? "fp32 arithmetic"
+                                              : "fp64 arithmetic";
 }
 
-double FunctionalIdentity::distance(const at::Tensor& a,
-                                    const at::Tensor& b) const {
-  return exactly_ ? (a - b).abs().max().item<double>() : relative_error(a, b);
+void FunctionalIdentity::add(Difference& sum, const at::Tensor& parent,
+                             const at::Tensor& child) {
+  const at::Tensor a = parent.to(at::kDouble);
+  const at::Tensor d = child.to(at::kDouble) - a;
+  sum.squared += std::pow(d.norm().item<double>(), 2);
+  sum.size_squared += std::pow(a.norm().item<double>(), 2);
+  sum.largest = worse(sum.largest, d.abs().max().item<double>());
 }
 
-void FunctionalIdentity::see(const WindowRecord& parent,
-                             const WindowRecord& child) {
-  for (const LayerPair& pair : comparable_layers(recipe_)) {
-    const double d =
-        distance(widened(parent.trace.layers[pair.parent].residual, recipe_),
-                 child.trace.layers[pair.child].residual);
-    residual_ = worse(residual_, d);
-    const bool earlier = first_layer_ < 0 || pair.child < first_layer_;
-    if (!(d <= limit_) && earlier) first_layer_ = pair.child;
-  }
-  if (recipe_.exact) {
-    logits_ = worse(logits_, distance(parent.logits, child.logits));
-  }
+double FunctionalIdentity::distance(const Difference& difference) const {
+  return exactly_ ? difference.largest
+                  : std::sqrt(difference.squared / difference.size_squared);
+}
+
+void FunctionalIdentity::see(const LayerView& view) {
+  const at::Tensor& found = view.child.residual;
+  if (found.numel() == 0) return;
+  saw_layers_ = true;
+  Difference difference;
+  add(difference, lay_out(view.parent.residual, 2, recipe_, Axis::kResidual),
+      found);
+  const double d = distance(difference);
+  residual_ = worse(residual_, d);
+  const int64_t layer = view.layers.child;
+  const bool earlier = first_layer_ < 0 || layer < first_layer_;
+  if (!(d <= limit_) && earlier) first_layer_ = layer;
+}
+
+void FunctionalIdentity::see_logits(int64_t window, const at::Tensor& parent,
+                                    const at::Tensor& child) {
+  if (recipe_.exact) add(logits_[window], parent, child);
 }
 
 std::vector<Verdict> FunctionalIdentity::verdicts() const {
-  std::vector<Verdict> verdicts = {at_most(
-      kCheck, "residual stream of every layer, " + how_, residual_, limit_)};
+  std::vector<Verdict> verdicts;
+  if (saw_layers_) {
+    verdicts.push_back(at_most(
+        kCheck, "residual stream of every layer, " + how_, residual_, limit_));
+  }
   if (recipe_.exact) {
-    verdicts.push_back(at_most(kCheck, "logits, " + how_, logits_, limit_));
+    double logits = 0;
+    for (const auto& [window, sum] : logits_) {
+      logits = worse(logits, distance(sum));
+    }
+    verdicts.push_back(at_most(kCheck, "logits, " + how_, logits, limit_));
   }
   for (Verdict& verdict : verdicts) verdict.layer = first_layer_;
   return verdicts;
@@ -87,10 +105,11 @@ std::vector<Verdict> FunctionalIdentity::verdicts() const {
 
 Verdict double_identity(const ParentRecord& parent, const grow::Recipe& recipe,
                         const Probe& probe, const Transformer& child) {
+  const double roundoff = storage_roundoff(parent.sketches, recipe, child);
   return at_most(
       kCheck, "logits, fp64 arithmetic",
       relative_error(parent.double_logits, logits_in_double(child, probe)),
-      double_limit(recipe, child.dtype()));
+      identity_limit(recipe, {at::kDouble, roundoff}));
 }
 
 std::vector<Verdict> functional_identity(const ParentRecord& parent,
@@ -98,12 +117,14 @@ std::vector<Verdict> functional_identity(const ParentRecord& parent,
                                          const Probe& probe,
                                          const Transformer& child) {
   std::vector<Verdict> verdicts;
+  const Precision precision{child.dtype(),
+                            storage_roundoff(parent.sketches, recipe, child)};
   const auto check = [&](Dispatch dispatch, bool equal_shapes) {
-    FunctionalIdentity identity(recipe, child.dtype(), equal_shapes);
+    FunctionalIdentity identity(recipe, precision, equal_shapes);
     run_window_checks(parent, recipe, probe, child, dispatch, {&identity});
     for (Verdict& v : identity.verdicts()) verdicts.push_back(std::move(v));
   };
-  if (is_upcycle(recipe)) check(Dispatch::kFullBlock, true);
+  if (is_plain_upcycle(recipe)) check(Dispatch::kFullBlock, true);
   check(Dispatch::kSorted, false);
   if (parent.double_logits.defined()) {
     verdicts.push_back(double_identity(parent, recipe, probe, child));

@@ -13,7 +13,8 @@ namespace annuli::verify {
 //   more layers                         deepen, each child layer mapped to the
 //                                       parent layer whose tensors it has
 // The noise of widening and a router's deviation are not known (none and 0 in
-// the recipe); verification needs neither. Throws UserError saying what differs if it is none of these.
+// the recipe); verification needs neither. Throws UserError saying what differs
+// if it is none of these.
 grow::Recipe infer_recipe(const ModelConfig& parent,
                           const std::vector<Sketch>& parent_sketches,
                           const Transformer& child);

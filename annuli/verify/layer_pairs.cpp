@@ -1,9 +1,40 @@
 #include "annuli/verify/layer_pairs.h"
 
+#include <algorithm>
+
+#include "annuli/verify/axis_layout.h"
+
 namespace annuli::verify {
+namespace {
+
+bool is_drawn_or_merged(const grow::TensorRecipe& tensor) {
+  if (tensor.source != grow::Source::kParent) return false;
+  if (tensor.models.size() > 1 || tensor.models != std::vector<int64_t>{0}) {
+    return true;
+  }
+  const auto has_new = [](const grow::DimensionRecipe& dimension) {
+    return std::ranges::any_of(dimension.slices, &grow::Slice::is_new);
+  };
+  return tensor.fill == grow::Fill::kNormal &&
+         std::ranges::any_of(tensor.dimensions, has_new);
+}
+
+// m copies of every expert keep the function if m times as many are chosen.
+bool chooses_otherwise(const grow::Recipe& recipe) {
+  return recipe.parent.is_mixture() &&
+         recipe.child.num_experts * recipe.parent.num_experts_per_tok !=
+             recipe.parent.num_experts * recipe.child.num_experts_per_tok;
+}
+
+}  // namespace
 
 std::vector<LayerPair> comparable_layers(const grow::Recipe& recipe) {
   std::vector<LayerPair> pairs;
+  if (!recipe.exact &&
+      (chooses_otherwise(recipe) ||
+       std::ranges::any_of(recipe.tensors, is_drawn_or_merged))) {
+    return pairs;
+  }
   for (size_t layer = 0; layer < recipe.layer_map.size(); ++layer) {
     if (recipe.layer_is_mapped[layer]) {
       pairs.push_back({static_cast<int64_t>(layer), recipe.layer_map[layer]});
@@ -16,6 +47,19 @@ std::vector<LayerPair> comparable_layers(const grow::Recipe& recipe) {
 
 bool is_upcycle(const grow::Recipe& recipe) {
   return !recipe.parent.is_mixture() && recipe.child.is_mixture();
+}
+
+bool is_plain_upcycle(const grow::Recipe& recipe) {
+  const bool full_copies =
+      recipe.child.intermediate_size == recipe.parent.intermediate_size &&
+      !recipe.child.has_shared_expert();
+  return is_upcycle(recipe) && recipe.exact && full_copies &&
+         keeps_axes(recipe);
+}
+
+bool keeps_every_tensor(const grow::Recipe& recipe) {
+  return recipe.parent.is_mixture() == recipe.child.is_mixture() &&
+         keeps_axes(recipe);
 }
 
 }  // namespace annuli::verify

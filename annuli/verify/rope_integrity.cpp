@@ -1,69 +1,90 @@
 #include "annuli/verify/rope_integrity.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/core.h>
 
 #include <cstdlib>
 #include <utility>
 
-#include "annuli/verify/layer_pairs.h"
+#include "annuli/verify/axis_layout.h"
+#include "annuli/verify/tensor_audit.h"
 
 namespace annuli::verify {
 namespace {
 
 constexpr const char* kCheck = "rope_integrity";
 
-// The rounding of functional_identity's fp32 limit.
-constexpr double kLimit = 1e-5;
-
-// ||a - b|| / ||a|| of each head, [H]; both are [1, T, H, head_dim].
-at::Tensor head_errors(const at::Tensor& parent, const at::Tensor& child) {
+// ||a - b|| / ||a|| of each head, [H]; both are [1, T, H, head_dim]. Heads that
+// no parent has (all zero in a) count as equal.
+at::Tensor head_errors(const at::Tensor& parent, const at::Tensor& child,
+                       const at::Tensor& is_new) {
   const at::Tensor a = parent.to(at::kDouble);
   const at::Tensor b = child.to(at::kDouble);
-  return (a - b).norm(2, {0, 1, 3}) / a.norm(2, {0, 1, 3});
+  const at::Tensor errors = (a - b).norm(2, {0, 1, 3}) / a.norm(2, {0, 1, 3});
+  return errors.masked_fill(is_new, 0);
 }
 
-// Every head of `part`, as often as `whole` holds it.
-at::Tensor copies(const at::Tensor& whole, const at::Tensor& part) {
-  return part.repeat({1, 1, whole.size(2) / part.size(2), 1});
+// Which heads of the child no parent has, [H] bool.
+at::Tensor new_heads(const grow::Recipe& recipe, Axis axis, int64_t heads) {
+  at::Tensor is_new = at::zeros({heads}, at::kBool);
+  const auto found = recipe.axes.find(axis);
+  if (found == recipe.axes.end()) return is_new;
+  const std::vector<int64_t> from = sources(found->second);
+  for (int64_t h = 0; h < heads; ++h) {
+    if (from.at(h) == grow::kNew) is_new[h] = true;
+  }
+  return is_new;
 }
 
 }  // namespace
 
-void RopeIntegrity::Worst::see(const at::Tensor& errors, int64_t at_layer) {
+// q and k are as exact as the function itself.
+RopeIntegrity::RopeIntegrity(const grow::Recipe& recipe, Precision precision)
+    : recipe_(recipe),
+      limit_(identity_limit(recipe, {at::kFloat, precision.storage_roundoff})) {
+}
+
+void RopeIntegrity::Worst::see(const at::Tensor& errors, int64_t at_layer,
+                               double limit) {
   for (int64_t h = 0; h < errors.size(0); ++h) {
     const double e = errors[h].item<double>();
     error = worse(error, e);
-    if (!(e <= kLimit) && (layer < 0 || at_layer < layer)) {
+    if (!(e <= limit) && (layer < 0 || at_layer < layer)) {
       layer = at_layer;
       head = h;
     }
   }
 }
 
-Verdict RopeIntegrity::Worst::verdict(const char* what,
-                                      const char* projection) const {
+Verdict RopeIntegrity::verdict(const Worst& worst, const char* what,
+                               Part part) const {
   Verdict verdict = at_most(
       kCheck, fmt::format("{} after RoPE, every head and position", what),
-      error, kLimit);
-  if (layer >= 0) {
-    verdict.layer = layer;
-    verdict.tensor =
-        fmt::format("model.layers.{}.self_attn.{}.weight", layer, projection);
-    verdict.note = fmt::format("head {}", head);
+      worst.error, limit_);
+  if (worst.layer >= 0) {
+    const TensorTable table = tensor_table(recipe_.child);
+    verdict.layer = worst.layer;
+    verdict.tensor = table[find_row(table, part, worst.layer)].name;
+    verdict.note = fmt::format("head {}", worst.head);
   }
   return verdict;
 }
 
-void RopeIntegrity::see(const WindowRecord& parent, const WindowRecord& child) {
+void RopeIntegrity::see(Worst& worst, Axis axis, const at::Tensor& parent,
+                        const at::Tensor& child, int64_t layer) const {
+  const at::Tensor expected = lay_out(parent, 2, recipe_, axis);
+  worst.see(
+      head_errors(expected, child, new_heads(recipe_, axis, child.size(2))),
+      layer, limit_);
+}
+
+void RopeIntegrity::see(const LayerView& view) {
   // Heads of another width have nothing to be compared with.
   if (recipe_.parent.head_dim != recipe_.child.head_dim) return;
-  for (const LayerPair& pair : comparable_layers(recipe_)) {
-    const LayerTrace& before = parent.trace.layers[pair.parent];
-    const LayerTrace& after = child.trace.layers[pair.child];
-    q_.see(head_errors(copies(after.q, before.q), after.q), pair.child);
-    k_.see(head_errors(copies(after.k, before.k), after.k), pair.child);
-  }
+  const int64_t layer = view.layers.child;
+  see(q_, Axis::kHead, view.parent.q, view.child.q, layer);
+  see(k_, Axis::kKvHead, view.parent.k, view.child.k, layer);
 }
 
 std::vector<Verdict> RopeIntegrity::verdicts() const {
@@ -73,8 +94,8 @@ std::vector<Verdict> RopeIntegrity::verdicts() const {
       at_most(kCheck, fmt::format("change of head_dim {}", before),
               static_cast<double>(change), 0)};
   if (change != 0) return verdicts;
-  verdicts.push_back(q_.verdict("q", "q_proj"));
-  verdicts.push_back(k_.verdict("k", "k_proj"));
+  verdicts.push_back(verdict(q_, "q", Part::kQ));
+  verdicts.push_back(verdict(k_, "k", Part::kK));
   // A k that is wrong makes the next layer's q wrong: the cause comes first.
   const bool k_is_first =
       k_.layer >= 0 && (q_.layer < 0 || k_.layer < q_.layer);
@@ -86,7 +107,8 @@ std::vector<Verdict> rope_integrity(const ParentRecord& parent,
                                     const grow::Recipe& recipe,
                                     const Probe& probe,
                                     const Transformer& child) {
-  RopeIntegrity check(recipe);
+  RopeIntegrity check(recipe, {child.dtype(), storage_roundoff(parent.sketches,
+                                                               recipe, child)});
   run_window_checks(parent, recipe, probe, child, Dispatch::kSorted, {&check});
   return check.verdicts();
 }

@@ -92,14 +92,21 @@ std::vector<Verdict> router_load(const Transformer& model, const Probe& probe) {
   ForwardOptions options;
   options.trace = &trace;
   model.hidden_states(probe.router_tokens, options);
+  std::vector<at::Tensor> experts;
+  for (const LayerTrace& layer : trace.layers) experts.push_back(layer.experts);
+  return router_load(model, experts);
+}
+
+std::vector<Verdict> router_load(const Transformer& model,
+                                 const std::vector<at::Tensor>& chosen) {
   int64_t dead = 0;
   int64_t first_dead = -1;
   double worst = 0;
   double sum = 0;
   int64_t fullest_layer = -1;
   const int64_t E = model.config().num_experts;
-  for (size_t layer = 0; layer < trace.layers.size(); ++layer) {
-    const at::Tensor& experts = trace.layers[layer].experts;
+  for (size_t layer = 0; layer < chosen.size(); ++layer) {
+    const at::Tensor& experts = chosen[layer];
     const auto slots = kernels::expert_load(experts, E);
     const auto empty = std::count(slots.begin(), slots.end(), 0);
     if (empty > 0 && first_dead < 0) first_dead = static_cast<int64_t>(layer);
@@ -113,14 +120,13 @@ std::vector<Verdict> router_load(const Transformer& model, const Probe& probe) {
       fullest_layer = static_cast<int64_t>(layer);
     }
   }
-  const auto layers = static_cast<double>(trace.layers.size());
+  const auto layers = static_cast<double>(chosen.size());
   Verdict none_dead = at_most(
-      kCheck,
-      fmt::format("experts without a slot, of {}", E * trace.layers.size()),
+      kCheck, fmt::format("experts without a slot, of {}", E * chosen.size()),
       static_cast<double>(dead), 0);
   none_dead.layer = first_dead;
   if (first_dead >= 0) none_dead.tensor = router_name(model, first_dead);
-  none_dead.note = fmt::format("{} tokens", probe.router_tokens.numel());
+  none_dead.note = fmt::format("{} tokens", chosen.at(0).size(0));
   Verdict load =
       at_most(kCheck, "fullest expert / mean, worst layer", worst, kLoadLimit);
   load.layer = fullest_layer;

@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "annuli/verify/layer_pairs.h"
+#include "annuli/verify/axis_layout.h"
+#include "annuli/verify/functional_identity.h"
+#include "annuli/verify/tensor_audit.h"
 
 namespace annuli::verify {
 namespace {
@@ -18,8 +20,11 @@ constexpr const char* kCheck = "router_logit_scale";
 // A logit is a dot product of D terms of size |w| |x|, rounded to about
 // sqrt(D) eps of them in fp32. The mean of x carries up to 0.999 of |x| and is
 // projected out of the rows, so the spread is that much smaller than |w| |x|:
-// 4e-6 * 50 = 2e-4. A router that is not divided by n is off by 1.
+// 4e-6 * 50 = 2e-4. A router that is not divided by n is off by n - 1.
 constexpr double kLimit = 1e-3;
+constexpr double kSizeOverSpread = 50;
+// However coarse the storage: a router that is not divided must be seen.
+constexpr double kLargestLimit = 0.5;
 
 // True where the chosen sets differ, [N].
 at::Tensor sets_differ(const at::Tensor& a, const at::Tensor& b) {
@@ -33,15 +38,22 @@ double spread_of(const at::Tensor& logits) {
 
 }  // namespace
 
+// What storing has rounded reaches the router's input as it reaches the logits.
+double router_limit(const grow::Recipe& recipe, double storage_roundoff) {
+  if (storage_roundoff == 0) return kLimit;
+  const double moved = identity_limit(recipe, {at::kDouble, storage_roundoff});
+  return std::clamp(kSizeOverSpread * moved, kLimit, kLargestLimit);
+}
+
 Choices compare_choices(const at::Tensor& before, const at::Tensor& after,
-                        int64_t k) {
+                        int64_t k, double limit) {
   const int64_t kept = std::min(k + 1, before.size(1));
   const auto [values, experts] = at::topk(before, kept, 1);
   const auto chosen = std::get<1>(at::topk(after, k, 1));
   Choices choices;
   choices.differs = sets_differ(experts.narrow(1, 0, k), chosen);
   choices.decided = kept > k ? (values.select(1, k - 1) - values.select(1, k))
-                                   .gt(2 * kLimit * spread_of(before))
+                                   .gt(2 * limit * spread_of(before))
                              : choices.differs.logical_not();
   return choices;
 }
@@ -52,10 +64,10 @@ void RouterLogitScale::see_layer(const at::Tensor& before,
   if (spread == 0) return;
   const double error = (after - before).abs().max().item<double>() / spread;
   error_ = worse(error_, error);
-  if (!(error <= kLimit) && layer_ < 0) layer_ = layer;
+  if (!(error <= limit_) && layer_ < 0) layer_ = layer;
 
   const Choices choices =
-      compare_choices(before, after, recipe_.child.num_experts_per_tok);
+      compare_choices(before, after, recipe_.child.num_experts_per_tok, limit_);
   decided_ += choices.decided.sum().item<int64_t>();
   changed_ +=
       choices.differs.logical_and(choices.decided).sum().item<int64_t>();
@@ -65,19 +77,16 @@ void RouterLogitScale::see_layer(const at::Tensor& before,
               std::log(static_cast<double>(before.size(1)));
 }
 
-void RouterLogitScale::see(const WindowRecord& parent,
-                           const WindowRecord& child) {
+void RouterLogitScale::see(const LayerView& view) {
   if (!recipe_.parent.is_mixture()) return;
-  for (const LayerPair& pair : comparable_layers(recipe_)) {
-    see_layer(parent.trace.layers[pair.parent].router_logits,
-              child.trace.layers[pair.child].router_logits, pair.child);
-  }
+  see_layer(lay_out(view.parent.router_logits, 1, recipe_, Axis::kExpert),
+            view.child.router_logits, view.layers.child);
 }
 
 std::vector<Verdict> RouterLogitScale::verdicts() const {
   if (tokens_ == 0) return {};
   Verdict scale =
-      at_most(kCheck, "logits against their spread", error_, kLimit);
+      at_most(kCheck, "logits against their spread", error_, limit_);
   scale.note = fmt::format("entropy {:.3f} of ln E",
                            entropy_ / static_cast<double>(tokens_));
   Verdict choice = at_most(kCheck, "tokens with other experts",
@@ -98,7 +107,8 @@ std::vector<Verdict> router_logit_scale(const ParentRecord& parent,
                                         const grow::Recipe& recipe,
                                         const Probe& probe,
                                         const Transformer& child) {
-  RouterLogitScale check(recipe);
+  RouterLogitScale check(recipe,
+                         storage_roundoff(parent.sketches, recipe, child));
   run_window_checks(parent, recipe, probe, child, Dispatch::kSorted, {&check});
   return check.verdicts();
 }

@@ -9,19 +9,24 @@
 #include "annuli/verify/verdict.h"
 #include "annuli/verify/window_check.h"
 
-// A mixture's routing survives growth: router logits equal the parent's
-// relative to their spread, and the same experts are chosen wherever the
-// margin between the k-th and the next exceeds what rounding can move.
+// A mixture's routing survives growth: router logits equal the parent's, laid
+// out by the child's experts, relative to their spread; and the same experts
+// are chosen wherever the margin between the k-th and the next exceeds what
+// rounding can move.
 //
 // Empty for a parent without routers, and for layers whose router is zero
 // (nothing to scale: every choice there is a tie).
 namespace annuli::verify {
 
+// How far rounding may move a router's logits, relative to their spread.
+double router_limit(const grow::Recipe& recipe, double storage_roundoff);
+
 class RouterLogitScale : public WindowCheck {
  public:
-  explicit RouterLogitScale(const grow::Recipe& recipe) : recipe_(recipe) {}
+  RouterLogitScale(const grow::Recipe& recipe, double storage_roundoff)
+      : recipe_(recipe), limit_(router_limit(recipe, storage_roundoff)) {}
 
-  void see(const WindowRecord& parent, const WindowRecord& child) override;
+  void see(const LayerView& view) override;
   std::vector<Verdict> verdicts() const override;
 
  private:
@@ -29,6 +34,7 @@ class RouterLogitScale : public WindowCheck {
                  int64_t layer);
 
   const grow::Recipe& recipe_;
+  double limit_;
   double error_ = 0;     // largest |difference| / spread
   int64_t layer_ = -1;   // first above the limit
   int64_t decided_ = 0;  // tokens whose margin exceeds the bound
@@ -43,9 +49,10 @@ struct Choices {
   at::Tensor differs;  // [N] bool: other experts
 };
 
-// before, after: router logits [N, E]; k experts are chosen.
+// before, after: router logits [N, E]; k experts are chosen. limit: see
+// router_limit.
 Choices compare_choices(const at::Tensor& before, const at::Tensor& after,
-                        int64_t k);
+                        int64_t k, double limit);
 
 // With forward passes of its own.
 std::vector<Verdict> router_logit_scale(const ParentRecord& parent,

@@ -3,13 +3,17 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/where.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "annuli/core/error.h"
 #include "annuli/core/rng.h"
 #include "annuli/kernels/normal_fill.h"
+#include "annuli/verify/axis_layout.h"
 
 namespace annuli::verify {
 namespace {
@@ -30,70 +34,95 @@ at::Tensor random_input(const std::string& name, int64_t size) {
   return r;
 }
 
-// Entries of `parent` in the order of a child dimension.
-at::Tensor lay_out(const at::Tensor& parent,
-                   const grow::DimensionRecipe& recipe) {
-  std::vector<at::Tensor> pieces;
-  for (const grow::Slice& slice : recipe.slices) {
-    pieces.push_back(parent.narrow(0, slice.start, slice.length));
-  }
-  return at::cat(pieces);
+constexpr int64_t kEntries = int64_t{1} << 21;  // 16 MB of fp64
+
+at::Tensor in_double(const at::Tensor& tensor) {
+  return tensor.detach().cpu().to(at::kDouble);
 }
 
-// W r in fp64, a few rows at a time so that no large tensor is held twice.
+// W r in fp64, or W^T r where the rows are contracted.
 at::Tensor apply_to(const at::Tensor& tensor, int64_t contracted,
                     const at::Tensor& r) {
-  const at::Tensor matrix = contracted == 0 ? tensor.t() : tensor;
-  constexpr int64_t kEntries = int64_t{1} << 22;
-  const int64_t rows = std::max<int64_t>(1, kEntries / matrix.size(1));
+  const int64_t count = std::max<int64_t>(1, kEntries / tensor.size(1));
   std::vector<at::Tensor> pieces;
-  for (int64_t begin = 0; begin < matrix.size(0); begin += rows) {
-    const int64_t count = std::min(rows, matrix.size(0) - begin);
-    pieces.push_back(
-        matrix.narrow(0, begin, count).cpu().to(at::kDouble).mv(r));
+  at::Tensor sum;
+  for (int64_t begin = 0; begin < tensor.size(0); begin += count) {
+    const int64_t rows = std::min(count, tensor.size(0) - begin);
+    const at::Tensor block = in_double(tensor.narrow(0, begin, rows));
+    if (contracted == 1) {
+      pieces.push_back(block.mv(r));
+    } else {
+      const at::Tensor part = block.t().mv(r.narrow(0, begin, rows));
+      sum = sum.defined() ? sum + part : part;
+    }
   }
-  return at::cat(pieces);
+  return contracted == 1 ? at::cat(pieces) : sum;
+}
+
+// 1 where an entry counts.
+at::Tensor counted(const grow::DimensionRecipe& dimension, int64_t size,
+                   bool new_counts) {
+  at::Tensor mask = at::ones({size}, at::kDouble);
+  int64_t begin = 0;
+  for (const grow::Slice& slice : dimension.slices) {
+    if (slice.is_new() && !new_counts) {
+      mask.narrow(0, begin, slice.length).zero_();
+    }
+    begin += slice.length;
+  }
+  return mask;
+}
+
+// 0 / 0 is no distance; NaN stays NaN.
+double largest_ratio(const at::Tensor& difference, const at::Tensor& size) {
+  const at::Tensor ratio = difference.abs() / size.abs();
+  return at::where(difference == 0, 0.0, ratio).max().item<double>();
+}
+
+double against_rms(const at::Tensor& difference, const at::Tensor& expected) {
+  const double largest = difference.abs().max().item<double>();
+  const double rms = std::sqrt(expected.square().mean().item<double>());
+  return rms > 0 ? largest / rms : largest;
 }
 
 }  // namespace
 
 Sketch sketch_of(const TensorSpec& spec, const at::Tensor& tensor) {
   const int64_t contracted = contracted_dimension(spec);
-  if (contracted < 0) {
-    return {spec.name, tensor.detach().cpu().to(at::kDouble).clone()};
-  }
+  const at::ScalarType dtype = tensor.scalar_type();
+  if (contracted < 0) return {spec.name, in_double(tensor).clone(), dtype};
   const at::Tensor r =
       random_input(spec.name, spec.dimensions[contracted].size());
-  return {spec.name, apply_to(tensor.detach(), contracted, r)};
+  return {spec.name, apply_to(tensor.detach(), contracted, r), dtype};
 }
 
 double sketch_distance(const Sketch& parent, const TensorSpec& parent_spec,
                        const grow::TensorRecipe& recipe,
                        const TensorSpec& child_spec, const at::Tensor& child,
-                       double factor) {
+                       double factor, bool new_produced_is_zero) {
   const int64_t contracted = contracted_dimension(parent_spec);
-  at::Tensor found;
-  at::Tensor expected;
   if (contracted < 0) {
-    found = child.detach().cpu().to(at::kDouble);
-    expected = lay_out(parent.value, recipe.dimensions.at(0));
-  } else {
-    const at::Tensor r =
-        random_input(parent.name, parent_spec.dimensions[contracted].size());
-    found = apply_to(child.detach(), contracted,
-                     lay_out(r, recipe.dimensions.at(contracted)));
-    const grow::DimensionRecipe& other = recipe.dimensions.at(1 - contracted);
-    expected = lay_out(parent.value, other);
-    // An untied head is the table turned: its residual dimension is summed over
-    // when it is applied, but not here, so each of the copies shows by itself.
-    if (child_spec.dimensions[1 - contracted].role == AxisRole::kContracted) {
-      factor /= static_cast<double>(other.copies);
-    }
+    const grow::DimensionRecipe& only = recipe.dimensions.at(0);
+    const at::Tensor expected = lay_out(parent.value, 0, only.slices) * factor;
+    const at::Tensor mask =
+        counted(only, expected.size(0), new_produced_is_zero);
+    return largest_ratio((in_double(child) - expected) * mask, expected);
   }
-  expected = expected * factor;
-  const double largest = (found - expected).abs().max().item<double>();
-  const double rms = std::sqrt(expected.square().mean().item<double>());
-  return rms > 0 ? largest / rms : largest;
+  const at::Tensor r =
+      random_input(parent.name, parent_spec.dimensions[contracted].size());
+  const at::Tensor found =
+      apply_to(child.detach(), contracted,
+               lay_out(r, 0, recipe.dimensions.at(contracted).slices));
+  const grow::DimensionRecipe& other = recipe.dimensions.at(1 - contracted);
+  // An untied head is the table turned: its residual dimension is summed over
+  // when it is applied, but not here, so each of the copies shows by itself.
+  if (child_spec.dimensions[1 - contracted].role == AxisRole::kContracted) {
+    factor /= static_cast<double>(recipe.contracted_copies);
+  }
+  const at::Tensor expected = lay_out(parent.value, 0, other.slices) * factor;
+  const at::Tensor mask =
+      counted(other, expected.size(0), new_produced_is_zero);
+  return against_rms((found - expected) * mask, expected);
 }
 
 }  // namespace annuli::verify

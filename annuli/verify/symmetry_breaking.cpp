@@ -47,14 +47,11 @@ std::vector<double> gradient_shares(Transformer& model,
 // clean = (a + b) / 2, e = (a - b) / 2.
 double realised_snr_db(const at::Tensor& matrix,
                        const grow::TensorRecipe& recipe) {
-  double clean = 0;
-  double noise = 0;
-  for (const auto& [a, b] : copy_pairs(matrix, recipe.dimensions[1], 1)) {
-    clean += std::pow((a + b).norm().item<double>(), 2);
-    noise += std::pow((a - b).norm().item<double>(), 2);
-  }
-  return 10 * std::log10(clean / noise);
+  const PairPower power = pair_power(matrix, recipe.dimensions[1], 1);
+  return 10 * std::log10(power.sum / power.difference);
 }
+
+}  // namespace
 
 Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child) {
   double worst = 0;
@@ -82,6 +79,8 @@ Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child) {
   }
   return verdict;
 }
+
+namespace {
 
 struct Update {
   at::Tensor change;  // dW

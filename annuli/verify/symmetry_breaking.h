@@ -35,6 +35,10 @@ SymmetryControl symmetry_control(const Transformer& parent,
                                  const grow::Recipe& recipe,
                                  const Probe& probe);
 
+// The noise that the weights hold, against the asked: of every tensor, read
+// once, some megabytes at a time. No forward pass.
+Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child);
+
 // Right after growth: realised noise, and gradients of paired copies.
 std::vector<Verdict> symmetry_at_growth(const grow::Recipe& recipe,
                                         const Probe& probe,

@@ -4,186 +4,253 @@
 #include <ATen/ops/isfinite.h>
 #include <fmt/core.h>
 
-#include <cmath>
-#include <limits>
+#include <algorithm>
 #include <set>
 #include <string>
+#include <unordered_map>
+
+#include "annuli/core/error.h"
+#include "annuli/verify/demands.h"
+#include "annuli/verify/layer_pairs.h"
+#include "annuli/verify/new_entries.h"
 
 namespace annuli::verify {
 namespace {
 
 constexpr const char* kCheck = "tensor_audit";
 
-// What the axes demand of a copied tensor, whatever scale the recipe states:
-// produced entries are copied and contracted ones average out, so its function
-// on r is the parent's. The one exception is the final gain of a model whose
-// head stays tied while the residual is copied n times: it carries 1/n.
-double demanded_factor(const grow::Recipe& recipe, const TensorSpec& spec) {
-  const bool folded =
-      recipe.parent.tie_word_embeddings && recipe.child.tie_word_embeddings;
-  return folded && spec.part == Part::kFinalNorm
-             ? 1.0 / static_cast<double>(recipe.width_factor)
-             : 1.0;
+// What storage keeps exactly differs by the rounding of the fp64 dot product of
+// C terms: about sqrt(C) 2^-53 of the rms of the result, 1e-13 for C = 2^20,
+// noise of 0.3 of the weight included.
+constexpr double kExactLimit = 1e-11;
+
+// Otherwise every stored entry is off by up to u of itself, the unit roundoff
+// of its type. Over C terms that is below u of the rms of the result on
+// average, and the largest of P results is below 8 times that; an entry of a
+// gain or bias is off by u itself, or twice u where it was rounded on the way.
+double sketch_limit(double roundoff) {
+  return std::max(kExactLimit, 8 * roundoff);
 }
 
-// Pairs cancel exactly and 1/2^k is exact, so all that is left is the rounding
-// of the fp64 dot product of C terms: C * 2^-53, below 1e-11 for C <= 65536
-// against the rms of the result, noise of 0.3 of the weight included. Any other
-// factor rounds each stored entry by eps/2 of itself; over C terms that is
-// eps/2 of the rms on average, and its largest of P entries below 8 times that.
-double sketch_limit(const grow::Recipe& recipe, at::ScalarType dtype) {
-  const auto n = static_cast<uint64_t>(recipe.width_factor);
-  const bool power_of_two = (n & (n - 1)) == 0;
-  if (power_of_two || dtype == at::kDouble) return 1e-11;
-  return 4 * std::numeric_limits<float>::epsilon();
-}
-
+// By rows, so that no mask of a whole table is made.
 bool is_whole(const at::Tensor& tensor) {
-  return tensor.defined() && at::isfinite(tensor).all().item<bool>();
-}
-
-void fault(Verdict& verdict, const TensorSpec& spec, const std::string& what) {
-  verdict.measured += 1;
-  if (!verdict.tensor.empty()) return;
-  verdict.tensor = spec.name;
-  verdict.layer = spec.layer;
-  verdict.note = what;
-}
-
-Verdict accounts(const grow::Recipe& recipe, const Transformer& child) {
-  Verdict verdict;
-  const TensorTable& table = child.table();
-  std::set<std::string> used;
-  for (size_t row = 0; row < table.size(); ++row) {
-    const TensorSpec& spec = table[row];
-    if (row >= recipe.tensors.size() ||
-        recipe.tensors[row].child != spec.name) {
-      fault(verdict, spec, "no recipe");
-    } else {
-      used.insert(recipe.tensors[row].parent);
-    }
-    if (!is_whole(child.weight(row))) {
-      fault(verdict, spec, "uninitialised or not finite");
+  if (!tensor.defined()) return false;
+  constexpr int64_t kEntries = int64_t{1} << 22;
+  const int64_t width = tensor.numel() / tensor.size(0);
+  const int64_t count = std::max<int64_t>(1, kEntries / width);
+  for (int64_t begin = 0; begin < tensor.size(0); begin += count) {
+    const int64_t rows = std::min(count, tensor.size(0) - begin);
+    if (!at::isfinite(tensor.narrow(0, begin, rows)).all().item<bool>()) {
+      return false;
     }
   }
-  for (const TensorSpec& spec : tensor_table(recipe.parent)) {
-    if (!used.contains(spec.name)) {
-      fault(verdict, spec, "the child uses nothing of it");
-    }
-  }
-  for (size_t row = table.size(); row < recipe.tensors.size(); ++row) {
-    fault(verdict, {.name = recipe.tensors[row].child}, "left over");
-  }
-  Verdict result =
-      at_most(kCheck, fmt::format("faults in {} tensors", table.size()),
-              verdict.measured, 0);
-  result.tensor = verdict.tensor;
-  result.layer = verdict.layer;
-  result.note = verdict.note;
-  return result;
+  return true;
 }
 
-Verdict copies(const std::vector<Sketch>& parent, const grow::Recipe& recipe,
-               const Transformer& child) {
-  const TensorTable parent_table = tensor_table(recipe.parent);
-  const double limit = sketch_limit(recipe, child.dtype());
-  double worst = 0;
+// The worst of several tensors, and the first that is beyond the limit.
+struct Worst {
+  double measured = 0;
   const TensorSpec* first_bad = nullptr;
-  for (size_t row = 0; row < child.table().size(); ++row) {
-    const grow::TensorRecipe& tensor = recipe.tensors[row];
-    if (tensor.source != grow::Source::kParent) continue;
-    const TensorSpec& spec = child.table()[row];
-    const int64_t from = find_row(parent_table, tensor.parent);
-    const double distance =
-        sketch_distance(parent[from], parent_table[from], tensor, spec,
-                        child.weight(row), demanded_factor(recipe, spec));
-    if (!(distance <= limit) && first_bad == nullptr) first_bad = &spec;
-    worst = worse(worst, distance);
+
+  void see(double value, double limit, const TensorSpec& spec) {
+    measured = worse(measured, value);
+    if (!(value <= limit) && first_bad == nullptr) first_bad = &spec;
   }
-  Verdict verdict =
-      at_most(kCheck, "copied tensors against the parent's", worst, limit);
-  if (first_bad != nullptr) {
-    verdict.tensor = first_bad->name;
-    verdict.layer = first_bad->layer;
+  Verdict verdict(const std::string& aspect, double limit) const {
+    Verdict verdict = at_most(kCheck, aspect, measured, limit);
+    if (first_bad != nullptr) {
+      verdict.tensor = first_bad->name;
+      verdict.layer = first_bad->layer;
+    }
+    return verdict;
   }
-  return verdict;
-}
+};
 
-// |cos| of the worst row with the mean activation.
-double mean_overlap(const at::Tensor& router, const at::Tensor& mean) {
-  const at::Tensor rows = router.cpu().to(at::kDouble);
-  const at::Tensor unit = mean.cpu().to(at::kDouble);
-  const at::Tensor norms = rows.norm(2, {1}) * unit.norm();
-  return (rows.mv(unit) / norms).abs().max().item<double>();
-}
+class Audit {
+ public:
+  Audit(const std::vector<std::vector<Sketch>>& parents,
+        const grow::Recipe& recipe, const Transformer& child,
+        const std::vector<at::Tensor>& router_mean)
+      : parents_(parents),
+        recipe_(recipe),
+        child_(child),
+        router_mean_(router_mean),
+        demands_(recipe),
+        parent_table_(tensor_table(recipe.parent)) {
+    for (size_t row = 0; row < parent_table_.size(); ++row) {
+      parent_row_[parent_table_[row].name] = row;
+    }
+  }
 
-// A router of n = E D normal entries has an rms within 6 standard errors,
-// 6 / sqrt(2 n), of std; the direction taken out of every row lowers it by
-// 1 / (2 D) at most, relative. A deviation of 0 is one that nobody stated.
-double deviation_off(const at::Tensor& router, double asked) {
-  if (asked == 0) return 0;
-  const auto n = static_cast<double>(router.numel());
-  const auto D = static_cast<double>(router.size(1));
-  const double rms = router.norm().item<double>() / std::sqrt(n);
-  return std::abs(rms / asked - 1) / (6 / std::sqrt(2 * n) + 1 / (2 * D));
-}
+  std::vector<Verdict> run() {
+    for (size_t row = 0; row < table().size(); ++row) see(row);
+    account_for_parents();
+    std::vector<Verdict> verdicts = {accounts()};
+    if (faults_ > 0) return verdicts;
+    verdicts.push_back(
+        exact_.verdict("copied tensors against the parent's", kExactLimit));
+    if (roundoff_ > 0) {
+      verdicts.push_back(rounded_.verdict("the same, of those that are rounded",
+                                          sketch_limit(roundoff_)));
+    }
+    if (has_made_) {
+      verdicts.push_back(
+          made_.verdict("what is new, in units of its limits", 1));
+    }
+    return verdicts;
+  }
 
-// Zeros are exactly 0; a router has its deviation and, stored in fp32, keeps an
-// overlap with the mean below D * eps / 2. Measured in units of those limits.
-Verdict made(const grow::Recipe& recipe, const Transformer& child,
-             const std::vector<at::Tensor>& router_mean) {
-  double worst = 0;
-  const TensorSpec* first_bad = nullptr;
-  for (size_t row = 0; row < child.table().size(); ++row) {
-    const grow::TensorRecipe& tensor = recipe.tensors[row];
-    if (tensor.source == grow::Source::kParent) continue;
-    const TensorSpec& spec = child.table()[row];
-    const at::Tensor& weight = child.weight(row);
-    double distance = 0;
-    if (tensor.source == grow::Source::kZero) {
-      distance = weight.abs().max().item<double>() == 0 ? 0 : 2;
-    } else {
-      distance = deviation_off(weight, tensor.router_std);
-      if (!router_mean.empty()) {
-        const auto D = static_cast<double>(weight.size(1));
-        const double overlap = mean_overlap(weight, router_mean[spec.layer]);
-        distance =
-            worse(distance,
-                  overlap / (D * std::numeric_limits<float>::epsilon() / 2));
+ private:
+  const TensorTable& table() const { return child_.table(); }
+
+  void fault(const TensorSpec& spec, const std::string& what) {
+    if (faults_++ > 0) return;
+    first_fault_ = spec;
+    what_ = what;
+  }
+
+  void see(size_t row) {
+    const TensorSpec& spec = table()[row];
+    const bool whole = is_whole(child_.weight(row));
+    if (!whole) fault(spec, "uninitialised or not finite");
+    if (row >= recipe_.tensors.size() ||
+        recipe_.tensors[row].child != spec.name) {
+      return fault(spec, "no recipe");
+    }
+    const grow::TensorRecipe& tensor = recipe_.tensors[row];
+    if (tensor.source == grow::Source::kParent) {
+      used_.insert(tensor.parent);
+      if (whole) see_copied(row, tensor);
+    } else if (whole) {
+      see_made(row, tensor);
+    }
+  }
+
+  // The mean of the models that the tensor is made of.
+  Sketch sketch_for(const grow::TensorRecipe& tensor, size_t from) const {
+    Sketch sketch = parents_.at(tensor.models.at(0)).at(from);
+    if (tensor.models.size() == 1) return sketch;
+    sketch.value = sketch.value.clone();
+    for (size_t i = 1; i < tensor.models.size(); ++i) {
+      sketch.value += parents_.at(tensor.models[i]).at(from).value;
+    }
+    sketch.value /= static_cast<double>(tensor.models.size());
+    return sketch;
+  }
+
+  void see_copied(size_t row, const grow::TensorRecipe& tensor) {
+    const auto found = parent_row_.find(tensor.parent);
+    if (found == parent_row_.end()) return fault(table()[row], "no parent");
+    const Sketch sketch = sketch_for(tensor, found->second);
+    const TensorSpec& from = parent_table_[found->second];
+    const at::Tensor& weight = child_.weight(row);
+    const double distance = sketch_distance(
+        sketch, from, tensor, table()[row], weight, demands_.factor(row),
+        demands_.new_entries_are_zero(row, produced_dimension(from)));
+    // A mean of several needs more digits than any of them.
+    constexpr double kInexact = 1 / 3.0;
+    const double factor =
+        tensor.models.size() > 1 ? kInexact : demands_.entry_factor(row);
+    const double roundoff =
+        entry_roundoff(factor, sketch.dtype, weight.scalar_type());
+    roundoff_ = std::max(roundoff_, roundoff);
+    (roundoff > 0 ? rounded_ : exact_)
+        .see(distance, sketch_limit(roundoff), table()[row]);
+    see_new_entries(row, tensor);
+  }
+
+  // The dimension that a sketch of this tensor has an entry for.
+  static size_t produced_dimension(const TensorSpec& spec) {
+    return spec.dimensions[0].role == AxisRole::kContracted ? 1 : 0;
+  }
+
+  void see_new_entries(size_t row, const grow::TensorRecipe& tensor) {
+    for (const grow::DimensionRecipe& d : tensor.dimensions) {
+      if (std::ranges::any_of(d.slices, &grow::Slice::is_new)) {
+        has_made_ = true;
+        made_.see(new_entries_fault(demands_, row, tensor, child_.weight(row)),
+                  1, table()[row]);
+        return;
       }
     }
-    if (!(distance <= 1) && first_bad == nullptr) first_bad = &spec;
-    worst = worse(worst, distance);
   }
-  Verdict verdict =
-      at_most(kCheck, "new tensors, in units of their limits", worst, 1);
-  if (first_bad != nullptr) {
-    verdict.tensor = first_bad->name;
-    verdict.layer = first_bad->layer;
-  }
-  return verdict;
-}
 
-bool makes_tensors(const grow::Recipe& recipe) {
-  for (const grow::TensorRecipe& tensor : recipe.tensors) {
-    if (tensor.source != grow::Source::kParent) return true;
+  void see_made(size_t row, const grow::TensorRecipe& tensor) {
+    has_made_ = true;
+    const TensorSpec& spec = table()[row];
+    const at::Tensor& weight = child_.weight(row);
+    if (tensor.source == grow::Source::kZero) {
+      return made_.see(zero_fault(weight), 1, spec);
+    }
+    const at::Tensor mean =
+        router_mean_.empty() ? at::Tensor() : router_mean_.at(tensor.layer);
+    // The shards of one copy share a row.
+    const auto equal_rows = static_cast<int64_t>(demands_.shards());
+    made_.see(router_fault(tensor, weight, mean, equal_rows), 1, spec);
   }
-  return false;
-}
+
+  void account_for_parents() {
+    for (const TensorSpec& spec : parent_table_) {
+      if (!used_.contains(spec.name)) {
+        fault(spec, "the child uses nothing of it");
+      }
+    }
+    for (size_t row = table().size(); row < recipe_.tensors.size(); ++row) {
+      fault({.name = recipe_.tensors[row].child}, "left over");
+    }
+  }
+
+  Verdict accounts() const {
+    Verdict verdict =
+        at_most(kCheck, fmt::format("faults in {} tensors", table().size()),
+                static_cast<double>(faults_), 0);
+    verdict.tensor = first_fault_.name;
+    verdict.layer = first_fault_.layer;
+    verdict.note = what_;
+    return verdict;
+  }
+
+  const std::vector<std::vector<Sketch>>& parents_;
+  const grow::Recipe& recipe_;
+  const Transformer& child_;
+  const std::vector<at::Tensor>& router_mean_;
+  Demands demands_;
+  TensorTable parent_table_;
+  std::unordered_map<std::string, size_t> parent_row_;
+  std::set<std::string> used_;
+  int64_t faults_ = 0;
+  TensorSpec first_fault_;
+  std::string what_;
+  Worst exact_;
+  Worst rounded_;
+  Worst made_;
+  double roundoff_ = 0;
+  bool has_made_ = false;
+};
 
 }  // namespace
 
-std::vector<Verdict> tensor_audit(const std::vector<Sketch>& parent,
-                                  const grow::Recipe& recipe,
-                                  const Transformer& child,
-                                  const std::vector<at::Tensor>& router_mean) {
-  std::vector<Verdict> verdicts = {accounts(recipe, child)};
-  if (!verdicts.back().passed) return verdicts;
-  verdicts.push_back(copies(parent, recipe, child));
-  if (makes_tensors(recipe)) {
-    verdicts.push_back(made(recipe, child, router_mean));
+std::vector<Verdict> tensor_audit(
+    const std::vector<std::vector<Sketch>>& parents, const grow::Recipe& recipe,
+    const Transformer& child, const std::vector<at::Tensor>& router_mean) {
+  return Audit(parents, recipe, child, router_mean).run();
+}
+
+double storage_roundoff(const std::vector<Sketch>& parent,
+                        const grow::Recipe& recipe, const Transformer& child) {
+  const Demands demands(recipe);
+  std::unordered_map<std::string, at::ScalarType> stored;
+  for (const Sketch& sketch : parent) stored[sketch.name] = sketch.dtype;
+  double largest = 0;
+  for (size_t row = 0; row < recipe.tensors.size(); ++row) {
+    const grow::TensorRecipe& tensor = recipe.tensors[row];
+    if (tensor.source != grow::Source::kParent) continue;
+    largest =
+        std::max(largest, entry_roundoff(demands.entry_factor(row),
+                                         stored.at(tensor.parent),
+                                         child.weight(row).scalar_type()));
   }
-  return verdicts;
+  return largest;
 }
 
 }  // namespace annuli::verify

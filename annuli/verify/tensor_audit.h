@@ -9,17 +9,27 @@
 
 // Every child tensor accounted for, none uninitialised, none left over.
 //
-// Three verdicts: the accounts (rows without a recipe, parents without a use,
+// Verdicts: the accounts (rows without a recipe, parents without a use,
 // undefined or not finite tensors: a count that must be 0); the distance of
 // every copied tensor from its parent's sketch, by what the axes demand and not
-// by the scale the recipe states; and the made tensors (zeros are zero, a
-// random router is finite, of its deviation, orthogonal to the mean
-// activation).
+// by the scale the recipe states, once for those that storage keeps exactly and
+// once for those that it rounds; and what was made (zeros are zero, a random
+// router is of its deviation and orthogonal to the mean activation, entries
+// that no parent has are zero where the function needs it).
+//
+// The child's tensors may be of any stored type, each of its own, and are read
+// once, in the order of the table.
 namespace annuli::verify {
 
-std::vector<Verdict> tensor_audit(const std::vector<Sketch>& parent,
-                                  const grow::Recipe& recipe,
-                                  const Transformer& child,
-                                  const std::vector<at::Tensor>& router_mean);
+// `parents`: the sketches of every parent's table, in the order of the recipe.
+// `router_mean`: per layer; empty if not known.
+std::vector<Verdict> tensor_audit(
+    const std::vector<std::vector<Sketch>>& parents, const grow::Recipe& recipe,
+    const Transformer& child, const std::vector<at::Tensor>& router_mean);
+
+// The largest entry_roundoff of all copied tensors: what storing the child has
+// changed in its weights, relative. 0: nothing.
+double storage_roundoff(const std::vector<Sketch>& parent,
+                        const grow::Recipe& recipe, const Transformer& child);
 
 }  // namespace annuli::verify

@@ -72,6 +72,16 @@ std::string to_line(const Verdict& verdict) {
   return line;
 }
 
+void name_culprit(std::vector<Verdict>& verdicts) {
+  std::string tensor;
+  for (const Verdict& verdict : verdicts) {
+    if (!verdict.passed && tensor.empty()) tensor = verdict.tensor;
+  }
+  for (Verdict& verdict : verdicts) {
+    if (!verdict.passed && verdict.tensor.empty()) verdict.tensor = tensor;
+  }
+}
+
 void allow(std::vector<Verdict>& verdicts,
            const std::vector<std::string>& names) {
   for (Verdict& verdict : verdicts) {

@@ -37,6 +37,10 @@ nlohmann::json to_json(const Verdict& verdict);
 // "functional_identity  logits  1.2e-07 <= 1.0e-05  pass"
 std::string to_line(const Verdict& verdict);
 
+// A failed verdict that names no tensor takes the first that another failed one
+// names.
+void name_culprit(std::vector<Verdict>& verdicts);
+
 // Marks failures of the named checks as allowed.
 void allow(std::vector<Verdict>& verdicts,
            const std::vector<std::string>& names);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "annuli/verify/boundary_record.h"
+#include "annuli/verify/config_audit.h"
 #include "annuli/verify/functional_identity.h"
 #include "annuli/verify/layer_pairs.h"
 #include "annuli/verify/rope_integrity.h"
@@ -13,36 +14,37 @@
 namespace annuli::verify {
 namespace {
 
-// Which check applies to which growth. tensor_audit, functional_identity,
-// rope_integrity and boundary_record apply to all.
+// Which check applies to which growth. config_audit, tensor_audit,
+// functional_identity, rope_integrity and boundary_record apply to all.
 //
-//                       upcycle   widen             deepen
-//   router_logit_scale  -         parent a mixture  parent a mixture
-//   symmetry_breaking   -         with noise        -
-//   router_health       yes       -                 -
+//   router_logit_scale  parent a mixture
+//   symmetry_breaking   recipe with noise
+//   router_health       dense parent, child a mixture
 void append(std::vector<Verdict>& verdicts, std::vector<Verdict>&& more) {
   for (Verdict& verdict : more) verdicts.push_back(std::move(verdict));
 }
 
-// Everything that reads the probe's windows, in one pass over them (upcycling
-// has a second, in equal GEMM shapes). Returns the child's loss.
+// Everything that reads the probe's windows, in one pass over them (a plain
+// upcycling has a second, in equal GEMM shapes). Returns the child's loss.
 double compare_windows(const GrowthEvidence& evidence, const Transformer& child,
                        std::vector<Verdict>& verdicts) {
   const auto& [parent, recipe, probe, control, loss_budget] = evidence;
-  if (is_upcycle(recipe)) {
-    FunctionalIdentity bitwise(recipe, child.dtype(), /*equal_shapes=*/true);
+  const Precision precision{child.dtype(),
+                            storage_roundoff(parent.sketches, recipe, child)};
+  if (is_plain_upcycle(recipe)) {
+    FunctionalIdentity bitwise(recipe, precision, /*equal_shapes=*/true);
     run_window_checks(parent, recipe, probe, child, Dispatch::kFullBlock,
                       {&bitwise});
     append(verdicts, bitwise.verdicts());
   }
-  FunctionalIdentity identity(recipe, child.dtype(), /*equal_shapes=*/false);
-  RopeIntegrity rope(recipe);
-  RouterLogitScale router(recipe);
+  FunctionalIdentity identity(recipe, precision, /*equal_shapes=*/false);
+  RopeIntegrity rope(recipe, precision);
+  RouterLogitScale router(recipe, precision.storage_roundoff);
   const WindowRun run =
       run_window_checks(parent, recipe, probe, child, Dispatch::kSorted,
                         {&identity, &rope, &router});
   append(verdicts, identity.verdicts());
-  if (parent.double_logits.defined()) {
+  if (parent.double_logits.defined() && recipe.exact) {
     verdicts.push_back(double_identity(parent, recipe, probe, child));
   }
   append(verdicts, rope.verdicts());
@@ -55,26 +57,18 @@ double compare_windows(const GrowthEvidence& evidence, const Transformer& child,
   return run.loss;
 }
 
-// A failed function without a culprit takes the audit's first differing tensor.
-void name_culprit(std::vector<Verdict>& verdicts) {
-  std::string tensor;
-  for (const Verdict& verdict : verdicts) {
-    if (!verdict.passed && tensor.empty()) tensor = verdict.tensor;
-  }
-  for (Verdict& verdict : verdicts) {
-    if (!verdict.passed && verdict.tensor.empty()) verdict.tensor = tensor;
-  }
-}
-
 }  // namespace
 
 std::vector<Verdict> verify_growth(const GrowthEvidence& evidence,
                                    Transformer& child) {
   const auto& [parent, recipe, probe, control, loss_budget] = evidence;
-  std::vector<Verdict> verdicts =
-      tensor_audit(parent.sketches, recipe, child, parent.feed_forward_mean);
+  std::vector<Verdict> verdicts = {config_audit(recipe, child.config())};
+  std::vector<Verdict> audit =
+      tensor_audit({parent.sketches}, recipe, child, parent.feed_forward_mean);
   // A tensor that is missing cannot be run.
-  if (!verdicts.front().passed) return verdicts;
+  const bool can_run = audit.front().passed;
+  append(verdicts, std::move(audit));
+  if (!can_run) return verdicts;
   const double loss = compare_windows(evidence, child, verdicts);
   if (control != nullptr && recipe.has_noise()) {
     append(verdicts, symmetry_at_growth(recipe, probe, *control, child));

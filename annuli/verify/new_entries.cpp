@@ -1,0 +1,114 @@
+#include "annuli/verify/new_entries.h"
+
+#include <ATen/TensorOperators.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "annuli/verify/axis_layout.h"
+#include "annuli/verify/verdict.h"
+
+namespace annuli::verify {
+namespace {
+
+// A fault of a thing that has no size: twice its limit.
+constexpr double kFault = 2;
+
+struct RouterDraw {
+  int64_t rows;
+  int64_t width;
+};
+
+double rms(const at::Tensor& tensor) {
+  return tensor.to(at::kDouble).norm().item<double>() /
+         std::sqrt(static_cast<double>(tensor.numel()));
+}
+
+// |cos| of the worst row with the mean activation.
+double mean_overlap(const at::Tensor& router, const at::Tensor& mean) {
+  const at::Tensor rows = router.cpu().to(at::kDouble);
+  const at::Tensor unit = mean.cpu().to(at::kDouble);
+  const at::Tensor norms = rows.norm(2, {1}) * unit.norm();
+  return (rows.mv(unit) / norms).abs().max().item<double>();
+}
+
+// The rms of n independent normal numbers lies within 6 standard errors,
+// 6 / sqrt(2 n), of their deviation. A direction taken out of every row lowers
+// a router's rms by 1 / (2 D) at most, relative. A deviation of 0 is one that
+// nobody stated.
+double deviation_fault(const at::Tensor& router, double asked,
+                       const RouterDraw& draw) {
+  if (asked == 0) return 0;
+  const double standard_errors =
+      6 / std::sqrt(2 * static_cast<double>(draw.rows * draw.width));
+  return std::abs(rms(router) / asked - 1) /
+         (standard_errors + 1 / (2 * static_cast<double>(draw.width)));
+}
+
+// What was drawn, before rows were shared and columns tiled.
+RouterDraw draw_of(const grow::TensorRecipe& recipe, const at::Tensor& router,
+                   int64_t equal_rows) {
+  const auto copies = [&](size_t dimension) {
+    return recipe.dimensions.empty() ? 1 : recipe.dimensions[dimension].copies;
+  };
+  return {router.size(0) / std::max(copies(0), equal_rows),
+          router.size(1) / copies(1)};
+}
+
+// The direction in a router that was widened after it was drawn.
+at::Tensor laid_out(const grow::TensorRecipe& recipe, const at::Tensor& mean) {
+  return recipe.dimensions.empty()
+             ? mean
+             : lay_out(mean, 0, recipe.dimensions[1].slices);
+}
+
+double eps_of(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kHalf:
+      return 0x1p-10;
+    case at::kBFloat16:
+      return 0x1p-7;
+    default:
+      // fp64 routers are projected along a mean that was measured in fp32.
+      return std::numeric_limits<float>::epsilon();
+  }
+}
+
+}  // namespace
+
+double zero_fault(const at::Tensor& tensor) {
+  return tensor.abs().max().item<double>() == 0 ? 0 : kFault;
+}
+
+// Stored rounded, a row keeps an overlap with the mean below D eps / 2.
+double router_fault(const grow::TensorRecipe& recipe, const at::Tensor& router,
+                    const at::Tensor& mean, int64_t equal_rows) {
+  const double fault = deviation_fault(router, recipe.router_std * recipe.scale,
+                                       draw_of(recipe, router, equal_rows));
+  if (!mean.defined()) return fault;
+  const auto D = static_cast<double>(router.size(1));
+  const double limit = D * eps_of(router.scalar_type()) / 2;
+  return worse(fault, mean_overlap(router, laid_out(recipe, mean)) / limit);
+}
+
+double new_entries_fault(const Demands& demands, size_t row,
+                         const grow::TensorRecipe& recipe,
+                         const at::Tensor& tensor) {
+  double fault = 0;
+  for (size_t d = 0; d < recipe.dimensions.size(); ++d) {
+    const bool zero = demands.new_entries_are_zero(row, d);
+    int64_t begin = 0;
+    for (const grow::Slice& slice : recipe.dimensions[d].slices) {
+      if (slice.is_new() && zero) {
+        const auto dim = static_cast<int64_t>(d);
+        fault =
+            worse(fault, zero_fault(tensor.narrow(dim, begin, slice.length)));
+      }
+      begin += slice.length;
+    }
+  }
+  return fault;
+}
+
+}  // namespace annuli::verify

@@ -1,0 +1,220 @@
+#include "annuli/verify/verify_folders.h"
+
+#include <fmt/core.h>
+
+#include <utility>
+
+#include "annuli/core/error.h"
+#include "annuli/verify/boundary_record.h"
+#include "annuli/verify/config_audit.h"
+#include "annuli/verify/functional_identity.h"
+#include "annuli/verify/infer_recipe.h"
+#include "annuli/verify/layer_pairs.h"
+#include "annuli/verify/rope_integrity.h"
+#include "annuli/verify/router_health.h"
+#include "annuli/verify/router_logit_scale.h"
+#include "annuli/verify/side_by_side.h"
+#include "annuli/verify/sketch.h"
+#include "annuli/verify/symmetry_breaking.h"
+#include "annuli/verify/tensor_audit.h"
+
+namespace annuli::verify {
+namespace {
+
+// Windows that are also computed in fp64, and in equal GEMM shapes.
+constexpr size_t kFewWindows = 2;
+
+void append(std::vector<Verdict>& verdicts, std::vector<Verdict>&& more) {
+  for (Verdict& verdict : more) verdicts.push_back(std::move(verdict));
+}
+
+Transformer open_mapped(const ModelFile& file, at::ScalarType arithmetic) {
+  return load_model(file, {.dtype = arithmetic, .mapped = true});
+}
+
+std::vector<Sketch> sketches_of(const Transformer& model) {
+  std::vector<Sketch> sketches;
+  for (size_t row = 0; row < model.table().size(); ++row) {
+    sketches.push_back(sketch_of(model.table()[row], model.weight(row)));
+  }
+  return sketches;
+}
+
+void require_sound(const ModelFile& parent) {
+  const std::vector<std::string> faults = parent.faults();
+  if (faults.empty()) return;
+  user_error("verifying against the parent {}: {}", parent.path().string(),
+             faults[0]);
+}
+
+// The child's files hold what its config says, and that is what the growth
+// makes; else a verdict that says what is missing.
+std::optional<Verdict> cannot_be_run(const ModelFile& child) {
+  const std::vector<std::string> faults = child.faults();
+  if (faults.empty()) return std::nullopt;
+  Verdict verdict =
+      unreadable(faults.size() == 1 ? faults[0]
+                                    : fmt::format("{} (and {} more)", faults[0],
+                                                  faults.size() - 1));
+  verdict.measured = static_cast<double>(faults.size());
+  return verdict;
+}
+
+bool same_rows(const TensorTable& a, const TensorTable& b) {
+  if (a.size() != b.size()) return false;
+  for (size_t row = 0; row < a.size(); ++row) {
+    if (a[row].name != b[row].name || a[row].shape() != b[row].shape()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+class FolderVerifier {
+ public:
+  FolderVerifier(const std::vector<Transformer>& parents,
+                 const Transformer& child, const grow::Recipe& recipe,
+                 const Probe& probe, const FolderOptions& options)
+      : parents_(parents),
+        child_(child),
+        recipe_(recipe),
+        probe_(probe),
+        options_(options) {}
+
+  std::vector<Verdict> run(const std::vector<std::vector<Sketch>>& sketches) {
+    verdicts_ = {config_audit(recipe_, child_.config())};
+    std::vector<Verdict> audit = tensor_audit(sketches, recipe_, child_, {});
+    const bool can_run = audit.front().passed;
+    append(verdicts_, std::move(audit));
+    if (!can_run) return std::move(verdicts_);
+    roundoff_ = storage_roundoff(sketches[0], recipe_, child_);
+    compare_bits();
+    compare();
+    compare_in_double();
+    if (recipe_.has_noise()) {
+      verdicts_.push_back(realised_noise(recipe_, child_));
+    }
+    name_culprit(verdicts_);
+    return std::move(verdicts_);
+  }
+
+ private:
+  SideBySide run_with(at::ScalarType arithmetic, Dispatch dispatch,
+                      size_t windows, const std::vector<WindowCheck*>& checks) {
+    return run_side_by_side(parents_[0], child_, recipe_, probe_,
+                            {.arithmetic = arithmetic,
+                             .dispatch = dispatch,
+                             .windows = windows,
+                             .storage_roundoff = roundoff_},
+                            checks);
+  }
+
+  void compare_bits() {
+    if (!is_plain_upcycle(recipe_) || roundoff_ > 0) return;
+    FunctionalIdentity bitwise(recipe_, {options_.arithmetic, roundoff_},
+                               /*equal_shapes=*/true);
+    run_with(options_.arithmetic, Dispatch::kFullBlock, kFewWindows,
+             {&bitwise});
+    append(verdicts_, bitwise.verdicts());
+  }
+
+  void compare() {
+    const Precision precision{options_.arithmetic, roundoff_};
+    FunctionalIdentity identity(recipe_, precision, /*equal_shapes=*/false);
+    RopeIntegrity rope(recipe_, precision);
+    RouterLogitScale router(recipe_, roundoff_);
+    const SideBySide run = run_with(options_.arithmetic, Dispatch::kSorted, 0,
+                                    {&identity, &rope, &router});
+    append(verdicts_, identity.verdicts());
+    append(verdicts_, rope.verdicts());
+    append(verdicts_, router.verdicts());
+    if (run.compared < 1) {
+      verdicts_.push_back(at_least("functional_identity",
+                                   "share of the probe before a near-tie",
+                                   run.compared, kFewestCompared));
+    }
+    if (is_upcycle(recipe_)) {
+      append(verdicts_, router_load(child_, run.experts));
+    }
+    verdicts_.push_back(boundary_record(parents_loss(run.loss_before),
+                                        run.loss_after, recipe_.exact,
+                                        options_.loss_budget));
+  }
+
+  void compare_in_double() {
+    const bool bitwise =
+        is_plain_upcycle(recipe_) || keeps_every_tensor(recipe_);
+    if (options_.arithmetic == at::kDouble || bitwise || !recipe_.exact) return;
+    FunctionalIdentity identity(recipe_, {at::kDouble, roundoff_},
+                                /*equal_shapes=*/false);
+    run_with(at::kDouble, Dispatch::kSorted, kFewWindows, {&identity});
+    append(verdicts_, identity.verdicts());
+  }
+
+  // What a merged child's loss is held against: the mean of its parents'.
+  double parents_loss(double first) const {
+    double sum = first;
+    for (size_t i = 1; i < parents_.size(); ++i) {
+      sum += streamed_loss(parents_[i], probe_, options_.arithmetic);
+    }
+    return sum / static_cast<double>(parents_.size());
+  }
+
+  const std::vector<Transformer>& parents_;
+  const Transformer& child_;
+  const grow::Recipe& recipe_;
+  const Probe& probe_;
+  const FolderOptions& options_;
+  double roundoff_ = 0;
+  std::vector<Verdict> verdicts_;
+};
+
+}  // namespace
+
+Verdict unreadable(const std::string& why) {
+  Verdict verdict = at_most("tensor_audit",
+                            "faults that keep the child from being run", 1, 0);
+  verdict.note = why;
+  return verdict;
+}
+
+FolderVerdicts verify_folders(const std::vector<const ModelFile*>& parents,
+                              const ModelFile& child,
+                              const std::optional<grow::Recipe>& recipe,
+                              const Probe& probe,
+                              const FolderOptions& options) {
+  ANNULI_CHECK(!parents.empty() && !probe.tokens.empty());
+  for (const ModelFile* parent : parents) require_sound(*parent);
+  FolderVerdicts result{.recipe = recipe};
+  if (auto fault = cannot_be_run(child)) {
+    result.verdicts = {*std::move(fault)};
+    return result;
+  }
+  std::vector<Transformer> models;
+  std::vector<std::vector<Sketch>> sketches;
+  for (const ModelFile* parent : parents) {
+    models.push_back(open_mapped(*parent, options.arithmetic));
+    sketches.push_back(sketches_of(models.back()));
+  }
+  const Transformer grown = open_mapped(child, options.arithmetic);
+  if (!result.recipe) {
+    try {
+      result.recipe = infer_recipe(models[0].config(), sketches[0], grown);
+    } catch (const UserError& error) {
+      result.verdicts = {unreadable(error.what())};
+      return result;
+    }
+  }
+  if (!same_rows(grown.table(), tensor_table(result.recipe->child))) {
+    result.verdicts = {config_audit(*result.recipe, grown.config()),
+                       unreadable("its tensors are not those that the growth "
+                                  "makes")};
+    return result;
+  }
+  result.verdicts =
+      FolderVerifier(models, grown, *result.recipe, probe, options)
+          .run(sketches);
+  return result;
+}
+
+}  // namespace annuli::verify

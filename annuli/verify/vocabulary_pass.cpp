@@ -1,0 +1,69 @@
+#include "annuli/verify/vocabulary_pass.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/logaddexp.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "annuli/kernels/rms_norm.h"
+#include "annuli/model/tensor_table.h"
+
+namespace annuli::verify {
+namespace {
+
+const at::Tensor& weight_of(const Transformer& model, Part part) {
+  return model.weight(static_cast<size_t>(find_row(model.table(), part)));
+}
+
+}  // namespace
+
+VocabularyPass::VocabularyPass(const Transformer& model, const at::Tensor& x,
+                               at::Tensor targets)
+    : model_(model),
+      hidden_(kernels::rms_norm(
+          x, weight_of(model, Part::kFinalNorm).to(x.scalar_type()),
+          model.config().rms_norm_eps)),
+      targets_(std::move(targets)),
+      log_sum_(at::full(targets_.sizes(),
+                        -std::numeric_limits<double>::infinity(), at::kDouble)),
+      of_targets_(at::zeros(targets_.sizes(), at::kDouble)) {}
+
+at::Tensor VocabularyPass::logits(int64_t begin, int64_t count) {
+  const Part part =
+      model_.config().tie_word_embeddings ? Part::kEmbedding : Part::kHead;
+  const at::Tensor rows =
+      weight_of(model_, part).narrow(0, begin, count).to(hidden_.scalar_type());
+  at::Tensor logits = at::linear(hidden_, rows);
+  const double multiplier = model_.config().logit_multiplier;
+  if (multiplier != 1) logits.mul_(multiplier);
+  count_loss(logits, begin);
+  return logits;
+}
+
+void VocabularyPass::count_loss(const at::Tensor& logits, int64_t begin) {
+  const int64_t count = logits.size(2);
+  log_sum_ = at::logaddexp(log_sum_, logits.logsumexp(2).to(at::kDouble));
+  const at::Tensor here =
+      targets_.ge(begin).logical_and(targets_.lt(begin + count));
+  const at::Tensor index = (targets_ - begin).clamp(0, count - 1);
+  const at::Tensor found =
+      logits.gather(2, index.unsqueeze(2)).squeeze(2).to(at::kDouble);
+  of_targets_ = at::where(here, found, of_targets_);
+}
+
+double VocabularyPass::loss() const {
+  return (log_sum_ - of_targets_).mean().item<double>();
+}
+
+int64_t vocabulary_part(int64_t hidden_size, int64_t tokens) {
+  constexpr int64_t kEntries = int64_t{1} << 22;  // 32 MB in fp64
+  return std::max<int64_t>(1, kEntries / std::max(hidden_size, tokens));
+}
+
+}  // namespace annuli::verify
