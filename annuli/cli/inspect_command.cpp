@@ -7,6 +7,7 @@
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/checkpoint/safetensors.h"
 #include "annuli/cli/commands.h"
+#include "annuli/cli/inspect_pair.h"
 #include "annuli/cli/inspect_run.h"
 #include "annuli/core/error.h"
 #include "annuli/core/text.h"
@@ -17,6 +18,7 @@ namespace {
 
 struct InspectOptions {
   std::string path;
+  std::string other;
   bool json = false;
   bool tensors = false;
 };
@@ -132,6 +134,12 @@ void print(const Json& description, bool with_tensors) {
 
 void inspect(const InspectOptions& options) {
   try {
+    if (!options.other.empty()) {
+      const Json comparison = compare_paths(options.path, options.other);
+      if (!options.json) return print_comparison(comparison, options.tensors);
+      fmt::print("{}\n", comparison.dump(2));
+      return;
+    }
     const Json description = describe(options.path);
     if (!options.json) return print(description, options.tensors);
     fmt::print("{}\n", description.dump(2));
@@ -147,17 +155,21 @@ void inspect(const InspectOptions& options) {
 void add_inspect_command(CLI::App& app) {
   auto options = std::make_shared<InspectOptions>();
   CLI::App* command = app.add_subcommand(
-      "inspect", "What is in a checkpoint, a run, or a token file");
+      "inspect",
+      "What is in a checkpoint, a run, or a token file; how two models differ");
   command
       ->add_option("path", options->path,
                    "A .pt file; a model, run or training-state folder; a token "
                    "file; a .safetensors file")
       ->required();
+  command->add_option("other", options->other,
+                      "A second model, compared with the first");
   command->add_flag("--tensors", options->tensors,
                     "List every tensor (--json always does)");
   command->add_flag("--json", options->json, "Print it all as JSON");
   command->footer(
-      "Example:\n  annuli inspect runs/seed/checkpoints/moe_model_final.pt");
+      "Examples:\n  annuli inspect runs/seed/checkpoints/moe_model_final.pt\n"
+      "  annuli inspect PARENT CHILD");
   command->callback([options] { inspect(*options); });
 }
 

@@ -121,6 +121,25 @@ std::string short_hash(const Json& record, const char* key) {
   return hash.empty() ? "-" : hash.substr(0, 12);
 }
 
+// "  (14 checks passed)", and the names of those that did not.
+std::string verdict_summary(const Json& record) {
+  const Json verdicts = record.value("verdicts", Json::array());
+  if (verdicts.empty()) return "";
+  int64_t passed = 0;
+  std::string failed;
+  for (const Json& verdict : verdicts) {
+    if (verdict.at("passed").get<bool>()) {
+      ++passed;
+    } else {
+      failed += fmt::format(
+          ", {} {}", verdict.at("check").get<std::string>(),
+          verdict.value("allowed", false) ? "failed (allowed)" : "failed");
+    }
+  }
+  return fmt::format("  ({} of {} verdicts passed{})", passed, verdicts.size(),
+                     failed);
+}
+
 }  // namespace
 
 bool is_run_folder(const fs::path& path) {
@@ -204,11 +223,12 @@ void print_lineage(const Json& lineage) {
   for (const Json& record : lineage.at("records")) {
     const std::string op = record.at("operator");
     // The arguments of a beginning are the config, which stands elsewhere.
-    fmt::print("  {:<12} -> {:<12}  {:<10}  {}\n", short_hash(record, "parent"),
-               short_hash(record, "child"), op,
+    fmt::print("  {:<12} -> {:<12}  {:<10}  {}{}\n",
+               short_hash(record, "parent"), short_hash(record, "child"), op,
                op == "initialize"
                    ? fmt::format("seed {}", record.at("seed").dump())
-                   : record.at("arguments").dump());
+                   : record.at("arguments").dump(),
+               verdict_summary(record));
   }
 }
 

@@ -15,7 +15,8 @@ bool is_training_state(const fs::path& path);
 Json describe_training_state(const fs::path& folder);
 void print_training_state(const Json& state);
 
-// One line a record: operator, arguments, seed, and the hashes' beginnings.
+// One line a record: operator, arguments, seed, the hashes' beginnings, and how
+// many verdicts passed.
 void print_lineage(const Json& lineage);
 
 }  // namespace annuli::cli

@@ -1,22 +1,22 @@
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <vector>
 
-#include "annuli/checkpoint/content_hash.h"
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/cli/commands.h"
-#include "annuli/cli/lineage_recipe.h"
 #include "annuli/cli/model_tokenizer.h"
 #include "annuli/cli/options.h"
+#include "annuli/cli/verify_map.h"
 #include "annuli/cli/verify_probe.h"
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
 #include "annuli/run/console.h"
-#include "annuli/verify/infer_recipe.h"
-#include "annuli/verify/verify_growth.h"
+#include "annuli/verify/verify_folders.h"
 
 namespace annuli::cli {
 namespace {
@@ -24,120 +24,128 @@ namespace {
 struct VerifyOptions {
   std::string parent;
   std::string child;
+  std::vector<std::string> with;  // further parents
   std::vector<std::string> text;
   std::string tokenizer;
   ProbeShape shape;
+  int64_t tokens = 0;  // 0: shape.windows windows
   double loss_budget = 0.5;
   std::string dtype;
+  std::string map;
   std::string json;
   std::vector<std::string> allow;
 };
 
-// A child's recipe and how it is known.
-struct KnownRecipe {
-  grow::Recipe recipe;
-  std::string source;
-};
+using Models = std::vector<std::unique_ptr<ModelFile>>;
 
-void require_same_vocabulary(const ModelFile& parent, const ModelFile& child) {
-  if (parent.config().vocab_size == child.config().vocab_size) return;
-  user_error(
-      "verifying {}: it has {} tokens, but {} has {}; expected a model and "
-      "what was grown from it",
-      child.path().string(), child.config().vocab_size, parent.path().string(),
-      parent.config().vocab_size);
+Models open_parents(const VerifyOptions& options) {
+  Models parents;
+  parents.push_back(std::make_unique<ModelFile>(options.parent));
+  for (const std::string& path : options.with) {
+    parents.push_back(std::make_unique<ModelFile>(path));
+  }
+  return parents;
+}
+
+// Null and why, if the child is there but cannot be read: that is a verdict.
+std::unique_ptr<ModelFile> open_child(const fs::path& path, std::string& why) {
+  std::error_code ignored;
+  try {
+    return std::make_unique<ModelFile>(path);
+  } catch (const UserError& error) {
+    if (!fs::exists(path, ignored)) throw;
+    why = error.what();
+    return nullptr;
+  }
+}
+
+ProbeShape probe_shape(const VerifyOptions& options) {
+  ProbeShape shape = options.shape;
+  if (options.tokens > 0) {
+    shape.length = std::min(shape.length, options.tokens);
+    shape.windows = (options.tokens + shape.length - 1) / shape.length;
+  }
+  return shape;
 }
 
 NamedProbe make_probe(const VerifyOptions& options, const ModelFile& parent) {
+  const ProbeShape shape = probe_shape(options);
   if (options.text.empty()) {
-    return random_probe(options.shape, parent.config().vocab_size);
+    return random_probe(shape, parent.config().vocab_size);
   }
-  return text_probe(options.shape, options.text,
+  return text_probe(shape, options.text,
                     *tokenizer_of(parent, options.tokenizer));
 }
 
-const LineageRecord* last_record(const ModelFile& model) {
-  const std::optional<Lineage>& lineage = model.lineage();
-  return lineage && !lineage->empty() ? &lineage->back() : nullptr;
+// fp64 where it is asked for, or where the parent itself is stored so.
+at::ScalarType arithmetic(const VerifyOptions& options,
+                          const ModelFile& parent) {
+  if (const auto asked = parse_dtype(options.dtype)) return *asked;
+  const auto entries = parent.entries();
+  const bool wide = std::ranges::any_of(
+      entries, [](const TensorEntry& e) { return e.dtype == at::kDouble; });
+  return wide ? at::kDouble : at::kFloat;
 }
 
-// By the child's own record, if it is of a growth of this very parent; else by
-// comparing the two.
-KnownRecipe find_recipe(const ModelFile& file, const Transformer& parent,
-                        const verify::ParentRecord& record,
-                        const Transformer& child) {
-  const LineageRecord* last = last_record(file);
-  if (last == nullptr || !is_growth(*last) ||
-      last->parent != content_hash(parent)) {
-    return {verify::infer_recipe(parent.config(), record.sketches, child),
-            "inferred from the two models"};
+void print_head(const verify::FolderVerdicts& result, const std::string& source,
+                const NamedProbe& probe, const ModelFile& child) {
+  if (result.recipe) {
+    fmt::print("growth: {} {} ({})\n", result.recipe->op,
+               result.recipe->arguments.dump(), source);
   }
-  grow::Recipe recipe = recipe_of(*last, parent.config(), file.path().string());
-  if (!(recipe.child == child.config())) {
-    user_error(
-        "reading the lineage of {}: {} {} does not give the config in the file",
-        file.path().string(), last->op, last->arguments.dump());
-  }
-  return {std::move(recipe), "from the child's lineage"};
-}
-
-void print_head(const NamedProbe& probe, const KnownRecipe& known,
-                const ModelFile& child) {
-  fmt::print("growth: {} {} ({})\nprobe: {}\n", known.recipe.op,
-             known.recipe.arguments.dump(), known.source, probe.name);
-  const LineageRecord* last = last_record(child);
-  if (last != nullptr && last->op == "train") {
+  fmt::print("probe: {}\n", probe.name);
+  const std::optional<Lineage>& lineage = child.lineage();
+  if (lineage && !lineage->empty() && lineage->back().op == "train") {
     fmt::print(
         "note: the child was trained after it was grown; it is not expected "
         "to compute what its parent does\n");
   }
 }
 
-void write_report(const VerifyOptions& options, const KnownRecipe& known,
-                  const std::vector<verify::Verdict>& verdicts) {
+void write_report(const VerifyOptions& options,
+                  const verify::FolderVerdicts& result,
+                  const std::string& source) {
   Json list = Json::array();
-  for (const verify::Verdict& verdict : verdicts) {
+  for (const verify::Verdict& verdict : result.verdicts) {
     list.push_back(verify::to_json(verdict));
   }
-  write_json(options.json, {{"parent", options.parent},
-                            {"child", options.child},
-                            {"operator", known.recipe.op},
-                            {"arguments", known.recipe.arguments},
-                            {"recipe", known.source},
-                            {"verdicts", list}});
+  Json report = {{"parent", options.parent},
+                 {"child", options.child},
+                 {"recipe", source},
+                 {"verdicts", list}};
+  if (result.recipe) {
+    report["operator"] = result.recipe->op;
+    report["arguments"] = result.recipe->arguments;
+  }
+  write_json(options.json, report);
+}
+
+void conclude(const VerifyOptions& options, verify::FolderVerdicts& result,
+              const std::string& source) {
+  verify::allow(result.verdicts, options.allow);
+  run::print_verdicts(result.verdicts);
+  if (!options.json.empty()) write_report(options, result, source);
+  verify::require(result.verdicts);
 }
 
 void verify_models(const VerifyOptions& options) {
-  const ModelFile parent_file(options.parent);
-  const ModelFile child_file(options.child);
-  require_same_vocabulary(parent_file, child_file);
-  const NamedProbe probe = make_probe(options, parent_file);
-  const Transformer parent = load_model(
-      parent_file, {.dtype = parse_dtype(options.dtype), .mapped = true});
-  Transformer child = load_model(child_file, {.dtype = parent.dtype()});
-
-  const bool widens = child.config().hidden_size > parent.config().hidden_size;
-  auto record = verify::ParentRecord::take(parent, probe.probe, widens);
-  const KnownRecipe known = find_recipe(child_file, parent, record, child);
-  print_head(probe, known, child_file);
-  // A random router's rows are orthogonal to the mean over the probe of the
-  // run that made it, which is not this one.
-  record.feed_forward_mean.clear();
-  std::optional<verify::SymmetryControl> control;
-  if (known.recipe.has_noise()) {
-    control = verify::symmetry_control(parent, known.recipe, probe.probe);
+  const Models parents = open_parents(options);
+  std::string why;
+  const auto child = open_child(options.child, why);
+  if (child == nullptr) {
+    verify::FolderVerdicts result{.verdicts = {verify::unreadable(why)}};
+    return conclude(options, result, "the child cannot be read");
   }
-  auto verdicts =
-      verify::verify_growth({.parent = record,
-                             .recipe = known.recipe,
-                             .probe = probe.probe,
-                             .control = control ? &*control : nullptr,
-                             .loss_budget = options.loss_budget},
-                            child);
-  verify::allow(verdicts, options.allow);
-  run::print_verdicts(verdicts);
-  if (!options.json.empty()) write_report(options, known, verdicts);
-  verify::require(verdicts);
+  const NamedProbe probe = make_probe(options, *parents[0]);
+  const KnownRecipe known = find_recipe(options.map, *parents[0], *child);
+  std::vector<const ModelFile*> files;
+  for (const auto& parent : parents) files.push_back(parent.get());
+  verify::FolderVerdicts result =
+      verify::verify_folders(files, *child, known.recipe, probe.probe,
+                             {.arithmetic = arithmetic(options, *parents[0]),
+                              .loss_budget = options.loss_budget});
+  print_head(result, known.source, probe, *child);
+  conclude(options, result, known.source);
 }
 
 void add_probe_options(CLI::App& command, VerifyOptions& options) {
@@ -153,9 +161,22 @@ void add_probe_options(CLI::App& command, VerifyOptions& options) {
       ->check(whole_number_from(1))
       ->capture_default_str();
   command
-      .add_option("--router-tokens", options.shape.router_tokens,
-                  "Tokens on which the experts' load is counted")
-      ->check(whole_number_from(1))
+      .add_option("--tokens", options.tokens,
+                  "Tokens of the probe, instead of --windows")
+      ->check(whole_number_from(1));
+}
+
+void add_growth_options(CLI::App& command, VerifyOptions& options) {
+  command.add_option("--with", options.with,
+                     "Further parents of a merged child, in their order");
+  command.add_option("--map", options.map,
+                     "How the child was made: a JSON or YAML file with an "
+                     "operator and its arguments, a list of them, a "
+                     "lineage.json, or a recipe (default: the child's "
+                     "lineage, else what the shapes and weights say)");
+  command
+      .add_option("--loss-budget", options.loss_budget,
+                  "Nats that a growth which is not exact may cost")
       ->capture_default_str();
 }
 
@@ -171,10 +192,7 @@ void add_verify_command(CLI::App& app) {
   command->add_option("child", options->child, "What was grown from it")
       ->required();
   add_probe_options(*command, *options);
-  command
-      ->add_option("--loss-budget", options->loss_budget,
-                   "Nats that a growth which is not exact may cost")
-      ->capture_default_str();
+  add_growth_options(*command, *options);
   add_dtype(*command, options->dtype);
   command->add_option("--json", options->json,
                       "Write the verdicts to this file");
@@ -185,7 +203,9 @@ void add_verify_command(CLI::App& app) {
       ->check(CLI::IsMember(check_names()));
   command->footer(
       "Example:\n  annuli verify runs/seed/checkpoints/dense_model.pt "
-      "runs/seed/checkpoints/moe_model_init.pt --text build/data/shakespeare");
+      "runs/seed/checkpoints/moe_model_init.pt --text build/data/shakespeare\n"
+      "Neither model has to fit into memory. Exit status: 0 proved, 1 refuted "
+      "(also a child that cannot be read), 2 wrong input.");
   command->callback([options] { verify_models(*options); });
 }
 

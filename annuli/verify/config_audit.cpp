@@ -36,7 +36,15 @@ Json scaling_json(const RopeScaling& scaling) {
 }
 
 const char* activation_name(Activation activation) {
-  return activation == Activation::kSilu ? "silu" : "gelu";
+  switch (activation) {
+    case Activation::kGelu:
+      return "gelu";
+    case Activation::kSilu:
+      return "silu";
+    case Activation::kRelu2:
+      return "relu2";
+  }
+  return "?";
 }
 
 const char* qk_norm_name(QkNorm norm) {

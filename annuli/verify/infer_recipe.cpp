@@ -64,6 +64,22 @@ bool has_zero(const Transformer& child, Part part) {
   return false;
 }
 
+// The child's shapes with the parent's settings: what a growth is recognised by.
+// Settings that differ are a fault, not a growth, and config_audit's to find.
+ModelConfig shapes_of(const ModelConfig& child, const ModelConfig& parent) {
+  ModelConfig shapes = child;
+  shapes.hidden_act = parent.hidden_act;
+  shapes.norm_topk_prob = parent.norm_topk_prob;
+  shapes.norm_placement = parent.norm_placement;
+  shapes.logit_multiplier = parent.logit_multiplier;
+  shapes.rms_norm_eps = parent.rms_norm_eps;
+  shapes.rope_theta = parent.rope_theta;
+  shapes.rope_scaling = parent.rope_scaling;
+  shapes.max_position_embeddings = parent.max_position_embeddings;
+  shapes.initializer_range = parent.initializer_range;
+  return shapes;
+}
+
 // Layers can be matched only where they have the same shapes.
 bool differ_in_depth_only(ModelConfig parent, const ModelConfig& child) {
   parent.num_hidden_layers = child.num_hidden_layers;
@@ -73,7 +89,7 @@ bool differ_in_depth_only(ModelConfig parent, const ModelConfig& child) {
 GrowPlan growth_between(const ModelConfig& parent,
                         const std::vector<Sketch>& sketches,
                         const Transformer& child) {
-  const ModelConfig& grown = child.config();
+  const ModelConfig grown = shapes_of(child.config(), parent);
   GrowPlan plan;
   if (!parent.is_mixture() && grown.is_mixture()) {
     plan.upcycle = UpcyclePlan{.num_experts = grown.num_experts,
@@ -111,7 +127,8 @@ grow::Recipe infer_recipe(const ModelConfig& parent,
                           const Transformer& child) {
   const GrowPlan plan = growth_between(parent, parent_sketches, child);
   grow::Recipe recipe = grow::make_operator(plan)->recipe(parent, 0);
-  if (!(recipe.child == child.config())) {
+  if (!(shapes_of(recipe.child, parent) ==
+        shapes_of(child.config(), parent))) {
     user_error(
         "comparing two models: {} of the parent gives {}, but the "
         "child's config is {}",

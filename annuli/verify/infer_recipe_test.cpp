@@ -162,11 +162,24 @@ TEST_F(Nonsense, TwoGrowthsAtOnce) {
   });
 }
 
-TEST_F(Nonsense, AnotherFunctionOfTheSameShapes) {
-  expect_refused([](ModelConfig& child) {
-    child.num_hidden_layers = 5;
-    child.rope_theta = 500;
-  });
+// Settings that differ do not hide the growth: they are refuted beside it.
+TEST(InferRecipe, IgnoresSettings) {
+  auto pair = tiny::grown_pair({}, grow::Deepen(DeepenPlan{.add_layers = 2}));
+  ModelConfig config = pair.child.config();
+  config.rope_theta = 500;
+  Transformer turned(config, pair.child.dtype());
+  for (size_t row = 0; row < turned.table().size(); ++row) {
+    turned.set_weight(row, pair.child.weight(row));
+  }
+  pair.child = turned;
+  EXPECT_EQ(inferred(pair).op, "deepen");
+  const auto verdicts = pair.verdicts();
+  const Verdict* failure = tiny::first_failure(verdicts);
+  ASSERT_NE(failure, nullptr);
+  EXPECT_EQ(failure->check, "config_audit");
+  EXPECT_NE(failure->note.find("rope_theta is 500.0, expected 10000.0"),
+            std::string::npos)
+      << failure->note;
 }
 
 // A deeper model of other weights has a map only by chance, and by chance or

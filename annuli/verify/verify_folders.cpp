@@ -28,8 +28,14 @@ void append(std::vector<Verdict>& verdicts, std::vector<Verdict>&& more) {
   for (Verdict& verdict : more) verdicts.push_back(std::move(verdict));
 }
 
+// Weights stay where they are, in the type they have.
 Transformer open_mapped(const ModelFile& file, at::ScalarType arithmetic) {
-  return load_model(file, {.dtype = arithmetic, .mapped = true});
+  Transformer model(file.config(), arithmetic);
+  for (size_t row = 0; row < model.table().size(); ++row) {
+    const std::string& name = model.table()[row].name;
+    model.set_stored_weight(row, file.file_of(name).tensor(name));
+  }
+  return model;
 }
 
 std::vector<Sketch> sketches_of(const Transformer& model) {

@@ -231,11 +231,12 @@ const BadInput kCases[] = {
                     "--logits",    p.scratch.file("none/logits.safetensors")};
      },
      {"none/logits.safetensors"}},
-    {"VerifyUnrelatedModels",
+    {"VerifyWithAMapThatIsNone",
      [](const Place& p) {
-       return Words{"verify", p.model, p.model};
+       return Words{"verify", p.model, p.model, "--map",
+                    p.write("map.json", "{\"shrink\": {}}")};
      },
-     {"upcycle, widen or deepen"}},
+     {"map.json", "neither an operator"}},
     {"VerifyAllowsAnUnknownCheck",
      [](const Place& p) {
        return Words{"verify", p.model, p.model, "--allow", "everything"};

@@ -1,0 +1,184 @@
+#include "annuli/verify/compare_models.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "annuli/core/rng.h"
+#include "annuli/kernels/normal_fill.h"
+
+namespace annuli::verify {
+namespace {
+
+using Shape = std::vector<int64_t>;
+
+// A tensor against fixed random rows, over its norm: equal for multiples.
+struct Fingerprint {
+  double norm = 0;
+  double projection = 0;  // of the tensor / norm on one normal number an entry
+};
+
+Fingerprint fingerprint_of(const at::Tensor& tensor) {
+  const at::Tensor flat = tensor.reshape({-1});
+  constexpr int64_t kEntries = int64_t{1} << 21;
+  at::Tensor r = at::empty({std::min(kEntries, flat.numel())}, at::kDouble);
+  kernels::fill_normal(r, CounterRng(0, "inspect/fingerprint"), 1);
+  double square = 0;
+  double projection = 0;
+  for (int64_t begin = 0; begin < flat.numel(); begin += kEntries) {
+    const int64_t count = std::min(kEntries, flat.numel() - begin);
+    const at::Tensor part = flat.narrow(0, begin, count).to(at::kDouble);
+    square += part.dot(part).item<double>();
+    projection += part.dot(r.narrow(0, 0, count)).item<double>();
+  }
+  const double norm = std::sqrt(square);
+  return {norm, norm > 0 ? projection / norm : 0};
+}
+
+// Of the first model's tensors, made as they are asked for.
+class Sources {
+ public:
+  explicit Sources(const ModelFile& file) : file_(file) {
+    for (const TensorEntry& entry : file.entries()) {
+      by_shape_[entry.shape].push_back(entry.name);
+    }
+  }
+
+  // A tensor of the same shape and direction; "" if there is none.
+  std::string find(const at::Tensor& tensor) {
+    const auto names = by_shape_.find(tensor.sizes().vec());
+    if (names == by_shape_.end()) return "";
+    const Fingerprint wanted = fingerprint_of(tensor);
+    if (wanted.norm == 0) return "";
+    for (const std::string& name : names->second) {
+      const Fingerprint& found = of(name);
+      // Storage moves a direction by 2^-8 at most (bf16), two of different
+      // tensors differ by about 1.
+      const double scale = 1 + std::abs(found.projection);
+      if (std::abs(found.projection - wanted.projection) < 1e-6 * scale) {
+        return name;
+      }
+    }
+    return "";
+  }
+
+ private:
+  const Fingerprint& of(const std::string& name) {
+    const auto [entry, is_new] = known_.try_emplace(name);
+    if (is_new) {
+      entry->second = fingerprint_of(file_.file_of(name).tensor(name));
+    }
+    return entry->second;
+  }
+
+  const ModelFile& file_;
+  std::map<Shape, std::vector<std::string>> by_shape_;
+  std::map<std::string, Fingerprint> known_;
+};
+
+bool is_zero(const at::Tensor& tensor) {
+  return tensor.abs().max().item<double>() == 0;
+}
+
+TensorDifference difference_of(const TensorEntry& entry, const ModelFile& first,
+                               const ModelFile& second,
+                               const std::map<std::string, Shape>& in_first,
+                               Sources& sources) {
+  TensorDifference difference{.name = entry.name, .second_shape = entry.shape};
+  const at::Tensor tensor = second.file_of(entry.name).tensor(entry.name);
+  const auto found = in_first.find(entry.name);
+  if (found != in_first.end()) {
+    difference.first_shape = found->second;
+    difference.source = entry.name;
+  } else {
+    difference.source = sources.find(tensor);
+  }
+  if (difference.source.empty()) {
+    difference.what = is_zero(tensor) ? "new, zeros" : "new";
+    return difference;
+  }
+  difference.relation =
+      relate(first.file_of(difference.source).tensor(difference.source), tensor,
+             second.config().head_dim);
+  difference.what = describe(difference.relation);
+  const bool by_name = difference.source == entry.name;
+  if (!by_name && difference.relation.relation == Relation::kChanged) {
+    difference.source.clear();
+    difference.what = "new";
+  } else if (!by_name) {
+    const bool equal = difference.relation.relation == Relation::kEqual;
+    difference.what =
+        fmt::format("new, {} {}", equal ? "equal to" : difference.what + " of",
+                    difference.source);
+  } else if (difference.relation.change != 0 && is_zero(tensor)) {
+    difference.what = "zeros now";
+  }
+  return difference;
+}
+
+std::vector<SettingDifference> settings_of(const Json& first,
+                                           const Json& second) {
+  std::set<std::string> keys;
+  for (const auto& [key, value] : first.items()) keys.insert(key);
+  for (const auto& [key, value] : second.items()) keys.insert(key);
+  std::vector<SettingDifference> differences;
+  for (const std::string& key : keys) {
+    const Json a = first.value(key, Json());
+    const Json b = second.value(key, Json());
+    if (a != b) differences.push_back({key, a, b});
+  }
+  return differences;
+}
+
+}  // namespace
+
+ModelComparison compare_models(const ModelFile& first,
+                               const ModelFile& second) {
+  ModelComparison comparison;
+  comparison.settings = settings_of(first.config_json(), second.config_json());
+  std::map<std::string, Shape> in_first;
+  for (const TensorEntry& entry : first.entries()) {
+    in_first[entry.name] = entry.shape;
+  }
+  Sources sources(first);
+  std::set<std::string> in_second;
+  for (const TensorEntry& entry : second.entries()) {
+    in_second.insert(entry.name);
+    comparison.tensors.push_back(
+        difference_of(entry, first, second, in_first, sources));
+  }
+  for (const auto& [name, shape] : in_first) {
+    if (in_second.contains(name)) continue;
+    comparison.tensors.push_back(
+        {.name = name, .first_shape = shape, .what = "gone"});
+  }
+  return comparison;
+}
+
+Json to_json(const ModelComparison& comparison) {
+  Json settings = Json::array();
+  for (const SettingDifference& s : comparison.settings) {
+    settings.push_back(
+        {{"key", s.key}, {"first", s.first}, {"second", s.second}});
+  }
+  Json tensors = Json::array();
+  for (const TensorDifference& t : comparison.tensors) {
+    Json tensor = {{"name", t.name}, {"what", t.what}};
+    if (!t.first_shape.empty()) tensor["first_shape"] = t.first_shape;
+    if (!t.second_shape.empty()) tensor["second_shape"] = t.second_shape;
+    if (!t.source.empty()) {
+      tensor["source"] = t.source;
+      tensor["relation"] = to_string(t.relation.relation);
+      tensor["factor"] = t.relation.factor;
+      tensor["change"] = t.relation.change;
+    }
+    tensors.push_back(std::move(tensor));
+  }
+  return {{"config", settings}, {"tensors", tensors}};
+}
+
+}  // namespace annuli::verify
