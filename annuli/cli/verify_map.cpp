@@ -46,8 +46,8 @@ grow::Recipe read_map(const fs::path& path, const ModelConfig& parent) {
     return of_recipe(json, parent, where);
   }
   if (json.is_object() && json.size() == 1) {
-    const auto& [op, arguments] = *json.items().begin();
-    LineageRecord record{.op = op, .arguments = arguments};
+    const LineageRecord record{.op = json.begin().key(),
+                               .arguments = json.begin().value()};
     if (is_growth(record)) return recipe_of(record, parent, where);
   }
   user_error(

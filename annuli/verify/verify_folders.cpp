@@ -142,9 +142,9 @@ class FolderVerifier {
     if (is_upcycle(recipe_)) {
       append(verdicts_, router_load(child_, run.experts));
     }
-    verdicts_.push_back(boundary_record(parents_loss(run.loss_before),
-                                        run.loss_after, recipe_.exact,
-                                        options_.loss_budget));
+    verdicts_.push_back(boundary_record(
+        parents_loss(run.loss_before), run.loss_after, recipe_.exact,
+        options_.loss_budget, identity_limit(recipe_, precision)));
   }
 
   void compare_in_double() {

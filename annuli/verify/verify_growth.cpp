@@ -24,13 +24,17 @@ void append(std::vector<Verdict>& verdicts, std::vector<Verdict>&& more) {
   for (Verdict& verdict : more) verdicts.push_back(std::move(verdict));
 }
 
+Precision precision_of(const ParentRecord& parent, const grow::Recipe& recipe,
+                       const Transformer& child) {
+  return {child.dtype(), storage_roundoff(parent.sketches, recipe, child)};
+}
+
 // Everything that reads the probe's windows, in one pass over them (a plain
 // upcycling has a second, in equal GEMM shapes). Returns the child's loss.
 double compare_windows(const GrowthEvidence& evidence, const Transformer& child,
                        std::vector<Verdict>& verdicts) {
   const auto& [parent, recipe, probe, control, loss_budget] = evidence;
-  const Precision precision{child.dtype(),
-                            storage_roundoff(parent.sketches, recipe, child)};
+  const Precision precision = precision_of(parent, recipe, child);
   if (is_plain_upcycle(recipe)) {
     FunctionalIdentity bitwise(recipe, precision, /*equal_shapes=*/true);
     run_window_checks(parent, recipe, probe, child, Dispatch::kFullBlock,
@@ -74,8 +78,9 @@ std::vector<Verdict> verify_growth(const GrowthEvidence& evidence,
     append(verdicts, symmetry_at_growth(recipe, probe, *control, child));
   }
   if (is_upcycle(recipe)) append(verdicts, router_load(child, probe));
-  verdicts.push_back(
-      boundary_record(parent.loss, loss, recipe.exact, loss_budget));
+  verdicts.push_back(boundary_record(
+      parent.loss, loss, recipe.exact, loss_budget,
+      identity_limit(recipe, precision_of(parent, recipe, child))));
   name_culprit(verdicts);
   return verdicts;
 }
