@@ -5,9 +5,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
+#include <utility>
 
+#include "annuli/core/error.h"
 #include "annuli/core/rng.h"
 #include "annuli/kernels/normal_fill.h"
 
@@ -39,12 +42,26 @@ Fingerprint fingerprint_of(const at::Tensor& tensor) {
   return {norm, norm > 0 ? projection / norm : 0};
 }
 
+// Names and shapes of the config's table that the files hold; what is missing
+// is `faults`' to tell.
+std::vector<std::pair<std::string, Shape>> tensors_of(const ModelFile& file) {
+  std::vector<std::pair<std::string, Shape>> tensors;
+  for (const TensorSpec& spec : tensor_table(file.config())) {
+    try {
+      tensors.emplace_back(spec.name, file.tensor(spec.name).sizes().vec());
+    } catch (const UserError&) {
+      continue;
+    }
+  }
+  return tensors;
+}
+
 // Of the first model's tensors, made as they are asked for.
 class Sources {
  public:
   explicit Sources(const ModelFile& file) : file_(file) {
-    for (const TensorEntry& entry : file.entries()) {
-      by_shape_[entry.shape].push_back(entry.name);
+    for (const auto& [name, shape] : tensors_of(file)) {
+      by_shape_[shape].push_back(name);
     }
   }
 
@@ -70,7 +87,7 @@ class Sources {
   const Fingerprint& of(const std::string& name) {
     const auto [entry, is_new] = known_.try_emplace(name);
     if (is_new) {
-      entry->second = fingerprint_of(file_.file_of(name).tensor(name));
+      entry->second = fingerprint_of(file_.tensor(name));
     }
     return entry->second;
   }
@@ -84,16 +101,17 @@ bool is_zero(const at::Tensor& tensor) {
   return tensor.abs().max().item<double>() == 0;
 }
 
-TensorDifference difference_of(const TensorEntry& entry, const ModelFile& first,
+TensorDifference difference_of(const std::string& name, const ModelFile& first,
                                const ModelFile& second,
                                const std::map<std::string, Shape>& in_first,
                                Sources& sources) {
-  TensorDifference difference{.name = entry.name, .second_shape = entry.shape};
-  const at::Tensor tensor = second.file_of(entry.name).tensor(entry.name);
-  const auto found = in_first.find(entry.name);
+  const at::Tensor tensor = second.tensor(name);
+  TensorDifference difference{.name = name,
+                              .second_shape = tensor.sizes().vec()};
+  const auto found = in_first.find(name);
   if (found != in_first.end()) {
     difference.first_shape = found->second;
-    difference.source = entry.name;
+    difference.source = name;
   } else {
     difference.source = sources.find(tensor);
   }
@@ -102,10 +120,9 @@ TensorDifference difference_of(const TensorEntry& entry, const ModelFile& first,
     return difference;
   }
   difference.relation =
-      relate(first.file_of(difference.source).tensor(difference.source), tensor,
-             second.config().head_dim);
+      relate(first.tensor(difference.source), tensor, second.config().head_dim);
   difference.what = describe(difference.relation);
-  const bool by_name = difference.source == entry.name;
+  const bool by_name = difference.source == name;
   if (!by_name && difference.relation.relation == Relation::kChanged) {
     difference.source.clear();
     difference.what = "new";
@@ -141,15 +158,13 @@ ModelComparison compare_models(const ModelFile& first,
   ModelComparison comparison;
   comparison.settings = settings_of(first.config_json(), second.config_json());
   std::map<std::string, Shape> in_first;
-  for (const TensorEntry& entry : first.entries()) {
-    in_first[entry.name] = entry.shape;
-  }
+  for (const auto& [name, shape] : tensors_of(first)) in_first[name] = shape;
   Sources sources(first);
   std::set<std::string> in_second;
-  for (const TensorEntry& entry : second.entries()) {
-    in_second.insert(entry.name);
+  for (const auto& [name, shape] : tensors_of(second)) {
+    in_second.insert(name);
     comparison.tensors.push_back(
-        difference_of(entry, first, second, in_first, sources));
+        difference_of(name, first, second, in_first, sources));
   }
   for (const auto& [name, shape] : in_first) {
     if (in_second.contains(name)) continue;

@@ -30,12 +30,7 @@ void append(std::vector<Verdict>& verdicts, std::vector<Verdict>&& more) {
 
 // Weights stay where they are, in the type they have.
 Transformer open_mapped(const ModelFile& file, at::ScalarType arithmetic) {
-  Transformer model(file.config(), arithmetic);
-  for (size_t row = 0; row < model.table().size(); ++row) {
-    const std::string& name = model.table()[row].name;
-    model.set_stored_weight(row, file.file_of(name).tensor(name));
-  }
-  return model;
+  return load_model(file, {.dtype = arithmetic, .as_stored = true});
 }
 
 std::vector<Sketch> sketches_of(const Transformer& model) {
