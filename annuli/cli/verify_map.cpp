@@ -64,8 +64,7 @@ KnownRecipe find_recipe(const std::string& map, const ModelFile& parent,
   }
   const std::optional<Lineage>& lineage = child.lineage();
   if (!lineage || lineage->empty() || !is_growth(lineage->back()) ||
-      lineage->back().parent !=
-          content_hash(load_model(parent, {.mapped = true}))) {
+      lineage->back().parent != content_hash(parent)) {
     return {std::nullopt, "inferred from the two models"};
   }
   return {recipe_of(lineage->back(), parent.config(), child.path().string()),
