@@ -57,8 +57,9 @@ ModelConfig config_of(double gigabytes) {
   config.num_hidden_layers = 2;
   const double layer =
       static_cast<double>(count_parameters(config).total) - one;
-  config.num_hidden_layers = static_cast<int64_t>(
-      std::round((gigabytes * 1e9 / 4 - (one - layer)) / layer));
+  const double layers = (gigabytes * 1e9 / 4 - (one - layer)) / layer;
+  config.num_hidden_layers =
+      std::max<int64_t>(1, static_cast<int64_t>(std::round(layers)));
   return config;
 }
 
