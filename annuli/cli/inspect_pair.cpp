@@ -2,7 +2,6 @@
 
 #include <fmt/core.h>
 
-#include <cctype>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,26 +12,22 @@
 namespace annuli::cli {
 namespace {
 
-// "model.layers.12.mlp" -> "model.layers.*.mlp"
+// "model.layers.12.mlp" -> "model.layers.*.mlp"; a number at the end is a
+// figure, "times 0.5".
 std::string without_numbers(const std::string& text) {
   std::string result;
   std::string word;
-  const auto flush = [&] {
+  for (const char c : text) {
+    if (c != '.') {
+      word += c;
+      continue;
+    }
     const bool number =
         !word.empty() && word.find_first_not_of("0123456789") == word.npos;
-    result += number ? "*" : word;
+    result += (number ? "*" : word) + c;
     word.clear();
-  };
-  for (const char c : text) {
-    if (c == '.') {
-      flush();
-      result += c;
-    } else {
-      word += c;
-    }
   }
-  flush();
-  return result;
+  return result + word;
 }
 
 struct Line {
