@@ -10,10 +10,10 @@
 #include "annuli/cli/grow_judge.h"
 #include "annuli/cli/grow_report.h"
 #include "annuli/cli/interrupt.h"
-#include "annuli/cli/lineage_recipe.h"
 #include "annuli/cli/model_tokenizer.h"
 #include "annuli/core/error.h"
 #include "annuli/core/text.h"
+#include "annuli/grow/arguments.h"
 #include "annuli/grow/dtype_words.h"
 #include "annuli/grow/grow_folder.h"
 #include "annuli/grow/registry.h"
@@ -102,6 +102,12 @@ void grow_model(const GrowOptions& options) {
       .state = {options.plan.optimizer, options.plan.dynamics}};
   const grow::FolderPlan plan = plan_folder(order);
   if (options.dry_run) return dry_run(options, recipe, plan);
+  if (recipe.needs_router_mean() && options.text.empty()) {
+    user_error(
+        "growing {}: a mean-orthogonal router needs the activations of some "
+        "text; give --text FILE, or --router random",
+        options.parent);
+  }
   // What can be refused is refused before anything is computed.
   check_out(options);
   InterruptibleFolder out(options.out, options.force);
@@ -131,12 +137,13 @@ void replay_growth(const GrowOptions& options) {
   const auto start = Clock::now();
   check_out(options);
   const Lineage lineage = read_lineage(options.replay);
-  if (lineage.empty() || !is_growth(lineage.back())) {
+  if (lineage.empty() || !grow::is_operator(lineage.back().op)) {
     user_error("replaying {}: its last record is not a growth", options.replay);
   }
   const ModelFile parent(options.parent);
-  const grow::Recipe recipe =
-      recipe_of(lineage.back(), parent.config(), options.replay);
+  const LineageRecord& last = lineage.back();
+  const grow::Recipe recipe = grow::recipe_of(
+      last.op, last.arguments, parent.config(), last.seed, options.replay);
   grow::FolderOrder order{.weights = {.recipe = recipe, .parents = {&parent}}};
   grow::apply_replay(lineage.back(), options.replay, order);
   const grow::FolderPlan plan = plan_folder(order);

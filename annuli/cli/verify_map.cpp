@@ -3,11 +3,22 @@
 #include <algorithm>
 
 #include "annuli/checkpoint/content_hash.h"
-#include "annuli/cli/lineage_recipe.h"
 #include "annuli/core/error.h"
+#include "annuli/grow/arguments.h"
+#include "annuli/grow/registry.h"
 
 namespace annuli::cli {
 namespace {
+
+bool is_growth(const LineageRecord& record) {
+  return grow::is_operator(record.op);
+}
+
+grow::Recipe recipe_of(const LineageRecord& record, const ModelConfig& parent,
+                       const std::string& where) {
+  return grow::recipe_of(record.op, record.arguments, parent, record.seed,
+                         where);
+}
 
 const LineageRecord* last_growth(const Lineage& lineage) {
   const auto found = std::find_if(lineage.rbegin(), lineage.rend(), is_growth);

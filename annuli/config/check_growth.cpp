@@ -1,10 +1,10 @@
 #include "annuli/config/check_growth.h"
 
+#include <fmt/core.h>
+
 #include <optional>
 
 #include "annuli/config/model_from.h"
-
-#include <algorithm>
 
 namespace annuli {
 namespace {
@@ -36,88 +36,37 @@ void check_config(const Complain& complain, const std::string& key,
   }
 }
 
-void follow_upcycle(const Complain& complain, const std::string& key,
-                    const UpcyclePlan& upcycle, ModelConfig& config) {
-  if (config.is_mixture()) {
-    complain(key, fmt::format("found a parent with {} experts, expected a "
-                              "dense one",
-                              config.num_experts));
+void follow_step(const Complain& complain, const std::string& key,
+                 const GrowthStep& step, ModelConfig& config) {
+  if (const int found = count_operators(step); found != 1) {
+    complain(key, fmt::format("found {} operators, expected exactly one of "
+                              "upcycle, widen, deepen, expand_experts, "
+                              "merge_experts",
+                              found));
   }
-  if (upcycle.num_experts_per_tok > upcycle.num_experts) {
-    complain(key + ".num_experts_per_tok",
-             fmt::format("found {}, expected at most num_experts, {}",
-                         upcycle.num_experts_per_tok, upcycle.num_experts));
+  if (step.merge_experts) {
+    complain(key + ".merge_experts",
+             "found it in a training run, which has one parent; expected "
+             "`annuli grow merge-experts` before the run");
   }
-  config.num_experts = upcycle.num_experts;
-  config.num_experts_per_tok = upcycle.num_experts_per_tok;
-}
-
-void follow_widen(const Complain& complain, const std::string& key,
-                  const WidenPlan& widen, ModelConfig& config) {
-  if (widen.head == WidenHead::kFold && !config.tie_word_embeddings) {
-    complain(key + ".head",
-             "found fold, but the parent's head is its own "
-             "already; expected untie");
-  }
-  config.hidden_size *= widen.factor;
-  config.intermediate_size *= widen.factor;
-  config.num_attention_heads *= widen.factor;
-  config.num_key_value_heads *= widen.factor;
-  if (widen.head == WidenHead::kUntie) config.tie_word_embeddings = false;
-}
-
-// Every parent layer has a place, and first places keep the parent's order:
-// otherwise the child is not the parent with layers added.
-void check_layer_map(const Complain& complain, const std::string& key,
-                     const std::vector<int64_t>& map, int64_t layers) {
-  int64_t next = 0;  // the parent layer that comes first from here on
-  for (const int64_t layer : map) {
-    if (layer >= layers) {
-      complain(key, fmt::format("found layer {}, expected 0 to {}, the "
-                                "parent's layers",
-                                layer, layers - 1));
-    }
-    if (layer > next) {
-      complain(key, fmt::format("found layer {} before any {}, expected first "
-                                "uses in the parent's order",
-                                layer, next));
-    }
-    if (layer == next) ++next;
-  }
-  if (next < layers) {
-    complain(key, fmt::format("found no layer {}, expected each of the "
-                              "parent's {} at least once",
-                              next, layers));
-  }
-}
-
-void follow_deepen(const Complain& complain, const std::string& key,
-                   const DeepenPlan& deepen, ModelConfig& config) {
-  if (deepen.layer_map.empty()) {
-    config.num_hidden_layers += deepen.add_layers;
-    return;
-  }
-  check_layer_map(complain, key + ".layer_map", deepen.layer_map,
-                  config.num_hidden_layers);
-  config.num_hidden_layers = static_cast<int64_t>(deepen.layer_map.size());
+  config = grown_shape(
+      config, step, [&](const std::string& field, const std::string& problem) {
+        complain(key + "." + field, problem);
+      });
+  check_config(complain, key, config);
 }
 
 void follow_growth(const Complain& complain, const std::string& key,
                    const GrowPlan& grow, ModelConfig& config) {
-  const int operators = int{grow.upcycle.has_value()} +
-                        int{grow.widen.has_value()} +
-                        int{grow.deepen.has_value()};
-  if (operators != 1) {
-    complain(key, fmt::format("found {} operators, expected exactly one of "
-                              "upcycle, widen, deepen",
-                              operators));
+  if (grow.chain.empty()) return follow_step(complain, key, grow, config);
+  if (const int found = count_operators(grow); found != 0) {
+    complain(key, fmt::format("found {} operators beside a chain, expected "
+                              "them in it",
+                              found));
   }
-  if (grow.upcycle) {
-    follow_upcycle(complain, key + ".upcycle", *grow.upcycle, config);
-  } else if (grow.widen) {
-    follow_widen(complain, key + ".widen", *grow.widen, config);
-  } else {
-    follow_deepen(complain, key + ".deepen", *grow.deepen, config);
+  for (size_t i = 0; i < grow.chain.size(); ++i) {
+    follow_step(complain, fmt::format("{}.chain.{}", key, i), grow.chain[i],
+                config);
   }
 }
 
@@ -139,7 +88,6 @@ void check_growth(const Complain& complain, const Plan& plan) {
                "parent; expected training only, or model.from");
     }
     follow_growth(complain, key, *grow, config);
-    check_config(complain, key, config);
   }
 }
 

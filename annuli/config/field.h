@@ -78,9 +78,11 @@ ANNULI_ENUM_WORDS(Activation, "gelu", "silu", "relu2");
 ANNULI_ENUM_WORDS(Precision, "fp32", "fp64");
 ANNULI_ENUM_WORDS(DeviceChoice, "auto", "cpu", "cuda");
 ANNULI_ENUM_WORDS(OptimizerType, "adamw");
-ANNULI_ENUM_WORDS(RouterInit, "random", "zero");
-ANNULI_ENUM_WORDS(WidenHead, "untie", "fold");
-ANNULI_ENUM_WORDS(DeepenPreset, "copy-last", "stack", "interpose");
+ANNULI_ENUM_WORDS(RouterInit, "random", "mean-orthogonal", "zero");
+ANNULI_ENUM_WORDS(ShardScale, "down", "up-and-down");
+ANNULI_ENUM_WORDS(WidenHead, "untie", "fold", "multiplier");
+ANNULI_ENUM_WORDS(DeepenPreset, "copy-last", "stack", "interpose", "middle",
+                  "zero-output");
 ANNULI_ENUM_WORDS(DeepenOutputs, "zero", "keep");
 ANNULI_ENUM_WORDS(OptimizerState, "carry", "reset");
 ANNULI_ENUM_WORDS(Dynamics, "plain", "exact");

@@ -10,9 +10,10 @@
 // checkpoint. Plain values with defaults; names are the keys of the YAML file.
 namespace annuli {
 
-enum class RouterInit { kRandom, kZero };
-enum class WidenHead { kUntie, kFold };
-enum class DeepenPreset { kCopyLast, kStack, kInterpose };
+enum class RouterInit { kRandom, kMeanOrthogonal, kZero };
+enum class ShardScale { kDown, kUpAndDown };
+enum class WidenHead { kUntie, kFold, kMultiplier };
+enum class DeepenPreset { kCopyLast, kStack, kInterpose, kMiddle, kZeroOutput };
 enum class DeepenOutputs { kZero, kKeep };
 enum class OptimizerState { kCarry, kReset };
 enum class Dynamics { kPlain, kExact };
@@ -20,18 +21,27 @@ enum class LrSchedulerType { kConstant, kLinear, kCosine, kWsd };
 
 // Dense feed-forward -> mixture of copied experts.
 struct UpcyclePlan {
-  int64_t num_experts = 8;
+  int64_t num_experts = 8;  // copies; with a granularity G, G experts each
   int64_t num_experts_per_tok = 2;
   RouterInit router = RouterInit::kRandom;
   double router_std = 0.02;
+  int64_t granularity = 1;  // shards that each copy is cut into
+  ShardScale shard_scale = ShardScale::kDown;
+  bool shared_expert = false;  // holds the parent's; routed ones add nothing
+  double drop_ratio = 0;       // share of each expert's units drawn anew
   bool operator==(const UpcyclePlan&) const = default;
 };
 
-// Residual, heads and feed-forward times `factor`.
+// Every axis times `factor`, or to the sizes given.
 struct WidenPlan {
-  int64_t factor = 2;
+  std::optional<double> factor;             // unset: 2, or 1 beside sizes
   std::optional<double> noise_snr_db = 10;  // nullopt: no noise
   WidenHead head = WidenHead::kUntie;       // of a tied parent
+  std::optional<int64_t> hidden;
+  std::optional<int64_t> heads;
+  std::optional<int64_t> kv_heads;
+  std::optional<int64_t> ffn;
+  std::optional<int64_t> shared_ffn;
   bool operator==(const WidenPlan&) const = default;
 };
 
@@ -44,11 +54,36 @@ struct DeepenPlan {
   bool operator==(const DeepenPlan&) const = default;
 };
 
-// Exactly one of the three operators is set (`check` sees to it).
-struct GrowPlan {
+// Every expert `factor` times.
+struct ExpandExpertsPlan {
+  int64_t factor = 2;
+  std::optional<int64_t> num_experts_per_tok;  // unset: times `factor` too
+  bool operator==(const ExpandExpertsPlan&) const = default;
+};
+
+// One expert from the feed-forward of the parent and of each of `with`, the
+// mean of them all for the rest.
+struct MergeExpertsPlan {
+  std::vector<std::string> with;  // folders of dense models of one shape
+  int64_t num_experts_per_tok = 2;
+  RouterInit router = RouterInit::kRandom;
+  double router_std = 0.02;
+  bool operator==(const MergeExpertsPlan&) const = default;
+};
+
+// One operator: exactly one is set (`check` sees to it).
+struct GrowthStep {
   std::optional<UpcyclePlan> upcycle;
   std::optional<WidenPlan> widen;
   std::optional<DeepenPlan> deepen;
+  std::optional<ExpandExpertsPlan> expand_experts;
+  std::optional<MergeExpertsPlan> merge_experts;
+  bool operator==(const GrowthStep&) const = default;
+};
+
+// One operator, or a chain of them that counts as one.
+struct GrowPlan : GrowthStep {
+  std::vector<GrowthStep> chain;
   OptimizerState optimizer = OptimizerState::kCarry;
   Dynamics dynamics = Dynamics::kPlain;
   bool operator==(const GrowPlan&) const = default;

@@ -34,10 +34,17 @@ std::string place_of(const YamlTree& tree, const std::string& key) {
 void resolve(Plan& plan) {
   if (plan.output_dir.empty()) plan.output_dir = "runs/" + plan.name;
   bool random_router = false;
+  const auto follow = [&](const GrowthStep& step) {
+    if (step.upcycle) random_router = step.upcycle->router != RouterInit::kZero;
+    if (step.merge_experts) {
+      random_router = step.merge_experts->router != RouterInit::kZero;
+    }
+  };
   for (PhasePlan& phase : plan.phases) {
     if (phase.checkpoint.empty()) phase.checkpoint = phase.name + ".pt";
-    if (phase.grow && phase.grow->upcycle) {
-      random_router = phase.grow->upcycle->router == RouterInit::kRandom;
+    if (phase.grow) {
+      follow(*phase.grow);
+      for (const GrowthStep& step : phase.grow->chain) follow(step);
     }
     auto& projection = phase.train.router_mean_projection;
     if (!projection) projection = random_router;

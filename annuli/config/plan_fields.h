@@ -121,17 +121,34 @@ void visit_fields(auto&& visit, Is<UpcyclePlan> auto& upcycle) {
   visit({"router", "first weights; zero lets experts die"}, upcycle.router);
   visit({"router_std", "deviation of a random router", above(0)},
         upcycle.router_std);
+  visit({"granularity", "experts that each copy is cut into", between(1, 4096)},
+        upcycle.granularity);
+  visit({"shard_scale", "where shards make up for their gates"},
+        upcycle.shard_scale);
+  visit({"shared_expert",
+         "the feed-forward for every token; routed experts add nothing"},
+        upcycle.shared_expert);
+  visit({"drop_ratio", "share of each expert's units drawn anew; not exact",
+         between(0, 1)},
+        upcycle.drop_ratio);
 }
 
 void visit_fields(auto&& visit, Is<WidenPlan> auto& widen) {
-  visit({"factor", "on residual, heads and feed-forward", between(2, 64)},
-        widen.factor);
+  constexpr Range kSize = between(1, 1 << 24);
+  visit(
+      {"factor", "on every axis (unset: 2, or 1 beside sizes)", between(1, 64)},
+      widen.factor);
   visit({"noise_snr_db", "signal to cancelling noise; null: no noise",
          between(0, 200)},
         widen.noise_snr_db);
-  visit(
-      {"head", "of a tied parent: untie, or keep with the final norm / factor"},
-      widen.head);
+  visit({"head",
+         "of a tied parent: untie, or 1 / factor on final norm or logits"},
+        widen.head);
+  visit({"hidden", "width of the residual stream", kSize}, widen.hidden);
+  visit({"heads", "query heads", between(1, 65536)}, widen.heads);
+  visit({"kv_heads", "key/value heads", between(1, 65536)}, widen.kv_heads);
+  visit({"ffn", "width of the feed-forward, of one expert", kSize}, widen.ffn);
+  visit({"shared_ffn", "width of the shared expert", kSize}, widen.shared_ffn);
 }
 
 void visit_fields(auto&& visit, Is<DeepenPlan> auto& deepen) {
@@ -144,10 +161,40 @@ void visit_fields(auto&& visit, Is<DeepenPlan> auto& deepen) {
         deepen.layer_map);
 }
 
+void visit_fields(auto&& visit, Is<ExpandExpertsPlan> auto& expand) {
+  visit({"factor", "copies of each expert", between(2, 64)}, expand.factor);
+  visit({"num_experts_per_tok",
+         "experts chosen for a token (unset: times factor, which is exact)",
+         between(1, 4096)},
+        expand.num_experts_per_tok);
+}
+
+void visit_fields(auto&& visit, Is<MergeExpertsPlan> auto& merge) {
+  visit({"with", "folders of the other dense models"}, merge.with);
+  visit({"num_experts_per_tok", "experts chosen for a token", between(1, 4096)},
+        merge.num_experts_per_tok);
+  visit({"router", "first weights"}, merge.router);
+  visit({"router_std", "deviation of a random router", above(0)},
+        merge.router_std);
+}
+
+void visit_operators(auto&& visit, auto& step) {
+  visit({"upcycle", "feed-forward -> experts"}, step.upcycle);
+  visit({"widen", "more width"}, step.widen);
+  visit({"deepen", "more layers"}, step.deepen);
+  visit({"expand_experts", "more experts"}, step.expand_experts);
+  visit({"merge_experts", "several dense models -> experts"},
+        step.merge_experts);
+}
+
+void visit_fields(auto&& visit, Is<GrowthStep> auto& step) {
+  visit_operators(visit, step);
+}
+
 void visit_fields(auto&& visit, Is<GrowPlan> auto& grow) {
-  visit({"upcycle", "feed-forward -> experts"}, grow.upcycle);
-  visit({"widen", "more width"}, grow.widen);
-  visit({"deepen", "more layers"}, grow.deepen);
+  visit_operators(visit, grow);
+  visit({"chain", "several operators as one step, one to an entry"},
+        grow.chain);
   visit({"optimizer", "AdamW's state across the step"}, grow.optimizer);
   visit({"dynamics", "exact: rates per tensor that keep the parent's path"},
         grow.dynamics);

@@ -22,6 +22,8 @@ std::string type_text() {
     return "number";
   } else if constexpr (std::is_same_v<T, std::string>) {
     return "text";
+  } else if constexpr (std::is_same_v<T, GrowthStep>) {
+    return "operators";
   } else {
     return "map of text";
   }
@@ -31,7 +33,9 @@ std::string type_text() {
 // to show.
 template <typename T>
 std::string default_text(const T& value) {
-  if constexpr (kIsOptional<T>) {
+  if constexpr (std::is_same_v<T, std::vector<GrowthStep>>) {
+    return "";
+  } else if constexpr (kIsOptional<T>) {
     return value ? default_text(*value) : "null";
   } else if constexpr (std::is_enum_v<T>) {
     return std::string(word_of(value));
@@ -84,7 +88,9 @@ struct HelpWriter {
     } else if (!fallback.empty()) {
       facts += "; default " + fallback;
     }
-    out += fmt::format("  {}: {}\n      {}\n", key, facts, field.help);
+    const bool fits = key.size() + facts.size() + 4 <= 80;
+    out += fmt::format("  {}:{}{}\n      {}\n", key, fits ? " " : "\n      ",
+                       facts, field.help);
   }
 };
 

@@ -49,4 +49,10 @@ OrderedJson plan_to_json(const Plan& plan, bool hashed_only) {
   return json;
 }
 
+OrderedJson step_to_json(const GrowthStep& step) {
+  OrderedJson json = OrderedJson::object();
+  visit_fields(JsonWriter{json, /*hashed_only=*/false}, step);
+  return json;
+}
+
 }  // namespace annuli

@@ -12,4 +12,7 @@ using OrderedJson = nlohmann::ordered_json;
 // out, unset values are null. `hashed_only` leaves out what plan_hash ignores.
 OrderedJson plan_to_json(const Plan& plan, bool hashed_only);
 
+// The one operator that is set, as {"widen": {...}}; every field is there.
+OrderedJson step_to_json(const GrowthStep& step);
+
 }  // namespace annuli

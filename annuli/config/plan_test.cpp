@@ -176,8 +176,10 @@ TEST(PlanHelp, NamesFieldsRangesAndDefaults) {
   const std::string help = plan_help();
   EXPECT_THAT(help, HasSubstr("data.sequence_length: integer, 2 to 1048576; "
                               "default 256\n      tokens in one training"));
-  EXPECT_THAT(help, HasSubstr("phases.N.grow.widen.head: untie|fold; default "
-                              "untie"));
+  EXPECT_THAT(
+      help,
+      HasSubstr("phases.N.grow.widen.head: untie|fold|multiplier; default "
+                "untie"));
   EXPECT_THAT(help, HasSubstr("phases.N.train.max_steps: integer, 1 to "
                               "1000000000; required"));
   size_t longest = 0;

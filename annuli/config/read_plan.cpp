@@ -128,4 +128,14 @@ Plan read_plan(const YamlTree& tree) {
   return plan;
 }
 
+GrowPlan read_growth(const YamlTree& tree) {
+  GrowPlan plan;
+  if (tree.kind == Kind::kList) {
+    read_value(tree, "", {"chain", "operators"}, plan.chain);
+  } else {
+    read_value(tree, "", {"grow", "operators"}, plan);
+  }
+  return plan;
+}
+
 }  // namespace annuli

@@ -9,4 +9,8 @@ namespace annuli {
 // depends on other fields is neither filled in nor checked.
 Plan read_plan(const YamlTree& tree);
 
+// One operator, or several: {widen: {...}} or [{upcycle: {...}}, ...]. A map
+// may also hold `chain: [...]`.
+GrowPlan read_growth(const YamlTree& tree);
+
 }  // namespace annuli

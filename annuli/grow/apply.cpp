@@ -1,5 +1,6 @@
 #include "annuli/grow/apply.h"
 
+#include <cmath>
 #include <utility>
 
 #include "annuli/grow/row_source.h"
@@ -19,12 +20,23 @@ at::Tensor apply(const TensorRecipe& recipe, at::TensorList parents,
 TensorRecipe without_noise(TensorRecipe recipe, double scale) {
   recipe.scale = scale;
   recipe.noise.reset();
+  recipe.drop.reset();
+  recipe.fill = Fill::kZero;
   return recipe;
 }
 
 at::Tensor tile(const TensorRecipe& recipe, const at::Tensor& parent,
                 double scale, at::ScalarType dtype) {
   return apply(without_noise(recipe, scale), parent, 0, dtype);
+}
+
+TensorRecipe moment_recipe(const TensorRecipe& recipe, int power) {
+  TensorRecipe moment =
+      without_noise(recipe, std::pow(recipe.gradient_scale, power));
+  for (TensorRecipe& step : moment.steps) {
+    step = without_noise(step, std::pow(step.gradient_scale, power));
+  }
+  return moment;
 }
 
 RowMaker::RowMaker(const TensorRecipe& recipe, at::TensorList parents,

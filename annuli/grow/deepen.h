@@ -9,12 +9,15 @@
 // Depth growth: new layers that copy the parent's (stacking: Du et al.,
 // 2405.15319; interposition with zeroed outputs: LLaMA-Pro, 2401.02415).
 //
-// With `outputs: zero` preserves the function exactly: a layer computes
+// With `outputs: zero`, the default of every preset, preserves the function
+// exactly: a layer computes
 //
 //   x + O attention(x), then x + down(ffn(x)),
 //
-// so with O = 0 and every down = 0 it adds exact zeros; and its own o and down
-// receive gradient from the first step on, the rest from the second. With
+// so with O = 0 and every down = 0, biases included, it adds exact zeros; and
+// its own o and down receive gradient from the first step on, the rest from the
+// second. Where outputs are normalised, x + norm(f(x)), those norms' gains are
+// zero instead: a zero into a norm would have a gradient of 1 / sqrt(eps). With
 // `keep` nothing is preserved; the jump of the loss is measured against a
 // budget.
 //
@@ -25,6 +28,9 @@
 //               top m layers once; the appended m are new
 //   interpose   each layer in place, followed by its copies, spread evenly with
 //               the surplus towards the top; the copies are new
+//   zero-output the same layers as interpose; refuses `outputs: keep`
+//   middle      the m layers in the middle twice, the second time new (MIDAS,
+//               2409.19044)
 //   layer_map   any order in which the first occurrences are 0 .. L-1; further
 //               occurrences are new
 //
@@ -33,11 +39,9 @@ namespace annuli::grow {
 
 using DeepenOptions = DeepenPlan;
 
-// Child layer -> parent layer. Throws UserError.
-std::vector<int64_t> layer_map(const DeepenOptions& options,
-                               int64_t parent_layers);
-
-AxisRule axis_rule(const DeepenOptions& options, int64_t parent_layers);
+// `layers`: child layer -> parent layer.
+AxisRule axis_rule(const DeepenOptions& options,
+                   const std::vector<int64_t>& layers);
 
 class Deepen : public Operator {
  public:

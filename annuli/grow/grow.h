@@ -17,9 +17,15 @@ namespace annuli::grow {
 // models never exist at once. Every child tensor has storage of its own. After
 // an exception the parent is incomplete and of no use.
 //
-// router_mean: per layer of the child [D], the mean router input that a random
-// router's rows are made orthogonal to; empty: rows as drawn.
+// router_mean: per layer of the parent [D], the mean router input that a random
+// router's rows are made orthogonal to; empty: rows as drawn (refused if the
+// recipe needs it).
 Transformer grow(Transformer&& parent, const Recipe& recipe,
+                 const std::vector<at::Tensor>& router_mean = {});
+
+// The same with the recipe's number of parents, all of one shape, dtype and
+// device.
+Transformer grow(std::vector<Transformer>&& parents, const Recipe& recipe,
                  const std::vector<at::Tensor>& router_mean = {});
 
 }  // namespace annuli::grow

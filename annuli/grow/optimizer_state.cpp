@@ -1,5 +1,6 @@
 #include "annuli/grow/optimizer_state.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "annuli/core/error.h"
@@ -24,17 +25,18 @@ void set_multipliers(const TensorRecipe& tensor, const TensorState* parent,
 }
 
 at::Tensor carried(const TensorRecipe& tensor, at::Tensor& parent, bool last,
-                   double scale, const StateGrowth& growth) {
+                   int power, const StateGrowth& growth) {
   if (!parent.defined()) {
     return kernels::owned_zeros(tensor.shape, growth.dtype, growth.device);
   }
-  const bool same = tensor.is_identity() && scale == 1 &&
+  const bool same = tensor.is_identity() && tensor.gradient_scale == 1 &&
                     parent.scalar_type() == growth.dtype &&
                     parent.device() == growth.device;
   at::Tensor child =
       last && same
           ? std::move(parent)
-          : tile(tensor, parent, scale, growth.dtype).to(growth.device);
+          : apply(moment_recipe(tensor, power), parent, 0, growth.dtype)
+                .to(growth.device);
   if (last) parent.reset();
   return child;
 }
@@ -46,9 +48,8 @@ TensorState from_zero(const TensorRecipe& tensor, const StateGrowth& growth) {
 
 TensorState from_parent(const TensorRecipe& tensor, TensorState& parent,
                         bool last, const StateGrowth& growth) {
-  const double scale = tensor.gradient_scale;
-  return {.m = carried(tensor, parent.m, last, scale, growth),
-          .v = carried(tensor, parent.v, last, scale * scale, growth),
+  return {.m = carried(tensor, parent.m, last, /*power=*/1, growth),
+          .v = carried(tensor, parent.v, last, /*power=*/2, growth),
           .step = parent.step};
 }
 
@@ -57,7 +58,8 @@ TensorState child_state(const TensorRecipe& tensor, ParentRows& rows,
                         const StateGrowth& growth) {
   if (tensor.source != Source::kParent) return from_zero(tensor, growth);
   const size_t row = rows.row(tensor.parent);
-  const bool last = rows.use(row);
+  const bool of_first = std::ranges::count(tensor.models, 0) > 0;
+  const bool last = of_first && rows.use(row);
   if (tensor.carry_state && growth.optimizer == OptimizerState::kCarry) {
     return from_parent(tensor, parent[row], last, growth);
   }

@@ -33,7 +33,8 @@ struct StateGrowth {
 //
 // A tensor is carried (m times gradient_scale, v times its square, its step
 // kept) where the recipe says so and `optimizer` is carry; otherwise it starts
-// at zero with step 0. Multipliers are the parent's; with `dynamics: exact`
+// at zero with step 0. Of several parents nothing is carried; `parent` is the
+// first's. Multipliers are the parent's; with `dynamics: exact`
 // times the recipe's.
 std::vector<TensorState> grow_state(const Recipe& recipe,
                                     std::vector<TensorState>&& parent,

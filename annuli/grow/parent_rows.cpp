@@ -7,11 +7,12 @@ namespace annuli::grow {
 
 ParentRows::ParentRows(const Recipe& recipe) {
   for (const TensorSpec& spec : tensor_table(recipe.parent)) {
-    row_of_.emplace(spec.name, uses_.size());
-    uses_.push_back(0);
+    row_of_.emplace(spec.name, row_of_.size());
   }
+  uses_.assign(recipe.models, std::vector<int64_t>(row_of_.size()));
   for (const TensorRecipe& tensor : recipe.tensors) {
-    if (tensor.source == Source::kParent) ++uses_[row(tensor.parent)];
+    if (tensor.source != Source::kParent) continue;
+    for (int64_t model : tensor.models) ++uses_.at(model)[row(tensor.parent)];
   }
 }
 
@@ -21,15 +22,16 @@ size_t ParentRows::row(const std::string& name) const {
   return found->second;
 }
 
-bool ParentRows::use(size_t row) {
-  ANNULI_CHECK(uses_.at(row) > 0, "row {} used too often", row);
-  return --uses_[row] == 0;
+bool ParentRows::use(size_t row, int64_t model) {
+  int64_t& uses = uses_.at(model).at(row);
+  ANNULI_CHECK(uses > 0, "row {} used too often", row);
+  return --uses == 0;
 }
 
-std::vector<size_t> ParentRows::unused() const {
+std::vector<size_t> ParentRows::unused(int64_t model) const {
   std::vector<size_t> rows;
-  for (size_t row = 0; row < uses_.size(); ++row) {
-    if (uses_[row] == 0) rows.push_back(row);
+  for (size_t row = 0; row < size(); ++row) {
+    if (uses_.at(model)[row] == 0) rows.push_back(row);
   }
   return rows;
 }

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <c10/core/ScalarType.h>
+
 #include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "annuli/config/model_config.h"
@@ -40,7 +43,7 @@ struct DimensionRecipe {
 enum class Source {
   kParent,        // slices of a parent tensor, scaled, with noise
   kZero,          // zeros (a new layer's output projection)
-  kRandomRouter,  // small normal, rows orthogonal to the mean activation
+  kRandomRouter,  // small normal, rows orthogonal to a given mean activation
 };
 
 // What the entries are that no parent has.
@@ -50,12 +53,22 @@ enum class Fill {
   kNormal,  // times `fill_std`
 };
 
-// Cancelling noise over the contracted copies of a matrix: copy 2i gets +e,
-// copy 2i+1 gets -e, drawn anew for every produced copy; an odd last copy stays
-// clean. Stored so that each pair sums exactly to twice the clean value.
+// Cancelling noise over the contracted copies of a matrix: of two copies of a
+// slice (see noise_pairs) the first gets +e, the second -e, drawn anew for
+// every produced copy; an odd last copy stays clean. Stored so that each pair
+// sums exactly to twice the clean value.
 struct Noise {
   double snr_db = 0;
   uint64_t stream = 0;  // of the growth's seed
+};
+
+// Drop-Upcycling: this share of the entries of one dimension is drawn anew,
+// normal with the mean and deviation of what stood there. One stream, and so
+// one index set, for gate, up and down of an expert.
+struct Drop {
+  double ratio = 0;
+  int64_t dimension = 0;
+  uint64_t stream = 0;
 };
 
 struct TensorRecipe {
@@ -70,8 +83,13 @@ struct TensorRecipe {
   double fill_std = 0;
   double scale = 1;  // of the value, mostly 1 / b
   std::optional<Noise> noise;
-  double router_std = 0;  // kRandomRouter only
-  int64_t layer = -1;     // the child's layer, for the router's mean
+  std::optional<Drop> drop;
+  double router_std = 0;    // kRandomRouter only
+  bool needs_mean = false;  // kRandomRouter: refused without a mean
+  uint64_t stream = 0;      // of a random router, of Fill::kNormal
+  // The child's layer; of a random router the parent's, whose mean its rows
+  // are made orthogonal to.
+  int64_t layer = -1;
 
   // How AdamW's state follows. The gradient of every copy is the parent's
   // times gradient_scale = 1 / (a b scale), a = `produced_copies`, b =
@@ -90,13 +108,26 @@ struct TensorRecipe {
   double weight_decay_multiplier = 1;  // 1 / scale
   std::string settings_from;
 
+  // Not empty: how the child is made, one step after the other, each rounded to
+  // what is stored as if it had been a file. The first step's parent is
+  // `parent`; the fields above then say what all steps come to together.
+  std::vector<TensorRecipe> steps;
+
   // The child tensor is the parent tensor, entry by entry. (One slice from 0
   // on with copies 1 is the parent's whole dimension.)
   bool is_identity() const;
 };
 
+// Where an expert comes from.
+struct ExpertRule {
+  int64_t parent = -1;     // the parent's expert; -1: the dense feed-forward
+  int64_t model = 0;       // of several parents
+  std::vector<Slice> ffn;  // its units; empty: all of them
+  bool operator==(const ExpertRule&) const = default;
+};
+
 struct Recipe {
-  std::string op;  // "upcycle", "widen", "deepen"
+  std::string op;  // the registry's name, or "chain"
   nlohmann::json arguments;
   uint64_t seed = 0;
   ModelConfig parent;
@@ -109,11 +140,33 @@ struct Recipe {
   // The child's axes as slices of the parent's, in steps of the axis (a slice
   // of kHead counts heads). An absent axis is unchanged.
   std::map<Axis, std::vector<Slice>> axes;
-  int64_t width_factor = 1;
+  // One entry per expert of the child; empty: the parent's own, or none. An
+  // expert's own units count, not those of axes[kFfn].
+  std::vector<ExpertRule> experts;
+  int64_t models = 1;        // how many parents
+  int64_t width_factor = 1;  // copies of each residual coordinate
 
   // Some tensor carries cancelling noise.
   bool has_noise() const;
+  // Some router must be given the mean activations of the parent's layers.
+  bool needs_router_mean() const;
+  // The axis' slices, whole where it is unchanged; `size` is the parent's.
+  std::vector<Slice> axis(Axis axis, int64_t size) const;
 };
+
+// The scale of some tensor is no power of two, and `dtype` is too short to hold
+// its products to the accuracy that exact growth is held to: 1/3 of a bf16 is
+// off by 2e-3. Such a child is to be written in fp32. (Noise never needs that:
+// its pairs cancel in any dtype.)
+bool storage_breaks_exactness(const Recipe& recipe, at::ScalarType dtype);
+
+// The same growth with no noise in any of its steps: the control.
+Recipe without_noise(Recipe recipe);
+
+// Which of a dimension's slices form pairs of +e and -e: each slice with the
+// next equal one, indices in ascending order. New slices never pair.
+std::vector<std::pair<size_t, size_t>> noise_pairs(
+    const std::vector<Slice>& slices);
 
 nlohmann::json to_json(const Recipe& recipe);
 // The inverse; throws UserError naming what is missing or of the wrong type.

@@ -22,6 +22,9 @@ const std::vector<RegistryEntry>& registry();
 // The operator that the plan names; exactly one must be set.
 std::unique_ptr<Operator> make_operator(const GrowPlan& plan);
 
+// True for the name of an operator, or "chain".
+bool is_operator(const std::string& name);
+
 // The entry of that name; throws UserError with a suggestion.
 const RegistryEntry& find_operator(const std::string& name);
 

@@ -4,14 +4,17 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "annuli/core/error.h"
 #include "annuli/core/rng.h"
 #include "annuli/grow/cancelling_noise.h"
+#include "annuli/grow/drop_units.h"
 #include "annuli/grow/parent_block.h"
 #include "annuli/grow/random_router.h"
+#include "annuli/kernels/normal_fill.h"
 #include "annuli/kernels/parallel.h"
 
 namespace annuli::grow {
@@ -34,9 +37,11 @@ Layout layout_of(const TensorRecipe& recipe, at::IntArrayRef parent) {
   for (size_t i = 0; i < parent.size(); ++i) {
     int64_t total = 0;
     for (const Slice& slice : recipe.dimensions[i].slices) {
-      ANNULI_CHECK(slice.start >= 0 && slice.length > 0 &&
-                       slice.start + slice.length <= parent[i],
-                   "{} reads past the end of {}", recipe.child, recipe.parent);
+      const bool inside =
+          slice.is_new() ||
+          (slice.start >= 0 && slice.start + slice.length <= parent[i]);
+      ANNULI_CHECK(slice.length > 0 && inside, "{} reads past the end of {}",
+                   recipe.child, recipe.parent);
       total += slice.length;
     }
     ANNULI_CHECK(total == recipe.shape[i], "{}", recipe.child);
@@ -86,21 +91,65 @@ ANNULI_VECTOR_CLONES void copy_row(const float* in, int64_t n, double scale,
   scale_row<c10::Half>(in, n, scale, out);
 }
 
+// Entries that no parent has. Normal ones are numbered by their place in the
+// child, every row from a multiple of 4 on.
+class NewEntries {
+ public:
+  NewEntries(const TensorRecipe& recipe, uint64_t seed)
+      : fill_(recipe.fill),
+        value_(recipe.fill == Fill::kOne      ? recipe.scale
+               : recipe.fill == Fill::kNormal ? recipe.fill_std
+                                              : 0),
+        width_((recipe.shape.back() + 3) / 4 * 4),
+        rng_(seed, recipe.stream) {}
+
+  template <typename Stored>
+  void write(int64_t row, int64_t col, int64_t count, Stored* out) const {
+    if (fill_ != Fill::kNormal) {
+      std::fill_n(out, count, static_cast<Stored>(value_));
+      return;
+    }
+    const int64_t before = col % 4;
+    std::vector<float> numbers(before + count);
+    kernels::normal_numbers(rng_, row * width_ + col - before, numbers);
+    for (int64_t i = 0; i < count; ++i) {
+      out[i] = static_cast<Stored>(value_ *
+                                   static_cast<double>(numbers[before + i]));
+    }
+  }
+
+ private:
+  Fill fill_;
+  double value_;
+  int64_t width_;
+  CounterRng rng_;
+};
+
 template <typename Stored>
 class FromParent : public RowMaker::Source {
  public:
   FromParent(const TensorRecipe& recipe, const std::vector<at::Tensor>& parents,
              uint64_t seed)
-      : layout_(layout_of(recipe, parents[0].sizes())), scale_(recipe.scale) {
+      : layout_(layout_of(recipe, parents[0].sizes())),
+        pairs_(recipe.noise ? noise_pairs(layout_.cols) : Pairs{}),
+        scale_(recipe.scale),
+        new_entries_(recipe, seed) {
     std::vector<at::Tensor> matrices;
     for (const at::Tensor& parent : parents) {
       matrices.push_back(parent.dim() == 1 ? parent.unsqueeze(0) : parent);
+    }
+    std::vector<int64_t> starts = {0};  // of the columns' slices in the child
+    for (const Slice& cols : layout_.cols) {
+      starts.push_back(starts.back() + cols.length);
     }
     uint64_t number = 0;
     int64_t row = 0;
     for (const Slice& rows : layout_.rows) {
       pieces_.push_back({row, rows.length, {}});
-      fill_piece(recipe, matrices, rows, seed, number);
+      if (recipe.noise && !rows.is_new()) {
+        add_pairs(recipe, matrices, rows, starts, seed, number);
+      }
+      add_columns(matrices, rows, starts);
       row += rows.length;
     }
   }
@@ -113,18 +162,22 @@ class FromParent : public RowMaker::Source {
       Stored* out =
           static_cast<Stored*>(target) + (first - begin) * layout_.child_cols;
       for (const Column& column : piece.columns) {
-        make_column(column, first - piece.child_row, last - piece.child_row,
-                    out + column.child_col);
+        make_column(column, piece.child_row, first, last, out);
       }
     }
   }
 
  private:
-  // A slice of the columns, or a pair of equal ones with noise between them.
+  using Pairs = std::vector<std::pair<size_t, size_t>>;
+
+  // A slice of the columns: new, copied, or one of a pair of equal ones with
+  // noise between them.
   struct Column {
     int64_t child_col;
-    ParentBlock block;
+    int64_t cols;
+    std::optional<ParentBlock> block;  // absent: new
     std::optional<NoisyBlock<Stored>> noise;
+    int64_t second_col = 0;  // of the other copy
   };
   struct Piece {
     int64_t child_row;
@@ -132,45 +185,73 @@ class FromParent : public RowMaker::Source {
     std::vector<Column> columns;
   };
 
-  void fill_piece(const TensorRecipe& recipe,
-                  const std::vector<at::Tensor>& parents, Slice rows,
-                  uint64_t seed, uint64_t& number) {
-    int64_t col = 0;
-    for (size_t i = 0; i < layout_.cols.size(); ++i) {
+  void add_pairs(const TensorRecipe& recipe,
+                 const std::vector<at::Tensor>& parents, Slice rows,
+                 const std::vector<int64_t>& starts, uint64_t seed,
+                 uint64_t& number) {
+    for (const auto& [i, j] : pairs_) {
       const Slice cols = layout_.cols[i];
-      Column column{col, ParentBlock(parents, rows, cols), std::nullopt};
-      col += cols.length;
-      if (recipe.noise && i + 1 < layout_.cols.size()) {
-        ANNULI_CHECK(cols == layout_.cols[++i], "a pair of unequal slices");
-        column.noise.emplace(column.block, scale_, recipe.noise->snr_db,
-                             CounterRng(seed, recipe.noise->stream), number);
-        number += (rows.length * cols.length + 3) / 4 * 4;
-        col += cols.length;
+      Column column{starts[i], cols.length, ParentBlock(parents, rows, cols),
+                    std::nullopt, starts[j]};
+      column.noise.emplace(*column.block, scale_, recipe.noise->snr_db,
+                           CounterRng(seed, recipe.noise->stream), number);
+      number += (rows.length * cols.length + 3) / 4 * 4;
+      pieces_.back().columns.push_back(std::move(column));
+    }
+  }
+
+  void add_columns(const std::vector<at::Tensor>& parents, Slice rows,
+                   const std::vector<int64_t>& starts) {
+    std::vector<bool> paired(layout_.cols.size());
+    if (!rows.is_new()) {
+      for (const auto& [i, j] : pairs_) paired[i] = paired[j] = true;
+    }
+    for (size_t i = 0; i < layout_.cols.size(); ++i) {
+      if (paired[i]) continue;
+      const Slice cols = layout_.cols[i];
+      Column column{starts[i], cols.length, std::nullopt, std::nullopt};
+      if (!rows.is_new() && !cols.is_new()) {
+        column.block.emplace(parents, rows, cols);
       }
       pieces_.back().columns.push_back(std::move(column));
     }
   }
 
-  void make_column(const Column& column, int64_t first, int64_t last,
-                   Stored* out) const {
-    const int64_t cols = column.block.cols();
+  // Rows [first, last) of the child; `out` is where the first one begins.
+  void make_column(const Column& column, int64_t piece_row, int64_t first,
+                   int64_t last, Stored* out) const {
     const int64_t stride = layout_.child_cols;
+    Stored* to = out + column.child_col;
     if (column.noise) {
-      column.noise->write(first, last, out, out + cols, stride);
+      column.noise->write(first - piece_row, last - piece_row, to,
+                          out + column.second_col, stride);
       return;
     }
-    const at::Tensor read = column.block.read(first, last, kArithmetic<Stored>);
+    const int64_t block = std::max<int64_t>(1, kGrain / column.cols);
+    if (!column.block) {
+      kernels::parallel_blocks(last - first, block, [&](int64_t a, int64_t b) {
+        for (int64_t row = a; row < b; ++row) {
+          new_entries_.write(first + row, column.child_col, column.cols,
+                             to + row * stride);
+        }
+      });
+      return;
+    }
+    const at::Tensor read = column.block->read(
+        first - piece_row, last - piece_row, kArithmetic<Stored>);
     const auto* in = read.const_data_ptr<Arithmetic<Stored>>();
-    const int64_t block = std::max<int64_t>(1, kGrain / cols);
     kernels::parallel_blocks(last - first, block, [&](int64_t a, int64_t b) {
       for (int64_t row = a; row < b; ++row) {
-        copy_row(in + row * read.stride(0), cols, scale_, out + row * stride);
+        copy_row(in + row * read.stride(0), column.cols, scale_,
+                 to + row * stride);
       }
     });
   }
 
   Layout layout_;
+  Pairs pairs_;
   double scale_;
+  NewEntries new_entries_;
   std::vector<Piece> pieces_;
 };
 
@@ -185,13 +266,13 @@ class Zeros : public RowMaker::Source {
   int64_t row_bytes_;
 };
 
-// Small enough to be held.
+// Small enough to be held, or in need of a look at the whole.
 class Held : public RowMaker::Source {
  public:
   explicit Held(at::Tensor rows) : rows_(std::move(rows)) {}
   void make(int64_t begin, int64_t end, void* target) const override {
     const auto row_bytes =
-        static_cast<int64_t>(rows_.itemsize()) * rows_.size(1);
+        static_cast<int64_t>(rows_.itemsize()) * rows_.sizes().back();
     std::memcpy(
         target,
         static_cast<const char*>(rows_.const_data_ptr()) + begin * row_bytes,
@@ -202,37 +283,67 @@ class Held : public RowMaker::Source {
   at::Tensor rows_;
 };
 
+using SourcePtr = std::unique_ptr<const RowMaker::Source>;
+
+SourcePtr from_parents(const TensorRecipe& recipe, at::TensorList parents,
+                       uint64_t seed, at::ScalarType dtype) {
+  ANNULI_CHECK(parents.size() == recipe.models.size(), "{}", recipe.child);
+  for (const at::Tensor& parent : parents) {
+    ANNULI_CHECK(parent.defined() && parent.sizes() == parents[0].sizes(), "{}",
+                 recipe.child);
+  }
+  SourcePtr source;
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, dtype, "grow", [&] {
+    source =
+        std::make_unique<FromParent<scalar_t>>(recipe, parents.vec(), seed);
+  });
+  return source;
+}
+
+SourcePtr with_drop(TensorRecipe recipe, at::TensorList parents, uint64_t seed,
+                    at::ScalarType dtype) {
+  const Drop drop = *std::exchange(recipe.drop, std::nullopt);
+  at::Tensor child = apply(recipe, parents, seed, dtype);
+  drop_units(child, drop, seed, recipe.stream);
+  return std::make_unique<Held>(child);
+}
+
+// All steps but the last are made whole: what stands between two steps is one
+// tensor, no larger than the child's.
+SourcePtr from_steps(const std::vector<TensorRecipe>& steps,
+                     at::TensorList parents, uint64_t seed,
+                     at::ScalarType dtype, const at::Tensor& router_mean) {
+  at::Tensor made = apply(steps.front(), parents, seed, dtype, router_mean);
+  for (size_t i = 1; i + 1 < steps.size(); ++i) {
+    made = apply(steps[i], made, seed, dtype, router_mean);
+  }
+  return make_source(steps.back(), made, seed, dtype, router_mean);
+}
+
 }  // namespace
 
 std::unique_ptr<const RowMaker::Source> make_source(
     const TensorRecipe& recipe, at::TensorList parents, uint64_t seed,
     at::ScalarType dtype, const at::Tensor& router_mean) {
-  std::unique_ptr<const RowMaker::Source> source;
+  if (!recipe.steps.empty()) {
+    return from_steps(recipe.steps, parents, seed, dtype, router_mean);
+  }
   switch (recipe.source) {
     case Source::kParent:
-      ANNULI_CHECK(parents.size() == recipe.models.size(), "{}", recipe.child);
-      for (const at::Tensor& parent : parents) {
-        ANNULI_CHECK(parent.defined() && parent.sizes() == parents[0].sizes(),
-                     "{}", recipe.child);
-      }
-      AT_DISPATCH_FLOATING_TYPES_AND2(
-          at::kHalf, at::kBFloat16, dtype, "grow", [&] {
-            source = std::make_unique<FromParent<scalar_t>>(
-                recipe, parents.vec(), seed);
-          });
-      break;
+      return recipe.drop ? with_drop(recipe, parents, seed, dtype)
+                         : from_parents(recipe, parents, seed, dtype);
     case Source::kZero:
-      source = std::make_unique<Zeros>(
+      return std::make_unique<Zeros>(
           recipe.shape.back() * static_cast<int64_t>(c10::elementSize(dtype)));
-      break;
     case Source::kRandomRouter:
-      source = std::make_unique<Held>(random_router(
-          recipe.shape, recipe.router_std, router_mean,
-          CounterRng(seed, "grow/router/" + recipe.child), dtype));
-      break;
+      ANNULI_CHECK(router_mean.defined() || !recipe.needs_mean,
+                   "{} without a mean activation", recipe.child);
+      return std::make_unique<Held>(
+          random_router(recipe.shape, recipe.router_std, router_mean,
+                        CounterRng(seed, recipe.stream), dtype));
   }
-  ANNULI_CHECK(source, "source of {}", recipe.child);
-  return source;
+  ANNULI_CHECK(false, "source of {}", recipe.child);
+  return {};
 }
 
 }  // namespace annuli::grow

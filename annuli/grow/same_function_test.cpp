@@ -49,16 +49,20 @@ struct WidenCase {
 
 std::vector<WidenCase> widen_cases() {
   std::vector<WidenCase> cases;
-  for (const tiny::Flavour& flavour : tiny::flavours()) {
+  for (const tiny::Flavour& flavour : tiny::all_flavours()) {
     cases.push_back({flavour, WidenHead::kUntie});
-    if (flavour.tied) cases.push_back({flavour, WidenHead::kFold});
+    if (!flavour.tied) continue;
+    cases.push_back({flavour, WidenHead::kFold});
+    cases.push_back({flavour, WidenHead::kMultiplier});
   }
   return cases;
 }
 
 std::string case_name(const ::testing::TestParamInfo<WidenCase>& info) {
   return tiny::name_of(info.param.flavour) +
-         (info.param.head == WidenHead::kFold ? "_fold" : "_untie");
+         (info.param.head == WidenHead::kFold         ? "_fold"
+          : info.param.head == WidenHead::kMultiplier ? "_multiplier"
+                                                      : "_untie");
 }
 
 class WidenFunction : public ::testing::TestWithParam<WidenCase> {
@@ -242,7 +246,7 @@ TEST(WidenOnDisk, KeepsTheFunction) {
 
 TEST(UpcycleFunction, IsKeptBitForBitWithAnyRouter) {
   for (at::ScalarType dtype : {at::kDouble, at::kFloat}) {
-    for (const tiny::Flavour& flavour : tiny::flavours()) {
+    for (const tiny::Flavour& flavour : tiny::all_flavours()) {
       if (flavour.mixture) continue;
       const Transformer parent = tiny::model(tiny::config(flavour), dtype);
       for (RouterInit router : {RouterInit::kRandom, RouterInit::kZero}) {
@@ -288,11 +292,13 @@ TEST(UpcycleFunction, RoutersAreOrthogonalToTheMeans) {
 }
 
 TEST(DeepenFunction, IsKeptBitForBitWithZeroOutputs) {
-  for (const tiny::Flavour& flavour : tiny::flavours()) {
+  for (const tiny::Flavour& flavour : tiny::all_flavours()) {
     const Transformer parent = tiny::model(tiny::config(flavour), at::kFloat);
     const at::Tensor tokens = probe(parent.config());
-    for (DeepenPreset preset : {DeepenPreset::kCopyLast, DeepenPreset::kStack,
-                                DeepenPreset::kInterpose}) {
+    SCOPED_TRACE(tiny::name_of(flavour));
+    for (DeepenPreset preset :
+         {DeepenPreset::kCopyLast, DeepenPreset::kStack, DeepenPreset::kMiddle,
+          DeepenPreset::kInterpose}) {
       DeepenOptions options{preset, 2, DeepenOutputs::kZero, {}};
       const Transformer same =
           grown(parent, Deepen(options).recipe(parent.config(), 3));

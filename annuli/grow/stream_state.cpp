@@ -44,8 +44,7 @@ OptimizerRow row_of(const TensorRecipe& tensor, const OptimizerFile& parent,
 // m follows the gradient, v its square.
 RowMaker moment_rows(const TensorRecipe& tensor, const OptimizerFile& parent,
                      char which, at::ScalarType dtype) {
-  const double scale = tensor.gradient_scale;
-  return RowMaker(without_noise(tensor, which == 'm' ? scale : scale * scale),
+  return RowMaker(moment_recipe(tensor, which == 'm' ? 1 : 2),
                   parent.moment(which, tensor.parent), 0, dtype);
 }
 

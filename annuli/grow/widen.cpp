@@ -1,63 +1,45 @@
 #include "annuli/grow/widen.h"
 
-#include "annuli/core/error.h"
+#include "annuli/config/grown_shape.h"
+#include "annuli/grow/arguments.h"
+#include "annuli/grow/head_layout.h"
 
 namespace annuli::grow {
 namespace {
 
-void check_options(const WidenOptions& options) {
-  if (options.factor < 2) {
-    user_error("widening: factor {}, expected a whole number from 2 on",
-               options.factor);
-  }
-  // Entry by entry noise stays within 3 |W/b| (see cancelling_noise.h), which
-  // leaves any SNR down to -9.5 dB; below 0 dB it would no longer be the
-  // parent's matrix in any sense.
-  if (options.noise_snr_db && !(*options.noise_snr_db >= 0)) {
-    user_error("widening: noise_snr_db {}, expected at least 0",
-               *options.noise_snr_db);
-  }
+// As many whole copies as fit; the rest is new.
+std::vector<Slice> fill(int64_t size, int64_t child_size) {
+  std::vector<Slice> slices = tile(size, child_size / size);
+  if (child_size % size != 0) slices.push_back({kNew, child_size % size});
+  return slices;
 }
 
 }  // namespace
 
-AxisRule axis_rule(const WidenOptions& options, const ModelConfig& parent) {
-  const int64_t n = options.factor;
+AxisRule axis_rule(const WidenOptions& options, const ModelConfig& parent,
+                   const ModelConfig& child) {
+  const HeadLayout heads =
+      head_layout(parent.num_attention_heads, parent.num_key_value_heads,
+                  child.num_attention_heads, child.num_key_value_heads);
   AxisRule rule;
   rule.axes = {
-      {Axis::kResidual, tile(parent.hidden_size, n)},
-      {Axis::kHead, tile(parent.num_attention_heads, n)},
-      {Axis::kKvHead, tile(parent.num_key_value_heads, n)},
-      {Axis::kFfn, tile(parent.intermediate_size, n)},
+      {Axis::kResidual, fill(parent.hidden_size, child.hidden_size)},
+      {Axis::kHead, heads.heads},
+      {Axis::kKvHead, heads.kv_heads},
+      {Axis::kFfn, fill(parent.intermediate_size, child.intermediate_size)},
   };
+  if (parent.has_shared_expert()) {
+    rule.axes[Axis::kSharedFfn] = fill(parent.shared_expert_intermediate_size,
+                                       child.shared_expert_intermediate_size);
+  }
   rule.noise_snr_db = options.noise_snr_db;
+  rule.carry_kv_state = !heads.splits_groups;
   return rule;
 }
 
 Recipe Widen::recipe(const ModelConfig& parent, uint64_t seed) const {
-  check_options(options_);
-  const int64_t n = options_.factor;
-  Recipe recipe;
-  recipe.op = name();
-  recipe.arguments = {
-      {"factor", n},
-      {"head", options_.head == WidenHead::kUntie ? "untie" : "fold"}};
-  if (options_.noise_snr_db) {
-    recipe.arguments["noise_snr_db"] = *options_.noise_snr_db;
-  }
-  recipe.seed = seed;
-  recipe.parent = parent;
-  recipe.child = parent;
-  recipe.child.hidden_size *= n;
-  recipe.child.num_attention_heads *= n;
-  recipe.child.num_key_value_heads *= n;
-  recipe.child.intermediate_size *= n;
-  if (options_.head == WidenHead::kUntie) {
-    recipe.child.tie_word_embeddings = false;
-  }
-  recipe.width_factor = n;
-  validate(recipe.child);
-  derive(axis_rule(options_, parent), recipe);
+  Recipe recipe = begin_recipe({.widen = options_}, parent, seed);
+  derive(axis_rule(options_, parent, recipe.child), recipe);
   return recipe;
 }
 

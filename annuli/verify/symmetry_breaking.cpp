@@ -143,8 +143,7 @@ Verdict rank_verdict(const TensorSpec& spec, const grow::TensorRecipe& tensor,
 SymmetryControl symmetry_control(const Transformer& parent,
                                  const grow::Recipe& recipe,
                                  const Probe& probe) {
-  grow::Recipe noiseless = recipe;
-  for (grow::TensorRecipe& tensor : noiseless.tensors) tensor.noise.reset();
+  const grow::Recipe noiseless = grow::without_noise(recipe);
   Transformer shared = parent;
   Transformer child = grow::grow(std::move(shared), noiseless);
   const auto shares = gradient_shares(child, recipe, probe);

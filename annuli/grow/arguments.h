@@ -1,0 +1,35 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "annuli/config/phase_plan.h"
+#include "annuli/grow/recipe.h"
+
+// Operators and their arguments as JSON. A recipe, a lineage, a plan and a
+// chain's file state a growth in the same words, those of plan_fields.h, and
+// are read by the same code.
+namespace annuli::grow {
+
+// Operator, arguments, seed, parent and child of a recipe whose axes are still
+// to be derived. Throws UserError if this parent cannot be grown so.
+Recipe begin_recipe(const GrowthStep& step, const ModelConfig& parent,
+                    uint64_t seed);
+
+// What Recipe::arguments holds: every option of the one operator that is set;
+// of a chain the list of its steps, each {"widen": {...}}.
+nlohmann::json arguments_of(const GrowPlan& plan);
+
+// The inverse. Throws UserError naming the argument that cannot be.
+GrowPlan plan_of(const std::string& op, const nlohmann::json& arguments);
+
+// The operators of a chain's file: YAML, a list of {operator: {options}}.
+GrowPlan read_chain(const std::string& yaml, const std::string& source);
+
+// The recipe that a record of a growth states, made again. UserError, naming
+// `where`, if the arguments are not the operator's.
+Recipe recipe_of(const std::string& op, const nlohmann::json& arguments,
+                 const ModelConfig& parent, uint64_t seed,
+                 const std::string& where);
+
+}  // namespace annuli::grow

@@ -1,0 +1,65 @@
+#include "tests/support/growth_checks.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/ones_like.h>
+#include <fmt/core.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "annuli/checkpoint/model_file.h"
+#include "annuli/grow/apply.h"
+
+namespace annuli::tiny {
+
+at::Tensor growth_probe(const ModelConfig& config, uint64_t seed) {
+  return tokens(2, 12, config.vocab_size, seed);
+}
+
+Transformer grown(const Transformer& parent, const grow::Recipe& recipe) {
+  return grow::grow(clone(parent), recipe);
+}
+
+double logit_error(const Transformer& parent, const Transformer& child) {
+  const at::Tensor tokens = growth_probe(parent.config());
+  return relative_error(parent.logits(tokens), child.logits(tokens));
+}
+
+double growth_limit(at::ScalarType dtype, bool noise) {
+  if (dtype == at::kFloat) return 1e-5;
+  return noise ? 1e-12 : 1e-13;
+}
+
+GradientError gradient_error(Transformer& parent, Transformer& child,
+                             const grow::Recipe& recipe) {
+  const at::Tensor inputs = growth_probe(parent.config());
+  const at::Tensor targets = growth_probe(parent.config(), 8);
+  const auto of_parent = gradients(parent, inputs, targets);
+  const auto of_child = gradients(child, inputs, targets);
+  GradientError worst;
+  for (size_t row = 0; row < of_child.size(); ++row) {
+    const grow::TensorRecipe& tensor = recipe.tensors[row];
+    if (tensor.source != grow::Source::kParent || !tensor.carry_state) continue;
+    const int64_t from = find_row(parent.table(), tensor.parent);
+    if (!of_parent[from].defined()) continue;  // an expert without tokens
+    const at::Tensor kept = grow::tile(tensor, at::ones_like(of_parent[from]),
+                                       /*scale=*/1, at::kDouble);
+    const double error = relative_error(
+        grow::tile(tensor, of_parent[from], tensor.gradient_scale, at::kDouble),
+        of_child[row] * kept);
+    if (error > worst.error) worst = {error, tensor.child};
+  }
+  return worst;
+}
+
+Transformer through_disk(const Transformer& model) {
+  const auto folder = std::filesystem::path(::testing::TempDir()) /
+                      fmt::format("annuli_growth_{}", ::getpid());
+  save_folder(model, folder);
+  Transformer loaded = load_model(folder);
+  std::filesystem::remove_all(folder);
+  return loaded;
+}
+
+}  // namespace annuli::tiny
