@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""grow_and_load.py ANNULI [NAME]: every family grown by every operator that
+applies, loaded by transformers and compared with its parent by transformers.
+
+For each model of families.py: save it, `annuli grow` it, load the folder as it
+is, and compare the logits of both in fp32, relative to the parent's. Exact
+operators hold 1e-5; the others are printed with what they changed. `fp64` is what
+`annuli verify --dtype f64` measured. NAME limits the run to models whose name
+contains it.
+
+Exit 0 if every exact row holds, 1 if one does not, with the table either way.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import families
+
+LIMIT = 1e-5
+WIDEN = ["widen", "--factor"]
+UPCYCLE = ["upcycle", "--num-experts", "4", "--num-experts-per-tok", "2"]
+
+# name: (arguments, for which models, exact)
+ANY = lambda name: True
+MIXTURE = lambda name: name in families.MIXTURES
+# A mixture class of transformers exists for the parent's shape.
+TO_MIXTURE = lambda name: name in (
+    "llama", "llama_tied_gqa", "llama_mqa", "llama3_rope", "qwen3", "qwen3_tied")
+OPERATORS = {
+    "widen 2, no noise": (WIDEN + ["2", "--no-noise"], ANY, True),
+    "widen 2, 10 dB": (WIDEN + ["2", "--noise-snr-db", "10"], ANY, True),
+    "widen 3, 10 dB": (WIDEN + ["3", "--noise-snr-db", "10"], ANY, True),
+    "widen 2, folded head": (
+        WIDEN + ["2", "--head", "fold"], lambda n: "tied" in n or n == "arcee", True),
+    "widen heads, kv kept": (
+        ["widen", "--hidden", "96", "--heads", "+2x", "--kv-heads", "+1x"], ANY, True),
+    "widen ffn x3": (["widen", "--ffn", "+3x"], lambda n: not MIXTURE(n), True),
+    "widen 1.5, zero-padded": (
+        ["widen", "--hidden", "72"], lambda n: n != "olmo2", True),
+    "deepen zero-output": (["deepen", "--preset", "zero-output", "--add-layers", "2"], ANY, True),
+    "deepen copy-last, zero": (
+        ["deepen", "--preset", "copy-last", "--outputs", "zero", "--add-layers", "1"], ANY, True),
+    "deepen stack": (["deepen", "--preset", "stack", "--outputs", "keep", "--add-layers", "3"], ANY, False),
+    "upcycle random": (UPCYCLE + ["--router", "random"], TO_MIXTURE, True),
+    "upcycle fine-grained": (
+        ["upcycle", "--num-experts", "8", "--num-experts-per-tok", "4", "--granularity", "2",
+         "--router", "random"], TO_MIXTURE, True),
+    "upcycle shared": (
+        UPCYCLE + ["--shared-expert", "--router", "random"], lambda n: n == "qwen2", True),
+    "upcycle drop 0.5": (
+        UPCYCLE + ["--drop-ratio", "0.5", "--router", "random"], TO_MIXTURE, False),
+    "expand experts, 2k": (
+        ["expand-experts", "--factor", "2", "--num-experts-per-tok", "4"], MIXTURE, True),
+    "expand experts, k kept": (["expand-experts", "--factor", "2"], MIXTURE, False),
+}
+
+
+def relative_sizes(arguments, config):
+    """`+2x` is twice the parent's size of the flag before it."""
+    size = {
+        "--heads": config.num_attention_heads,
+        "--kv-heads": config.num_key_value_heads,
+        "--ffn": config.intermediate_size,
+    }
+    result = []
+    for argument in arguments:
+        if argument.startswith("+"):
+            argument = str(size[result[-1]] * int(argument[1:-1]))
+        result.append(argument)
+    return result
+
+
+def logits_of(folder, tokens):
+    model, info = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True)
+    problems = [f"{key}: {sorted(value)[0]}" for key, value in info.items() if value]
+    if problems:
+        raise RuntimeError("; ".join(problems))
+    with torch.no_grad():
+        return type(model).__name__, model.eval()(tokens).logits.double()
+
+
+def run(program, *arguments):
+    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+
+
+def double_logits(program, parent, child, work):
+    """What `verify --dtype f64` measures of the logits; exit status beside it."""
+    report = work / "verify.json"
+    done = run(program, "verify", parent, child, "--dtype", "f64", "--json", report)
+    if not report.exists():
+        return f"exit {done.returncode}"
+    verdicts = json.loads(report.read_text())["verdicts"]
+    measured = [v["measured"] for v in verdicts
+                if v["check"] == "functional_identity" and v["aspect"].startswith("logits")]
+    text = f"{max(measured):.1e}" if measured else "-"
+    return text if done.returncode == 0 else f"{text} exit {done.returncode}"
+
+
+def compare(program, name, operator, tokens, work):
+    """(class of the child, relative difference, fp64) of one growth."""
+    arguments, _, exact = OPERATORS[operator]
+    parent, child = work / "parent", work / "child"
+    expected = logits_of(parent, tokens)[1]
+    config = json.loads((parent / "config.json").read_text())
+    words = relative_sizes(arguments, type("Config", (), config))
+    budget = [] if exact else ["--loss-budget", "100"]
+    done = run(program, "grow", words[0], parent, "--out", child, "--seed", "1", *words[1:], *budget)
+    if done.returncode != 0:
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise RuntimeError(f"exit {done.returncode}: {lines[-1] if lines else ''}")
+    kind, found = logits_of(child, tokens)
+    difference = ((found - expected).norm() / expected.norm()).item()
+    return kind, difference, double_logits(program, parent, child, work) if exact else "-"
+
+
+def rows(program, part):
+    tokens = torch.randint(0, families.V, (2, 64), generator=torch.Generator().manual_seed(5))
+    for name in families.MODELS:
+        if part not in name:
+            continue
+        for operator, (_, applies, exact) in OPERATORS.items():
+            if not applies(name):
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                work = Path(folder)
+                families.make(name).save_pretrained(work / "parent")
+                try:
+                    kind, difference, double = compare(program, name, operator, tokens, work)
+                except (RuntimeError, OSError, ValueError) as error:
+                    yield name, operator, "-", "-", "-", f"FAIL {str(error)[:160]}"
+                    continue
+            holds = "" if not exact else ("ok" if difference <= LIMIT else "FAIL")
+            yield name, operator, kind, f"{difference:.1e}", double, holds or "measured"
+
+
+def main():
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: grow_and_load.py ANNULI [NAME]")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    head = ("model", "operator", "class of the child", "fp32", "fp64", "")
+    layout = "{:<16}{:<26}{:<24}{:<10}{:<10}{}"
+    print(layout.format(*head))
+    failed = 0
+    for row in rows(sys.argv[1], sys.argv[2] if len(sys.argv) == 3 else ""):
+        failed += row[-1].startswith("FAIL")
+        print(layout.format(*row).rstrip(), flush=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
