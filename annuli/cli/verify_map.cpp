@@ -3,7 +3,11 @@
 #include <algorithm>
 
 #include "annuli/checkpoint/content_hash.h"
+#include "annuli/config/grown_shape.h"
+#include "annuli/config/read_plan.h"
+#include "annuli/config/yaml_tree.h"
 #include "annuli/core/error.h"
+#include "annuli/core/file.h"
 #include "annuli/grow/arguments.h"
 #include "annuli/grow/registry.h"
 
@@ -20,19 +24,14 @@ grow::Recipe recipe_of(const LineageRecord& record, const ModelConfig& parent,
                          where);
 }
 
-const LineageRecord* last_growth(const Lineage& lineage) {
-  const auto found = std::find_if(lineage.rbegin(), lineage.rend(), is_growth);
-  return found == lineage.rend() ? nullptr : &*found;
-}
-
 grow::Recipe of_lineage(const Json& json, const ModelConfig& parent,
                         const std::string& where) {
   const Lineage lineage = lineage_from_json(json, where);
-  const LineageRecord* record = last_growth(lineage);
-  if (record == nullptr) {
+  const auto found = std::find_if(lineage.rbegin(), lineage.rend(), is_growth);
+  if (found == lineage.rend()) {
     user_error("reading {}: the lineage has no growth", where);
   }
-  return recipe_of(*record, parent, where);
+  return recipe_of(*found, parent, where);
 }
 
 grow::Recipe of_recipe(const Json& json, const ModelConfig& parent,
@@ -49,23 +48,23 @@ grow::Recipe of_recipe(const Json& json, const ModelConfig& parent,
 
 grow::Recipe read_map(const fs::path& path, const ModelConfig& parent) {
   const std::string where = path.string();
-  const Json json = read_json(path);
+  const std::string text = read_file(path);
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_object() && json.contains("records")) {
     return of_lineage(json, parent, where);
   }
   if (json.is_object() && json.contains("layer_map")) {
     return of_recipe(json, parent, where);
   }
-  if (json.is_object() && json.size() == 1) {
-    const LineageRecord record{.op = json.begin().key(),
-                               .arguments = json.begin().value()};
-    if (is_growth(record)) return recipe_of(record, parent, where);
+  // JSON is YAML.
+  const GrowPlan plan = read_growth(parse_yaml(text, where));
+  if (plan.chain.empty() && count_operators(plan) != 1) {
+    user_error(
+        "reading {}: found {} operators, expected one with its arguments, such "
+        "as {{widen: {{factor: 2}}}}, a list of them, a lineage or a recipe",
+        where, count_operators(plan));
   }
-  user_error(
-      "reading {}: found neither an operator with its arguments, such as "
-      "{{\"widen\": {{\"factor\": 2}}}}, nor a list of them, a lineage or a "
-      "recipe",
-      where);
+  return grow::make_operator(plan)->recipe(parent, 0);
 }
 
 KnownRecipe find_recipe(const std::string& map, const ModelFile& parent,

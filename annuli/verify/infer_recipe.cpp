@@ -1,71 +1,25 @@
 #include "annuli/verify/infer_recipe.h"
 
+#include <ATen/TensorOperators.h>
 #include <fmt/core.h>
 
+#include <cmath>
 #include <limits>
+#include <optional>
 
 #include "annuli/config/phase_plan.h"
 #include "annuli/core/error.h"
+#include "annuli/grow/axis_rule.h"
 #include "annuli/grow/registry.h"
+#include "annuli/verify/demands.h"
 #include "annuli/verify/verdict.h"
 
 namespace annuli::verify {
 namespace {
 
-// Distance of two layers: of the gains and projections in front of the outputs,
-// which depth growth never zeroes.
-double layer_distance(const TensorTable& parent_table,
-                      const std::vector<Sketch>& parent, int64_t parent_layer,
-                      const Transformer& child, int64_t child_layer) {
-  double distance = 0;
-  for (const Part part : {Part::kInputNorm, Part::kQ, Part::kV}) {
-    const int64_t from = find_row(parent_table, part, parent_layer);
-    const int64_t to = find_row(child.table(), part, child_layer);
-    grow::TensorRecipe same;
-    for (const Dimension& dimension : parent_table[from].dimensions) {
-      same.dimensions.push_back({{{0, dimension.size()}}, 1});
-    }
-    distance = worse(distance,
-                     sketch_distance(parent[from], parent_table[from], same,
-                                     child.table()[to], child.weight(to), 1));
-  }
-  return distance;
-}
-
-std::vector<int64_t> match_layers(const ModelConfig& parent,
-                                  const std::vector<Sketch>& sketches,
-                                  const Transformer& child) {
-  const TensorTable parent_table = tensor_table(parent);
-  std::vector<int64_t> map;
-  for (int64_t layer = 0; layer < child.config().num_hidden_layers; ++layer) {
-    double nearest = std::numeric_limits<double>::infinity();
-    int64_t best = 0;
-    for (int64_t from = 0; from < parent.num_hidden_layers; ++from) {
-      const double distance =
-          layer_distance(parent_table, sketches, from, child, layer);
-      if (distance < nearest) {
-        nearest = distance;
-        best = from;
-      }
-    }
-    map.push_back(best);
-  }
-  return map;
-}
-
-// Of output projections: a new layer where it is zero is the identity.
-bool has_zero(const Transformer& child, Part part) {
-  for (size_t row = 0; row < child.table().size(); ++row) {
-    if (child.table()[row].part == part &&
-        child.weight(row).abs().max().item<double>() == 0) {
-      return true;
-    }
-  }
-  return false;
-}
-
-// The child's shapes with the parent's settings: what a growth is recognised by.
-// Settings that differ are a fault, not a growth, and config_audit's to find.
+// The child's shapes with the parent's settings: what a growth is recognised
+// by. Settings that differ are a fault, not a growth, and config_audit's to
+// find.
 ModelConfig shapes_of(const ModelConfig& child, const ModelConfig& parent) {
   ModelConfig shapes = child;
   shapes.hidden_act = parent.hidden_act;
@@ -80,62 +34,232 @@ ModelConfig shapes_of(const ModelConfig& child, const ModelConfig& parent) {
   return shapes;
 }
 
-// Layers can be matched only where they have the same shapes.
-bool differ_in_depth_only(ModelConfig parent, const ModelConfig& child) {
-  parent.num_hidden_layers = child.num_hidden_layers;
-  return parent == child;
+bool same_shapes(const ModelConfig& a, const ModelConfig& b) {
+  return shapes_of(a, b) == b;
 }
 
-GrowPlan growth_between(const ModelConfig& parent,
-                        const std::vector<Sketch>& sketches,
-                        const Transformer& child) {
-  const ModelConfig grown = shapes_of(child.config(), parent);
-  GrowPlan plan;
-  if (!parent.is_mixture() && grown.is_mixture()) {
-    plan.upcycle = UpcyclePlan{.num_experts = grown.num_experts,
-                               .num_experts_per_tok = grown.num_experts_per_tok,
-                               .router = has_zero(child, Part::kRouter)
-                                             ? RouterInit::kZero
-                                             : RouterInit::kRandom,
-                               .router_std = 0};  // unknown
-  } else if (grown.hidden_size > parent.hidden_size) {
-    plan.widen =
-        WidenPlan{.factor = grown.hidden_size / parent.hidden_size,
-                  .noise_snr_db = std::nullopt,
-                  .head = grown.tie_word_embeddings ? WidenHead::kFold
-                                                    : WidenHead::kUntie};
-  } else if (grown.num_hidden_layers > parent.num_hidden_layers &&
-             differ_in_depth_only(parent, grown)) {
-    plan.deepen = DeepenPlan{
-        .add_layers = grown.num_hidden_layers - parent.num_hidden_layers,
-        .outputs = has_zero(child, Part::kO) ? DeepenOutputs::kZero
-                                             : DeepenOutputs::kKeep,
-        .layer_map = match_layers(parent, sketches, child)};
-  } else {
-    user_error(
-        "comparing two models: the child has neither experts that the parent "
-        "lacks, nor more width, nor more layers of the same shape; expected "
-        "the result of upcycle, widen or deepen");
+// Of any row of that part: a new layer whose outputs are zero, a router.
+bool has_zero(const Transformer& child, Part part) {
+  for (size_t row = 0; row < child.table().size(); ++row) {
+    if (child.table()[row].part == part &&
+        child.weight(row).abs().max().item<double>() == 0) {
+      return true;
+    }
   }
-  return plan;
+  return false;
 }
+
+// A recipe in which every tensor is the parent's own.
+grow::Recipe identity_recipe(const ModelConfig& parent) {
+  grow::Recipe recipe;
+  recipe.op = "identity";
+  recipe.arguments = nlohmann::json::object();
+  recipe.parent = parent;
+  recipe.child = parent;
+  grow::derive({}, recipe);
+  return recipe;
+}
+
+class Inference {
+ public:
+  Inference(const ModelConfig& parent, const std::vector<Sketch>& sketches,
+            const Transformer& child, int64_t parents)
+      : parent_(parent),
+        parent_table_(tensor_table(parent)),
+        sketches_(sketches),
+        child_(child),
+        grown_(shapes_of(child.config(), parent)),
+        parents_(parents) {}
+
+  grow::Recipe recipe() {
+    add_experts();
+    add_width();
+    add_depth();
+    grow::Recipe recipe = made();
+    if (!same_shapes(recipe.child, grown_)) {
+      user_error(
+          "comparing two models: {} {} of the parent gives {}, but the child's "
+          "shapes are {}; no growth is known that makes them",
+          recipe.op, recipe.arguments.dump(), to_json(recipe.child).dump(),
+          to_json(grown_).dump());
+    }
+    return recipe;
+  }
+
+ private:
+  grow::Recipe made() const {
+    if (steps_.empty()) return identity_recipe(parent_);
+    GrowPlan plan;
+    if (steps_.size() == 1) {
+      static_cast<GrowthStep&>(plan) = steps_[0];
+    } else {
+      plan.chain = steps_;
+    }
+    return grow::make_operator(plan)->recipe(parent_, 0);
+  }
+
+  void add_experts() {
+    if (!grown_.is_mixture()) return;
+    if (parents_ > 1) return add_merge();
+    if (!parent_.is_mixture()) return add_upcycle();
+    if (grown_.num_experts == parent_.num_experts) return;
+    steps_.push_back({.expand_experts = ExpandExpertsPlan{
+                          .factor = grown_.num_experts / parent_.num_experts,
+                          .num_experts_per_tok = grown_.num_experts_per_tok}});
+  }
+
+  void add_merge() {
+    MergeExpertsPlan plan{.num_experts_per_tok = grown_.num_experts_per_tok,
+                          .router = router(),
+                          .router_std = 0};  // unknown
+    plan.with.resize(parents_ - 1, "another parent");
+    steps_.push_back({.merge_experts = plan});
+  }
+
+  // A child whose experts are narrower than the dense layer was cut in shards.
+  void add_upcycle() {
+    const int64_t F = parent_.intermediate_size;
+    const int64_t own = grown_.intermediate_size;
+    const int64_t shards =
+        own < F && F % own == 0 && grown_.num_experts % (F / own) == 0 ? F / own
+                                                                       : 1;
+    UpcyclePlan plan{.num_experts = grown_.num_experts / shards,
+                     .num_experts_per_tok = grown_.num_experts_per_tok,
+                     .router = router(),
+                     .router_std = 0,  // unknown
+                     .granularity = shards,
+                     .shared_expert = grown_.has_shared_expert()};
+    steps_.push_back({.upcycle = plan});
+    if (shards > 1 && up_is_scaled()) {
+      steps_.back().upcycle->shard_scale = ShardScale::kUpAndDown;
+    }
+  }
+
+  RouterInit router() const {
+    return has_zero(child_, Part::kRouter) ? RouterInit::kZero
+                                           : RouterInit::kRandom;
+  }
+
+  // Of the two ways to make up for the gates, the one that is nearer.
+  bool up_is_scaled() const {
+    const grow::Recipe recipe = made();
+    const int64_t row = find_row(child_.table(), Part::kUp, 0, 0);
+    if (!same_rows_at(recipe, row)) return false;
+    const double plain = distance(recipe, row, row, 1);
+    const double shards =
+        static_cast<double>(steps_.back().upcycle->granularity);
+    return distance(recipe, row, row, std::sqrt(shards)) < plain;
+  }
+
+  void add_width() {
+    WidenPlan plan{.noise_snr_db = std::nullopt};
+    const auto set = [](std::optional<int64_t>& size, int64_t parent,
+                        int64_t child) {
+      if (child != parent) size = child;
+    };
+    const ModelConfig before = made().child;
+    set(plan.hidden, before.hidden_size, grown_.hidden_size);
+    set(plan.heads, before.num_attention_heads, grown_.num_attention_heads);
+    set(plan.kv_heads, before.num_key_value_heads, grown_.num_key_value_heads);
+    set(plan.ffn, before.intermediate_size, grown_.intermediate_size);
+    set(plan.shared_ffn, before.shared_expert_intermediate_size,
+        grown_.shared_expert_intermediate_size);
+    if (!plan.hidden && !plan.heads && !plan.kv_heads && !plan.ffn &&
+        !plan.shared_ffn) {
+      return;
+    }
+    plan.head = head();
+    steps_.push_back({.widen = plan});
+  }
+
+  WidenHead head() const {
+    if (!parent_.tie_word_embeddings || !grown_.tie_word_embeddings) {
+      return WidenHead::kUntie;
+    }
+    const bool divided =
+        child_.config().logit_multiplier != parent_.logit_multiplier;
+    return divided ? WidenHead::kMultiplier : WidenHead::kFold;
+  }
+
+  void add_depth() {
+    if (grown_.num_hidden_layers <= parent_.num_hidden_layers) return;
+    const grow::Recipe so_far = made();
+    ModelConfig as_deep = so_far.child;
+    as_deep.num_hidden_layers = grown_.num_hidden_layers;
+    // Layers can be matched only where they have the shapes.
+    if (!same_shapes(as_deep, grown_)) return;
+    DeepenPlan plan;
+    plan.layer_map = match_layers(so_far);
+    const Part output = grown_.norm_placement == NormPlacement::kPost
+                            ? Part::kAttentionOutNorm
+                            : Part::kO;
+    plan.outputs =
+        has_zero(child_, output) ? DeepenOutputs::kZero : DeepenOutputs::kKeep;
+    steps_.push_back({.deepen = plan});
+  }
+
+  // For every child layer the parent's that is nearest.
+  std::vector<int64_t> match_layers(const grow::Recipe& so_far) const {
+    std::vector<int64_t> map;
+    for (int64_t layer = 0; layer < grown_.num_hidden_layers; ++layer) {
+      double nearest = std::numeric_limits<double>::infinity();
+      int64_t best = 0;
+      for (int64_t from = 0; from < parent_.num_hidden_layers; ++from) {
+        const double distance = layer_distance(so_far, from, layer);
+        if (distance < nearest) {
+          nearest = distance;
+          best = from;
+        }
+      }
+      map.push_back(best);
+    }
+    return map;
+  }
+
+  // Of projections in front of the outputs, which depth growth never zeroes.
+  double layer_distance(const grow::Recipe& so_far, int64_t from,
+                        int64_t layer) const {
+    const TensorTable middle = tensor_table(so_far.child);
+    const Demands demands(so_far);
+    double sum = 0;
+    for (const Part part : {Part::kQ, Part::kK, Part::kV}) {
+      const auto line = static_cast<size_t>(find_row(middle, part, from));
+      const int64_t row = find_row(child_.table(), part, layer);
+      sum += distance(so_far, line, row, demands.factor(line));
+    }
+    return sum;
+  }
+
+  bool same_rows_at(const grow::Recipe& recipe, int64_t row) const {
+    return row >= 0 && row < static_cast<int64_t>(recipe.tensors.size()) &&
+           recipe.tensors[row].shape == child_.table()[row].shape();
+  }
+
+  // Of the child's row from what a line of the recipe makes.
+  double distance(const grow::Recipe& recipe, size_t line, int64_t row,
+                  double factor) const {
+    const grow::TensorRecipe& tensor = recipe.tensors.at(line);
+    const int64_t from = find_row(parent_table_, tensor.parent);
+    return sketch_distance(sketches_[from], parent_table_[from], tensor,
+                           child_.table()[row], child_.weight(row), factor,
+                           /*new_produced_is_zero=*/false);
+  }
+
+  const ModelConfig& parent_;
+  TensorTable parent_table_;
+  const std::vector<Sketch>& sketches_;
+  const Transformer& child_;
+  ModelConfig grown_;
+  int64_t parents_;
+  std::vector<GrowthStep> steps_;
+};
 
 }  // namespace
 
 grow::Recipe infer_recipe(const ModelConfig& parent,
                           const std::vector<Sketch>& parent_sketches,
-                          const Transformer& child) {
-  const GrowPlan plan = growth_between(parent, parent_sketches, child);
-  grow::Recipe recipe = grow::make_operator(plan)->recipe(parent, 0);
-  if (!(shapes_of(recipe.child, parent) ==
-        shapes_of(child.config(), parent))) {
-    user_error(
-        "comparing two models: {} of the parent gives {}, but the "
-        "child's config is {}",
-        recipe.op, to_json(recipe.child).dump(),
-        to_json(child.config()).dump());
-  }
-  return recipe;
+                          const Transformer& child, int64_t parents) {
+  return Inference(parent, parent_sketches, child, parents).recipe();
 }
 
 }  // namespace annuli::verify

@@ -7,16 +7,17 @@
 namespace annuli::verify {
 
 // The recipe that makes a model of the child's shape out of one of the
-// parent's, for two models without a lineage:
-//   experts 0 -> E                      upcycle
-//   width, heads and ffn times n        widen, untied or folded by the configs
-//   more layers                         deepen, each child layer mapped to the
-//                                       parent layer whose tensors it has
+// parent's, for two models without a lineage. Steps are looked for in this
+// order, and several make a chain; none is the identity:
+//   experts   0 -> E upcycle (shards, shared expert), E -> mE expand, several
+//             parents merge
+//   width     every axis by itself, untied, folded or by the multiplier
+//   depth     each child layer mapped to the parent layer that it is nearest to
 // The noise of widening and a router's deviation are not known (none and 0 in
-// the recipe); verification needs neither. Throws UserError saying what differs
-// if it is none of these.
+// the recipe); verification needs neither. Units drawn anew (drop_ratio) are
+// not recognised. Throws UserError saying what differs if it is none of these.
 grow::Recipe infer_recipe(const ModelConfig& parent,
                           const std::vector<Sketch>& parent_sketches,
-                          const Transformer& child);
+                          const Transformer& child, int64_t parents = 1);
 
 }  // namespace annuli::verify

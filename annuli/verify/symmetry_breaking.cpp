@@ -60,7 +60,8 @@ Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child) {
   const TensorSpec* first_bad = nullptr;
   for (size_t row = 0; row < recipe.tensors.size(); ++row) {
     const grow::TensorRecipe& tensor = recipe.tensors[row];
-    if (!tensor.noise) continue;
+    // Noise upon noise has a power that no single step asked for.
+    if (!tensor.noise || tensor.steps.size() > 1) continue;
     const double snr = realised_snr_db(child.weight(row), tensor);
     lowest = std::min(lowest, snr);
     highest = std::max(highest, snr);

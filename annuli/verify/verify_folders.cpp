@@ -200,7 +200,8 @@ FolderVerdicts verify_folders(const std::vector<const ModelFile*>& parents,
   const Transformer grown = open_mapped(child, options.arithmetic);
   if (!result.recipe) {
     try {
-      result.recipe = infer_recipe(models[0].config(), sketches[0], grown);
+      result.recipe = infer_recipe(models[0].config(), sketches[0], grown,
+                                   static_cast<int64_t>(models.size()));
     } catch (const UserError& error) {
       result.verdicts = {unreadable(error.what())};
       return result;
