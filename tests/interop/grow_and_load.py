@@ -35,7 +35,7 @@ MIXTURE = lambda name: name in families.MIXTURES
 TO_MIXTURE = lambda name: name in (
     "llama", "llama_tied_gqa", "llama_mqa", "llama3_rope", "qwen3", "qwen3_tied")
 OPERATORS = {
-    "widen 2, no noise": (WIDEN + ["2", "--no-noise"], ANY, True),
+    "widen 2, no noise": (WIDEN + ["2", "--noise-snr-db", "null"], ANY, True),
     "widen 2, 10 dB": (WIDEN + ["2", "--noise-snr-db", "10"], ANY, True),
     "widen 3, 10 dB": (WIDEN + ["3", "--noise-snr-db", "10"], ANY, True),
     "widen 2, folded head": (
