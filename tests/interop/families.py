@@ -5,7 +5,6 @@ untied, gains and biases moved off their defaults. Everything follows from seeds
 
 import torch
 import transformers
-from transformers import AutoTokenizer  # noqa: F401  (fails early without it)
 
 V = 199
 

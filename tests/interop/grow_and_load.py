@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""grow_and_load.py ANNULI [NAME]: every family grown by every operator that
+"""grow_and_load.py ANNULI [NAME...]: every family grown by every operator that
 applies, loaded by transformers and compared with its parent by transformers.
 
 For each model of families.py: save it, `annuli grow` it, load the folder as it
 is, and compare the logits of both in fp32, relative to the parent's. Exact
 operators hold 1e-5; the others are printed with what they changed. `fp64` is what
-`annuli verify --dtype f64` measured. NAME limits the run to models whose name
-contains it.
+`annuli verify --dtype f64` measured. A row of several operators is grown step by
+step, folder by folder, and compared with the first parent. NAME limits the run to
+models of those names.
 
 Exit 0 if every exact row holds, 1 if one does not, with the table either way.
 """
@@ -28,7 +29,7 @@ LIMIT = 1e-5
 WIDEN = ["widen", "--factor"]
 UPCYCLE = ["upcycle", "--num-experts", "4", "--num-experts-per-tok", "2"]
 
-# name: (arguments, for which models, exact)
+# name: (arguments, for which models, exact); a comma parts the steps
 ANY = lambda name: True
 MIXTURE = lambda name: name in families.MIXTURES
 # A mixture class of transformers exists for the parent's shape.
@@ -45,6 +46,11 @@ OPERATORS = {
     "widen ffn x3": (["widen", "--ffn", "+3x"], lambda n: not MIXTURE(n), True),
     "widen 1.5, zero-padded": (
         ["widen", "--hidden", "72"], lambda n: n != "olmo2", True),
+    "widen 1.5, stored in f64": (
+        ["widen", "--hidden", "72", "--dtype", "f64"], lambda n: n in ("llama", "qwen3"), True),
+    "widen 3, stored in f64": (
+        WIDEN + ["3", "--noise-snr-db", "10", "--dtype", "f64"],
+        lambda n: n in ("llama", "qwen3"), True),
     "deepen zero-output": (["deepen", "--preset", "zero-output", "--add-layers", "2"], ANY, True),
     "deepen copy-last, zero": (
         ["deepen", "--preset", "copy-last", "--outputs", "zero", "--add-layers", "1"], ANY, True),
@@ -59,7 +65,11 @@ OPERATORS = {
         UPCYCLE + ["--drop-ratio", "0.5", "--router", "random"], TO_MIXTURE, False),
     "expand experts, 2k": (
         ["expand-experts", "--factor", "2", "--num-experts-per-tok", "4"], MIXTURE, True),
-    "expand experts, k kept": (["expand-experts", "--factor", "2"], MIXTURE, False),
+    "expand experts, k kept": (
+        ["expand-experts", "--factor", "2", "--num-experts-per-tok", "2"], MIXTURE, False),
+    "upcycle, deepen, widen": (
+        UPCYCLE + ["--router", "random", ",", "deepen", "--preset", "zero-output", "--add-layers",
+                   "1", ",", "widen", "--factor", "2", "--noise-snr-db", "10"], TO_MIXTURE, True),
 }
 
 
@@ -105,28 +115,43 @@ def double_logits(program, parent, child, work):
     return text if done.returncode == 0 else f"{text} exit {done.returncode}"
 
 
-def compare(program, name, operator, tokens, work):
-    """(class of the child, relative difference, fp64) of one growth."""
-    arguments, _, exact = OPERATORS[operator]
-    parent, child = work / "parent", work / "child"
-    expected = logits_of(parent, tokens)[1]
-    config = json.loads((parent / "config.json").read_text())
-    words = relative_sizes(arguments, type("Config", (), config))
+def steps_of(arguments):
+    """The arguments of each step."""
+    steps = [[]]
+    for argument in arguments:
+        if argument == ",":
+            steps.append([])
+        else:
+            steps[-1].append(argument)
+    return steps
+
+
+def grow(program, words, parent, child, exact):
     budget = [] if exact else ["--loss-budget", "100"]
     done = run(program, "grow", words[0], parent, "--out", child, "--seed", "1", *words[1:], *budget)
     if done.returncode != 0:
         lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise RuntimeError(f"exit {done.returncode}: {lines[-1] if lines else ''}")
+
+
+def compare(program, operator, tokens, work):
+    """(class of the child, relative difference, fp64 of the last step)."""
+    arguments, _, exact = OPERATORS[operator]
+    parent = work / "parent"
+    expected = logits_of(parent, tokens)[1]
+    for number, step in enumerate(steps_of(arguments)):
+        config = json.loads((parent / "config.json").read_text())
+        child = work / f"child{number}"
+        grow(program, relative_sizes(step, type("Config", (), config)), parent, child, exact)
+        grown_from, parent = parent, child
     kind, found = logits_of(child, tokens)
     difference = ((found - expected).norm() / expected.norm()).item()
-    return kind, difference, double_logits(program, parent, child, work) if exact else "-"
+    return kind, difference, double_logits(program, grown_from, child, work) if exact else "-"
 
 
-def rows(program, part):
+def rows(program, names):
     tokens = torch.randint(0, families.V, (2, 64), generator=torch.Generator().manual_seed(5))
-    for name in families.MODELS:
-        if part not in name:
-            continue
+    for name in names:
         for operator, (_, applies, exact) in OPERATORS.items():
             if not applies(name):
                 continue
@@ -134,7 +159,7 @@ def rows(program, part):
                 work = Path(folder)
                 families.make(name).save_pretrained(work / "parent")
                 try:
-                    kind, difference, double = compare(program, name, operator, tokens, work)
+                    kind, difference, double = compare(program, operator, tokens, work)
                 except (RuntimeError, OSError, ValueError) as error:
                     yield name, operator, "-", "-", "-", f"FAIL {str(error)[:160]}"
                     continue
@@ -143,8 +168,9 @@ def rows(program, part):
 
 
 def main():
-    if len(sys.argv) not in (2, 3):
-        sys.exit("usage: grow_and_load.py ANNULI [NAME]")
+    names = sys.argv[2:] or list(families.MODELS)
+    if len(sys.argv) < 2 or not set(names) <= set(families.MODELS):
+        sys.exit(f"usage: grow_and_load.py ANNULI [NAME...], names of {', '.join(families.MODELS)}")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.set_num_threads(1)
@@ -152,7 +178,7 @@ def main():
     layout = "{:<16}{:<26}{:<24}{:<10}{:<10}{}"
     print(layout.format(*head))
     failed = 0
-    for row in rows(sys.argv[1], sys.argv[2] if len(sys.argv) == 3 else ""):
+    for row in rows(sys.argv[1], names):
         failed += row[-1].startswith("FAIL")
         print(layout.format(*row).rstrip(), flush=True)
     sys.exit(1 if failed else 0)
