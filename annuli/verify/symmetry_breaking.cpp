@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "annuli/core/error.h"
 #include "annuli/grow/apply.h"
@@ -45,9 +46,12 @@ std::vector<double> gradient_shares(Transformer& model,
 
 // 10 log10(mean clean^2 / mean e^2) over the contracted pairs of one matrix:
 // clean = (a + b) / 2, e = (a - b) / 2.
-double realised_snr_db(const at::Tensor& matrix,
-                       const grow::TensorRecipe& recipe) {
+// Nothing for a matrix of zeros, which carries no noise: the outputs of a layer
+// that depth growth added and no step has trained.
+std::optional<double> realised_snr_db(const at::Tensor& matrix,
+                                      const grow::TensorRecipe& recipe) {
   const PairPower power = pair_power(matrix, recipe.dimensions[1], 1);
+  if (power.sum == 0 && power.difference == 0) return std::nullopt;
   return 10 * std::log10(power.sum / power.difference);
 }
 
@@ -62,10 +66,11 @@ Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child) {
     const grow::TensorRecipe& tensor = recipe.tensors[row];
     // Noise upon noise has a power that no single step asked for.
     if (!tensor.noise || tensor.steps.size() > 1) continue;
-    const double snr = realised_snr_db(child.weight(row), tensor);
-    lowest = std::min(lowest, snr);
-    highest = std::max(highest, snr);
-    const double off = std::abs(snr - tensor.noise->snr_db);
+    const auto snr = realised_snr_db(child.weight(row), tensor);
+    if (!snr) continue;
+    lowest = std::min(lowest, *snr);
+    highest = std::max(highest, *snr);
+    const double off = std::abs(*snr - tensor.noise->snr_db);
     worst = worse(worst, off);
     if (!(off <= kSnrLimitDb) && first_bad == nullptr) {
       first_bad = &child.table()[row];

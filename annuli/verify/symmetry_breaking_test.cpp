@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
+#include "annuli/grow/deepen.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/widen.h"
 #include "annuli/verify/verify_growth.h"
@@ -73,6 +74,18 @@ TEST_P(SymmetryBreaking, RealisedNoiseIsTheAsked) {
     }
     EXPECT_FALSE(at_growth(pair, pair.child)[0].passed);
   }
+}
+
+// A layer that was added with zero outputs has nothing to carry noise.
+TEST_P(SymmetryBreaking, ZeroMatricesAreNotAsked) {
+  const auto deep = tiny::grown_pair(
+      GetParam(), grow::Deepen(DeepenPlan{.preset = DeepenPreset::kCopyLast,
+                                          .add_layers = 1}));
+  auto pair = tiny::grown_pair(deep.child,
+                               grow::Widen(WidenPlan{2, 10, WidenHead::kUntie})
+                                   .recipe(deep.child.config(), 1));
+  const Verdict noise = at_growth(pair, pair.child)[0];
+  EXPECT_TRUE(noise.passed) << to_line(noise);
 }
 
 // sqrt(C) eps is 1e-6 for the C = 61 * 2 terms of these models, and less: the
