@@ -77,9 +77,11 @@ class StreamDynamics100
     const test::TestFolder base;
     save(parent, base / "parent");
     const ModelFile file(base / "parent");
+    const WidenHead head =
+        config.tie_word_embeddings ? WidenHead::kFold : WidenHead::kUntie;
     const Recipe recipe = Widen({.factor = std::get<1>(GetParam()),
                                  .noise_snr_db = std::nullopt,
-                                 .head = WidenHead::kFold})
+                                 .head = head})
                               .recipe(config, 3);
     const FolderOrder order{.weights = {.recipe = recipe, .parents = {&file}},
                             .state = plan};
