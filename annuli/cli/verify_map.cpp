@@ -1,9 +1,12 @@
 #include "annuli/cli/verify_map.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/config/grown_shape.h"
+#include "annuli/config/quote.h"
 #include "annuli/config/read_plan.h"
 #include "annuli/config/yaml_tree.h"
 #include "annuli/core/error.h"
@@ -44,6 +47,33 @@ grow::Recipe of_recipe(const Json& json, const ModelConfig& parent,
   return recipe;
 }
 
+[[noreturn]] void refuse_growth(const std::string& where,
+                                const std::string& found) {
+  user_error(
+      "reading {}: found {}, expected one operator with its arguments, such as "
+      "{{widen: {{factor: 2}}}}, a list of them, a lineage or a recipe",
+      where, found);
+}
+
+GrowPlan read_plan_of(const YamlTree& tree, const std::string& where) {
+  const bool is_map = tree.kind == YamlTree::Kind::kMap;
+  if (!is_map && tree.kind != YamlTree::Kind::kList) {
+    refuse_growth(where, describe(tree));
+  }
+  const auto names_operator = [](const auto& entry) {
+    return grow::is_operator(entry.first);
+  };
+  if (is_map && std::ranges::none_of(tree.entries, names_operator)) {
+    refuse_growth(where, tree.entries.empty() ? describe(tree)
+                                              : quote(tree.entries[0].first));
+  }
+  GrowPlan plan = read_growth(tree);
+  if (plan.chain.empty() && count_operators(plan) != 1) {
+    refuse_growth(where, fmt::format("{} operators", count_operators(plan)));
+  }
+  return plan;
+}
+
 }  // namespace
 
 grow::Recipe read_map(const fs::path& path, const ModelConfig& parent) {
@@ -57,13 +87,7 @@ grow::Recipe read_map(const fs::path& path, const ModelConfig& parent) {
     return of_recipe(json, parent, where);
   }
   // JSON is YAML.
-  const GrowPlan plan = read_growth(parse_yaml(text, where));
-  if (plan.chain.empty() && count_operators(plan) != 1) {
-    user_error(
-        "reading {}: found {} operators, expected one with its arguments, such "
-        "as {{widen: {{factor: 2}}}}, a list of them, a lineage or a recipe",
-        where, count_operators(plan));
-  }
+  const GrowPlan plan = read_plan_of(parse_yaml(text, where), where);
   return grow::make_operator(plan)->recipe(parent, 0);
 }
 

@@ -236,7 +236,8 @@ const BadInput kCases[] = {
        return Words{"verify", p.model, p.model, "--map",
                     p.write("map.json", "{\"shrink\": {}}")};
      },
-     {"map.json", "neither an operator"}},
+     {"map.json", "found 'shrink', expected one operator",
+      "{widen: {factor: 2}}"}},
     {"VerifyAllowsAnUnknownCheck",
      [](const Place& p) {
        return Words{"verify", p.model, p.model, "--allow", "everything"};
