@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "annuli/core/error.h"
 #include "annuli/verify/axis_layout.h"
@@ -59,21 +58,6 @@ bool is_normalised(Part part) {
          part == Part::kKBias;
 }
 
-// In how many shards the dense layer's units were cut: all units over those
-// that an expert has some copy of.
-double count_shards(const grow::Recipe& recipe, const TensorTable& table) {
-  const int64_t row = find_row(table, Part::kUp, 0, 0);
-  if (!is_upcycle(recipe) || row < 0 || recipe.tensors.size() != table.size() ||
-      recipe.tensors[row].dimensions.empty()) {
-    return 1;
-  }
-  const auto units = sources(recipe.tensors[row].dimensions[0].slices);
-  std::set<int64_t> distinct(units.begin(), units.end());
-  distinct.erase(grow::kNew);
-  return static_cast<double>(recipe.parent.intermediate_size) /
-         static_cast<double>(distinct.size());
-}
-
 double stated_factor(const grow::TensorRecipe& tensor) {
   return tensor.scale * static_cast<double>(tensor.contracted_copies);
 }
@@ -84,7 +68,7 @@ Demands::Demands(const grow::Recipe& recipe)
     : recipe_(recipe),
       table_(tensor_table(recipe.child)),
       residual_share_(axis_growth(recipe, Axis::kResidual).kept_share()),
-      shards_(count_shards(recipe, table_)) {
+      shards_(static_cast<double>(shards_of(recipe))) {
   if (shards_ == 1 || !recipe.child.gated) return;
   const size_t rows = std::min(table_.size(), recipe.tensors.size());
   for (size_t row = 0; row < rows; ++row) {
@@ -107,11 +91,13 @@ double Demands::fold() const {
 }
 
 double Demands::of_expert(const TensorSpec& spec) const {
-  const bool writes = spec.part == Part::kDown || spec.part == Part::kDownBias;
-  if (spec.expert == kSharedExpert) return writes ? 2 : 1;
-  if (!up_takes_its_part_) return writes ? shards_ : 1;
+  const bool down = spec.part == Part::kDown;
+  if (spec.expert == kSharedExpert) {
+    return down || spec.part == Part::kDownBias ? 2 : 1;
+  }
+  if (!up_takes_its_part_) return down ? shards_ : 1;
   const bool up = spec.part == Part::kUp || spec.part == Part::kUpBias;
-  return writes || up ? std::sqrt(shards_) : 1;
+  return down || up ? std::sqrt(shards_) : 1;
 }
 
 double Demands::factor(size_t row) const {

@@ -1,6 +1,7 @@
 // Every operator's right child passes; with any one tensor damaged, whatever
 // its part, it is refused and the tensor named.
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -12,7 +13,9 @@
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
+#include "annuli/verify/drawn_anew.h"
 #include "annuli/verify/functional_identity.h"
+#include "annuli/verify/layer_pairs.h"
 #include "annuli/verify/tensor_audit.h"
 #include "tests/support/grown_pair.h"
 
@@ -24,9 +27,37 @@ double rms(const at::Tensor& tensor) {
 }
 
 // One entry by 1 % of the tensor's rms; a tensor of zeros by 1 % of 1.
-void nudge_one_entry(const at::Tensor& tensor) {
+void nudge(const at::Tensor& tensor, int64_t entry) {
   const double size = rms(tensor);
-  tensor.view(-1)[tensor.numel() * 2 / 3].add_(0.01 * (size > 0 ? size : 1));
+  tensor.view(-1)[entry].add_(0.01 * (size > 0 ? size : 1));
+}
+
+// 1 where nobody can say what an entry must be: it was drawn.
+at::Tensor free_entries(const grow::TensorRecipe& recipe, uint64_t seed) {
+  at::Tensor free = at::zeros(recipe.shape, at::kDouble);
+  for (size_t d = 0; d < recipe.dimensions.size(); ++d) {
+    const auto dim = static_cast<int64_t>(d);
+    const at::Tensor drawn = drawn_anew(recipe, dim, seed);
+    int64_t begin = 0;
+    for (const grow::Slice& slice : recipe.dimensions[d].slices) {
+      at::Tensor part = free.narrow(dim, begin, slice.length);
+      if (slice.is_new() && recipe.fill != grow::Fill::kZero) part.fill_(1);
+      begin += slice.length;
+    }
+    if (!drawn.defined()) continue;
+    std::vector<int64_t> shape(recipe.shape.size(), 1);
+    shape[d] = recipe.shape[d];
+    free += drawn.view(shape);
+  }
+  return free;
+}
+
+// The first from two thirds of the tensor on that is not free.
+int64_t bound_entry(const grow::TensorRecipe& recipe, uint64_t seed) {
+  const at::Tensor free = free_entries(recipe, seed).view(-1);
+  int64_t entry = free.numel() * 2 / 3;
+  while (free[entry].item<double>() > 0) entry = (entry + 1) % free.numel();
+  return entry;
 }
 
 void halve(const at::Tensor& tensor) {
@@ -86,9 +117,8 @@ class FaultInjection : public ::testing::TestWithParam<tiny::GrowthCase> {
       : pair_(tiny::grown_pair(GetParam().flavour, *GetParam().op)) {}
 
   // What `judge` says of the child with that tensor damaged, then undone.
-  template <typename Judge>
-  auto with_damage(size_t row, void (*damage)(const at::Tensor&),
-                   const Judge& judge) {
+  template <typename Damage, typename Judge>
+  auto with_damage(size_t row, const Damage& damage, const Judge& judge) {
     const at::Tensor tensor = pair_.child.weight(row);
     const at::Tensor right = tensor.clone();
     damage(tensor);
@@ -108,17 +138,28 @@ class FaultInjection : public ::testing::TestWithParam<tiny::GrowthCase> {
   const TensorTable& table() const { return pair_.child.table(); }
   std::vector<size_t> rows() const { return rows_of_every_part(table()); }
 
-  // Tensors that no output of the right child depends on: the routers while
-  // experts are equal, what stands before zero outputs in a new layer, and the
-  // scale of what a norm follows.
+  // Not, for all or for the tokens of the probe: the routers while experts are
+  // equal, experts beside a shared one whose outputs are zero, what stands
+  // before zero outputs in a new layer, and the scale of what a norm follows.
   bool shows_in_function(const TensorSpec& spec) const {
+    const grow::Recipe& recipe = pair_.recipe;
+    const bool post = recipe.child.norm_placement == NormPlacement::kPost;
+    const bool block_norm = spec.part == Part::kAttentionOutNorm ||
+                            spec.part == Part::kFeedForwardOutNorm;
     const bool output = spec.part == Part::kO || spec.part == Part::kDown;
-    const bool is_new =
-        spec.layer >= 0 && !pair_.recipe.layer_is_mapped[spec.layer];
-    if (is_new) return output;
-    if (spec.part == Part::kRouter) return pair_.recipe.parent.is_mixture();
+    if (!recipe.exact) return false;
+    if (spec.layer >= 0 && !recipe.layer_is_mapped[spec.layer]) {
+      return post ? block_norm : output;
+    }
+    const bool linear =
+        output || spec.part == Part::kV || spec.part == Part::kUp;
+    if (post && linear) return false;
+    if (spec.part == Part::kRouter) return recipe.parent.is_mixture();
+    const bool adds_nothing = is_upcycle(recipe) && spec.expert >= 0 &&
+                              recipe.child.has_shared_expert();
+    if (adds_nothing) return output;
     const bool normed = spec.part == Part::kQ || spec.part == Part::kK;
-    return !(normed && pair_.recipe.child.qk_norm != QkNorm::kNone);
+    return !(normed && recipe.child.qk_norm != QkNorm::kNone);
   }
 
   tiny::GrownPair pair_;
@@ -147,7 +188,10 @@ TEST_P(FaultInjection, EveryPartDamagedIsNamed) {
 
 TEST_P(FaultInjection, EveryTensorWithOneEntryNudgedIsNamed) {
   for (size_t row = 0; row < table().size(); ++row) {
-    expect_refused(with_damage(row, nudge_one_entry, [&] { return audit(); }),
+    const int64_t entry =
+        bound_entry(pair_.recipe.tensors[row], pair_.recipe.seed);
+    const auto damage = [&](const at::Tensor& tensor) { nudge(tensor, entry); };
+    expect_refused(with_damage(row, damage, [&] { return audit(); }),
                    table()[row], "nudged");
   }
   EXPECT_EQ(tiny::first_failure(audit()), nullptr);
@@ -170,6 +214,42 @@ TEST_P(FaultInjection, FunctionalIdentityAloneSeesEveryPartOfTheFunction) {
     if (!shows_in_function(spec)) continue;
     const auto verdicts = with_damage(row, halve, [&] { return identity(); });
     EXPECT_NE(tiny::first_failure(verdicts), nullptr) << spec.name;
+  }
+}
+
+// What post-norm takes out of the function again, but for eps, the audit sees.
+TEST(PostNorm, AScaledOutputIsTheAuditsToFind) {
+  tiny::GrownPair pair =
+      tiny::grown_pair({.gated = true, .tied = false, .post_norm = true},
+                       grow::Widen(WidenPlan{2, 10, WidenHead::kUntie}));
+  for (const Part part : {Part::kO, Part::kDown}) {
+    const at::Tensor weight = pair.weight(part, 1);
+    weight.mul_(2);
+    const auto verdicts = pair.verdicts();
+    const Verdict* failure = tiny::first_failure(verdicts);
+    ASSERT_NE(failure, nullptr);
+    EXPECT_EQ(failure->check, "tensor_audit");
+    EXPECT_EQ(failure->tensor, pair.child.table()[pair.row(part, 1)].name);
+    weight.mul_(0.5);
+  }
+}
+
+// Dropping that dropped nothing leaves plain copies, every check's delight.
+TEST(DropUpcycling, UnitsThatAreStillTheParentsAreFound) {
+  const tiny::Flavour flavour{.gated = true, .tied = false};
+  const grow::Upcycle drop(UpcyclePlan{.num_experts = 4, .drop_ratio = 0.5});
+  tiny::GrownPair pair = tiny::grown_pair(flavour, drop);
+  ASSERT_EQ(tiny::first_failure(pair.verdicts()), nullptr);
+  for (const Part part : {Part::kGate, Part::kUp, Part::kDown}) {
+    const size_t row = pair.row(part, 1, 2);
+    const at::Tensor weight = pair.child.weight(row);
+    const at::Tensor right = weight.clone();
+    weight.copy_(pair.parent.weight(pair.recipe.tensors[row].parent));
+    const auto verdicts = pair.verdicts();
+    const Verdict* failure = tiny::first_failure(verdicts);
+    ASSERT_NE(failure, nullptr) << to_string(part);
+    EXPECT_EQ(failure->tensor, pair.child.table()[row].name);
+    weight.copy_(right);
   }
 }
 

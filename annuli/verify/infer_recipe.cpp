@@ -240,9 +240,14 @@ class Inference {
                   double factor) const {
     const grow::TensorRecipe& tensor = recipe.tensors.at(line);
     const int64_t from = find_row(parent_table_, tensor.parent);
-    return sketch_distance(sketches_[from], parent_table_[from], tensor,
-                           child_.table()[row], child_.weight(row), factor,
-                           /*new_produced_is_zero=*/false);
+    return sketch_distance(sketches_[from],
+                           {.parent = parent_table_[from],
+                            .recipe = tensor,
+                            .child = child_.table()[row],
+                            .factor = factor,
+                            .new_produced_is_zero = false},
+                           child_.weight(row))
+        .kept;
   }
 
   const ModelConfig& parent_;

@@ -9,6 +9,7 @@ namespace {
 
 bool is_drawn_or_merged(const grow::TensorRecipe& tensor) {
   if (tensor.source != grow::Source::kParent) return false;
+  if (tensor.drop) return true;
   if (tensor.models.size() > 1 || tensor.models != std::vector<int64_t>{0}) {
     return true;
   }
@@ -19,8 +20,12 @@ bool is_drawn_or_merged(const grow::TensorRecipe& tensor) {
          std::ranges::any_of(tensor.dimensions, has_new);
 }
 
-// m copies of every expert keep the function if m times as many are chosen.
+// m copies of every expert keep the function if m times as many are chosen;
+// the shards of a dense layer if all of one copy's are.
 bool chooses_otherwise(const grow::Recipe& recipe) {
+  if (is_upcycle(recipe)) {
+    return recipe.child.num_experts_per_tok % shards_of(recipe) != 0;
+  }
   return recipe.parent.is_mixture() &&
          recipe.child.num_experts * recipe.parent.num_experts_per_tok !=
              recipe.parent.num_experts * recipe.child.num_experts_per_tok;
@@ -47,6 +52,21 @@ std::vector<LayerPair> comparable_layers(const grow::Recipe& recipe) {
 
 bool is_upcycle(const grow::Recipe& recipe) {
   return !recipe.parent.is_mixture() && recipe.child.is_mixture();
+}
+
+// A dense model is upcycled once at most, wherever in a chain.
+int64_t shards_of(const grow::Recipe& recipe) {
+  constexpr int64_t kWhole = 1;
+  if (!is_upcycle(recipe)) return kWhole;
+  if (recipe.op == "upcycle") {
+    return recipe.arguments.value("granularity", kWhole);
+  }
+  if (!recipe.arguments.is_array()) return kWhole;
+  for (const nlohmann::json& step : recipe.arguments) {
+    if (!step.contains("upcycle")) continue;
+    return step.at("upcycle").value("granularity", kWhole);
+  }
+  return kWhole;
 }
 
 bool is_plain_upcycle(const grow::Recipe& recipe) {

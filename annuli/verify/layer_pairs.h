@@ -22,6 +22,9 @@ std::vector<LayerPair> comparable_layers(const grow::Recipe& recipe);
 // Dense feed-forward -> mixture.
 bool is_upcycle(const grow::Recipe& recipe);
 
+// Shards that each copy of a dense feed-forward was cut in, G; 1 if in none.
+int64_t shards_of(const grow::Recipe& recipe);
+
 // Every expert is a full copy of the dense feed-forward, and nothing else has
 // changed: with equal GEMM shapes the child's bits are the parent's.
 bool is_plain_upcycle(const grow::Recipe& recipe);

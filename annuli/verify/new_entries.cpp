@@ -1,10 +1,14 @@
 #include "annuli/verify/new_entries.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <vector>
 
 #include "annuli/verify/axis_layout.h"
 #include "annuli/verify/verdict.h"
@@ -81,11 +85,31 @@ double zero_fault(const at::Tensor& tensor) {
   return tensor.abs().max().item<double>() == 0 ? 0 : kFault;
 }
 
+// The shards of one copy share a row, copies of an expert and of a column too:
+// they must be equal, or they would not be chosen together.
+double shared_entries_fault(const grow::TensorRecipe& recipe,
+                            const at::Tensor& router) {
+  if (recipe.dimensions.empty()) return 0;
+  at::Tensor expected = router;
+  for (int64_t d = 0; d < 2; ++d) {
+    const auto from = sources(recipe.dimensions[d].slices);
+    std::map<int64_t, int64_t> first;
+    std::vector<int64_t> index;
+    for (size_t i = 0; i < from.size(); ++i) {
+      const auto entry = static_cast<int64_t>(i);
+      index.push_back(first.emplace(from[i], entry).first->second);
+    }
+    expected = expected.index_select(d, at::tensor(index));
+  }
+  return zero_fault(router - expected);
+}
+
 // Stored rounded, a row keeps an overlap with the mean below D eps / 2.
 double router_fault(const grow::TensorRecipe& recipe, const at::Tensor& router,
                     const at::Tensor& mean, int64_t equal_rows) {
-  const double fault = deviation_fault(router, recipe.router_std * recipe.scale,
-                                       draw_of(recipe, router, equal_rows));
+  double fault = deviation_fault(router, recipe.router_std * recipe.scale,
+                                 draw_of(recipe, router, equal_rows));
+  fault = worse(fault, shared_entries_fault(recipe, router));
   if (!mean.defined()) return fault;
   const auto D = static_cast<double>(router.size(1));
   const double limit = D * eps_of(router.scalar_type()) / 2;

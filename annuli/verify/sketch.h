@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "annuli/grow/recipe.h"
@@ -18,27 +19,48 @@
 // was copied, scaled or noised, a function that is preserved is preserved on r.
 // Changing any entry by d changes one entry of s by d * r_c.
 //
-// Matrices are read once, in the order in which they are stored, some megabytes
-// of rows at a time.
+// What s cannot judge is a child that holds only some of the units that are
+// summed over: a shard of a dense layer's down, or one whose other units were
+// drawn anew. A dense layer's down is kept from its other side too, as
+// t = l W [C], l ~ N(0, 1) over its rows: an entry per unit, each by itself.
+// The child's l W, copy by copy of the rows and summed over the copies of a
+// unit (where noise cancels), must be t of each unit that it kept.
+//
+// Matrices are read in the order in which they are stored, some megabytes of
+// rows at a time.
 namespace annuli::verify {
 
 struct Sketch {
   std::string name;
   at::Tensor value;                   // fp64, one entry per produced entry
+  at::Tensor by_unit;                 // fp64, one entry per unit; or undefined
   at::ScalarType dtype = at::kFloat;  // of the tensor itself
 };
 
 Sketch sketch_of(const TensorSpec& spec, const at::Tensor& tensor);
 
-// How far the child's tensor is from what the parent's sketch demands:
-// max |s_child - factor * s| / rms(factor * s); for a gain or bias, whose
-// entries are few and may be of very different sizes, the largest
-// |child - factor * parent| / |factor * parent|. New entries count where
-// `new_produced_is_zero` (they must give 0). NaN or inf in the child gives NaN
-// or inf.
-double sketch_distance(const Sketch& parent, const TensorSpec& parent_spec,
-                       const grow::TensorRecipe& recipe,
-                       const TensorSpec& child_spec, const at::Tensor& child,
-                       double factor, bool new_produced_is_zero = true);
+// What the parent's sketch is held against.
+struct Demanded {
+  const TensorSpec& parent;
+  const grow::TensorRecipe& recipe;
+  const TensorSpec& child;
+  double factor = 1;
+  bool new_produced_is_zero = true;  // new entries count: they must give 0
+  uint64_t seed = 0;                 // that units were drawn anew by
+};
+
+struct SketchDistance {
+  // max |s_child - factor * s| / rms(factor * s) over all that is the parent's;
+  // for a gain or bias, whose entries are few and may be of very different
+  // sizes, the largest |child - factor * parent| / |factor * parent|.
+  double kept = 0;
+  // The same over what a matrix has drawn anew: 0 if nothing was. Absent if the
+  // recipe draws nothing.
+  std::optional<double> drawn;
+};
+
+// NaN or inf in the child gives NaN or inf.
+SketchDistance sketch_distance(const Sketch& parent, const Demanded& demanded,
+                               const at::Tensor& child);
 
 }  // namespace annuli::verify

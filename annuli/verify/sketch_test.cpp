@@ -30,8 +30,13 @@ class SketchTest : public ::testing::Test {
     const grow::TensorRecipe& recipe = recipe_.tensors[row];
     const int64_t from = find_row(parent_.table(), recipe.parent);
     const TensorSpec& spec = parent_.table()[from];
-    return sketch_distance(sketch_of(spec, parent_.weight(from)), spec, recipe,
-                           table_[row], child, factor);
+    return sketch_distance(sketch_of(spec, parent_.weight(from)),
+                           {.parent = spec,
+                            .recipe = recipe,
+                            .child = table_[row],
+                            .factor = factor},
+                           child)
+        .kept;
   }
   size_t row(Part part, int64_t layer = -1, int64_t expert = -1) const {
     return find_row(table_, part, layer, expert);

@@ -126,7 +126,8 @@ class Audit {
     }
   }
 
-  // The mean of the models that the tensor is made of.
+  // The mean of the models that the tensor is made of. (A dense layer's down,
+  // which alone is kept by unit, is never a mean.)
   Sketch sketch_for(const grow::TensorRecipe& tensor, size_t from) const {
     Sketch sketch = parents_.at(tensor.models.at(0)).at(from);
     if (tensor.models.size() == 1) return sketch;
@@ -144,9 +145,16 @@ class Audit {
     const Sketch sketch = sketch_for(tensor, found->second);
     const TensorSpec& from = parent_table_[found->second];
     const at::Tensor& weight = child_.weight(row);
-    const double distance = sketch_distance(
-        sketch, from, tensor, table()[row], weight, demands_.factor(row),
-        demands_.new_entries_are_zero(row, produced_dimension(from)));
+    const SketchDistance distance =
+        sketch_distance(sketch,
+                        {.parent = from,
+                         .recipe = tensor,
+                         .child = table()[row],
+                         .factor = demands_.factor(row),
+                         .new_produced_is_zero = demands_.new_entries_are_zero(
+                             row, produced_dimension(from)),
+                         .seed = recipe_.seed},
+                        weight);
     // A mean of several needs more digits than any of them.
     constexpr double kInexact = 1 / 3.0;
     const double factor =
@@ -154,9 +162,16 @@ class Audit {
     const double roundoff =
         entry_roundoff(factor, sketch.dtype, weight.scalar_type());
     roundoff_ = std::max(roundoff_, roundoff);
-    (roundoff > 0 ? rounded_ : exact_)
-        .see(distance, sketch_limit(roundoff), table()[row]);
+    const double limit = sketch_limit(roundoff);
+    (roundoff > 0 ? rounded_ : exact_).see(distance.kept, limit, table()[row]);
+    if (distance.drawn) see_drawn(*distance.drawn, limit, table()[row]);
     see_new_entries(row, tensor);
+  }
+
+  // What is drawn anew is no longer the parent's.
+  void see_drawn(double distance, double limit, const TensorSpec& spec) {
+    has_made_ = true;
+    made_.see(limit / distance, 1, spec);
   }
 
   // The dimension that a sketch of this tensor has an entry for.

@@ -3,10 +3,13 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/grow/chain.h"
 #include "annuli/grow/deepen.h"
+#include "annuli/grow/expand_experts.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
@@ -35,6 +38,71 @@ void add_case(std::vector<GrowthCase>& cases, const char* name,
               std::shared_ptr<const grow::Operator> op) {
   cases.push_back(
       {std::string(name) + "_" + name_of(flavour), flavour, std::move(op)});
+}
+
+// What the shapes of other families have: a dense model with every bias, norms
+// over all heads and behind the blocks, a mixture with a shared expert.
+const Flavour kBiased = {.gated = true,
+                         .tied = false,
+                         .num_key_value_heads = 2,
+                         .qkv_bias = true,
+                         .o_bias = true,
+                         .mlp_bias = true};
+const Flavour kPostNorm = {
+    .gated = true, .tied = false, .full_qk_norm = true, .post_norm = true};
+const Flavour kShared = {.mixture = true,
+                         .gated = true,
+                         .tied = false,
+                         .num_key_value_heads = 2,
+                         .qkv_bias = true,
+                         .shared_expert = true};
+
+void add_upcyclings(std::vector<GrowthCase>& cases) {
+  const auto add = [&](const char* name, const Flavour& flavour,
+                       const UpcyclePlan& plan) {
+    add_case(cases, name, flavour, std::make_shared<grow::Upcycle>(plan));
+  };
+  const UpcyclePlan shards{
+      .num_experts = 4, .num_experts_per_tok = 4, .granularity = 2};
+  UpcyclePlan scaled_up = shards;
+  scaled_up.shard_scale = ShardScale::kUpAndDown;
+  const Flavour gated{.gated = true, .tied = true, .num_key_value_heads = 2};
+  add("upcycle", kBiased, {.num_experts = 4, .num_experts_per_tok = 2});
+  add("upcycle_shards", gated, shards);
+  add("upcycle_shards", kBiased, shards);
+  add("upcycle_shards_up_and_down", gated, scaled_up);
+  add("upcycle_shared", gated, {.num_experts = 4, .shared_expert = true});
+  for (const Flavour& flavour : {gated, kBiased}) {
+    add("upcycle_drop", flavour, {.num_experts = 4, .drop_ratio = 0.5});
+  }
+}
+
+void add_other_shapes(std::vector<GrowthCase>& cases) {
+  using std::make_shared;
+  const auto widen = [&](const char* name, const Flavour& flavour,
+                         const WidenPlan& plan) {
+    add_case(cases, name, flavour, make_shared<grow::Widen>(plan));
+  };
+  widen("widen_kv_kept", kBiased, {.hidden = 48, .heads = 8, .kv_heads = 2});
+  widen("widen_ffn", kPostNorm, {.noise_snr_db = std::nullopt, .ffn = 80});
+  widen("widen_padded", kBiased, {.hidden = 36});
+  for (const Flavour& flavour : {kBiased, kPostNorm, kShared}) {
+    widen("widen2", flavour, {2, 10, WidenHead::kUntie});
+    add_case(cases, "deepen", flavour,
+             make_shared<grow::Deepen>(DeepenPlan{.add_layers = 2}));
+  }
+  add_case(cases, "expand", kShared,
+           make_shared<grow::ExpandExperts>(
+               ExpandExpertsPlan{.factor = 2, .num_experts_per_tok = 4}));
+  add_case(cases, "expand_k_kept", {.mixture = true, .gated = true},
+           make_shared<grow::ExpandExperts>(
+               ExpandExpertsPlan{.factor = 2, .num_experts_per_tok = 2}));
+  const std::vector<GrowthStep> chain = {
+      {.upcycle = UpcyclePlan{.num_experts = 4, .num_experts_per_tok = 2}},
+      {.widen = WidenPlan{.factor = 2}},
+      {.deepen = DeepenPlan{.add_layers = 1}}};
+  add_case(cases, "chain", {.gated = true, .tied = false, .qk_norm = true},
+           make_shared<grow::Chain>(chain));
 }
 
 }  // namespace
@@ -122,7 +190,15 @@ std::vector<GrowthCase> growth_cases() {
     add_case(cases, "deepen", flavour,
              make_shared<grow::Deepen>(DeepenPlan{.add_layers = 2}));
   }
+  add_upcyclings(cases);
+  add_other_shapes(cases);
   return cases;
+}
+
+bool can_be_inferred(const grow::Recipe& recipe) {
+  return std::ranges::none_of(
+      recipe.tensors,
+      [](const grow::TensorRecipe& tensor) { return tensor.drop.has_value(); });
 }
 
 const verify::Verdict* first_failure(

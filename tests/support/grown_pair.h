@@ -46,6 +46,10 @@ struct GrowthCase {
 };
 std::vector<GrowthCase> growth_cases();
 
+// Models alone tell how the child was made. Which units were drawn anew follows
+// from a seed, which they do not tell.
+bool can_be_inferred(const grow::Recipe& recipe);
+
 // The first verdict that failed, or null.
 const verify::Verdict* first_failure(
     const std::vector<verify::Verdict>& verdicts);

@@ -1,0 +1,33 @@
+#include "annuli/verify/drawn_anew.h"
+
+#include <ATen/ops/index_fill.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include <vector>
+
+#include "annuli/grow/drop_units.h"
+#include "annuli/verify/axis_layout.h"
+
+namespace annuli::verify {
+
+at::Tensor drawn_anew(const grow::TensorRecipe& recipe, int64_t dimension,
+                      uint64_t seed) {
+  if (!recipe.drop || recipe.drop->dimension != dimension) return {};
+  const std::vector<grow::TensorRecipe> steps =
+      recipe.steps.empty() ? std::vector{recipe} : recipe.steps;
+  at::Tensor drawn;
+  for (const grow::TensorRecipe& step : steps) {
+    const int64_t size = step.shape.at(dimension);
+    drawn =
+        drawn.defined()
+            ? lay_out(drawn, 0, step.dimensions.at(dimension).slices).clone()
+            : at::zeros({size}, at::kDouble);
+    if (!step.drop) continue;
+    drawn.index_fill_(
+        0, at::tensor(grow::dropped_units(*step.drop, size, seed)), 1);
+  }
+  return drawn;
+}
+
+}  // namespace annuli::verify
