@@ -15,7 +15,7 @@
 namespace annuli::cli {
 namespace {
 
-using Options = std::shared_ptr<GrowOptions>;
+constexpr const char* kChain = "chain";
 
 const char* example_of(const std::string& verb) {
   static const std::map<std::string, const char*> kExamples = {
@@ -31,7 +31,15 @@ const char* example_of(const std::string& verb) {
       {"expand-experts",
        "annuli grow expand-experts Mixtral-8x --out Mixtral-16x --factor 2"},
       {"merge-experts",
-       "annuli grow merge-experts base --with code,math --out mixture"}};
+       "annuli grow merge-experts base --with code,math --out mixture"},
+      {"chain",
+       "annuli grow chain steps.yaml SmolLM2-135M --out SmolLM2-grown\n"
+       "where steps.yaml is a list, as under `grow: {chain: ...}` of a plan:\n"
+       "  - upcycle: {num_experts: 8}\n"
+       "  - widen: {factor: 2, noise_snr_db: 10}\n"
+       "  - deepen: {preset: stack, add_layers: 6}\n"
+       "The same steps one by one, each with the same --seed, give the same "
+       "weights."}};
   const auto found = kExamples.find(verb);
   return found == kExamples.end() ? "" : found->second;
 }
@@ -109,6 +117,10 @@ void add_operator(CLI::App& grow, const Field& field) {
   const std::string verb = flag_name(field.name);
   CLI::App* command = grow.add_subcommand(verb, field.help);
   command->group("Operators");
+  if (verb == kChain) {
+    command->add_option("plan", options->chain, "A YAML list of operators")
+        ->required();
+  }
   command->add_option("parent", options->parent, "A model folder or .pt file")
       ->required();
   visit_fields(FlagsOf{*command, field.name}, options->plan);
@@ -119,13 +131,15 @@ void add_operator(CLI::App& grow, const Field& field) {
   command->callback([options] { grow_model(*options); });
 }
 
-// One verb for each operator that a plan knows.
+// One verb for each operator that a plan knows, and one for their chain.
 struct OperatorVerbs {
   CLI::App& grow;
 
   template <typename T>
   void operator()(const Field& field, const T&) const {
-    if constexpr (kIsOptionalSection<T>) add_operator(grow, field);
+    if constexpr (kIsOptionalSection<T> || kIsList<T>) {
+      add_operator(grow, field);
+    }
   }
 };
 
@@ -158,6 +172,12 @@ void add_replay(CLI::App& grow) {
                   "With --replay: the parent that the growth began with");
   grow.add_option("--replay", options->replay,
                   "A lineage.json: make its last growth again, byte for byte");
+  grow.add_option("--with", options->with,
+                  "With --replay: the further parents of a merge (default: "
+                  "where they were)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("A,B,...");
   add_output_options(grow, *options);
   grow.callback([options, words, &grow] {
     if (!grow.get_subcommands().empty()) return;

@@ -11,6 +11,7 @@
 #include "annuli/cli/grow_report.h"
 #include "annuli/cli/interrupt.h"
 #include "annuli/cli/model_tokenizer.h"
+#include "annuli/cli/parent_files.h"
 #include "annuli/core/error.h"
 #include "annuli/core/text.h"
 #include "annuli/grow/arguments.h"
@@ -24,13 +25,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-bool wants_mean(const grow::Recipe& recipe) {
-  for (const grow::TensorRecipe& tensor : recipe.tensors) {
-    if (tensor.source == grow::Source::kRandomRouter) return true;
-  }
-  return false;
-}
-
 NamedProbe probe_for(const GrowOptions& options, const ModelFile& parent) {
   if (options.text.empty()) {
     return random_probe(options.shape, parent.config().vocab_size);
@@ -40,15 +34,20 @@ NamedProbe probe_for(const GrowOptions& options, const ModelFile& parent) {
 }
 
 // A folder that is replaced must not be one that is read.
-void check_out(const GrowOptions& options) {
+void check_out(const GrowOptions& options,
+               const std::vector<const ModelFile*>& parents) {
   if (options.out.empty()) {
     user_error("growing {}: no --out; give the folder to write",
                options.parent);
   }
-  std::error_code error;
-  if (fs::equivalent(options.out, options.parent, error)) {
-    user_error("growing {}: --out is the parent itself; choose another folder",
-               options.parent);
+  for (const ModelFile* parent : parents) {
+    std::error_code error;
+    if (fs::equivalent(options.out, parent->path(), error)) {
+      user_error(
+          "growing {}: --out is the parent itself; choose another "
+          "folder",
+          parent->path().string());
+    }
   }
 }
 
@@ -88,15 +87,53 @@ void write_child(const GrowOptions& options, const grow::FolderOrder& order,
   write_json(options.json, json);
 }
 
+// The further parents of a growth that is made again: from where they were, if
+// they are not given.
+std::vector<std::string> parents_again(const GrowOptions& options,
+                                       const LineageRecord& record) {
+  std::vector<std::string> recorded =
+      further_parents(grow::plan_of(record.op, record.arguments));
+  if (options.with.empty()) return recorded;
+  if (options.with.size() != recorded.size()) {
+    user_error("replaying {}: --with names {} models, expected {}", record.op,
+               options.with.size(), recorded.size());
+  }
+  return options.with;
+}
+
+// Adds the proof, and the means of routers, to an order.
+void complete(const GrowOptions& options, const NamedProbe& probe,
+              grow::FolderOrder& order) {
+  const grow::Recipe& recipe = order.weights.recipe;
+  if (recipe.needs_router_mean()) {
+    order.weights.router_mean = grow::feed_forward_means(
+        *order.weights.parents.front(), probe.probe.router_tokens);
+  }
+  if (options.no_verify) return;
+  order.judge = [&](const fs::path& child) {
+    return judge_child({.parents = order.weights.parents,
+                        .recipe = recipe,
+                        .probe = probe,
+                        .loss_budget = options.loss_budget,
+                        .allow = options.allow},
+                       child);
+  };
+}
+
 }  // namespace
 
-void grow_model(const GrowOptions& options) {
-  const ModelFile parent(options.parent);
+void grow_model(GrowOptions options) {
+  if (!options.chain.empty()) {
+    options.plan.chain =
+        grow::read_chain(read_file(options.chain), options.chain).chain;
+  }
+  const ParentFiles parents(options.parent, further_parents(options.plan));
+  const ModelFile& parent = parents.first();
   const grow::Recipe recipe =
       grow::make_operator(options.plan)->recipe(parent.config(), options.seed);
   grow::FolderOrder order{
       .weights = {.recipe = recipe,
-                  .parents = {&parent},
+                  .parents = parents.all(),
                   .dtype = grow::dtype_from_flag(options.dtype),
                   .max_shard_bytes = parse_bytes(options.max_shard_size)},
       .state = {options.plan.optimizer, options.plan.dynamics}};
@@ -109,43 +146,28 @@ void grow_model(const GrowOptions& options) {
         options.parent);
   }
   // What can be refused is refused before anything is computed.
-  check_out(options);
+  check_out(options, parents.all());
   InterruptibleFolder out(options.out, options.force);
-
-  std::optional<NamedProbe> probe;
-  if (!options.no_verify || !options.text.empty()) {
-    probe = probe_for(options, parent);
-  }
-  if (wants_mean(recipe) && !options.text.empty()) {
-    order.weights.router_mean =
-        grow::feed_forward_means(parent, probe->probe.router_tokens);
-  }
-  if (!options.no_verify) {
-    order.judge = [&](const fs::path& child) {
-      return judge_child({.parents = order.weights.parents,
-                          .recipe = recipe,
-                          .probe = *probe,
-                          .loss_budget = options.loss_budget,
-                          .allow = options.allow},
-                         child);
-    };
-  }
+  const NamedProbe probe = probe_for(options, parent);
+  complete(options, probe, order);
   write_child(options, order, plan, *out);
 }
 
 void replay_growth(const GrowOptions& options) {
   const auto start = Clock::now();
-  check_out(options);
   const Lineage lineage = read_lineage(options.replay);
   if (lineage.empty() || !grow::is_operator(lineage.back().op)) {
     user_error("replaying {}: its last record is not a growth", options.replay);
   }
-  const ModelFile parent(options.parent);
   const LineageRecord& last = lineage.back();
-  const grow::Recipe recipe = grow::recipe_of(
-      last.op, last.arguments, parent.config(), last.seed, options.replay);
-  grow::FolderOrder order{.weights = {.recipe = recipe, .parents = {&parent}}};
-  grow::apply_replay(lineage.back(), options.replay, order);
+  const ParentFiles parents(options.parent, parents_again(options, last));
+  check_out(options, parents.all());
+  const grow::Recipe recipe =
+      grow::recipe_of(last.op, last.arguments, parents.first().config(),
+                      last.seed, options.replay);
+  grow::FolderOrder order{
+      .weights = {.recipe = recipe, .parents = parents.all()}};
+  grow::apply_replay(last, options.replay, order);
   const grow::FolderPlan plan = plan_folder(order);
   InterruptibleFolder out(options.out, options.force);
   print_plan(recipe, plan, options.out);

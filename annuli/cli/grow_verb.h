@@ -14,6 +14,7 @@ struct GrowOptions {
   std::string parent;
   std::string out;
   GrowPlan plan;
+  std::string chain;  // a file with the plan's chain
   uint64_t seed = 0;
   std::string dtype;  // "": the parent's
   std::string max_shard_size = "5GB";
@@ -27,10 +28,13 @@ struct GrowOptions {
   std::string tokenizer;
   ProbeShape shape;
   std::string json;
-  std::string replay;  // a lineage.json, instead of a plan
+  std::string replay;             // a lineage.json, instead of a plan
+  std::vector<std::string> with;  // of a replay: the further parents
 };
 
-void grow_model(const GrowOptions& options);
+// Every step of a chain has the chain's seed: the steps one by one, each with
+// the same --seed, give the same weights.
+void grow_model(GrowOptions options);
 void replay_growth(const GrowOptions& options);
 
 }  // namespace annuli::cli

@@ -11,6 +11,7 @@
 #include "annuli/cli/commands.h"
 #include "annuli/cli/model_tokenizer.h"
 #include "annuli/cli/options.h"
+#include "annuli/cli/parent_files.h"
 #include "annuli/cli/verify_map.h"
 #include "annuli/cli/verify_probe.h"
 #include "annuli/config/plan.h"
@@ -35,17 +36,6 @@ struct VerifyOptions {
   std::string json;
   std::vector<std::string> allow;
 };
-
-using Models = std::vector<std::unique_ptr<ModelFile>>;
-
-Models open_parents(const VerifyOptions& options) {
-  Models parents;
-  parents.push_back(std::make_unique<ModelFile>(options.parent));
-  for (const std::string& path : options.with) {
-    parents.push_back(std::make_unique<ModelFile>(path));
-  }
-  return parents;
-}
 
 // Null and why, if the child is there but cannot be read: that is a verdict.
 std::unique_ptr<ModelFile> open_child(const fs::path& path, std::string& why) {
@@ -129,21 +119,19 @@ void conclude(const VerifyOptions& options, verify::FolderVerdicts& result,
 }
 
 void verify_models(const VerifyOptions& options) {
-  const Models parents = open_parents(options);
+  const ParentFiles parents(options.parent, options.with);
   std::string why;
   const auto child = open_child(options.child, why);
   if (child == nullptr) {
     verify::FolderVerdicts result{.verdicts = {verify::unreadable(why)}};
     return conclude(options, result, "the child cannot be read");
   }
-  const NamedProbe probe = make_probe(options, *parents[0]);
-  const KnownRecipe known = find_recipe(options.map, *parents[0], *child);
-  std::vector<const ModelFile*> files;
-  for (const auto& parent : parents) files.push_back(parent.get());
-  verify::FolderVerdicts result =
-      verify::verify_folders(files, *child, known.recipe, probe.probe,
-                             {.arithmetic = arithmetic(options, *parents[0]),
-                              .loss_budget = options.loss_budget});
+  const NamedProbe probe = make_probe(options, parents.first());
+  const KnownRecipe known = find_recipe(options.map, parents.first(), *child);
+  verify::FolderVerdicts result = verify::verify_folders(
+      parents.all(), *child, known.recipe, probe.probe,
+      {.arithmetic = arithmetic(options, parents.first()),
+       .loss_budget = options.loss_budget});
   print_head(result, known.source, probe, *child);
   conclude(options, result, known.source);
 }
@@ -167,8 +155,12 @@ void add_probe_options(CLI::App& command, VerifyOptions& options) {
 }
 
 void add_growth_options(CLI::App& command, VerifyOptions& options) {
-  command.add_option("--with", options.with,
-                     "Further parents of a merged child, in their order");
+  command
+      .add_option("--with", options.with,
+                  "Further parents of a merged child, in their order")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("A,B,...");
   command.add_option("--map", options.map,
                      "How the child was made: a JSON or YAML file with an "
                      "operator and its arguments, a list of them, a "

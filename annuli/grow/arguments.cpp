@@ -47,7 +47,10 @@ GrowPlan plan_of(const std::string& op, const Json& arguments) {
 }
 
 GrowPlan read_chain(const std::string& yaml, const std::string& source) {
-  const YamlTree tree = parse_yaml(yaml, source);
+  YamlTree tree = parse_yaml(yaml, source);
+  if (tree.entries.size() == 1 && tree.find("chain") != nullptr) {
+    tree = YamlTree(*tree.find("chain"));
+  }
   if (tree.kind != YamlTree::Kind::kList || tree.entries.empty()) {
     user_error(
         "reading {}: found {}, expected a list of operators, such as "

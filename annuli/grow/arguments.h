@@ -23,7 +23,8 @@ nlohmann::json arguments_of(const GrowPlan& plan);
 // The inverse. Throws UserError naming the argument that cannot be.
 GrowPlan plan_of(const std::string& op, const nlohmann::json& arguments);
 
-// The operators of a chain's file: YAML, a list of {operator: {options}}.
+// The operators of a chain's file: YAML, a list of {operator: {options}}, or a
+// map of `chain` alone to one.
 GrowPlan read_chain(const std::string& yaml, const std::string& source);
 
 // The recipe that a record of a growth states, made again. UserError, naming

@@ -117,6 +117,25 @@ Streamed write_weights(const FolderOrder& order, const FolderPlan& plan,
   return streamed;
 }
 
+// Before anything is written: hashing is a small part of the work.
+void require_parents(const FolderOrder& order, const LineageRecord& record) {
+  std::vector<std::string> expected = record.parents;
+  if (expected.empty()) expected.push_back(record.parent);
+  const auto& parents = order.weights.parents;
+  if (parents.size() != expected.size()) {
+    user_error("replaying {}: found {} parents, expected {}", record.op,
+               parents.size(), expected.size());
+  }
+  for (size_t i = 0; i < parents.size(); ++i) {
+    const std::string hash = content_hash(*parents[i]);
+    if (hash == expected[i]) continue;
+    user_error(
+        "replaying {}: {} has the content hash {:.12}, but the growth began "
+        "with {:.12}; give that parent",
+        record.op, parents[i]->path().string(), hash, expected[i]);
+  }
+}
+
 template <typename Enum>
 Enum word_from(const Json& json, const char* key) {
   const auto word = json.at(key).get<std::string>();
@@ -140,11 +159,36 @@ void read_replay(const Json& replay, FolderOrder& order) {
   }
 }
 
+// Null where the model has no tokenizer.json, or one of another kind.
+Json vocabulary_of(const ModelFile& model) {
+  const fs::path file = model.path() / "tokenizer.json";
+  if (!fs::exists(file)) return {};
+  const Json tokenizer = read_json(file);
+  return tokenizer.is_object()
+             ? tokenizer.value("/model/vocab"_json_pointer, Json())
+             : Json();
+}
+
+// Equal sizes do not say that the rows of the embeddings mean the same.
+void require_one_vocabulary(const FolderOrder& order) {
+  const auto& parents = order.weights.parents;
+  if (parents.size() == 1) return;
+  const Json expected = vocabulary_of(first_parent(order));
+  for (const ModelFile* parent : parents) {
+    const Json found = vocabulary_of(*parent);
+    if (expected.is_null() || found.is_null() || found == expected) continue;
+    user_error("growing {}: the vocabulary of {} is another than that of {}",
+               order.weights.recipe.op, parent->path().string(),
+               first_parent(order).path().string());
+  }
+}
+
 }  // namespace
 
 FolderPlan plan_folder(const FolderOrder& order) {
   FolderPlan plan{.weights = plan_stream(order.weights),
                   .companions = companions(first_parent(order))};
+  require_one_vocabulary(order);
   if (const auto state = state_of(order)) {
     plan.state = plan_state(order.weights.recipe, *state, order.state);
   }
@@ -173,14 +217,7 @@ LineageRecord grow_folder(const FolderOrder& order, const FolderPlan& plan,
 void replay_folder(const FolderOrder& order, const FolderPlan& plan,
                    const Lineage& lineage, OutputFolder& out) {
   const LineageRecord& record = lineage.back();
-  // Before anything is written: hashing is a small part of the work.
-  const std::string hash = content_hash(first_parent(order));
-  if (hash != record.parent) {
-    user_error(
-        "replaying {}: {} has the content hash {:.12}, but the growth began "
-        "with {:.12}; give that parent",
-        record.op, first_parent(order).path().string(), hash, record.parent);
-  }
+  require_parents(order, record);
   const Streamed streamed = write_weights(order, plan, out);
   if (streamed.child != record.child) {
     throw VerdictError(fmt::format(

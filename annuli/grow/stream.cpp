@@ -1,7 +1,6 @@
 #include "annuli/grow/stream.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <utility>
 
@@ -15,16 +14,6 @@ namespace annuli::grow {
 namespace {
 
 constexpr int64_t kResident = int64_t{256} << 20;  // pages of parents kept
-
-bool is_narrow(at::ScalarType dtype) {
-  return dtype == at::kBFloat16 || dtype == at::kHalf;
-}
-
-// Multiplying by 1, 1/2, 1/4 ... rounds nothing.
-bool rounds(double scale) {
-  int exponent = 0;
-  return std::abs(std::frexp(scale, &exponent)) != 0.5;
-}
 
 void require_sound(const ModelFile& file) {
   const std::vector<std::string> faults = file.faults();
@@ -47,15 +36,38 @@ at::ScalarType kept_dtype(const StreamOrder& order,
   return file.dtype_of(name);
 }
 
-// The first tensor whose values the kept type would round.
+bool breaks_exactness(const TensorRecipe& tensor, at::ScalarType dtype) {
+  Recipe alone;
+  alone.tensors = {tensor};
+  return storage_breaks_exactness(alone, dtype);
+}
+
+// The first tensor that is not exact in the kept type.
 const TensorRecipe* first_rounded(const StreamOrder& order) {
-  for (const TensorRecipe& tensor : order.recipe.tensors) {
-    if (tensor.source == Source::kParent && order.recipe.exact &&
-        rounds(tensor.scale) && is_narrow(kept_dtype(order, tensor))) {
-      return &tensor;
+  if (!order.recipe.exact) return nullptr;
+  const auto& tensors = order.recipe.tensors;
+  const auto found =
+      std::ranges::find_if(tensors, [&](const TensorRecipe& tensor) {
+        return breaks_exactness(tensor, kept_dtype(order, tensor));
+      });
+  return found == tensors.end() ? nullptr : &*found;
+}
+
+// Several parents are of one shape: that of the recipe.
+void require_one_shape(const StreamOrder& order) {
+  const Json expected = to_json(order.recipe.parent);
+  for (const ModelFile* file : order.parents) {
+    if (file->config() == order.recipe.parent) continue;
+    const Json found = to_json(file->config());
+    for (const auto& [key, value] : expected.items()) {
+      if (found.value(key, Json()) == value) continue;
+      user_error("growing {}: {} has {} {}, expected {} as in the first parent",
+                 order.recipe.op, file->path().string(), key,
+                 found.value(key, Json()).dump(), value.dump());
     }
+    user_error("growing {}: {} differs in shape from the first parent",
+               order.recipe.op, file->path().string());
   }
-  return nullptr;
 }
 
 at::ScalarType most_bytes(const std::vector<TensorEntry>& entries) {
@@ -119,6 +131,7 @@ class Rows {
 
 StreamPlan plan_stream(const StreamOrder& order) {
   for (const ModelFile* file : order.parents) require_sound(*file);
+  require_one_shape(order);
   StreamPlan plan;
   std::optional<at::ScalarType> dtype = order.dtype;
   if (const TensorRecipe* rounded = first_rounded(order); rounded && !dtype) {

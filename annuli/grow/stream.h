@@ -23,7 +23,7 @@ namespace annuli::grow {
 struct StreamOrder {
   const Recipe& recipe;
   std::vector<const ModelFile*> parents;  // the recipe's, in its order
-  // Per layer of the child, for random routers; empty: rows as drawn.
+  // Per layer of the first parent, for random routers; empty: rows as drawn.
   std::vector<at::Tensor> router_mean;
   std::optional<at::ScalarType> dtype;  // unset: what each parent tensor has
   int64_t max_shard_bytes = 5'000'000'000;
@@ -37,8 +37,8 @@ struct StreamPlan {
   std::string note;
 };
 
-// UserError if a parent's files do not hold what its config says, or a mean is
-// missing.
+// UserError if a parent's files do not hold what its config says, or parents
+// differ in shape.
 StreamPlan plan_stream(const StreamOrder& order);
 
 struct Streamed {
