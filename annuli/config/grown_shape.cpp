@@ -224,7 +224,7 @@ ModelConfig merged(const ModelConfig& parent, const MergeExpertsPlan& plan,
 }  // namespace
 
 ModelConfig grown_shape(const ModelConfig& parent, const GrowthStep& step,
-                         const Complain& complain) {
+                        const Complain& complain) {
   if (step.upcycle) return upcycled(parent, *step.upcycle, complain);
   if (step.widen) return Widening(parent, *step.widen, complain).child();
   if (step.expand_experts) {

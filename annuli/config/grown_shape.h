@@ -20,7 +20,7 @@ using Complain =
 // with keys like "widen.heads"; what `validate` says of the child is left to
 // the caller.
 ModelConfig grown_shape(const ModelConfig& parent, const GrowthStep& step,
-                         const Complain& complain);
+                        const Complain& complain);
 
 // Child layer -> parent layer.
 std::vector<int64_t> layer_map(const DeepenPlan& deepen, int64_t parent_layers,

@@ -32,11 +32,10 @@ at::Tensor carried(const TensorRecipe& tensor, at::Tensor& parent, bool last,
   const bool same = tensor.is_identity() && tensor.gradient_scale == 1 &&
                     parent.scalar_type() == growth.dtype &&
                     parent.device() == growth.device;
-  at::Tensor child =
-      last && same
-          ? std::move(parent)
-          : apply(moment_recipe(tensor, power), parent, 0, growth.dtype)
-                .to(growth.device);
+  at::Tensor child = last && same ? std::move(parent)
+                                  : apply(moment_recipe(tensor, power), parent,
+                                          0, growth.dtype)
+                                        .to(growth.device);
   if (last) parent.reset();
   return child;
 }
