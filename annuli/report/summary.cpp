@@ -96,9 +96,10 @@ void add_phase(Table& table, const PhasePlan& phase,
        fmt::format("{:.0f}", summary.tokens / summary.seconds),
        format_bytes(end.at("peak_memory_bytes").get<double>())});
   if (phase.expected.empty()) return;
-  table.add({"  expected", seed("total_parameters"), seed("active_parameters"),
-             seed("loss_first"), seed("loss_last"), "-", seed("jump"), "-",
-             seed("memory_gb") + " GB"});
+  table.add(
+      {"  expected", seed("total_parameters"), seed("active_parameters"),
+       seed("loss_first"), seed("loss_last"), "-", seed("jump"), "-",
+       phase.expected.contains("memory_gb") ? seed("memory_gb") + " GB" : "-"});
 }
 
 }  // namespace
