@@ -167,18 +167,49 @@ TEST(InferRecipe, IgnoresSettings) {
       << failure->note;
 }
 
-// A deeper model of other weights has a map only by chance, and by chance or
-// not it is refused.
-TEST_F(Nonsense, DeeperWithWeightsOfItsOwn) {
-  ModelConfig deeper = base();
-  deeper.num_hidden_layers = 5;
-  const Transformer parent = tiny::model(base(), at::kFloat);
-  Transformer child = tiny::model(deeper, at::kFloat, 2);
-  const Probe probe = tiny::probe(base());
+// Shapes that a growth could have made, with weights that none did: whatever is
+// inferred, by chance or not, is refused.
+struct OtherWeights {
+  const char* name;
+  void (*change)(ModelConfig& child);
+};
+
+class WeightsOfItsOwn : public ::testing::TestWithParam<OtherWeights> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, WeightsOfItsOwn,
+    ::testing::Values(
+        OtherWeights{"same_shape", [](ModelConfig&) {}},
+        OtherWeights{"deeper", [](ModelConfig& c) { c.num_hidden_layers = 5; }},
+        OtherWeights{"twice_as_wide",
+                     [](ModelConfig& c) {
+                       c.hidden_size *= 2;
+                       c.intermediate_size *= 2;
+                       c.num_attention_heads *= 2;
+                       c.num_key_value_heads *= 2;
+                     }},
+        OtherWeights{"half_as_wide_again",
+                     [](ModelConfig& c) { c.hidden_size = 36; }},
+        OtherWeights{"one_axis",
+                     [](ModelConfig& c) { c.intermediate_size *= 2; }},
+        OtherWeights{"experts",
+                     [](ModelConfig& c) {
+                       c.num_experts = 4;
+                       c.num_experts_per_tok = 2;
+                     }}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+TEST_P(WeightsOfItsOwn, AreRefused) {
+  const ModelConfig base = tiny::config({.gated = true, .tied = false});
+  ModelConfig other = base;
+  GetParam().change(other);
+  const Transformer parent = tiny::model(base, at::kFloat);
+  Transformer child = tiny::model(other, at::kFloat, 2);
+  const Probe probe = tiny::probe(base);
   const auto record = ParentRecord::take(parent, probe, false);
   EXPECT_THROW(
       {
-        const auto recipe = infer_recipe(base(), record.sketches, child);
+        const auto recipe = infer_recipe(base, record.sketches, child);
         require(verify_growth(
             {.parent = record, .recipe = recipe, .probe = probe}, child));
       },

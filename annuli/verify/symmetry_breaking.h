@@ -19,7 +19,8 @@
 //
 // Paired copies here are the produced ones (rows of one parent row): the inputs
 // of contracted copies are equal while the function is the parent's, so those
-// part later, through the rows.
+// part later, through the rows. Where one axis alone grows no matrix is copied on
+// both sides: of such a growth only the noise is measured.
 namespace annuli::verify {
 
 // What the same growth without noise measures: the reading of a model whose

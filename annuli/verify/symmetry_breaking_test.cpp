@@ -88,6 +88,20 @@ TEST_P(SymmetryBreaking, ZeroMatricesAreNotAsked) {
   EXPECT_TRUE(noise.passed) << to_line(noise);
 }
 
+// Where one axis alone grows no matrix is copied on both sides; what can be
+// measured is the noise.
+TEST_P(SymmetryBreaking, OneAxisAloneIsJudgedByItsNoise) {
+  WidenPlan plan{.noise_snr_db = 10};
+  plan.ffn = 2 * tiny::config(GetParam()).intermediate_size;
+  auto pair = tiny::grown_pair(GetParam(), grow::Widen(plan));
+  auto verdicts = at_growth(pair, pair.child);
+  ASSERT_EQ(verdicts.size(), 1U);
+  EXPECT_TRUE(verdicts[0].passed) << tiny::lines(verdicts);
+  EXPECT_TRUE(after_training(pair, pair.child).empty());
+  Transformer child = without_noise(pair);
+  EXPECT_FALSE(at_growth(pair, child)[0].passed);
+}
+
 // sqrt(C) eps is 1e-6 for the C = 61 * 2 terms of these models, and less: the
 // copies run through the same operations on equal numbers.
 TEST_P(SymmetryBreaking, WithoutNoiseTheGradientsAreEqualAndItIsSeen) {

@@ -83,7 +83,7 @@ const BadInput kCases[] = {
      {"unknown flag '--tensor'", "did you mean '--tensors'?"}},
     {"TooManyWords",
      [](const Place& p) {
-       return Words{"inspect", p.model, "more"};
+       return Words{"inspect", p.model, p.model, "more"};
      },
      {"unexpected 'more'"}},
     {"MissingPath", [](const Place&) { return Words{"inspect"}; }, {"path"}},
