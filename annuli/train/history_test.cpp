@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <string>
 
 #include "annuli/core/error.h"
 
@@ -12,8 +13,12 @@ namespace {
 
 class HistoryTest : public testing::Test {
  protected:
+  // A name of its own: tests run side by side.
   std::filesystem::path path_ =
-      std::filesystem::path(testing::TempDir()) / "history_test.jsonl";
+      std::filesystem::path(testing::TempDir()) /
+      (std::string("history_") +
+       testing::UnitTest::GetInstance()->current_test_info()->name() +
+       ".jsonl");
   void SetUp() override { std::filesystem::remove(path_); }
 };
 

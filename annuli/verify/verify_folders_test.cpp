@@ -236,8 +236,9 @@ class DataLimit {
   rlimit before_{};
 };
 
-// 100 MB of parent and 400 MB of child within 160 MB: 64 MiB of widened
-// weights, 32 MiB of head, and what the pass itself needs.
+// 100 MB of parent and 400 MB of child within 192 MiB: 64 MiB of widened
+// weights, 32 MiB of head, and what the pass itself and the matrix library's
+// own buffers need.
 TEST(VerifyMemory, IsBoundedByActivationsAndBlocksOfATensor) {
   ModelConfig config = tiny::config({.gated = true});
   config.vocab_size = 2048;
@@ -250,7 +251,7 @@ TEST(VerifyMemory, IsBoundedByActivationsAndBlocksOfATensor) {
   config.initializer_range = 0.02;
   const Folders folders(config, kTwice, at::kFloat);
   release_free_memory();
-  constexpr int64_t kBound = int64_t{160} << 20;
+  constexpr int64_t kBound = int64_t{192} << 20;
   const auto child_bytes = static_cast<int64_t>(
       fs::file_size(folders.child() / "model.safetensors"));
   ASSERT_GT(child_bytes, 2 * kBound);
