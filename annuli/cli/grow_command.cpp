@@ -72,28 +72,15 @@ void add_storage_options(CLI::App& command, GrowOptions& options) {
 void add_proof_options(CLI::App& command, GrowOptions& options) {
   command.add_flag("--no-verify", options.no_verify,
                    "Do not prove the child before it is put at --out");
-  command
-      .add_option("--allow", options.allow,
-                  "A check whose failure is only a warning; repeatable")
-      ->allow_extra_args(false)
-      ->check(CLI::IsMember(check_names()));
-  command
-      .add_option("--loss-budget", options.loss_budget,
-                  "Nats that a growth which is not exact may cost")
-      ->capture_default_str();
+  add_allow(command, options.allow);
+  add_loss_budget(command, options.loss_budget);
   command
       .add_option("--text", options.text,
                   "Text of the probe and of a router's mean (default: random "
                   "tokens)")
       ->allow_extra_args(false);
   add_tokenizer(command, options.tokenizer);
-  command
-      .add_option("--windows", options.shape.windows, "Windows of the probe")
-      ->check(whole_number_from(1))
-      ->capture_default_str();
-  command.add_option("--length", options.shape.length, "Tokens in a window")
-      ->check(whole_number_from(1))
-      ->capture_default_str();
+  add_probe_shape(command, options.shape);
 }
 
 // Puts the operator of that name into the plan and adds the flags of its

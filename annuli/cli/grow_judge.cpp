@@ -16,11 +16,7 @@ Json judge_child(const GrowthOnDisk& growth, const fs::path& folder) {
   fmt::print("probe: {}\n", growth.probe.name);
   run::print_verdicts(verdicts);
   verify::require(verdicts);
-  Json list = Json::array();
-  for (const verify::Verdict& verdict : verdicts) {
-    list.push_back(verify::to_json(verdict));
-  }
-  return list;
+  return verify::to_json(verdicts);
 }
 
 }  // namespace annuli::cli

@@ -10,7 +10,6 @@
 #include "annuli/cli/grow_judge.h"
 #include "annuli/cli/grow_report.h"
 #include "annuli/cli/interrupt.h"
-#include "annuli/cli/model_tokenizer.h"
 #include "annuli/cli/parent_files.h"
 #include "annuli/core/error.h"
 #include "annuli/core/text.h"
@@ -24,14 +23,6 @@ namespace annuli::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-NamedProbe probe_for(const GrowOptions& options, const ModelFile& parent) {
-  if (options.text.empty()) {
-    return random_probe(options.shape, parent.config().vocab_size);
-  }
-  return text_probe(options.shape, options.text,
-                    *tokenizer_of(parent, options.tokenizer));
-}
 
 // A folder that is replaced must not be one that is read.
 void check_out(const GrowOptions& options,
@@ -148,7 +139,8 @@ void grow_model(GrowOptions options) {
   // What can be refused is refused before anything is computed.
   check_out(options, parents.all());
   InterruptibleFolder out(options.out, options.force);
-  const NamedProbe probe = probe_for(options, parent);
+  const NamedProbe probe =
+      make_probe(options.shape, options.text, options.tokenizer, parent);
   complete(options, probe, order);
   write_child(options, order, plan, *out);
 }

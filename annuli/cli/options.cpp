@@ -4,6 +4,8 @@
 
 #include <charconv>
 
+#include "annuli/config/plan.h"
+
 namespace annuli::cli {
 
 CLI::Validator whole_number_from(int64_t least) {
@@ -36,6 +38,21 @@ void add_tokenizer(CLI::App& command, std::string& tokenizer) {
   command.add_option("--tokenizer", tokenizer,
                      "bytes, a tokenizer.json, or a folder with one or with "
                      "vocab.json and merges.txt (default: the model's own)");
+}
+
+void add_allow(CLI::App& command, std::vector<std::string>& allow) {
+  command
+      .add_option("--allow", allow,
+                  "A check whose failure is only a warning; repeatable")
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember(check_names()));
+}
+
+void add_loss_budget(CLI::App& command, double& budget) {
+  command
+      .add_option("--loss-budget", budget,
+                  "Nats that a growth which is not exact may cost")
+      ->capture_default_str();
 }
 
 }  // namespace annuli::cli

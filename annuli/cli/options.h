@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 // What several verbs ask for in the same words.
 namespace annuli::cli {
@@ -19,5 +20,9 @@ std::optional<at::ScalarType> parse_dtype(const std::string& dtype);
 
 // --tokenizer; how it may be left out stands in model_tokenizer.h.
 void add_tokenizer(CLI::App& command, std::string& tokenizer);
+
+// --allow CHECK, repeatable, and --loss-budget NATS.
+void add_allow(CLI::App& command, std::vector<std::string>& allow);
+void add_loss_budget(CLI::App& command, double& budget);
 
 }  // namespace annuli::cli

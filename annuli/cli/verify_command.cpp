@@ -9,12 +9,10 @@
 
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/cli/commands.h"
-#include "annuli/cli/model_tokenizer.h"
 #include "annuli/cli/options.h"
 #include "annuli/cli/parent_files.h"
 #include "annuli/cli/verify_map.h"
 #include "annuli/cli/verify_probe.h"
-#include "annuli/config/plan.h"
 #include "annuli/core/error.h"
 #include "annuli/run/console.h"
 #include "annuli/verify/verify_folders.h"
@@ -58,15 +56,6 @@ ProbeShape probe_shape(const VerifyOptions& options) {
   return shape;
 }
 
-NamedProbe make_probe(const VerifyOptions& options, const ModelFile& parent) {
-  const ProbeShape shape = probe_shape(options);
-  if (options.text.empty()) {
-    return random_probe(shape, parent.config().vocab_size);
-  }
-  return text_probe(shape, options.text,
-                    *tokenizer_of(parent, options.tokenizer));
-}
-
 // fp64 where it is asked for, or where the parent itself is stored so.
 at::ScalarType arithmetic(const VerifyOptions& options,
                           const ModelFile& parent) {
@@ -95,14 +84,10 @@ void print_head(const verify::FolderVerdicts& result, const std::string& source,
 void write_report(const VerifyOptions& options,
                   const verify::FolderVerdicts& result,
                   const std::string& source) {
-  Json list = Json::array();
-  for (const verify::Verdict& verdict : result.verdicts) {
-    list.push_back(verify::to_json(verdict));
-  }
   Json report = {{"parent", options.parent},
                  {"child", options.child},
                  {"recipe", source},
-                 {"verdicts", list}};
+                 {"verdicts", verify::to_json(result.verdicts)}};
   if (result.recipe) {
     report["operator"] = result.recipe->op;
     report["arguments"] = result.recipe->arguments;
@@ -126,7 +111,8 @@ void verify_models(const VerifyOptions& options) {
     verify::FolderVerdicts result{.verdicts = {verify::unreadable(why)}};
     return conclude(options, result, "the child cannot be read");
   }
-  const NamedProbe probe = make_probe(options, parents.first());
+  const NamedProbe probe = make_probe(probe_shape(options), options.text,
+                                      options.tokenizer, parents.first());
   const KnownRecipe known = find_recipe(options.map, parents.first(), *child);
   verify::FolderVerdicts result = verify::verify_folders(
       parents.all(), *child, known.recipe, probe.probe,
@@ -141,13 +127,7 @@ void add_probe_options(CLI::App& command, VerifyOptions& options) {
                      "Text of the probe: files, folders, globs (default: "
                      "random tokens)");
   add_tokenizer(command, options.tokenizer);
-  command
-      .add_option("--windows", options.shape.windows, "Windows of the probe")
-      ->check(whole_number_from(1))
-      ->capture_default_str();
-  command.add_option("--length", options.shape.length, "Tokens in a window")
-      ->check(whole_number_from(1))
-      ->capture_default_str();
+  add_probe_shape(command, options.shape);
   command
       .add_option("--tokens", options.tokens,
                   "Tokens of the probe, instead of --windows")
@@ -166,10 +146,7 @@ void add_growth_options(CLI::App& command, VerifyOptions& options) {
                      "operator and its arguments, a list of them, a "
                      "lineage.json, or a recipe (default: the child's "
                      "lineage, else what the shapes and weights say)");
-  command
-      .add_option("--loss-budget", options.loss_budget,
-                  "Nats that a growth which is not exact may cost")
-      ->capture_default_str();
+  add_loss_budget(command, options.loss_budget);
 }
 
 }  // namespace
@@ -188,11 +165,7 @@ void add_verify_command(CLI::App& app) {
   add_dtype(*command, options->dtype);
   command->add_option("--json", options->json,
                       "Write the verdicts to this file");
-  command
-      ->add_option("--allow", options->allow,
-                   "A check whose failure is only a warning; repeatable")
-      ->allow_extra_args(false)
-      ->check(CLI::IsMember(check_names()));
+  add_allow(*command, options->allow);
   command->footer(
       "Example:\n  annuli verify runs/seed/checkpoints/dense_model.pt "
       "runs/seed/checkpoints/moe_model_init.pt --text build/data/shakespeare\n"

@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include "annuli/cli/model_tokenizer.h"
+#include "annuli/cli/options.h"
 #include "annuli/cli/text_windows.h"
 #include "annuli/core/rng.h"
 #include "annuli/train/batch_tensors.h"
@@ -65,6 +67,23 @@ NamedProbe random_probe(const ProbeShape& shape, int64_t vocab_size) {
           fmt::format("{} windows of {} random tokens (--text FILE for real "
                       "ones)",
                       shape.windows, shape.length)};
+}
+
+NamedProbe make_probe(const ProbeShape& shape,
+                      const std::vector<std::string>& text,
+                      const std::string& tokenizer, const ModelFile& model) {
+  return text.empty()
+             ? random_probe(shape, model.config().vocab_size)
+             : text_probe(shape, text, *tokenizer_of(model, tokenizer));
+}
+
+void add_probe_shape(CLI::App& command, ProbeShape& shape) {
+  command.add_option("--windows", shape.windows, "Windows of the probe")
+      ->check(whole_number_from(1))
+      ->capture_default_str();
+  command.add_option("--length", shape.length, "Tokens in a window")
+      ->check(whole_number_from(1))
+      ->capture_default_str();
 }
 
 }  // namespace annuli::cli

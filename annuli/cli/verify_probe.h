@@ -1,13 +1,15 @@
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "annuli/checkpoint/model_file.h"
 #include "annuli/tokenizer/tokenizer.h"
 #include "annuli/verify/probe.h"
 
-// The fixed tokens that `annuli verify` computes its proofs on.
+// The fixed tokens that `annuli verify` and `annuli grow` compute proofs on.
 namespace annuli::cli {
 
 struct ProbeShape {
@@ -28,5 +30,13 @@ NamedProbe text_probe(const ProbeShape& shape,
 
 // Random ids, the same every time: identities hold for any input.
 NamedProbe random_probe(const ProbeShape& shape, int64_t vocab_size);
+
+// Of the text, by --tokenizer or the model's own; random where there is none.
+NamedProbe make_probe(const ProbeShape& shape,
+                      const std::vector<std::string>& text,
+                      const std::string& tokenizer, const ModelFile& model);
+
+// --windows and --length.
+void add_probe_shape(CLI::App& command, ProbeShape& shape);
 
 }  // namespace annuli::cli

@@ -32,11 +32,6 @@ bool is_hidden_matrix(Part part) {
   }
 }
 
-bool is_normalised(Part part) {
-  return part == Part::kQ || part == Part::kQBias || part == Part::kK ||
-         part == Part::kKBias;
-}
-
 bool is_gain(const TensorSpec& spec) {
   return !spec.is_matrix() && !is_bias(spec.part);
 }
@@ -262,7 +257,7 @@ double Deriver::special_scale(const TensorSpec& child) const {
   const bool of_residual =
       is_gain(child) && child.dimensions[0].axis == Axis::kResidual;
   const bool normalised =
-      recipe_.child.qk_norm != QkNorm::kNone && is_normalised(child.part);
+      recipe_.child.qk_norm != QkNorm::kNone && feeds_qk_norm(child.part);
   if (of_residual || normalised) scale *= std::sqrt(filled_);
   if (child.part == Part::kFinalNorm && tied_parent_ && !unties_) {
     scale *= recipe_.parent.logit_multiplier /

@@ -6,11 +6,6 @@
 namespace annuli::grow {
 namespace {
 
-bool is_power_of_two(double scale) {
-  int exponent = 0;
-  return std::abs(std::frexp(scale, &exponent)) == 0.5;
-}
-
 bool rounds(const TensorRecipe& tensor) {
   const auto by_itself = [](const TensorRecipe& step) {
     return step.source == Source::kParent &&
@@ -47,9 +42,20 @@ bool TensorRecipe::is_identity() const {
          });
 }
 
+bool is_power_of_two(double value) {
+  int exponent = 0;
+  return value > 0 && std::frexp(value, &exponent) == 0.5;
+}
+
+bool storage_breaks_exactness(const TensorRecipe& tensor,
+                              at::ScalarType dtype) {
+  return (dtype == at::kBFloat16 || dtype == at::kHalf) && rounds(tensor);
+}
+
 bool storage_breaks_exactness(const Recipe& recipe, at::ScalarType dtype) {
-  const bool short_type = dtype == at::kBFloat16 || dtype == at::kHalf;
-  return short_type && std::ranges::any_of(recipe.tensors, rounds);
+  return std::ranges::any_of(recipe.tensors, [&](const TensorRecipe& tensor) {
+    return storage_breaks_exactness(tensor, dtype);
+  });
 }
 
 Recipe without_noise(Recipe recipe) {

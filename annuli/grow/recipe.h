@@ -159,6 +159,10 @@ struct Recipe {
 // off by 2e-3. Such a child is to be written in fp32. (Noise never needs that:
 // its pairs cancel in any dtype.)
 bool storage_breaks_exactness(const Recipe& recipe, at::ScalarType dtype);
+bool storage_breaks_exactness(const TensorRecipe& tensor, at::ScalarType dtype);
+
+// Multiplying by it rounds nothing but subnormals.
+bool is_power_of_two(double value);
 
 // The same growth with no noise in any of its steps: the control.
 Recipe without_noise(Recipe recipe);

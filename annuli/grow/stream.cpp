@@ -36,19 +36,13 @@ at::ScalarType kept_dtype(const StreamOrder& order,
   return file.dtype_of(name);
 }
 
-bool breaks_exactness(const TensorRecipe& tensor, at::ScalarType dtype) {
-  Recipe alone;
-  alone.tensors = {tensor};
-  return storage_breaks_exactness(alone, dtype);
-}
-
 // The first tensor that is not exact in the kept type.
 const TensorRecipe* first_rounded(const StreamOrder& order) {
   if (!order.recipe.exact) return nullptr;
   const auto& tensors = order.recipe.tensors;
   const auto found =
       std::ranges::find_if(tensors, [&](const TensorRecipe& tensor) {
-        return breaks_exactness(tensor, kept_dtype(order, tensor));
+        return storage_breaks_exactness(tensor, kept_dtype(order, tensor));
       });
   return found == tensors.end() ? nullptr : &*found;
 }

@@ -165,6 +165,11 @@ class TableBuilder {
 
 }  // namespace
 
+bool feeds_qk_norm(Part part) {
+  return part == Part::kQ || part == Part::kQBias || part == Part::kK ||
+         part == Part::kKBias;
+}
+
 bool is_bias(Part part) {
   switch (part) {
     case Part::kQBias:

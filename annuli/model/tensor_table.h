@@ -76,6 +76,9 @@ enum class Part {
 
 bool is_bias(Part part);
 
+// q and k with their biases: what a q/k norm reads, where there is one.
+bool feeds_qk_norm(Part part);
+
 // TensorSpec::expert of the shared expert's gate, up and down.
 inline constexpr int64_t kSharedExpert = -2;
 

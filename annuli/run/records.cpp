@@ -66,10 +66,7 @@ void write_verdicts(const std::filesystem::path& path, const std::string& stage,
   if (stage != "growth" && std::filesystem::exists(path)) {
     file = read_json(path);
   }
-  file[stage] = json::array();
-  for (const verify::Verdict& verdict : verdicts) {
-    file[stage].push_back(verify::to_json(verdict));
-  }
+  file[stage] = verify::to_json(verdicts);
   write_json(path, file);
 }
 

@@ -29,11 +29,6 @@ double unit_roundoff(at::ScalarType dtype) {
   }
 }
 
-bool is_power_of_two(double value) {
-  int exponent = 0;
-  return value > 0 && std::frexp(value, &exponent) == 0.5;
-}
-
 // Every number of type `from` is one of type `to`.
 bool holds(at::ScalarType to, at::ScalarType from) {
   if (to == from || to == at::kDouble) return true;
@@ -51,11 +46,6 @@ bool is_residual_gain(Part part) {
     default:
       return false;
   }
-}
-
-bool is_normalised(Part part) {
-  return part == Part::kQ || part == Part::kQBias || part == Part::kK ||
-         part == Part::kKBias;
 }
 
 double stated_factor(const grow::TensorRecipe& tensor) {
@@ -104,7 +94,7 @@ double Demands::factor(size_t row) const {
   const TensorSpec& spec = table_.at(row);
   double factor = 1;
   const bool normalised =
-      recipe_.child.qk_norm != QkNorm::kNone && is_normalised(spec.part);
+      recipe_.child.qk_norm != QkNorm::kNone && feeds_qk_norm(spec.part);
   if (is_residual_gain(spec.part) || normalised) {
     factor *= std::sqrt(residual_share_);
   }
@@ -134,7 +124,7 @@ double entry_roundoff(double factor, at::ScalarType parent,
                       at::ScalarType child) {
   const bool subnormal = factor != 1 && child == at::kHalf;
   const bool exact =
-      holds(child, parent) && is_power_of_two(factor) && !subnormal;
+      holds(child, parent) && grow::is_power_of_two(factor) && !subnormal;
   return exact ? 0 : unit_roundoff(child);
 }
 

@@ -152,11 +152,7 @@ TEST(InferRecipe, IgnoresSettings) {
   auto pair = tiny::grown_pair({}, grow::Deepen(DeepenPlan{.add_layers = 2}));
   ModelConfig config = pair.child.config();
   config.rope_theta = 500;
-  Transformer turned(config, pair.child.dtype());
-  for (size_t row = 0; row < turned.table().size(); ++row) {
-    turned.set_weight(row, pair.child.weight(row));
-  }
-  pair.child = turned;
+  pair.child = tiny::with_config(pair.child, config);
   EXPECT_EQ(inferred(pair).op, "deepen");
   const auto verdicts = pair.verdicts();
   const Verdict* failure = tiny::first_failure(verdicts);

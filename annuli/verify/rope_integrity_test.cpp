@@ -48,11 +48,7 @@ TEST(RopeIntegrity, AnotherRotationFails) {
   auto pair = widened({.gated = true});
   ModelConfig config = pair.child.config();
   config.rope_theta = 500;
-  Transformer turned(config, pair.child.dtype());
-  for (size_t row = 0; row < turned.table().size(); ++row) {
-    turned.set_weight(row, pair.child.weight(row));
-  }
-  pair.child = turned;
+  pair.child = tiny::with_config(pair.child, config);
   const auto verdicts = judge(pair);
   EXPECT_FALSE(verdicts[1].passed);
   EXPECT_FALSE(verdicts[2].passed);

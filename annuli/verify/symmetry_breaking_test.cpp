@@ -23,9 +23,7 @@ tiny::GrownPair widened(const tiny::Flavour& flavour, int64_t n,
 
 // The recipe still asks for noise; the child has none.
 Transformer without_noise(const tiny::GrownPair& pair) {
-  grow::Recipe noiseless = pair.recipe;
-  for (grow::TensorRecipe& tensor : noiseless.tensors) tensor.noise.reset();
-  return grow::grow(tiny::clone(pair.parent), noiseless);
+  return grow::grow(tiny::clone(pair.parent), grow::without_noise(pair.recipe));
 }
 
 std::vector<Verdict> at_growth(const tiny::GrownPair& pair,

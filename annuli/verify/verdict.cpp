@@ -59,6 +59,12 @@ nlohmann::json to_json(const Verdict& verdict) {
   return json;
 }
 
+nlohmann::json to_json(const std::vector<Verdict>& verdicts) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Verdict& verdict : verdicts) list.push_back(to_json(verdict));
+  return list;
+}
+
 std::string to_line(const Verdict& verdict) {
   const char* outcome = verdict.passed    ? "pass"
                         : verdict.allowed ? "FAIL (allowed)"

@@ -33,6 +33,7 @@ Verdict at_least(std::string check, std::string aspect, double measured,
 double worse(double a, double b);
 
 nlohmann::json to_json(const Verdict& verdict);
+nlohmann::json to_json(const std::vector<Verdict>& verdicts);  // an array
 
 // "functional_identity  logits  1.2e-07 <= 1.0e-05  pass"
 std::string to_line(const Verdict& verdict);

@@ -1,8 +1,5 @@
 #include "tests/support/grown_pair.h"
 
-#include <ATen/Parallel.h>
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -17,21 +14,6 @@
 
 namespace annuli::tiny {
 namespace {
-
-// Tensors of some hundred entries: a second thread would only be waited for.
-class OneThread : public ::testing::Environment {
- public:
-  void SetUp() override { at::set_num_threads(1); }
-};
-const ::testing::Environment* const kOneThread =
-    ::testing::AddGlobalTestEnvironment(new OneThread);
-
-bool has_noise(const grow::Recipe& recipe) {
-  for (const grow::TensorRecipe& tensor : recipe.tensors) {
-    if (tensor.noise) return true;
-  }
-  return false;
-}
 
 void add_case(std::vector<GrowthCase>& cases, const char* name,
               const Flavour& flavour,
@@ -141,7 +123,7 @@ GrownPair grown_pair(const Transformer& parent, const grow::Recipe& recipe) {
   auto record =
       verify::ParentRecord::take(parent, text, recipe.width_factor > 1);
   std::optional<verify::SymmetryControl> control;
-  if (has_noise(recipe)) {
+  if (recipe.has_noise()) {
     control = verify::symmetry_control(parent, recipe, text);
   }
   Transformer child =

@@ -160,6 +160,14 @@ Transformer model(const ModelConfig& config, at::ScalarType dtype,
   return model;
 }
 
+Transformer with_config(const Transformer& model, const ModelConfig& config) {
+  Transformer other(config, model.dtype());
+  for (size_t row = 0; row < other.table().size(); ++row) {
+    other.set_weight(row, model.weight(row));
+  }
+  return other;
+}
+
 Transformer clone(const Transformer& model) {
   Transformer copy(model.config(), model.dtype(), model.device());
   for (size_t row = 0; row < model.table().size(); ++row) {

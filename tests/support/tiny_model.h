@@ -58,6 +58,9 @@ Transformer model(const ModelConfig& config, at::ScalarType dtype,
 // Every tensor copied.
 Transformer clone(const Transformer& model);
 
+// The same tensors, shared, under another config with the same table.
+Transformer with_config(const Transformer& model, const ModelConfig& config);
+
 at::Tensor tokens(int64_t B, int64_t T, int64_t vocab_size, uint64_t seed = 7);
 
 // Every parameter's gradient of the loss, in the order of the table.
