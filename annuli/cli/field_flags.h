@@ -24,12 +24,9 @@ std::string parse_flag(const std::string& text, const Field& field, T& value) {
     if (text == "none" || text == "null") return value.reset(), "";
     return parse_flag(text, field, value.emplace());
   } else if constexpr (std::is_enum_v<T>) {
-    const auto& words = EnumWords<T>::kWords;
-    const auto word = std::ranges::find(words, text);
-    value = static_cast<T>(word - words.begin());
-    return word != words.end()
-               ? ""
-               : "found '" + text + "', expected " + words_of<T>();
+    const auto named = value_of<T>(text);
+    if (!named) return "found '" + text + "', expected " + words_of<T>();
+    return value = *named, "";
   } else if constexpr (std::is_same_v<T, std::string>) {
     return value = text, "";
   } else {

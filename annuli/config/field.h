@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <map>
@@ -75,6 +76,8 @@ struct EnumWords;
   }
 
 ANNULI_ENUM_WORDS(Activation, "gelu", "silu", "relu2");
+ANNULI_ENUM_WORDS(QkNorm, "none", "head", "full");
+ANNULI_ENUM_WORDS(NormPlacement, "pre", "post");
 ANNULI_ENUM_WORDS(Precision, "fp32", "fp64");
 ANNULI_ENUM_WORDS(DeviceChoice, "auto", "cpu", "cuda");
 ANNULI_ENUM_WORDS(OptimizerType, "adamw");
@@ -93,6 +96,15 @@ ANNULI_ENUM_WORDS(LrSchedulerType, "constant", "linear", "cosine", "wsd");
 template <typename Enum>
 std::string_view word_of(Enum value) {
   return EnumWords<Enum>::kWords[static_cast<size_t>(value)];
+}
+
+// Nothing if no value has that word.
+template <typename Enum>
+std::optional<Enum> value_of(std::string_view word) {
+  const auto& words = EnumWords<Enum>::kWords;
+  const auto found = std::ranges::find(words, word);
+  if (found == words.end()) return std::nullopt;
+  return static_cast<Enum>(found - words.begin());
 }
 
 // "carry|reset"

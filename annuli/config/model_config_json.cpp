@@ -1,10 +1,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "annuli/config/family.h"
+#include "annuli/config/field.h"
 #include "annuli/config/json_field.h"
 #include "annuli/config/rope_json.h"
 
@@ -13,40 +13,25 @@ namespace {
 
 using Json = nlohmann::json;
 
-// What the value of a switch is called in config.json.
+// The key of a switch of several values.
 template <typename T>
-struct Words;
+constexpr const char* kKey = nullptr;
 template <>
-struct Words<Activation> {
-  static constexpr const char* kKey = "hidden_act";
-  static constexpr std::array kNames = {"gelu", "silu", "relu2"};
-};
+constexpr const char* kKey<Activation> = "hidden_act";
 template <>
-struct Words<QkNorm> {
-  static constexpr const char* kKey = "qk_norm";
-  static constexpr std::array kNames = {"none", "head", "full"};
-};
+constexpr const char* kKey<QkNorm> = "qk_norm";
 template <>
-struct Words<NormPlacement> {
-  static constexpr const char* kKey = "norm_placement";
-  static constexpr std::array kNames = {"pre", "post"};
-};
+constexpr const char* kKey<NormPlacement> = "norm_placement";
 
 template <typename T>
 T read_word(const Json& json) {
-  const auto name = field<std::string>(json, Words<T>::kKey);
-  const auto& names = Words<T>::kNames;
-  const auto found = std::ranges::find(names, name);
-  if (found == names.end()) {
+  const auto name = field<std::string>(json, kKey<T>);
+  const auto value = value_of<T>(name);
+  if (!value) {
     user_error("reading a model's config.json: found {} {}, expected {}",
-               Words<T>::kKey, quote(name), fmt::join(names, ", "));
+               kKey<T>, quote(name), fmt::join(EnumWords<T>::kWords, ", "));
   }
-  return static_cast<T>(found - names.begin());
-}
-
-template <typename T>
-const char* word_of(T value) {
-  return Words<T>::kNames.at(static_cast<size_t>(value));
+  return *value;
 }
 
 template <typename T>

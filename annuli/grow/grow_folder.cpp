@@ -139,10 +139,10 @@ void require_parents(const FolderOrder& order, const LineageRecord& record) {
 template <typename Enum>
 Enum word_from(const Json& json, const char* key) {
   const auto word = json.at(key).get<std::string>();
-  for (size_t i = 0; i < EnumWords<Enum>::kWords.size(); ++i) {
-    if (EnumWords<Enum>::kWords[i] == word) return static_cast<Enum>(i);
-  }
-  user_error("{} is '{}', expected {}", key, word, words_of<Enum>());
+  const auto value = value_of<Enum>(word);
+  if (!value)
+    user_error("{} is '{}', expected {}", key, word, words_of<Enum>());
+  return *value;
 }
 
 void read_replay(const Json& replay, FolderOrder& order) {

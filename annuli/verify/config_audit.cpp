@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 
+#include "annuli/config/field.h"
 #include "annuli/verify/axis_layout.h"
 #include "annuli/verify/layer_pairs.h"
 
@@ -33,18 +34,6 @@ Json scaling_json(const RopeScaling& scaling) {
                scaling.original_max_position_embeddings}};
   }
   return {};
-}
-
-const char* activation_name(Activation activation) {
-  switch (activation) {
-    case Activation::kGelu:
-      return "gelu";
-    case Activation::kSilu:
-      return "silu";
-    case Activation::kRelu2:
-      return "relu2";
-  }
-  return "?";
 }
 
 const char* qk_norm_name(QkNorm norm) {
@@ -76,7 +65,7 @@ const std::vector<Field>& fields() {
       {"norm_topk_prob", [](C c) { return c.norm_topk_prob; }},
       {"shared_expert_intermediate_size",
        [](C c) { return c.shared_expert_intermediate_size; }},
-      {"hidden_act", [](C c) { return activation_name(c.hidden_act); }},
+      {"hidden_act", [](C c) { return word_of(c.hidden_act); }},
       {"gated", [](C c) { return c.gated; }},
       {"qkv_bias", [](C c) { return c.qkv_bias; }},
       {"o_bias", [](C c) { return c.o_bias; }},
