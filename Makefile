@@ -3,13 +3,15 @@
 PLAN ?= plans/seed.yaml
 export CCACHE_BASEDIR := $(CURDIR)
 
-.PHONY: help run test build bench bench-grow setup format clean
+.PHONY: help run test build bench bench-grow bench-tokenizer setup format clean
 
 help:
 	@echo 'make run      set up, build, run $(PLAN)' \
 	      '(goes on where it stopped; FORCE=1 retrains, PLAN=...)'
 	@echo 'make test     set up, build, run every test'
-	@echo 'make bench    set up, build, measure encoding speed'
+	@echo 'make bench    set up, build, measure training beside PyTorch' \
+	      '(CASE=dense-fp32, BENCH=--no-peers: a part)'
+	@echo 'make bench-tokenizer   measure encoding speed'
 	@echo 'make bench-grow   growth from disk to disk against cp,' \
 	      'in BENCH_DIR (56 GB of room)'
 	@echo 'make build    set up, build the program: build/annuli'
@@ -29,7 +31,14 @@ test:
 	@tools/build all
 	@tools/test
 
-bench: build
+bench:
+	@tools/setup --python >/dev/null
+	@tools/build annuli_step_bench >/dev/null
+	@tools/build annuli_mkl_preload >/dev/null
+	@build/python/bin/python3 benchmarks/bench.py $(CASE) \
+	  --out benchmarks/results $(BENCH)
+
+bench-tokenizer: build
 	@tools/build annuli_tokenizer_bench >/dev/null
 	@build/annuli_tokenizer_bench build/data/gpt2 \
 	  $(sort $(wildcard build/data/shakespeare/*.txt))

@@ -1,0 +1,1 @@
+"""The training benchmark; benchmarks/bench.py is its door."""

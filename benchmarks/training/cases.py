@@ -1,0 +1,133 @@
+"""What is measured: cases, their contestants, and how much memory these take."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .contestant import Contestant
+
+ROOT = Path(__file__).resolve().parents[2]
+SHAPES = ("dense", "mixture")
+DTYPES = ("fp32", "bf16")
+PRECISION = {"fp32": "fp32", "bf16": "bf16-mixed"}
+OURS, LIGHT = "ours", "speed of light"
+# Name: (compiled, tuned). Tuned: MKL's fast path on every maker's processor,
+# malloc that keeps its memory, and of two ways to run experts the faster one.
+PEERS = {
+    "transformers": (False, False),
+    "transformers, tuned": (False, True),
+    "torch.compile": (True, False),
+    "torch.compile, tuned": (True, True),
+}
+KEEP = str(4 << 30)  # more than any block: malloc gives nothing back
+TUNED = {
+    "LD_PRELOAD": str(ROOT / "build/libannuli_mkl_preload.so"),
+    "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={KEEP}:"
+                      f"glibc.malloc.trim_threshold={KEEP}",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    shape: str
+    dtype: str
+
+    @property
+    def name(self):
+        return f"{self.shape} {self.dtype}"
+
+    @property
+    def plan(self):
+        return str(ROOT / f"benchmarks/plans/{self.shape}.yaml")
+
+
+def parse_cases(words):
+    """"dense-fp32", "dense" (both types), "bf16" (both shapes)."""
+    everything = [Case(shape, dtype) for shape in SHAPES for dtype in DTYPES]
+    if not words:
+        return everything
+    chosen = []
+    for word in words:
+        parts = word.split("-")
+        found = [c for c in everything if set(parts) <= {c.shape, c.dtype}]
+        if not found:
+            names = ", ".join(f"{c.shape}-{c.dtype}" for c in everything)
+            raise ValueError(f"case {word!r}: expected one of {names}")
+        chosen += [c for c in found if c not in chosen]
+    return chosen
+
+
+@dataclass
+class Places:
+    """Where things lie: the folder of the run's files, the plan's overrides."""
+
+    folder: Path
+    overrides: list = field(default_factory=list)
+
+    def start(self, case):
+        return self.folder / case.shape
+
+    def log(self, case, name):
+        word = name.replace(", ", "-").replace(" ", "-")
+        return self.folder / f"{case.shape}-{case.dtype}-{word}.log"
+
+    def set(self):
+        return [word for text in self.overrides for word in ("--set", text)]
+
+
+def make(case, name, places):
+    """The contestant of this name, not yet started."""
+    program = str(ROOT / "build/annuli_step_bench")
+    start = str(places.start(case))
+    if name == OURS:
+        precision = ["--set", f"precision={PRECISION[case.dtype]}"]
+        command = [program, "ours", case.plan, start] + places.set() + precision
+        return Contestant(name, command, places.log(case, name))
+    if name == LIGHT:
+        command = [program, "light", case.plan, "--dtype", case.dtype]
+        return Contestant(name, command + places.set(), places.log(case, name))
+    compiled, tuned = PEERS[name]
+    command = [sys.executable, str(ROOT / "benchmarks/training/peer.py"), start,
+               "--dtype", case.dtype]
+    if compiled:
+        command.append("--compile")
+    if tuned and case.shape == "mixture":
+        command += ["--experts", "fastest"]
+    environment = {"TORCHINDUCTOR_CACHE_DIR": str(places.folder / "inductor")}
+    if tuned:
+        environment.update(TUNED)
+    return Contestant(name, command, places.log(case, name), environment)
+
+
+def memory_of(case, name, plan):
+    """Bytes (between steps, at most within one) that a contestant takes: weights
+    and two moments, what a step adds, and what is kept of it. Measured on the
+    shapes of benchmarks/plans and rounded up."""
+    parameters = plan["parameters"]
+    activations = {"dense": 2.5e9, "mixture": 4.5e9}[case.shape]
+    if name == LIGHT:
+        return 1e9 + 4 * parameters, 1e9 + 4 * parameters
+    if name == OURS:
+        return 12 * parameters + 1.5e9, 12 * parameters + 2.5e9
+    peak = 16 * parameters + activations + 5e8
+    _, tuned = PEERS[name]
+    return (peak if tuned else 12 * parameters + 1e9), peak
+
+
+def packs(case, peers, plan, limit):
+    """Peers in groups that fit into `limit` bytes, each beside ours and its
+    light: between groups nothing is compared."""
+    def fits(names):
+        sizes = [memory_of(case, name, plan) for name in names]
+        idle = sum(size[0] for size in sizes)
+        return idle + max(peak - rest for rest, peak in sizes) <= limit
+
+    groups = []
+    for peer in peers:
+        for group in groups:
+            if fits([OURS, LIGHT] + group + [peer]):
+                group.append(peer)
+                break
+        else:
+            groups.append([peer])
+    return groups or [[]]

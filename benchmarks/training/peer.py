@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""peer.py FOLDER [--dtype fp32|bf16] [--compile] [--experts NAME|fastest]
+
+transformers as a contestant (see contestant.py): loads FOLDER/model, then does
+a training step over the next batch of FOLDER/batches.i64 for each line "step":
+forward, backward, norm of the gradient, fused AdamW. bf16 is autocast over fp32
+weights. What torch.compile compiles is compiled before "ready".
+
+--experts fastest: transformers has a loop over experts and a grouped product;
+the one that is faster in a trial step is kept. Without it, its default.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from contextlib import nullcontext
+
+import torch
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging
+
+
+class Peer:
+    def __init__(self, arguments, plan):
+        self.model = AutoModelForCausalLM.from_pretrained(
+            f"{arguments.folder}/model", dtype=torch.float32,
+            attn_implementation="sdpa").train()
+        self.bf16 = arguments.dtype == "bf16"
+        self.compile = arguments.compile
+        self.forward = self.compiled()
+        self.optimizer = self.make_optimizer(plan)
+        self.batches = torch.from_file(
+            f"{arguments.folder}/batches.i64", dtype=torch.int64,
+            size=os.path.getsize(f"{arguments.folder}/batches.i64") // 8,
+        ).view(-1, 2, plan["batch_size"], plan["sequence_length"])
+        self.next = 0
+
+    def compiled(self):
+        if not self.compile:
+            return self.model
+        torch._dynamo.reset()
+        return torch.compile(self.model)
+
+    def make_optimizer(self, plan):
+        """Decays matrices and tables, not gains, as ours does."""
+        matrices = [p for p in self.model.parameters() if p.dim() > 1]
+        gains = [p for p in self.model.parameters() if p.dim() == 1]
+        return torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": plan["weight_decay"]},
+             {"params": gains, "weight_decay": 0.0}],
+            lr=plan["learning_rate"], betas=(plan["beta1"], plan["beta2"]),
+            eps=plan["epsilon"], fused=True)
+
+    def gradients(self, batch):
+        """Forward and backward; returns the loss."""
+        tokens, targets = self.batches[batch % len(self.batches)]
+        autocast = (torch.autocast("cpu", torch.bfloat16)
+                    if self.bf16 else nullcontext())
+        with autocast:
+            loss = self.forward(input_ids=tokens, labels=targets,
+                                shift_labels=targets, use_cache=False).loss
+        loss.backward()
+        return loss
+
+    def step(self):
+        start = time.perf_counter()
+        loss = self.gradients(self.next)
+        norm = torch.nn.utils.get_total_norm(
+            [p.grad for p in self.model.parameters() if p.grad is not None])
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        values = loss.item(), norm.item()
+        seconds = time.perf_counter() - start
+        self.next += 1
+        return {"seconds": seconds, "loss": values[0], "grad_norm": values[1],
+                "peak_memory_bytes": peak_memory()}
+
+    def trial(self):
+        """Seconds of the second forward and backward; nothing is updated."""
+        for _ in range(2):
+            start = time.perf_counter()
+            self.gradients(0)
+            seconds = time.perf_counter() - start
+            self.model.zero_grad(set_to_none=True)
+        return seconds
+
+    def choose_experts(self):
+        seconds = {}
+        for name in ("eager", "grouped_mm"):
+            self.model.set_experts_implementation(name)
+            self.forward = self.compiled()
+            seconds[name] = self.trial()
+        best = min(seconds, key=seconds.get)
+        self.model.set_experts_implementation(best)
+        self.forward = self.compiled()
+        return best
+
+
+def peak_memory():
+    with open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--experts")
+    return parser.parse_args()
+
+
+def prepare(options):
+    with open(f"{options.folder}/plan.json") as file:
+        peer = Peer(options, json.load(file))
+    ready = {"ready": True, "experts": options.experts or "default"}
+    if options.experts == "fastest":
+        ready["experts"] = peer.choose_experts()
+    elif options.experts:
+        peer.model.set_experts_implementation(options.experts)
+    if options.compile:
+        peer.trial()
+        counters = torch._dynamo.utils.counters
+        ready["graphs"] = counters["stats"]["unique_graphs"]
+        ready["graph_breaks"] = sum(counters["graph_break"].values())
+    return peer, ready
+
+
+def say(line):
+    print(json.dumps(line), file=OUT, flush=True)
+
+
+def main():
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        peer, ready = prepare(arguments())
+    except Exception as error:  # whatever torch.compile throws, one line of it
+        first = (str(error).strip().splitlines() or [""])[0]
+        say({"error": f"{type(error).__name__}: {first[:200]}"})
+        return 1
+    say(ready)
+    for line in sys.stdin:
+        if not line.startswith("step"):
+            say({"error": f"found {line.strip()!r}, expected 'step'"})
+            return 1
+        say(peer.step())
+    return 0
+
+
+if __name__ == "__main__":
+    # Standard output is the driver's; what libraries print goes elsewhere.
+    OUT = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    sys.exit(main())
