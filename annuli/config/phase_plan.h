@@ -94,6 +94,7 @@ struct TrainPlan {
   double learning_rate = 3e-4;
   int64_t batch_size = 8;  // windows in one forward pass
   int64_t gradient_accumulation_steps = 1;
+  bool gradient_checkpointing = false;
   LrSchedulerType lr_scheduler_type = LrSchedulerType::kConstant;
   int64_t warmup_steps = 0;
   double min_lr_ratio = 0;   // linear, cosine, wsd: last rate / learning_rate

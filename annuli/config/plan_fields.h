@@ -210,6 +210,9 @@ void visit_fields(auto&& visit, Is<TrainPlan> auto& train) {
   visit({"gradient_accumulation_steps", "passes to one update",
          between(1, 1 << 20)},
         train.gradient_accumulation_steps);
+  visit({"gradient_checkpointing",
+         "blocks run again in the backward pass: same bits, less memory"},
+        train.gradient_checkpointing);
   visit({"lr_scheduler_type", "after the warm-up"}, train.lr_scheduler_type);
   visit({"warmup_steps", "linear rise of the rate", at_least(0)},
         train.warmup_steps);

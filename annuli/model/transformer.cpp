@@ -13,6 +13,7 @@
 #include "annuli/kernels/mixture.h"
 #include "annuli/kernels/rms_norm.h"
 #include "annuli/model/attention.h"
+#include "annuli/model/checkpointing.h"
 #include "annuli/model/feed_forward.h"
 #include "annuli/model/mixture.h"
 #include "annuli/model/projection.h"
@@ -172,6 +173,30 @@ at::Tensor Transformer::block(const at::Tensor& x, int64_t layer,
   return y;
 }
 
+// What the loss reads of a mixture leaves the block beside y, as further
+// outputs: gradients flow into the router's logits and probabilities.
+at::Tensor Transformer::checkpointed_block(const at::Tensor& x, int64_t layer,
+                                           const kernels::RotaryTable& rotary,
+                                           const ForwardOptions& options,
+                                           Gathered* gathered) const {
+  const auto run = [this, layer, rotary, options](
+                       const at::Tensor& input) -> std::vector<at::Tensor> {
+    Gathered own;
+    const at::Tensor y = block(input, layer, rotary, options, nullptr, &own);
+    if (!config_.is_mixture()) return {y};
+    return {y, own.router_logits[0], own.routings[0].probabilities,
+            own.routings[0].experts, own.router_mean[0]};
+  };
+  const std::vector<at::Tensor> outputs = checkpointed(x, run);
+  if (config_.is_mixture() && gathered != nullptr) {
+    gathered->router_logits.push_back(outputs[1]);
+    gathered->routings.push_back(
+        {.probabilities = outputs[2], .experts = outputs[3]});
+    gathered->router_mean.push_back(outputs[4].detach());
+  }
+  return outputs[0];
+}
+
 at::Tensor Transformer::block(const at::Tensor& x, int64_t layer,
                               const ForwardOptions& options,
                               LayerTrace* trace) const {
@@ -190,6 +215,9 @@ at::Tensor Transformer::forward(const at::Tensor& tokens,
   const int64_t T = tokens.size(1);
   const auto rotary =
       kernels::rotary_table(seen, T, rope_frequencies(config_, dtype, device_));
+  ANNULI_CHECK(!options.gradient_checkpointing ||
+                   (options.trace == nullptr && options.cache == nullptr),
+               "a checkpointed pass leaves no trace and no cache");
   if (options.trace != nullptr) {
     options.trace->embedding = x.detach();
     options.trace->layers.assign(config_.num_hidden_layers, {});
@@ -197,7 +225,9 @@ at::Tensor Transformer::forward(const at::Tensor& tokens,
   for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer) {
     LayerTrace* trace =
         options.trace == nullptr ? nullptr : &options.trace->layers[layer];
-    x = block(x, layer, rotary, options, trace, gathered);
+    x = options.gradient_checkpointing
+            ? checkpointed_block(x, layer, rotary, options, gathered)
+            : block(x, layer, rotary, options, trace, gathered);
   }
   if (options.cache != nullptr) options.cache->length += T;
   return final_norm(x);
@@ -233,6 +263,7 @@ Loss Transformer::loss(const at::Tensor& tokens, const at::Tensor& targets,
   ForwardOptions forward_options;
   forward_options.dispatch = options.dispatch;
   forward_options.tie_break_seed = options.tie_break_seed;
+  forward_options.gradient_checkpointing = options.gradient_checkpointing;
   Gathered gathered;
   const at::Tensor hidden = forward(tokens, forward_options, &gathered);
   Loss loss;

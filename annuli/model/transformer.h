@@ -74,6 +74,9 @@ struct ForwardOptions {
   // Compute in fp64 whatever the model's dtype: for proofs. Weights are widened
   // a few rows at a time as they are used.
   bool double_arithmetic = false;
+  // Where gradients are recorded, keep of each block only its input and repeat
+  // its pass in the backward pass (checkpointing.h).
+  bool gradient_checkpointing = false;
 };
 
 struct LossOptions {
@@ -81,6 +84,7 @@ struct LossOptions {
   double router_z_loss_coef = 0;
   Dispatch dispatch = Dispatch::kSorted;
   uint64_t tie_break_seed = 0;
+  bool gradient_checkpointing = false;  // same bits, less memory, slower
 };
 
 struct Loss {
@@ -157,6 +161,10 @@ class Transformer {
                    const kernels::RotaryTable& rotary,
                    const ForwardOptions& options, LayerTrace* trace,
                    Gathered* gathered) const;
+  at::Tensor checkpointed_block(const at::Tensor& x, int64_t layer,
+                                const kernels::RotaryTable& rotary,
+                                const ForwardOptions& options,
+                                Gathered* gathered) const;
   at::Tensor attention_block(const at::Tensor& x, int64_t layer,
                              const kernels::RotaryTable& rotary,
                              const ForwardOptions& options,
