@@ -23,6 +23,11 @@ at::Tensor rotary_frequencies(int64_t head_dim, double theta,
 // x: [B, T, H, head_dim] -> rotated, same shape. Differentiable in x.
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table);
 
+// One token, plain memory: x [H, 2 * half] -> y, which may be x; cos and sin
+// [half] are a row of a table. The same bits as above.
+void rotate_row(const float* x, const float* cos, const float* sin, int64_t H,
+                int64_t half, float* y);
+
 // q: [B, T, H, hd]; k, v: [B, S, K, hd] with H a multiple of K and S >= T;
 // query t sees keys 0 .. S - T + t. Scale 1/sqrt(hd). Returns [B, T, H, hd].
 // Head h reads kv head h / (H / K).

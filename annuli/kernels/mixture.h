@@ -25,6 +25,11 @@ struct Routing {
 // (seed, token, expert); where nothing ties the result is plain top-k.
 Routing route(const at::Tensor& logits, int64_t k, uint64_t tie_break_seed);
 
+// The k best experts of one token, best first, as `route` chooses them for
+// `token`. logits: [E], plain memory.
+void choose_experts(const float* logits, int64_t E, int64_t k,
+                    uint64_t tie_break_seed, uint64_t token, int64_t* experts);
+
 // Expert e applied to rows [n, D] -> [n, D].
 using Expert = std::function<at::Tensor(int64_t e, const at::Tensor& rows)>;
 

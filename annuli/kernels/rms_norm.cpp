@@ -152,6 +152,11 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps) {
   return RmsNorm::apply(x, gain, eps);
 }
 
+void rms_norm_row(const float* x, const float* gain, int64_t D, double eps,
+                  float* y) {
+  normalise(x, gain, y, D, static_cast<float>(eps));
+}
+
 at::Tensor reference::rms_norm(const at::Tensor& x, const at::Tensor& gain,
                                double eps) {
   at::Tensor mean_square = at::mean(x * x, -1, /*keepdim=*/true);

@@ -11,6 +11,10 @@ namespace annuli::kernels {
 // any number of threads; any other device takes the reference.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps);
 
+// One row, plain memory: the same bits as above.
+void rms_norm_row(const float* x, const float* gain, int64_t D, double eps,
+                  float* y);
+
 namespace reference {
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps);
 }

@@ -116,6 +116,11 @@ at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table) {
   return Rotary::apply(x, table.cos.contiguous(), table.sin.contiguous());
 }
 
+void rotate_row(const float* x, const float* cos, const float* sin, int64_t H,
+                int64_t half, float* y) {
+  rotate(x, cos, sin, 1.0f, y, H, half);
+}
+
 at::Tensor reference::apply_rotary(const at::Tensor& x,
                                    const RotaryTable& table) {
   const int64_t half = x.size(-1) / 2;

@@ -42,17 +42,22 @@ int64_t best_expert(const T* logits, const std::vector<bool>& chosen,
 }
 
 template <typename T>
-void choose_experts(const T* logits, int64_t N, int64_t E, int64_t k,
-                    const CounterRng& keys, int64_t* experts) {
+void best_experts(const T* logits, std::vector<bool>& chosen, int64_t k,
+                  const CounterRng& keys, uint64_t token, int64_t* experts) {
+  chosen.assign(chosen.size(), false);
+  for (int64_t rank = 0; rank < k; ++rank) {
+    experts[rank] = best_expert(logits, chosen, keys, token);
+    chosen[experts[rank]] = true;
+  }
+}
+
+template <typename T>
+void choose_all(const T* logits, int64_t N, int64_t E, int64_t k,
+                const CounterRng& keys, int64_t* experts) {
   parallel_blocks(N, kTokens, [=](int64_t begin, int64_t end) {
     std::vector<bool> chosen(E);
     for (int64_t n = begin; n < end; ++n) {
-      chosen.assign(E, false);
-      for (int64_t rank = 0; rank < k; ++rank) {
-        const int64_t best = best_expert(logits + n * E, chosen, keys, n);
-        chosen[best] = true;
-        experts[n * k + rank] = best;
-      }
+      best_experts(logits + n * E, chosen, k, keys, n, experts + n * k);
     }
   });
 }
@@ -77,14 +82,21 @@ Routing route(const at::Tensor& logits, int64_t k, uint64_t tie_break_seed) {
   at::Tensor experts = at::empty({N, k}, at::TensorOptions(at::kLong));
   const CounterRng keys(tie_break_seed, "router/ties");
   AT_DISPATCH_FLOATING_TYPES(values.scalar_type(), "route", [&] {
-    choose_experts(values.const_data_ptr<scalar_t>(), N, E, k, keys,
-                   experts.mutable_data_ptr<int64_t>());
+    choose_all(values.const_data_ptr<scalar_t>(), N, E, k, keys,
+               experts.mutable_data_ptr<int64_t>());
   });
   experts = experts.to(logits.device());
   at::Tensor probabilities = at::softmax(logits, -1);
   at::Tensor gates = probabilities.gather(1, experts);
   at::Tensor sum = at::sum(gates, 1, /*keepdim=*/true);
   return {probabilities, gates / sum, experts, sum};
+}
+
+void choose_experts(const float* logits, int64_t E, int64_t k,
+                    uint64_t tie_break_seed, uint64_t token, int64_t* experts) {
+  std::vector<bool> chosen(E);
+  best_experts(logits, chosen, k, CounterRng(tie_break_seed, "router/ties"),
+               token, experts);
 }
 
 std::vector<int64_t> expert_load(const at::Tensor& experts,
