@@ -146,6 +146,7 @@ TensorRecipe follow(const Lines& lines, const TensorRecipe& then) {
                                           : compose_line(*first, then);
   }
   TensorRecipe line = then;
+  line.layer = -1;  // of a model that is never made
   if (const TensorRecipe* first = lines.find(then.settings_from)) {
     compose_state(*first, line);
     line.carry_state = false;

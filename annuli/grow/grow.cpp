@@ -13,7 +13,8 @@ using Means = std::vector<at::Tensor>;
 using Parents = std::vector<Transformer*>;
 
 at::Tensor mean_for(const TensorRecipe& tensor, const Means& router_mean) {
-  if (tensor.source != Source::kRandomRouter || router_mean.empty()) return {};
+  const bool is_made = tensor.source == Source::kRandomRouter;
+  if (!is_made || router_mean.empty() || tensor.layer < 0) return {};
   return router_mean.at(tensor.layer);
 }
 

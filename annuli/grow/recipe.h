@@ -88,7 +88,7 @@ struct TensorRecipe {
   bool needs_mean = false;  // kRandomRouter: refused without a mean
   uint64_t stream = 0;      // of a random router, of Fill::kNormal
   // The child's layer; of a random router the parent's, whose mean its rows
-  // are made orthogonal to.
+  // are made orthogonal to; -1 if that model is never made.
   int64_t layer = -1;
 
   // How AdamW's state follows. The gradient of every copy is the parent's

@@ -58,7 +58,7 @@ double antisymmetric_share(const at::Tensor& matrix,
 
 bool is_grown_matrix(const grow::TensorRecipe& recipe) {
   return recipe.source == grow::Source::kParent &&
-         recipe.dimensions.size() == 2 && recipe.produced_copies > 1 &&
+         recipe.dimensions.size() == 2 && recipe.dimensions[0].copies > 1 &&
          recipe.contracted_copies > 1;
 }
 

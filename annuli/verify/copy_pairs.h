@@ -30,7 +30,8 @@ double antisymmetric_share(const at::Tensor& matrix,
                            const grow::TensorRecipe& recipe);
 
 // A matrix whose rows were copied and whose columns carry (or could carry)
-// noise: q, k, v, o, gate, up, down of a widened model.
+// noise: q, k, v, o, gate, up, down of a widened model. (The copies of a row
+// may also lie in several shards; then there is nothing to pair here.)
 bool is_grown_matrix(const grow::TensorRecipe& recipe);
 
 }  // namespace annuli::verify

@@ -138,6 +138,19 @@ class FaultInjection : public ::testing::TestWithParam<tiny::GrowthCase> {
   const TensorTable& table() const { return pair_.child.table(); }
   std::vector<size_t> rows() const { return rows_of_every_part(table()); }
 
+  // The tensor that an audit names: of shards that are judged by their sum, the
+  // last one of the copy.
+  const TensorSpec& named(size_t row) const {
+    const TensorSpec& spec = table()[row];
+    const grow::TensorRecipe& tensor = pair_.recipe.tensors[row];
+    const bool summed = spec.part == Part::kDown && is_upcycle(pair_.recipe) &&
+                        tensor.dimensions[1].copies < tensor.contracted_copies;
+    if (!summed) return spec;
+    const int64_t shards = shards_of(pair_.recipe);
+    const int64_t last = (spec.expert / shards + 1) * shards - 1;
+    return table()[pair_.row(spec.part, spec.layer, last)];
+  }
+
   // Not, for all or for the tokens of the probe: the routers while experts are
   // equal, experts beside a shared one whose outputs are zero, what stands
   // before zero outputs in a new layer, and the scale of what a norm follows.
@@ -192,7 +205,7 @@ TEST_P(FaultInjection, EveryTensorWithOneEntryNudgedIsNamed) {
         bound_entry(pair_.recipe.tensors[row], pair_.recipe.seed);
     const auto damage = [&](const at::Tensor& tensor) { nudge(tensor, entry); };
     expect_refused(with_damage(row, damage, [&] { return audit(); }),
-                   table()[row], "nudged");
+                   named(row), "nudged");
   }
   EXPECT_EQ(tiny::first_failure(audit()), nullptr);
 }

@@ -13,6 +13,7 @@
 #include "annuli/verify/demands.h"
 #include "annuli/verify/layer_pairs.h"
 #include "annuli/verify/new_entries.h"
+#include "annuli/verify/unit_sums.h"
 
 namespace annuli::verify {
 namespace {
@@ -145,16 +146,14 @@ class Audit {
     const Sketch sketch = sketch_for(tensor, found->second);
     const TensorSpec& from = parent_table_[found->second];
     const at::Tensor& weight = child_.weight(row);
-    const SketchDistance distance =
-        sketch_distance(sketch,
-                        {.parent = from,
-                         .recipe = tensor,
-                         .child = table()[row],
-                         .factor = demands_.factor(row),
-                         .new_produced_is_zero = demands_.new_entries_are_zero(
-                             row, produced_dimension(from)),
-                         .seed = recipe_.seed},
-                        weight);
+    const Demanded demanded{
+        .parent = from,
+        .recipe = tensor,
+        .child = table()[row],
+        .factor = demands_.factor(row),
+        .new_produced_is_zero =
+            demands_.new_entries_are_zero(row, produced_dimension(from)),
+        .seed = recipe_.seed};
     // A mean of several needs more digits than any of them.
     constexpr double kInexact = 1 / 3.0;
     const double factor =
@@ -162,10 +161,29 @@ class Audit {
     const double roundoff =
         entry_roundoff(factor, sketch.dtype, weight.scalar_type());
     roundoff_ = std::max(roundoff_, roundoff);
-    const double limit = sketch_limit(roundoff);
-    (roundoff > 0 ? rounded_ : exact_).see(distance.kept, limit, table()[row]);
-    if (distance.drawn) see_drawn(*distance.drawn, limit, table()[row]);
     see_new_entries(row, tensor);
+    if (!is_part_of_a_sum(sketch, demanded)) {
+      return see_distance(sketch_distance(sketch, demanded, weight), roundoff,
+                          table()[row]);
+    }
+    shards_.add(sketch, demanded, weight);
+    if ((table()[row].expert + 1) % shards_of(recipe_) != 0) return;
+    see_distance(shards_.distance(), roundoff, table()[row]);
+    shards_ = {};
+  }
+
+  // A shard whose units have copies in the other shards of its dense layer:
+  // those are the experts up to the next multiple of G.
+  static bool is_part_of_a_sum(const Sketch& parent, const Demanded& demanded) {
+    return parent.by_unit.defined() && demanded.child.expert >= 0 &&
+           held_share(demanded, 1) < 1;
+  }
+
+  void see_distance(const SketchDistance& distance, double roundoff,
+                    const TensorSpec& spec) {
+    const double limit = sketch_limit(roundoff);
+    (roundoff > 0 ? rounded_ : exact_).see(distance.kept, limit, spec);
+    if (distance.drawn) see_drawn(*distance.drawn, limit, spec);
   }
 
   // What is drawn anew is no longer the parent's.
@@ -197,8 +215,9 @@ class Audit {
     if (tensor.source == grow::Source::kZero) {
       return made_.see(zero_fault(weight), 1, spec);
     }
-    const at::Tensor mean =
-        router_mean_.empty() ? at::Tensor() : router_mean_.at(tensor.layer);
+    const at::Tensor mean = router_mean_.empty() || tensor.layer < 0
+                                ? at::Tensor()
+                                : router_mean_.at(tensor.layer);
     // The shards of one copy share a row.
     const auto equal_rows = static_cast<int64_t>(demands_.shards());
     made_.see(router_fault(tensor, weight, mean, equal_rows), 1, spec);
@@ -236,6 +255,7 @@ class Audit {
   int64_t faults_ = 0;
   TensorSpec first_fault_;
   std::string what_;
+  UnitSums shards_;  // of the dense layer that the audit is in the middle of
   Worst exact_;
   Worst rounded_;
   Worst made_;

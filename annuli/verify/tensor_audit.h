@@ -17,6 +17,9 @@
 // router is of its deviation and orthogonal to the mean activation, entries
 // that no parent has are zero where the function needs it).
 //
+// Shards of a layer that was widened first are judged by their sum (UnitSums),
+// under the name of the last shard of the copy.
+//
 // The child's tensors may be of any stored type, each of its own, and are read
 // once, in the order of the table.
 namespace annuli::verify {

@@ -10,6 +10,7 @@
 #include "annuli/grow/grow.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
+#include "annuli/verify/layer_pairs.h"
 #include "annuli/verify/verify_growth.h"
 
 namespace annuli::tiny {
@@ -85,6 +86,17 @@ void add_other_shapes(std::vector<GrowthCase>& cases) {
       {.deepen = DeepenPlan{.add_layers = 1}}};
   add_case(cases, "chain", {.gated = true, .tied = false, .qk_norm = true},
            make_shared<grow::Chain>(chain));
+}
+
+// The noise of the widening cancels over all shards of a copy only.
+void add_chain(std::vector<GrowthCase>& cases) {
+  const UpcyclePlan shards{
+      .num_experts = 4, .num_experts_per_tok = 2, .granularity = 2};
+  add_case(cases, "widen_upcycle_shards",
+           {.gated = true, .tied = true, .num_key_value_heads = 2},
+           std::make_shared<grow::Chain>(std::vector<GrowthStep>{
+               {.widen = WidenPlan{2, 10, WidenHead::kUntie}},
+               {.upcycle = shards}}));
 }
 
 }  // namespace
@@ -174,10 +186,12 @@ std::vector<GrowthCase> growth_cases() {
   }
   add_upcyclings(cases);
   add_other_shapes(cases);
+  add_chain(cases);
   return cases;
 }
 
 bool can_be_inferred(const grow::Recipe& recipe) {
+  if (recipe.op == "chain" && verify::shards_of(recipe) > 1) return false;
   return std::ranges::none_of(
       recipe.tensors,
       [](const grow::TensorRecipe& tensor) { return tensor.drop.has_value(); });

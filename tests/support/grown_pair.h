@@ -47,7 +47,8 @@ struct GrowthCase {
 std::vector<GrowthCase> growth_cases();
 
 // Models alone tell how the child was made. Which units were drawn anew follows
-// from a seed, which they do not tell.
+// from a seed, which they do not tell; and a wide layer in shards may be a
+// layer of another width in shards.
 bool can_be_inferred(const grow::Recipe& recipe);
 
 // The first verdict that failed, or null.
