@@ -12,6 +12,7 @@ function(annuli_test)
   set(target annuli_${ARG_NAME})
   add_executable(${target} ${ARG_SRCS})
   annuli_compile_options(${target})
+  annuli_compile_fast(${target})
   annuli_link(${target} PRIVATE ${ARG_DEPS} GTest::gtest GTest::gmock
     GTest::gtest_main)
   if(TARGET annuli_mkl_dispatch)
@@ -20,7 +21,9 @@ function(annuli_test)
   endif()
   annuli_uses_torch(uses_torch ${ARG_DEPS})
   if(uses_torch)
-    annuli_precompile(${target})
+    annuli_precompile(${target} torch_test)
+  else()
+    annuli_precompile(${target} plain_test)
   endif()
   # Parameters have names; printing their values would put addresses into the
   # names of tests.

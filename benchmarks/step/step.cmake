@@ -8,7 +8,7 @@ set_target_properties(annuli_step_bench PROPERTIES
   RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 annuli_link(annuli_step_bench PRIVATE core config kernels tokenizer data model
   checkpoint train run mkl_dispatch CLI11::CLI11)
-annuli_precompile(annuli_step_bench)
+annuli_precompile(annuli_step_bench torch)
 
 add_library(annuli_mkl_preload SHARED EXCLUDE_FROM_ALL
   annuli/kernels/mkl_dispatch.cpp)
