@@ -53,13 +53,20 @@ FunctionalIdentity::FunctionalIdentity(const grow::Recipe& recipe,
                                               : "fp64 arithmetic";
 }
 
+// By pieces: in fp64 logits take twice the memory that they have.
 void FunctionalIdentity::add(Difference& sum, const at::Tensor& parent,
                              const at::Tensor& child) {
-  const at::Tensor a = parent.to(at::kDouble);
-  const at::Tensor d = child.to(at::kDouble) - a;
-  sum.squared += std::pow(d.norm().item<double>(), 2);
-  sum.size_squared += std::pow(a.norm().item<double>(), 2);
-  sum.largest = worse(sum.largest, d.abs().max().item<double>());
+  constexpr int64_t kEntries = int64_t{1} << 21;
+  const at::Tensor a = parent.flatten();
+  const at::Tensor b = child.flatten();
+  for (int64_t begin = 0; begin < a.numel(); begin += kEntries) {
+    const int64_t count = std::min(kEntries, a.numel() - begin);
+    const at::Tensor x = a.narrow(0, begin, count).to(at::kDouble);
+    const at::Tensor d = b.narrow(0, begin, count).to(at::kDouble) - x;
+    sum.squared += std::pow(d.norm().item<double>(), 2);
+    sum.size_squared += std::pow(x.norm().item<double>(), 2);
+    sum.largest = worse(sum.largest, d.abs().max().item<double>());
+  }
 }
 
 double FunctionalIdentity::distance(const Difference& difference) const {

@@ -13,14 +13,10 @@ constexpr size_t kDoubleWindows = 2;
 
 std::vector<at::Tensor> feed_forward_means(const Transformer& model,
                                            const at::Tensor& tokens) {
-  Trace trace;
-  ForwardOptions options;
-  options.trace = &trace;
-  model.hidden_states(tokens, options);
   std::vector<at::Tensor> means;
-  for (const LayerTrace& layer : trace.layers) {
+  trace_layers(model, tokens, [&](int64_t, const LayerTrace& layer) {
     means.push_back(layer.ffn_input.mean(0));
-  }
+  });
   return means;
 }
 
@@ -52,16 +48,27 @@ at::Tensor logits_in_double(const Transformer& model, const Probe& probe) {
   return model.logits(at::cat(first), options);
 }
 
+void trace_layers(
+    const Transformer& model, const at::Tensor& tokens,
+    const std::function<void(int64_t layer, const LayerTrace& trace)>& see) {
+  at::Tensor x = model.embed(tokens);
+  for (int64_t layer = 0; layer < model.config().num_hidden_layers; ++layer) {
+    LayerTrace trace;
+    x = model.block(x, layer, {}, &trace);
+    see(layer, trace);
+  }
+}
+
 ParentRecord ParentRecord::take(const Transformer& parent, const Probe& probe,
                                 bool with_double_logits) {
   ParentRecord record;
   record.config = parent.config();
   record.dtype = parent.dtype();
   for (size_t i = 0; i < probe.tokens.size(); ++i) {
-    record.windows.push_back(
-        record_window(parent, probe.tokens[i], Dispatch::kSorted));
-    record.loss +=
-        cross_entropy(record.windows.back().logits, probe.targets[i]);
+    const WindowRecord window =
+        record_window(parent, probe.tokens[i], Dispatch::kSorted);
+    record.windows.add(window);
+    record.loss += cross_entropy(window.logits, probe.targets[i]);
   }
   record.loss /= static_cast<double>(probe.tokens.size());
   if (with_double_logits) {

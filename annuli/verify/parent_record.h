@@ -2,19 +2,15 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <vector>
 
 #include "annuli/model/transformer.h"
 #include "annuli/verify/probe.h"
 #include "annuli/verify/sketch.h"
+#include "annuli/verify/window_file.h"
 
 namespace annuli::verify {
-
-// What one window of the probe did.
-struct WindowRecord {
-  at::Tensor logits;  // [1, T, V]
-  Trace trace;
-};
 
 // Runs one window, [1, T].
 WindowRecord record_window(const Transformer& model, const at::Tensor& tokens,
@@ -27,12 +23,18 @@ double cross_entropy(const at::Tensor& logits, const at::Tensor& targets);
 // widened once.
 at::Tensor logits_in_double(const Transformer& model, const Probe& probe);
 
+// Runs the tokens [B, T] through the layers one at a time: what a layer did is
+// gone before the next one's turn.
+void trace_layers(
+    const Transformer& model, const at::Tensor& tokens,
+    const std::function<void(int64_t layer, const LayerTrace& trace)>& see);
+
 // What of a parent is needed to judge its child. Growth in memory consumes the
-// parent, so this is taken before.
+// parent, so this is taken before. Move-only.
 struct ParentRecord {
   ModelConfig config;
   at::ScalarType dtype = at::kFloat;
-  std::vector<WindowRecord> windows;
+  WindowFile windows;        // of the probe, in its order
   at::Tensor double_logits;  // undefined if not asked for
   double loss = 0;           // mean over the probe, nats
   // Per layer, the mean over router_tokens of what the feed-forward reads, [D]:

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "annuli/kernels/mixture.h"
+#include "annuli/verify/parent_record.h"
 
 namespace annuli::verify {
 namespace {
@@ -88,12 +89,11 @@ Verdict router_gradients(
 }  // namespace
 
 std::vector<Verdict> router_load(const Transformer& model, const Probe& probe) {
-  Trace trace;
-  ForwardOptions options;
-  options.trace = &trace;
-  model.hidden_states(probe.router_tokens, options);
   std::vector<at::Tensor> experts;
-  for (const LayerTrace& layer : trace.layers) experts.push_back(layer.experts);
+  trace_layers(model, probe.router_tokens,
+               [&](int64_t, const LayerTrace& layer) {
+                 experts.push_back(layer.experts);
+               });
   return router_load(model, experts);
 }
 

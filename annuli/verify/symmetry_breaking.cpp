@@ -33,7 +33,9 @@ std::vector<double> gradient_shares(Transformer& model,
                                     const Probe& probe) {
   std::vector<double> shares;
   GradientScope scope(model);
-  const Loss loss = model.loss(probe.tokens[0], probe.targets[0]);
+  // The same bits, and no widened copy of more than a block's weights.
+  const Loss loss = model.loss(probe.tokens[0], probe.targets[0],
+                               {.gradient_checkpointing = true});
   model.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
     const grow::TensorRecipe& tensor = recipe.tensors[row];
     if (is_grown_matrix(tensor)) {

@@ -100,7 +100,7 @@ WindowRun run_window_checks(const ParentRecord& parent,
   Comparison comparison(
       recipe, storage_roundoff(parent.sketches, recipe, child), checks);
   for (size_t i = 0; i < parent.windows.size(); ++i) {
-    const WindowRecord& before = parent.windows[i];
+    const WindowRecord before = parent.windows.read(i);
     const WindowRecord after = record_window(child, probe.tokens[i], dispatch);
     run.loss += cross_entropy(after.logits, probe.targets[i]);
     const auto window = static_cast<int64_t>(i);
