@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,17 @@ struct RunOptions {
   bool force = false;
   std::vector<std::string> set;
   std::vector<std::string> allow;
+  std::string profile;  // of --profile[=FILE]: where the trace goes
+  int64_t profile_steps = 3;
 };
+
+// CLI11 gives a flag without a value the word "true".
+std::optional<run::ProfileOptions> profile_of(const RunOptions& options) {
+  if (options.profile.empty()) return std::nullopt;
+  return run::ProfileOptions{
+      .trace = options.profile == "true" ? "" : options.profile,
+      .steps = options.profile_steps};
+}
 
 void run(const RunOptions& options) {
   if (options.plan_help) {
@@ -37,7 +48,8 @@ void run(const RunOptions& options) {
   check(plan);
   using enum run::IfPresent;
   run::run_plan(plan,
-                options.force ? kForce : (options.resume ? kResume : kRefuse));
+                options.force ? kForce : (options.resume ? kResume : kRefuse),
+                profile_of(options));
 }
 
 }  // namespace
@@ -65,6 +77,14 @@ void add_run_command(CLI::App& app) {
       ->add_option("--allow", options->allow,
                    "A check whose failure is only a warning; repeatable")
       ->allow_extra_args(false);
+  CLI::Option* profile = command->add_flag(
+      "--profile", options->profile,
+      "Print where a step's time goes, by kernel, and write a trace "
+      "(--profile=FILE; default: profile.json in the run's folder)");
+  command
+      ->add_option("--profile-steps", options->profile_steps,
+                   "Steps of each phase to record, after its first (3)")
+      ->needs(profile);
   command->add_flag("--plan-help", options->plan_help,
                     "Print every field of a plan, and do nothing else");
   command->footer(

@@ -1,3 +1,4 @@
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
@@ -30,6 +31,7 @@ class HandOver : public torch::autograd::PostAccumulateGradHook {
 }  // namespace
 
 void Transformer::backward(const at::Tensor& total, const GradientSink& sink) {
+  RECORD_USER_SCOPE("backward");
   ANNULI_CHECK(total.requires_grad(),
                "backward of a loss computed outside a GradientScope");
   for (size_t row = 0; row < weights_.size(); ++row) {

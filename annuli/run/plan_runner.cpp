@@ -19,6 +19,7 @@
 #include "annuli/kernels/caching_allocator.h"
 #include "annuli/kernels/threads.h"
 #include "annuli/model/device.h"
+#include "annuli/profile/profiler.h"
 #include "annuli/report/summary.h"
 #include "annuli/run/console.h"
 #include "annuli/run/first_state.h"
@@ -43,9 +44,11 @@ double seconds_since(Clock::time_point start) {
 
 class PlanRunner {
  public:
-  PlanRunner(const Plan& plan, RunFolder& folder)
+  PlanRunner(const Plan& plan, RunFolder& folder,
+             std::optional<profile::Profiler> profiler)
       : plan_(plan),
         folder_(folder),
+        profiler_(std::move(profiler)),
         plan_hash_(plan_hash(plan)),
         device_(choose_device(plan.device)),
         data_(plan),
@@ -164,10 +167,12 @@ class PlanRunner {
         state.model, state.optimizer, data_.train(), phase.train, weight_decay,
         CounterRng(plan_.seed, "phase/" + phase.name).bits(0));
     StepLines lines(state.step + 1, phase.train.max_steps, plan_.logging_steps);
-    while (state.step < phase.train.max_steps) {
+    for (int64_t number = 1; state.step < phase.train.max_steps; ++number) {
+      if (profiler_) profiler_->begin_step(number);
       const auto start = Clock::now();
       const train::StepRecord record = trainer.step(state.step + 1);
       const double seconds = seconds_since(start);
+      if (profiler_) profiler_->end_step(number, seconds);
       state.step = record.step;
       if (!record.router_grad_norm.empty()) {
         state.router_grad_norm.push_back(record.router_grad_norm);
@@ -176,6 +181,7 @@ class PlanRunner {
       lines.print(record, seconds);
       between_steps(state);
     }
+    if (profiler_) profiler_->end_phase(phase.name);
   }
 
   // Evaluation and saving that fall due inside a phase; its end has its own.
@@ -267,6 +273,7 @@ class PlanRunner {
 
   const Plan& plan_;
   RunFolder& folder_;
+  std::optional<profile::Profiler> profiler_;
   std::string plan_hash_;
   at::Device device_;
   RunData data_;
@@ -279,9 +286,19 @@ bool is_finished(const RunFolder& folder, const Plan& plan) {
          read_json(folder.summary()).value("plan_hash", "") == plan_hash(plan);
 }
 
+std::optional<profile::Profiler> profiler_of(
+    const std::optional<ProfileOptions>& options, const RunFolder& folder) {
+  if (!options) return std::nullopt;
+  return profile::Profiler(options->trace.empty()
+                               ? folder.root() / "profile.json"
+                               : fs::path(options->trace),
+                           options->steps);
+}
+
 }  // namespace
 
-void run_plan(const Plan& plan, IfPresent if_present) {
+void run_plan(const Plan& plan, IfPresent if_present,
+              const std::optional<ProfileOptions>& profile) {
   if (plan.threads > 0) {
     kernels::set_num_threads(static_cast<int>(plan.threads));
   }
@@ -299,7 +316,7 @@ void run_plan(const Plan& plan, IfPresent if_present) {
           "folder with --out",
           plan.name, folder.root().string());
     }
-    PlanRunner(plan, folder).run();
+    PlanRunner(plan, folder, profiler_of(profile, folder)).run();
   }
   fmt::print("{}", report::summary_table(plan, folder.history()));
 }

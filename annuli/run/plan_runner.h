@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "annuli/config/plan.h"
@@ -16,11 +17,18 @@ enum class IfPresent {
   kForce,   // throw it away and start anew
 };
 
+// Where the time of a step goes, by kernel (profile/profiler.h).
+struct ProfileOptions {
+  std::string trace;  // empty: profile.json in the run's folder
+  int64_t steps = 3;  // of each phase, after its first
+};
+
 // Prints as it goes. If the folder holds the finished run of this very plan,
 // prints its table and does nothing else (unless forced).
 //
 // Throws VerdictError when a check stops the run: the previous checkpoint and
 // training state stay as they were.
-void run_plan(const Plan& plan, IfPresent if_present);
+void run_plan(const Plan& plan, IfPresent if_present,
+              const std::optional<ProfileOptions>& profile = {});
 
 }  // namespace annuli::run

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/outer.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <cmath>
@@ -54,6 +55,7 @@ Trainer::Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
       seed_(seed) {}
 
 StepRecord Trainer::step(int64_t step) {
+  RECORD_USER_SCOPE("step");
   StepRecord record;
   record.step = step;
   record.learning_rate = learning_rate(train_, step);
@@ -73,6 +75,7 @@ StepRecord Trainer::step(int64_t step) {
 }
 
 Loss Trainer::forward(int64_t step, int64_t micro_step) {
+  RECORD_USER_SCOPE("forward");
   const data::Batch batch = loader_.next(train_.batch_size);
   const LossOptions options{
       .router_aux_loss_coef = train_.router_aux_loss_coef,
@@ -171,6 +174,7 @@ void Trainer::step_with_whole_gradient(StepRecord& record) {
 
 void Trainer::note_gradient(size_t row, const at::Tensor& gradient,
                             double scale) {
+  RECORD_USER_SCOPE("gradient norm");
   const double squares = squared_norm(gradient) * scale * scale;
   squared_norm_ += squares;
   const TensorSpec& spec = model_.table()[row];
@@ -179,6 +183,7 @@ void Trainer::note_gradient(size_t row, const at::Tensor& gradient,
 
 void Trainer::update(size_t row, const at::Tensor& gradient, double rate,
                      double scale) {
+  RECORD_USER_SCOPE("optimizer");
   at::Tensor weight = model_.weight(row).detach();
   optimizer_.update(model_.table()[row], row, weight, gradient, rate,
                     weight_decay_, scale);
@@ -198,6 +203,7 @@ void Trainer::finish(StepRecord& record) {
 
 void project_routers(Transformer& model,
                      const std::vector<at::Tensor>& router_mean) {
+  RECORD_USER_SCOPE("router projection");
   const TensorTable& table = model.table();
   for (size_t layer = 0; layer < router_mean.size(); ++layer) {
     const int64_t row =
