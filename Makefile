@@ -3,7 +3,8 @@
 PLAN ?= plans/seed.yaml
 export CCACHE_BASEDIR := $(CURDIR)
 
-.PHONY: help run test build bench bench-grow bench-tokenizer setup format clean
+.PHONY: help run test build bench bench-grow bench-tokenizer \
+        bench-all setup format clean
 
 help:
 	@echo 'make run      set up, build, run $(PLAN)' \
@@ -12,6 +13,7 @@ help:
 	@echo 'make bench    set up, build, measure training beside PyTorch' \
 	      '(CASE=dense-fp32, BENCH=--no-peers: a part)'
 	@echo 'make bench-tokenizer   measure encoding speed'
+	@echo 'make bench-all    these three'
 	@echo 'make bench-grow   growth from disk to disk against cp,' \
 	      'in BENCH_DIR (56 GB of room)'
 	@echo 'make build    set up, build the program: build/annuli'
@@ -42,6 +44,8 @@ bench-tokenizer: build
 	@tools/build annuli_tokenizer_bench >/dev/null
 	@build/annuli_tokenizer_bench build/data/gpt2 \
 	  $(sort $(wildcard build/data/shakespeare/*.txt))
+
+bench-all: bench bench-tokenizer bench-grow
 
 BENCH_DIR ?= build
 bench-grow: build

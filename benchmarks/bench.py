@@ -22,7 +22,6 @@ Exit 0, or 1 if losses differ or one of our contestants fails.
 import argparse
 import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def parse_arguments():
     parser.add_argument("--out", type=Path, metavar="FOLDER",
                         help="write training.json and training.md there")
     parser.add_argument("--work", type=Path, metavar="FOLDER",
-                        default=cases.ROOT / "build/bench",
+                        default=cases.BUILD / "bench",
                         help="weights, logs and compiled code")
     return parser.parse_args()
 

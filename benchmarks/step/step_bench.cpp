@@ -3,8 +3,10 @@
 //   annuli_step_bench make PLAN FOLDER --steps N     weights and batches
 //   annuli_step_bench ours PLAN FOLDER               our training step
 //   annuli_step_bench light PLAN --dtype fp32|bf16   its speed of light
+//   annuli_step_bench phases RUN [--json FILE]       a finished run's light
 //
-// each with --set key=value for the plan. `ours` and `light` first print
+// the first three with --set key=value for the plan. `ours` and `light` first
+// print
 // {"ready": true}, then answer each line "step" on standard input with one line
 // of JSON: seconds, loss, grad_norm and the experts' rows, or seconds and
 // flops. For a mixture `light` is asked with the rows that the step had:
@@ -27,6 +29,7 @@
 #include "annuli/kernels/caching_allocator.h"
 #include "annuli/kernels/threads.h"
 #include "annuli/tokenizer/tokenizer.h"
+#include "benchmarks/step/phases.h"
 #include "benchmarks/step/speed_of_light.h"
 #include "benchmarks/step/stepper.h"
 
@@ -37,6 +40,7 @@ struct Options {
   std::string plan;
   std::string folder;
   std::string dtype = "fp32";
+  std::string json;
   int64_t steps = 0;
   std::vector<std::string> set;
 };
@@ -119,6 +123,13 @@ void parse(int argc, char** argv) {
   add("light", "Its matrix products alone", [&] {
     serve_light(options);
   })->add_option("--dtype", options.dtype);
+  CLI::App* phases = app.add_subcommand("phases", "A run's steps and light");
+  phases->add_option("run", options.folder)->required();
+  phases->add_option("--json", options.json);
+  phases->callback([&] {
+    const Json judged = judge_phases(options.folder);
+    if (!options.json.empty()) write_json(options.json, judged);
+  });
   app.parse(argc, argv);
 }
 

@@ -1,5 +1,6 @@
 """What is measured: cases, their contestants, and how much memory these take."""
 
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from .contestant import Contestant
 
 ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("ANNULI_BUILD", ROOT / "build"))
+PROGRAM = str(BUILD / "annuli_step_bench")
 SHAPES = ("dense", "mixture")
 DTYPES = ("fp32", "bf16")
 PRECISION = {"fp32": "fp32", "bf16": "bf16-mixed"}
@@ -21,7 +24,7 @@ PEERS = {
 }
 KEEP = str(4 << 30)  # more than any block: malloc gives nothing back
 TUNED = {
-    "LD_PRELOAD": str(ROOT / "build/libannuli_mkl_preload.so"),
+    "LD_PRELOAD": str(BUILD / "libannuli_mkl_preload.so"),
     "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={KEEP}:"
                       f"glibc.malloc.trim_threshold={KEEP}",
 }
@@ -77,14 +80,13 @@ class Places:
 
 def make(case, name, places):
     """The contestant of this name, not yet started."""
-    program = str(ROOT / "build/annuli_step_bench")
     start = str(places.start(case))
     if name == OURS:
         precision = ["--set", f"precision={PRECISION[case.dtype]}"]
-        command = [program, "ours", case.plan, start] + places.set() + precision
+        command = [PROGRAM, "ours", case.plan, start] + places.set() + precision
         return Contestant(name, command, places.log(case, name))
     if name == LIGHT:
-        command = [program, "light", case.plan, "--dtype", case.dtype]
+        command = [PROGRAM, "light", case.plan, "--dtype", case.dtype]
         return Contestant(name, command + places.set(), places.log(case, name))
     compiled, tuned = PEERS[name]
     command = [sys.executable, str(ROOT / "benchmarks/training/peer.py"), start,

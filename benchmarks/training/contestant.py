@@ -5,8 +5,12 @@ import os
 import select
 import subprocess
 import time
+from pathlib import Path
 
 from .load import Window, is_disturbed
+
+
+ROOT = Path(__file__).resolve().parents[2]  # plans name their text from there
 
 
 class ContestantError(Exception):
@@ -33,7 +37,7 @@ class Contestant:
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=log, text=True, bufsize=1,
+                stderr=log, text=True, bufsize=1, cwd=ROOT,
                 env={**os.environ, **self.environment})
         self.facts = self._answer(timeout)
 

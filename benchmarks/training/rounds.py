@@ -3,7 +3,7 @@
 import subprocess
 import time
 
-from .cases import LIGHT, OURS, ROOT, make
+from .cases import LIGHT, OURS, PROGRAM, ROOT, make
 from .contestant import ContestantError
 
 # Two fp32 programs that do the same agree to rounding; a wrong one differs in
@@ -15,10 +15,12 @@ PAUSE = 0.1  # seconds until the threads of the one before have stopped spinning
 
 def make_start(case, places, steps):
     """The weights and batches that all contestants of a shape begin with."""
-    subprocess.run(
-        [str(ROOT / "build/annuli_step_bench"), "make", case.plan,
-         str(places.start(case)), "--steps", str(steps)] + places.set(),
-        check=True)
+    done = subprocess.run(
+        [PROGRAM, "make", case.plan, str(places.start(case)), "--steps",
+         str(steps)] + places.set(),
+        cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise ContestantError(done.stderr.strip())
 
 
 def first_losses(contestants, dtype):
