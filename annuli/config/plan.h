@@ -23,7 +23,8 @@
 // folder; an unset vocab_size is the tokenizer's (see `model_config`).
 namespace annuli {
 
-enum class Precision { kFp32, kFp64 };
+// Of weights and arithmetic; see model/number_types.h.
+enum class Precision { kFp32, kFp64, kBf16Mixed, kBf16 };
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 enum class OptimizerType { kAdamw };
 

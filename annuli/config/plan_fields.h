@@ -262,7 +262,10 @@ void visit_fields(auto&& visit, Is<Plan> auto& plan) {
          .help = "the run's folder (unset: runs/<name>)",
          .hashed = false},
         plan.output_dir);
-  visit({"precision", "of weights and arithmetic"}, plan.precision);
+  visit({"precision",
+         "of weights and arithmetic; bf16-mixed: fp32 weights, products in "
+         "bf16; bf16: weights in bf16 too"},
+        plan.precision);
   visit(
       {.name = "device", .help = "auto: cuda if there is one", .hashed = false},
       plan.device);

@@ -44,7 +44,7 @@ at::Tensor child_tensor(const TensorRecipe& tensor, const Recipe& recipe,
     read = sources(tensor, parents, rows, last);
     if (last && tensor.is_identity()) return read[0];
   }
-  return apply(tensor, read, recipe.seed, parents[0]->dtype(),
+  return apply(tensor, read, recipe.seed, parents[0]->weight_dtype(),
                mean_for(tensor, router_mean))
       .to(parents[0]->device());
 }
@@ -54,7 +54,7 @@ void check_parents(const Parents& parents, const Recipe& recipe) {
                "{} parents, expected {}", parents.size(), recipe.models);
   for (const Transformer* parent : parents) {
     ANNULI_CHECK(parent->config() == recipe.parent &&
-                     parent->dtype() == parents[0]->dtype() &&
+                     parent->numbers() == parents[0]->numbers() &&
                      parent->device() == parents[0]->device(),
                  "the recipe is for another parent");
   }
@@ -67,7 +67,7 @@ Transformer grow_all(const Parents& parents, const Recipe& recipe,
   for (int64_t model = 0; model < recipe.models; ++model) {
     for (size_t row : rows.unused(model)) parents[model]->take_weight(row);
   }
-  Transformer child(recipe.child, parents[0]->dtype(), parents[0]->device());
+  Transformer child(recipe.child, parents[0]->numbers(), parents[0]->device());
   ANNULI_CHECK(child.table().size() == recipe.tensors.size());
   for (size_t row = 0; row < recipe.tensors.size(); ++row) {
     ANNULI_CHECK(child.table()[row].name == recipe.tensors[row].child);

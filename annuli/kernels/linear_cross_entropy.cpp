@@ -13,9 +13,11 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <vector>
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/bf16_product.h"
 #include "annuli/kernels/cross_entropy_rows.h"
 
 namespace annuli::kernels {
@@ -34,7 +36,6 @@ void check_inputs(const at::Tensor& hidden, const at::Tensor& head,
                   const at::Tensor& targets, int64_t rows) {
   ANNULI_CHECK(hidden.dim() == 2 && head.dim() == 2 && rows > 0);
   ANNULI_CHECK(hidden.size(1) == head.size(1) && hidden.size(0) > 0);
-  ANNULI_CHECK(hidden.scalar_type() == head.scalar_type());
   ANNULI_CHECK(targets.numel() == hidden.size(0));
   ANNULI_CHECK(targets.scalar_type() == at::kLong);
   const int64_t* target = targets.const_data_ptr<int64_t>();
@@ -44,40 +45,47 @@ void check_inputs(const at::Tensor& hidden, const at::Tensor& head,
   }
 }
 
-// dhead of all blocks so far; the first block needs no zeros to add to.
-void accumulate(at::Tensor& dhead, const at::Tensor& dlogits,
-                const at::Tensor& block, bool first) {
-  if (first) {
-    at::mm_out(dhead, dlogits.t(), block);
+// out = a b or out += a b, in the operands' own arithmetic.
+void multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
+              bool accumulate = false) {
+  if (a.scalar_type() == at::kBFloat16) {
+    bf16_product(out, a, b, accumulate);
+  } else if (accumulate) {
+    out.addmm_(a, b);
   } else {
-    dhead.addmm_(dlogits.t(), block);
+    at::mm_out(out, a, b);
   }
 }
 
+// `head` is what is multiplied: fp32, fp64 or bf16. Gradients are of `hidden`'s
+// type.
 Pass run_blocks(const at::Tensor& hidden, const at::Tensor& head,
                 const at::Tensor& targets, int64_t rows, bool want_hidden,
                 bool want_head) {
+  const at::ScalarType operands = head.scalar_type();
   const int64_t N = hidden.size(0);
   const int64_t V = head.size(0);
   const bool gradients = want_hidden || want_head;
   Pass pass;
   pass.losses.resize(N);
   if (want_hidden) pass.dhidden = at::empty_like(hidden);
-  if (want_head) pass.dhead = at::empty_like(head);
+  if (want_head) pass.dhead = at::empty(head.sizes(), hidden.options());
   at::Tensor buffer = at::empty({std::min(rows, N), V}, hidden.options());
   for (int64_t begin = 0; begin < N; begin += rows) {
     const int64_t n = std::min(rows, N - begin);
-    at::Tensor block = hidden.narrow(0, begin, n);
+    const at::Tensor block = hidden.narrow(0, begin, n).to(operands);
     at::Tensor logits = buffer.narrow(0, 0, n);
-    at::mm_out(logits, block, head.t());
+    multiply(logits, block, head.t());
     cross_entropy_rows(logits, targets.const_data_ptr<int64_t>() + begin,
                        pass.losses.data() + begin,
                        gradients ? 1.0 / static_cast<double>(N) : 0.0);
+    if (!gradients) continue;
+    const at::Tensor dlogits = logits.to(operands);
     if (want_hidden) {
       at::Tensor dblock = pass.dhidden.narrow(0, begin, n);
-      at::mm_out(dblock, logits, head);
+      multiply(dblock, dlogits, head);
     }
-    if (want_head) accumulate(pass.dhead, logits, block, begin == 0);
+    if (want_head) multiply(pass.dhead, dlogits.t(), block, begin != 0);
   }
   return pass;
 }
@@ -101,9 +109,12 @@ using torch::autograd::variable_list;
 
 struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden,
-                            const at::Tensor& head, const at::Tensor& targets,
-                            int64_t rows, bool want_hidden, bool want_head) {
-    Pass pass = run_blocks(hidden, head, targets, rows, want_hidden, want_head);
+                            const at::Tensor& head,
+                            const std::optional<at::Tensor>& operand,
+                            const at::Tensor& targets, int64_t rows,
+                            bool want_hidden, bool want_head) {
+    Pass pass = run_blocks(hidden, operand.value_or(head), targets, rows,
+                           want_hidden, want_head);
     ctx->save_for_backward({pass.dhidden, pass.dhead});
     return mean_loss(pass, hidden);
   }
@@ -118,6 +129,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
             none,
             none,
             none,
+            none,
             none};
   }
 };
@@ -126,22 +138,27 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
 
 at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 const at::Tensor& head,
-                                const at::Tensor& targets, int64_t rows) {
+                                const at::Tensor& targets, int64_t rows,
+                                const at::Tensor& operand) {
   if (!hidden.is_cpu()) {
     return reference::linear_cross_entropy(hidden, head, targets);
   }
   at::Tensor flat = targets.contiguous();
   check_inputs(hidden, head, flat, rows);
+  ANNULI_CHECK(operand.defined() || hidden.scalar_type() == head.scalar_type());
   const bool record = at::GradMode::is_enabled();
   const bool want_hidden = record && hidden.requires_grad();
   const bool want_head = record && head.requires_grad();
   if (!want_hidden && !want_head) {
     const at::NoGradGuard no_grad;
-    return mean_loss(run_blocks(hidden, head, flat, rows, false, false),
+    return mean_loss(run_blocks(hidden, operand.defined() ? operand : head,
+                                flat, rows, false, false),
                      hidden);
   }
-  return LinearCrossEntropy::apply(hidden.contiguous(), head.contiguous(), flat,
-                                   rows, want_hidden, want_head);
+  return LinearCrossEntropy::apply(
+      hidden.contiguous(), head.contiguous(),
+      operand.defined() ? std::optional(operand) : std::nullopt, flat, rows,
+      want_hidden, want_head);
 }
 
 at::Tensor per_token_cross_entropy(const at::Tensor& hidden,
@@ -155,6 +172,7 @@ at::Tensor per_token_cross_entropy(const at::Tensor& hidden,
   }
   at::Tensor flat = targets.contiguous();
   check_inputs(hidden, head, flat, rows);
+  ANNULI_CHECK(hidden.scalar_type() == head.scalar_type());
   const Pass pass = run_blocks(hidden, head, flat, rows, false, false);
   at::Tensor losses = at::empty({hidden.size(0)}, at::kDouble);
   std::copy(pass.losses.begin(), pass.losses.end(),

@@ -3,7 +3,6 @@
 #include <ATen/ops/cat.h>
 
 #include "annuli/kernels/rms_norm.h"
-#include "annuli/model/projection.h"
 
 namespace annuli {
 namespace {
@@ -19,8 +18,9 @@ at::Tensor extend(std::vector<at::Tensor>& seen, int64_t layer,
 
 // An undefined gain is no norm.
 at::Tensor normalised(const at::Tensor& x, const at::Tensor& gain, double eps) {
-  return gain.defined() ? kernels::rms_norm(x, gain.to(x.scalar_type()), eps)
-                        : x;
+  return gain.defined()
+             ? kernels::rms_norm(x, widened(gain, x.scalar_type()), eps)
+             : x;
 }
 
 }  // namespace
@@ -31,7 +31,7 @@ at::Tensor attention(const at::Tensor& x, const AttentionWeights& weights,
                      int64_t layer, LayerTrace* trace) {
   const int64_t B = x.size(0);
   const int64_t T = x.size(1);
-  const auto heads_of = [&](const at::Tensor& weight, const at::Tensor& bias,
+  const auto heads_of = [&](const Matrix& weight, const at::Tensor& bias,
                             const at::Tensor& gain, int64_t heads) {
     const at::Tensor all = project(x, weight, bias);
     const bool together = config.qk_norm == QkNorm::kFull;
@@ -56,7 +56,7 @@ at::Tensor attention(const at::Tensor& x, const AttentionWeights& weights,
     v = extend(cache->values, layer, v);
   }
   const at::Tensor mixed = kernels::causal_attention(q, k, v);
-  return project(mixed.reshape({B, T, weights.o.size(1)}), weights.o,
+  return project(mixed.reshape({B, T, weights.o.weight.size(1)}), weights.o,
                  weights.o_bias);
 }
 

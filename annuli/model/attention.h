@@ -4,6 +4,7 @@
 
 #include "annuli/config/model_config.h"
 #include "annuli/kernels/attention.h"
+#include "annuli/model/projection.h"
 #include "annuli/model/transformer.h"
 
 // Causal grouped-query self-attention with rotary positions. q and k may be
@@ -11,10 +12,10 @@
 namespace annuli {
 
 struct AttentionWeights {
-  at::Tensor q;  // [H * head_dim, D]
-  at::Tensor k;  // [K * head_dim, D]
-  at::Tensor v;  // [K * head_dim, D]
-  at::Tensor o;  // [D, H * head_dim]
+  Matrix q;  // [H * head_dim, D]
+  Matrix k;  // [K * head_dim, D]
+  Matrix v;  // [K * head_dim, D]
+  Matrix o;  // [D, H * head_dim]
   // [head_dim] each, or [H * head_dim] and [K * head_dim]; undefined without
   // q/k norms.
   at::Tensor q_norm = {};

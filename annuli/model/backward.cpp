@@ -55,10 +55,14 @@ void Transformer::backward(const at::Tensor& total, const GradientSink& sink) {
 
 GradientScope::GradientScope(Transformer& model) : model_(model) {
   for (const at::Tensor& weight : model_.weights_) {
-    ANNULI_CHECK(weight.scalar_type() == model_.dtype_,
+    ANNULI_CHECK(weight.scalar_type() == model_.weight_dtype(),
                  "a stored weight is for reading only");
   }
-  for (at::Tensor& weight : model_.weights_) weight.set_requires_grad(true);
+  for (at::Tensor& weight : model_.weights_) {
+    weight.set_requires_grad(true);
+    torch::autograd::impl::get_autograd_meta(weight)->set_grad_dtype(
+        model_.dtype(), weight);
+  }
 }
 
 GradientScope::~GradientScope() {

@@ -7,7 +7,6 @@
 #include <ATen/ops/square.h>
 
 #include "annuli/core/error.h"
-#include "annuli/model/projection.h"
 
 namespace annuli {
 namespace {

@@ -19,6 +19,9 @@ void initialize(Transformer& model, uint64_t seed) {
     } else {
       value.fill_(is_bias(table[row].part) ? 0 : 1);
     }
+    if (model.weight_dtype() != model.dtype()) {
+      value = kernels::owned_copy(value.to(model.weight_dtype()));
+    }
     model.set_weight(row, value.to(model.device()));
   }
 }

@@ -21,6 +21,8 @@
 
 namespace annuli {
 
+constexpr int64_t kHeadRows = 512;  // tokens whose logits exist at once
+
 // What a forward pass gathers along the way for the loss.
 struct Transformer::Gathered {
   std::vector<at::Tensor> router_logits;
@@ -28,11 +30,11 @@ struct Transformer::Gathered {
   std::vector<at::Tensor> router_mean;
 };
 
-Transformer::Transformer(ModelConfig config, at::ScalarType dtype,
+Transformer::Transformer(ModelConfig config, NumberTypes numbers,
                          at::Device device)
     : config_(std::move(config)),
       table_(tensor_table(config_)),
-      dtype_(dtype),
+      numbers_(numbers),
       device_(device),
       weights_(table_.size()) {
   for (size_t row = 0; row < table_.size(); ++row) {
@@ -50,7 +52,7 @@ const at::Tensor& Transformer::weight(const std::string& name) const {
 void Transformer::set_weight(size_t row, at::Tensor value) {
   const TensorSpec& spec = table_.at(row);
   ANNULI_CHECK(value.sizes() == at::IntArrayRef(spec.shape()), "{}", spec.name);
-  ANNULI_CHECK(value.scalar_type() == dtype_, "{}", spec.name);
+  ANNULI_CHECK(value.scalar_type() == numbers_.weights, "{}", spec.name);
   ANNULI_CHECK(value.device() == device_, "{}", spec.name);
   weights_[row] = std::move(value);
 }
@@ -80,9 +82,16 @@ at::Tensor Transformer::optional(Part which, int64_t layer,
                                                   : at::Tensor();
 }
 
+Matrix Transformer::matrix(const at::Tensor& weight,
+                           const ForwardOptions& options) const {
+  if (!weight.defined() || !options.as_trained) return weight;
+  if (numbers_.products == numbers_.arithmetic) return weight;
+  return {weight, weight.detach().to(numbers_.products)};
+}
+
 at::Tensor Transformer::norm(const at::Tensor& x, Part gain,
                              int64_t layer) const {
-  return kernels::rms_norm(x, part(gain, layer).to(x.scalar_type()),
+  return kernels::rms_norm(x, widened(part(gain, layer), x.scalar_type()),
                            config_.rms_norm_eps);
 }
 
@@ -91,10 +100,10 @@ at::Tensor Transformer::attention_block(const at::Tensor& x, int64_t layer,
                                         const ForwardOptions& options,
                                         LayerTrace* trace) const {
   const AttentionWeights weights{
-      .q = part(Part::kQ, layer),
-      .k = part(Part::kK, layer),
-      .v = part(Part::kV, layer),
-      .o = part(Part::kO, layer),
+      .q = matrix(part(Part::kQ, layer), options),
+      .k = matrix(part(Part::kK, layer), options),
+      .v = matrix(part(Part::kV, layer), options),
+      .o = matrix(part(Part::kO, layer), options),
       .q_norm = optional(Part::kQNorm, layer),
       .k_norm = optional(Part::kKNorm, layer),
       .q_bias = optional(Part::kQBias, layer),
@@ -108,11 +117,11 @@ at::Tensor Transformer::attention_block(const at::Tensor& x, int64_t layer,
   return x + (pre_norm() ? y : norm(y, Part::kAttentionOutNorm, layer));
 }
 
-FeedForwardWeights Transformer::feed_forward_weights(int64_t layer,
-                                                     int64_t expert) const {
-  return {.gate = optional(Part::kGate, layer, expert),
-          .up = part(Part::kUp, layer, expert),
-          .down = part(Part::kDown, layer, expert),
+FeedForwardWeights Transformer::feed_forward_weights(
+    int64_t layer, int64_t expert, const ForwardOptions& options) const {
+  return {.gate = matrix(optional(Part::kGate, layer, expert), options),
+          .up = matrix(part(Part::kUp, layer, expert), options),
+          .down = matrix(part(Part::kDown, layer, expert), options),
           .gate_bias = optional(Part::kGateBias, layer, expert),
           .up_bias = optional(Part::kUpBias, layer, expert),
           .down_bias = optional(Part::kDownBias, layer, expert)};
@@ -136,9 +145,12 @@ at::Tensor Transformer::feed_forward_of(const at::Tensor& x,
                                         LayerTrace* trace,
                                         Gathered* gathered) const {
   if (!config_.is_mixture()) {
-    return feed_forward(x, feed_forward_weights(layer, -1), config_.hidden_act);
+    return feed_forward(x, feed_forward_weights(layer, -1, options),
+                        config_.hidden_act);
   }
-  const auto expert = [&](int64_t e) { return feed_forward_weights(layer, e); };
+  const auto expert = [&](int64_t e) {
+    return feed_forward_weights(layer, e, options);
+  };
   // Every layer breaks its own ties.
   const uint64_t seed = options.tie_break_seed * 0x9E3779B97F4A7C15ULL + layer;
   MixtureOutput output =
@@ -159,7 +171,8 @@ at::Tensor Transformer::feed_forward_of(const at::Tensor& x,
 at::Tensor Transformer::embed(const at::Tensor& tokens,
                               const ForwardOptions& options) const {
   ANNULI_CHECK(tokens.dim() == 2, "tokens are [B, T]");
-  return at::embedding(part(Part::kEmbedding), tokens).to(arithmetic(options));
+  return widened(at::embedding(part(Part::kEmbedding), tokens),
+                 arithmetic(options));
 }
 
 at::Tensor Transformer::block(const at::Tensor& x, int64_t layer,
@@ -264,12 +277,15 @@ Loss Transformer::loss(const at::Tensor& tokens, const at::Tensor& targets,
   forward_options.dispatch = options.dispatch;
   forward_options.tie_break_seed = options.tie_break_seed;
   forward_options.gradient_checkpointing = options.gradient_checkpointing;
+  forward_options.as_trained = options.as_trained;
   Gathered gathered;
   const at::Tensor hidden = forward(tokens, forward_options, &gathered);
   Loss loss;
+  const Matrix head = matrix(part(head_part()), forward_options);
   loss.cross_entropy = kernels::linear_cross_entropy(
       head_input(hidden).reshape({-1, config_.hidden_size}),
-      part(head_part()).to(dtype_), targets.reshape({-1}));
+      head.operand.defined() ? head.weight : widened(head.weight, dtype()),
+      targets.reshape({-1}), kHeadRows, head.operand);
   loss.total = loss.cross_entropy;
   if (!config_.is_mixture()) return loss;
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "annuli/config/model_config.h"
+#include "annuli/model/number_types.h"
 #include "annuli/model/tensor_table.h"
 
 // The decoder-only transformer of every phase, dense or mixture.
@@ -18,10 +19,16 @@
 // functions of weights and tokens, and all randomness (the breaking of router
 // ties) is drawn from counters.
 //
-// `dtype` (fp32 or fp64) is what the model computes in. Weights are of that
-// type, unless `set_stored_weight` gave one of another (mapped bf16): such a
-// weight is widened each time it is used (projection.h), never as a whole, so
-// that a model larger than memory can be run. It cannot be trained.
+// Numbers (number_types.h): `dtype` (fp32 or fp64) is what the model computes
+// in. Weights are of that type or, trained in pure bf16, of bf16; so are all
+// of them, unless `set_stored_weight` gave one of another type (mapped bf16):
+// that one cannot be trained. A weight of another type than the arithmetic's is
+// widened each time it is used (projection.h), matrices a few rows at a time,
+// so that a model larger than memory can be run.
+//
+// Products of training may be rounded to bf16, but only where `as_trained` asks
+// for it: proofs, evaluation and generation judge the weights in full
+// arithmetic.
 //
 // Corner cases: an undefined weight is an uninitialised one; `forward` refuses
 // to run on it. A tied head uses row 0. Tokens are int64, 0 <= id < V,
@@ -36,6 +43,7 @@ struct RotaryTable;
 namespace annuli {
 
 struct FeedForwardWeights;
+struct Matrix;
 
 // Which arithmetic the mixture uses. Both compute the same function.
 enum class Dispatch {
@@ -77,6 +85,7 @@ struct ForwardOptions {
   // Where gradients are recorded, keep of each block only its input and repeat
   // its pass in the backward pass (checkpointing.h).
   bool gradient_checkpointing = false;
+  bool as_trained = false;  // matrix products in numbers().products
 };
 
 struct LossOptions {
@@ -85,6 +94,7 @@ struct LossOptions {
   Dispatch dispatch = Dispatch::kSorted;
   uint64_t tie_break_seed = 0;
   bool gradient_checkpointing = false;  // same bits, less memory, slower
+  bool as_trained = false;  // matrix products in numbers().products
 };
 
 struct Loss {
@@ -98,20 +108,25 @@ struct Loss {
 
 // Receives each parameter's gradient as soon as it is complete, in backward
 // order; the gradient is freed when the sink returns unless the sink keeps it.
+// It is of the arithmetic's type, whatever the weights are stored in.
 using GradientSink = std::function<void(size_t row, const at::Tensor& grad)>;
 
 class Transformer {
  public:
-  // Weights are undefined until set. dtype: at::kFloat or at::kDouble.
-  Transformer(ModelConfig config, at::ScalarType dtype,
+  // Weights are undefined until set. A single type will do for `numbers`.
+  Transformer(ModelConfig config, NumberTypes numbers,
               at::Device device = at::kCPU);
 
   const ModelConfig& config() const { return config_; }
   const TensorTable& table() const { return table_; }
-  at::ScalarType dtype() const { return dtype_; }
+  const NumberTypes& numbers() const { return numbers_; }
+  at::ScalarType dtype() const { return numbers_.arithmetic; }
+  at::ScalarType weight_dtype() const { return numbers_.weights; }
+  // What training multiplies in from now on; weights stay as they are.
+  void set_products(at::ScalarType products) { numbers_.products = products; }
   at::Device device() const { return device_; }
 
-  // The tensor of a row. `set` checks shape, dtype and device.
+  // The tensor of a row. `set` checks shape, device and type (weight_dtype).
   const at::Tensor& weight(size_t row) const { return weights_[row]; }
   const at::Tensor& weight(const std::string& name) const;
   void set_weight(size_t row, at::Tensor value);
@@ -175,12 +190,15 @@ class Transformer {
   at::Tensor feed_forward_of(const at::Tensor& x, const at::Tensor& rows,
                              int64_t layer, const ForwardOptions& options,
                              LayerTrace* trace, Gathered* gathered) const;
-  FeedForwardWeights feed_forward_weights(int64_t layer, int64_t expert) const;
+  FeedForwardWeights feed_forward_weights(int64_t layer, int64_t expert,
+                                          const ForwardOptions& options) const;
   at::Tensor norm(const at::Tensor& x, Part gain, int64_t layer) const;
   // As it is stored. `optional` gives an undefined tensor for a part that the
   // table does not have.
   at::Tensor part(Part part, int64_t layer = -1, int64_t expert = -1) const;
   at::Tensor optional(Part part, int64_t layer, int64_t expert = -1) const;
+  // A weight as projections read it under these options.
+  Matrix matrix(const at::Tensor& weight, const ForwardOptions& options) const;
   at::Tensor head_input(const at::Tensor& hidden) const;
   bool pre_norm() const {
     return config_.norm_placement == NormPlacement::kPre;
@@ -189,12 +207,12 @@ class Transformer {
     return config_.tie_word_embeddings ? Part::kEmbedding : Part::kHead;
   }
   at::ScalarType arithmetic(const ForwardOptions& options) const {
-    return options.double_arithmetic ? at::kDouble : dtype_;
+    return options.double_arithmetic ? at::kDouble : numbers_.arithmetic;
   }
 
   ModelConfig config_;
   TensorTable table_;
-  at::ScalarType dtype_;
+  NumberTypes numbers_;
   at::Device device_;
   std::vector<at::Tensor> weights_;
   std::map<std::tuple<Part, int64_t, int64_t>, size_t> row_of_;

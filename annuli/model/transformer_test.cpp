@@ -4,6 +4,8 @@
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "annuli/core/error.h"
 #include "tests/support/tiny_model.h"
 
@@ -70,6 +72,49 @@ TEST_P(TransformerFlavour, DoubleArithmeticOnSingleStorage) {
   options.double_arithmetic = true;
   EXPECT_TRUE(at::equal(single.logits(tokens_, options), same.logits(tokens_)));
   EXPECT_EQ(single.logits(tokens_).scalar_type(), at::kFloat);
+}
+
+// A step in bf16 is the step in fp32 but for the rounding of operands: 2^-9 of
+// each, in some 10 products one behind the other, forward and again backward.
+TEST_P(TransformerFlavour, ProductsInBf16ComeCloseToFp32) {
+  Transformer model = tiny::model(model_.config(), at::kFloat);
+  model.set_products(at::kBFloat16);
+  const auto full = tiny::gradients(model, tokens_, targets_, options_);
+  options_.as_trained = true;
+  const auto rounded = tiny::gradients(model, tokens_, targets_, options_);
+  double difference = 0, size = 0;
+  for (size_t row = 0; row < full.size(); ++row) {
+    if (!full[row].defined() || !rounded[row].defined()) continue;
+    EXPECT_EQ(rounded[row].scalar_type(), at::kFloat);
+    difference += (full[row] - rounded[row]).square().sum().item<double>();
+    size += full[row].square().sum().item<double>();
+  }
+  const double error = std::sqrt(difference / size);
+  EXPECT_LT(error, 20 * 0x1p-9 * 2);
+  EXPECT_GT(error, 0x1p-12);  // the control: it did round
+}
+
+// Weights stored in bf16 train as fp32 weights of the same values do.
+TEST_P(TransformerFlavour, StoredInBf16HasTheGradientsOfItsValues) {
+  Transformer wide = tiny::model(model_.config(), at::kFloat);
+  Transformer narrow(model_.config(), at::kBFloat16);
+  wide.set_products(at::kBFloat16);
+  for (size_t row = 0; row < wide.table().size(); ++row) {
+    narrow.set_weight(row, wide.weight(row).to(at::kBFloat16));
+    wide.set_weight(row, narrow.weight(row).to(at::kFloat));
+  }
+  options_.as_trained = true;
+  EXPECT_TRUE(at::equal(wide.loss(tokens_, targets_, options_).total,
+                        narrow.loss(tokens_, targets_, options_).total));
+  const auto a = tiny::gradients(wide, tokens_, targets_, options_);
+  const auto b = tiny::gradients(narrow, tokens_, targets_, options_);
+  for (size_t row = 0; row < a.size(); ++row) {
+    if (!a[row].defined()) continue;
+    EXPECT_EQ(b[row].scalar_type(), at::kFloat);
+    // An untied table's own gradient is summed in bf16.
+    EXPECT_LT(tiny::relative_error(a[row], b[row]), 1e-2)
+        << wide.table()[row].name;
+  }
 }
 
 TEST_P(TransformerFlavour, TracesEveryLayer) {

@@ -5,10 +5,21 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "annuli/config/field.h"
 #include "annuli/core/text.h"
+#include "annuli/kernels/bf16_product.h"
 #include "annuli/model/tensor_table.h"
 
 namespace annuli::run {
+
+void warn_of_slow_numbers(const Plan& plan, at::Device device) {
+  const bool bf16 = number_types(plan.precision).products == at::kBFloat16;
+  if (!bf16 || !device.is_cpu() || kernels::bf16_is_fast()) return;
+  fmt::print(stderr,
+             "warning: precision {}: this processor multiplies bf16 no faster "
+             "than fp32; it saves memory here, not time\n",
+             word_of(plan.precision));
+}
 
 void print_phase(const Plan& plan, size_t phase, const ModelConfig& config) {
   const ParameterCount count = count_parameters(config);

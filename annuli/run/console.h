@@ -12,6 +12,9 @@
 // What a run prints, line by line, on standard output.
 namespace annuli::run {
 
+// One line on standard error if the plan's precision does not pay here.
+void warn_of_slow_numbers(const Plan& plan, at::Device device);
+
 // "phase 2/4  moe  12 x 512, 8 heads, 8 experts top-2: 239.7 M (88.7 M active)"
 void print_phase(const Plan& plan, size_t phase, const ModelConfig& config);
 

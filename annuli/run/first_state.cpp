@@ -13,9 +13,9 @@ namespace annuli::run {
 namespace {
 
 FirstState fresh(const Plan& plan, int64_t tokenizer_vocab_size,
-                 at::ScalarType dtype, at::Device device) {
+                 const NumberTypes& numbers, at::Device device) {
   const ModelConfig config = model_config(plan.model, tokenizer_vocab_size);
-  Transformer model(config, dtype, device);
+  Transformer model(config, numbers, device);
   initialize(model, static_cast<uint64_t>(plan.seed));
   Lineage lineage;
   append(lineage, lineage_record("initialize", {{"config", to_json(config)}},
@@ -72,7 +72,7 @@ Lineage loaded_lineage(const ModelFile& file, const Transformer& model,
 }
 
 FirstState from_file(const Plan& plan, int64_t tokenizer_vocab_size,
-                     at::ScalarType dtype, at::Device device) {
+                     const NumberTypes& numbers, at::Device device) {
   const ModelFile file(plan.model.from);
   if (tokenizer_vocab_size > file.config().vocab_size) {
     user_error(
@@ -81,7 +81,9 @@ FirstState from_file(const Plan& plan, int64_t tokenizer_vocab_size,
         plan.model.from, plan.tokenizer, tokenizer_vocab_size,
         file.config().vocab_size);
   }
-  Transformer model = load_model(file, {.dtype = dtype, .device = device});
+  Transformer model =
+      load_model(file, {.dtype = numbers.weights, .device = device});
+  model.set_products(numbers.products);
   auto states = states_of(file, model);
   Lineage lineage = loaded_lineage(file, model, plan.model.from);
   return {std::move(model), std::move(states), std::move(lineage)};
@@ -90,10 +92,11 @@ FirstState from_file(const Plan& plan, int64_t tokenizer_vocab_size,
 }  // namespace
 
 FirstState first_state(const Plan& plan, int64_t tokenizer_vocab_size,
-                       at::ScalarType dtype, at::Device device) {
+                       at::Device device) {
+  const NumberTypes numbers = number_types(plan.precision);
   return plan.model.from.empty()
-             ? fresh(plan, tokenizer_vocab_size, dtype, device)
-             : from_file(plan, tokenizer_vocab_size, dtype, device);
+             ? fresh(plan, tokenizer_vocab_size, numbers, device)
+             : from_file(plan, tokenizer_vocab_size, numbers, device);
 }
 
 }  // namespace annuli::run

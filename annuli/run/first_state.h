@@ -22,6 +22,6 @@ struct FirstState {
 // there in the plan's precision, its lineage, and its optimizer's state if it
 // has one. UserError if the tokenizer has ids that the model lacks.
 FirstState first_state(const Plan& plan, int64_t tokenizer_vocab_size,
-                       at::ScalarType dtype, at::Device device);
+                       at::Device device);
 
 }  // namespace annuli::run

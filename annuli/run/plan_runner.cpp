@@ -78,16 +78,18 @@ class PlanRunner {
 
   // The saved state, or a fresh model before its first step.
   RunState begin() {
+    warn_of_slow_numbers(plan_, device_);
     if (auto saved = load_run_state(folder_.state(), plan_.optimizer,
                                     plan_hash_, device_)) {
       fmt::print("resuming in phase {} after step {}\n", phase(*saved).name,
                  saved->step);
+      saved->model.set_products(number_types(plan_.precision).products);
       reset_peak_resident();
       return std::move(*saved);
     }
     write_file_atomically(folder_.plan(), to_yaml(plan_));
     FirstState first =
-        first_state(plan_, data_.tokenizer().vocab_size(), dtype(), device_);
+        first_state(plan_, data_.tokenizer().vocab_size(), device_);
     RunState state{.model = std::move(first.model),
                    .optimizer = train::Optimizer(plan_.optimizer,
                                                  std::move(first.optimizer)),
@@ -96,10 +98,6 @@ class PlanRunner {
     reset_peak_resident();
     print_phase(plan_, 0, state.model.config());
     return state;
-  }
-
-  at::ScalarType dtype() const {
-    return plan_.precision == Precision::kFp64 ? at::kDouble : at::kFloat;
   }
 
   std::vector<std::string> allowed(const PhasePlan& phase) const {

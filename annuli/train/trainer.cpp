@@ -84,6 +84,7 @@ Loss Trainer::forward(int64_t step, int64_t micro_step) {
           CounterRng(seed_, "train/ties")
               .bits(step * train_.gradient_accumulation_steps + micro_step),
       .gradient_checkpointing = train_.gradient_checkpointing,
+      .as_trained = true,
   };
   Loss loss = model_.loss(tokens_of(batch, model_.device()),
                           targets_of(batch, model_.device()), options);

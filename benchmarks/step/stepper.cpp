@@ -15,13 +15,9 @@
 namespace annuli::bench {
 namespace {
 
-at::ScalarType dtype_of(const Plan& plan) {
-  return plan.precision == Precision::kFp64 ? at::kDouble : at::kFloat;
-}
-
 run::FirstState start_of(Plan plan, const std::string& from, int64_t vocab) {
   plan.model.from = from;
-  return run::first_state(plan, vocab, dtype_of(plan), at::kCPU);
+  return run::first_state(plan, vocab, at::kCPU);
 }
 
 // What a peer needs to know of the plan.
