@@ -30,8 +30,10 @@ ANNULI_INLINE void rotate_heads(const T* x, const T* cos, const T* sin,
 #pragma omp simd
     for (int64_t i = 0; i < half; ++i) {
       const T s = direction * sin[i];
-      out[i] = low[i] * cos[i] - high[i] * s;
-      out[half + i] = high[i] * cos[i] + low[i] * s;
+      const T a = low[i];  // y may be x
+      const T b = high[i];
+      out[i] = a * cos[i] - b * s;
+      out[half + i] = b * cos[i] + a * s;
     }
   }
 }
