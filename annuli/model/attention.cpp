@@ -1,20 +1,12 @@
 #include "annuli/model/attention.h"
 
-#include <ATen/ops/cat.h>
+#include <tuple>
 
 #include "annuli/kernels/rms_norm.h"
+#include "annuli/model/kv_cache.h"
 
 namespace annuli {
 namespace {
-
-// Appends `fresh` [B, T, K, hd] to what `seen` holds and returns the whole.
-at::Tensor extend(std::vector<at::Tensor>& seen, int64_t layer,
-                  const at::Tensor& fresh) {
-  if (static_cast<int64_t>(seen.size()) <= layer) seen.resize(layer + 1);
-  at::Tensor& kept = seen[layer];
-  kept = kept.defined() ? at::cat({kept, fresh}, /*dim=*/1) : fresh;
-  return kept;
-}
 
 // An undefined gain is no norm.
 at::Tensor normalised(const at::Tensor& x, const at::Tensor& gain, double eps) {
@@ -51,10 +43,7 @@ at::Tensor attention(const at::Tensor& x, const AttentionWeights& weights,
     trace->q = q.detach();
     trace->k = k.detach();
   }
-  if (cache != nullptr) {
-    k = extend(cache->keys, layer, k);
-    v = extend(cache->values, layer, v);
-  }
+  if (cache != nullptr) std::tie(k, v) = cache->append(layer, k, v);
   const at::Tensor mixed = kernels::causal_attention(q, k, v);
   return project(mixed.reshape({B, T, weights.o.weight.size(1)}), weights.o,
                  weights.o_bias);

@@ -15,6 +15,7 @@
 #include "annuli/model/attention.h"
 #include "annuli/model/checkpointing.h"
 #include "annuli/model/feed_forward.h"
+#include "annuli/model/kv_cache.h"
 #include "annuli/model/mixture.h"
 #include "annuli/model/projection.h"
 #include "annuli/model/rope_frequencies.h"
@@ -223,7 +224,7 @@ at::Tensor Transformer::forward(const at::Tensor& tokens,
                                 const ForwardOptions& options,
                                 Gathered* gathered) const {
   const at::ScalarType dtype = arithmetic(options);
-  const int64_t seen = options.cache == nullptr ? 0 : options.cache->length;
+  const int64_t seen = options.cache == nullptr ? 0 : options.cache->length();
   at::Tensor x = embed(tokens, options);
   const int64_t T = tokens.size(1);
   const auto rotary =
@@ -242,7 +243,7 @@ at::Tensor Transformer::forward(const at::Tensor& tokens,
             ? checkpointed_block(x, layer, rotary, options, gathered)
             : block(x, layer, rotary, options, trace, gathered);
   }
-  if (options.cache != nullptr) options.cache->length += T;
+  if (options.cache != nullptr) options.cache->advance(T);
   return final_norm(x);
 }
 

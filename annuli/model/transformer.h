@@ -43,6 +43,7 @@ struct RotaryTable;
 namespace annuli {
 
 struct FeedForwardWeights;
+class KvCache;
 struct Matrix;
 
 // Which arithmetic the mixture uses. Both compute the same function.
@@ -65,13 +66,6 @@ struct LayerTrace {
 struct Trace {
   at::Tensor embedding;  // [B, T, D]
   std::vector<LayerTrace> layers;
-};
-
-// Keys and values of the tokens already seen, per layer, [B, T_seen, K, hd].
-struct KvCache {
-  std::vector<at::Tensor> keys;
-  std::vector<at::Tensor> values;
-  int64_t length = 0;
 };
 
 struct ForwardOptions {
