@@ -242,14 +242,17 @@ std::vector<std::string> ModelFile::faults() const {
   return faults;
 }
 
-Transformer load_model(const ModelFile& file, const LoadOptions& options) {
+void require_sound(const ModelFile& file) {
   const std::vector<std::string> faults = file.faults();
-  if (!faults.empty()) {
-    user_error("loading the model {}: {}{}", file.path().string(), faults[0],
-               faults.size() > 1
-                   ? fmt::format(" (and {} more faults)", faults.size() - 1)
-                   : "");
-  }
+  if (faults.empty()) return;
+  user_error("loading the model {}: {}{}", file.path().string(), faults[0],
+             faults.size() > 1
+                 ? fmt::format(" (and {} more faults)", faults.size() - 1)
+                 : "");
+}
+
+Transformer load_model(const ModelFile& file, const LoadOptions& options) {
+  require_sound(file);
   const at::ScalarType dtype = dtype_to_load(file, options);
   Transformer model(file.config(), dtype, options.device);
   for (size_t row = 0; row < model.table().size(); ++row) {

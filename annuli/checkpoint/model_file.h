@@ -90,7 +90,10 @@ struct LoadOptions {
   bool as_stored = false;
 };
 
-// UserError with one line that names the first faulty tensor.
+// UserError with one line that names the first faulty tensor, if there is one.
+void require_sound(const ModelFile& file);
+
+// UserError as above.
 Transformer load_model(const ModelFile& file, const LoadOptions& options = {});
 Transformer load_model(const fs::path& path, const LoadOptions& options = {});
 

@@ -5,6 +5,7 @@
 #include <ATen/ops/linalg_vector_norm.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/rng.h"
+#include "annuli/model/kv_cache.h"
 
 namespace annuli {
 namespace {
@@ -114,7 +116,7 @@ TEST_P(CachedDecoding, EqualsTheFullPassInFp32) {
     EXPECT_LE(relative_error(cached_logits(model, tokens, first, cache), full),
               rounding_bound(config, at::kFloat))
         << "prefill of " << first;
-    EXPECT_EQ(cache.length, 24);
+    EXPECT_EQ(cache.length(), 24);
   }
 }
 
@@ -139,10 +141,10 @@ TEST_P(CachedDecoding, ABrokenCacheIsFarOff) {
     KvCache cache;
     cached_logits(model, tokens.narrow(1, 0, 9), 9, cache);
     if (lose_place) {
-      cache.length = 5;
+      cache.truncate(5);
     } else {
-      cache.keys[1] = cache.keys[1].narrow(1, 1, 8);
-      cache.values[1] = cache.values[1].narrow(1, 1, 8);
+      cache.layer(1).keys.select(2, 0).zero_();
+      cache.layer(1).values.select(2, 0).zero_();
     }
     options.cache = &cache;
     EXPECT_GT(
@@ -202,7 +204,7 @@ TEST(Generate, StopsBeforeTheStopTokenAndTellsEachToken) {
   GenerateOptions options;
   options.max_new_tokens = 10;
   options.temperature = 2;
-  options.on_token = [&](int32_t id) { told.push_back(id); };
+  options.on_token = [&](size_t, int32_t id) { told.push_back(id); };
   const std::vector<int32_t> whole = generate(model, prompt, options);
   EXPECT_EQ(told, whole);
   ASSERT_EQ(whole.size(), 10u);
@@ -214,11 +216,59 @@ TEST(Generate, StopsBeforeTheStopTokenAndTellsEachToken) {
             std::vector<int32_t>(whole.begin(), first));
 }
 
+// Prompts of all lengths in groups of two: each text is that of its prompt
+// alone, sampled or greedy, and each token is told with the prompt's number.
+TEST(Generate, ManyPromptsAreEachAsAlone) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+    const Transformer model = make_model(tiny_mixture(), dtype);
+    const std::vector<int32_t> ids = random_ids(60, 97);
+    std::vector<TokenIds> prompts;
+    for (const int64_t n : {5, 1, 50, 17, 9}) {
+      prompts.emplace_back(ids.begin(), ids.begin() + n);
+    }
+    GenerateOptions options;
+    options.max_new_tokens = 7;
+    options.temperature = 1.2;
+    options.batch = 2;
+    std::vector<TokenIds> told(prompts.size());
+    options.on_token = [&](size_t i, int32_t id) { told[i].push_back(id); };
+    GenerateStats stats;
+    const std::vector<TokenIds> all = generate(model, prompts, options, &stats);
+    EXPECT_EQ(told, all);
+    options.on_token = {};
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      EXPECT_EQ(all[i], generate(model, prompts[i], options)) << i;
+    }
+    EXPECT_EQ(stats.new_tokens, 5 * 6);
+    EXPECT_GT(stats.new_seconds, 0);
+  }
+}
+
+// A text that ends leaves the others as they are.
+TEST(Generate, OnePromptMayEndBeforeTheOthers) {
+  const Transformer model = make_model(tiny_dense(), at::kFloat);
+  const std::vector<TokenIds> prompts = {random_ids(4, 97), random_ids(9, 97)};
+  GenerateOptions options;
+  options.max_new_tokens = 10;
+  options.temperature = 2;
+  const std::vector<TokenIds> whole = generate(model, prompts, options);
+  // The first token of the first text that the second does not have.
+  const auto stop = std::ranges::find_if(whole[0], [&](int32_t id) {
+    return std::ranges::find(whole[1], id) == whole[1].end();
+  });
+  ASSERT_NE(stop, whole[0].end());
+  options.stop_id = *stop;
+  const std::vector<TokenIds> stopped = generate(model, prompts, options);
+  EXPECT_EQ(stopped[0], TokenIds(whole[0].begin(), stop));
+  EXPECT_EQ(stopped[1], whole[1]);
+}
+
 TEST(Generate, GivesNothingWhenNothingIsAsked) {
   const Transformer model = make_model(tiny_dense(), at::kFloat);
   GenerateOptions options;
   options.max_new_tokens = 0;
   EXPECT_TRUE(generate(model, std::vector<int32_t>{1, 2}, options).empty());
+  EXPECT_TRUE(generate(model, std::vector<TokenIds>{}, {}).empty());
 }
 
 TEST(Generate, RefusesPromptsItCannotRead) {

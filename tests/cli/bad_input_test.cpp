@@ -199,6 +199,22 @@ const BadInput kCases[] = {
                     "",         "--tokenizer", "bytes"};
      },
      {"prompt"}},
+    {"SecondPromptEmpty",
+     [](const Place& p) {
+       return Words{"generate", p.model, "--prompt",    "x",
+                    "--prompt", "",      "--tokenizer", "bytes"};
+     },
+     {"prompt"}},
+    {"GenerateInUnknownType",
+     [](const Place& p) {
+       return Words{"generate", p.model, "--prompt", "x", "--dtype", "int8"};
+     },
+     {"--dtype", "int8", "bf16"}},
+    {"BatchOfNone",
+     [](const Place& p) {
+       return Words{"generate", p.model, "--prompt", "x", "--batch", "0"};
+     },
+     {"--batch", "'0'", "whole number from 1"}},
     {"TokenizeNothing",
      [](const Place& p) {
        return Words{"tokenize",    p.write("empty.txt", ""),

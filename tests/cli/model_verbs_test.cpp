@@ -209,6 +209,44 @@ TEST_F(ModelVerbs, GenerateSamplesBySeed) {
   EXPECT_LE(tokens("1").size(), 12u);
 }
 
+TEST_F(ModelVerbs, GenerateContinuesSeveralPromptsAsEachAlone) {
+  const auto text = [&](const json& answer) { return answer.at("text"); };
+  const json alone = run_json(generate("The miller "));
+  const json all = run_json(
+      generate("Once"),
+      {"--prompt", "The miller ", "--prompt", "A", "--batch", "2", "--stats"});
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_EQ(all[1].at("prompt"), "The miller ");
+  EXPECT_EQ(text(all[1]), text(alone));
+  EXPECT_EQ(all[0].at("stats").at("prompt_tokens"), 4 + 11 + 1);
+
+  auto verb = generate("Once");
+  verb.insert(verb.end(), {"--prompt", "The miller "});
+  const std::string out = run(verb).out;
+  EXPECT_THAT(out, StartsWith("Once"));
+  EXPECT_THAT(out, HasSubstr("\nThe miller " + text(alone).get<std::string>()));
+}
+
+TEST_F(ModelVerbs, GenerateReadsWeightsInTheTypeThatIsAsked) {
+  const auto tokens = [&](std::vector<std::string> more) {
+    return run_json(generate("The miller "), more).at("tokens");
+  };
+  const json stored = tokens({});
+  EXPECT_EQ(tokens({"--dtype", "f32"}), stored);
+  EXPECT_EQ(tokens({"--dtype", "f32", "--in-memory"}), stored);
+  EXPECT_EQ(tokens({"--dtype", "bf16", "--in-memory"}),
+            tokens({"--dtype", "bf16"}));
+  EXPECT_EQ(tokens({"--dtype", "f64"}).size(), stored.size());
+}
+
+TEST_F(ModelVerbs, GenerateTellsTokensPerSecond) {
+  auto verb = generate("Once");
+  verb.push_back("--stats");
+  const Outcome outcome = run(verb);
+  EXPECT_THAT(outcome.err, StartsWith("prompt: 4 tokens, "));
+  EXPECT_THAT(outcome.err, HasSubstr("; then: 11 tokens, "));
+}
+
 TEST_F(ModelVerbs, GenerateNothingPrintsThePrompt) {
   auto verb = generate("Once");
   verb.back() = "0";
