@@ -3,8 +3,8 @@
 PLAN ?= plans/seed.yaml
 export CCACHE_BASEDIR := $(CURDIR)
 
-.PHONY: help run test build bench bench-grow bench-tokenizer \
-        bench-all setup format clean
+.PHONY: help run test build bench bench-decode bench-grow \
+        bench-tokenizer bench-all setup format clean
 
 help:
 	@echo 'make run      set up, build, run $(PLAN)' \
@@ -12,8 +12,10 @@ help:
 	@echo 'make test     set up, build, run every test'
 	@echo 'make bench    set up, build, measure training beside PyTorch' \
 	      '(CASE=dense-fp32, BENCH=--no-peers: a part)'
+	@echo 'make bench-decode   measure generation against read bandwidth' \
+	      '(MODEL=runs/seed/checkpoints/large_moe_final.pt)'
 	@echo 'make bench-tokenizer   measure encoding speed'
-	@echo 'make bench-all    these three'
+	@echo 'make bench-all    all of these'
 	@echo 'make bench-grow   growth from disk to disk against cp,' \
 	      'in BENCH_DIR (56 GB of room)'
 	@echo 'make build    set up, build the program: build/annuli'
@@ -45,7 +47,13 @@ bench-tokenizer: build
 	@build/annuli_tokenizer_bench build/data/gpt2 \
 	  $(sort $(wildcard build/data/shakespeare/*.txt))
 
-bench-all: bench bench-tokenizer bench-grow
+MODEL ?= runs/seed/checkpoints/large_moe_final.pt
+bench-decode: build
+	@tools/build annuli_decode_bench >/dev/null
+	@mkdir -p benchmarks/results
+	@build/annuli_decode_bench $(MODEL) benchmarks/results/decode.json
+
+bench-all: bench bench-tokenizer bench-grow bench-decode
 
 BENCH_DIR ?= build
 bench-grow: build

@@ -1,0 +1,131 @@
+// Decoding against the read bandwidth: every token must read the chosen
+// experts, all other matrices and the head once, so bandwidth over bytes is the
+// most tokens per second that memory allows.
+//
+//   build/annuli_decode_bench [MODEL|random] [RESULTS.json] [ROUNDS]
+//
+// MODEL is a .pt file or a model folder; where it is not there, the seed plan's
+// phase-4 shape with random weights (5 GB). In each round (20), one after the
+// other: a pass over 1 GiB, single-stream decoding (greedy, 16 tokens after
+// 32), the same in batches of 8, and the token's matrix products alone through
+// at::linear. First with fp32, then with bf16 weights. Prints the best and the
+// median of the rounds, and the share of what the best pass over memory allows.
+// For a quiet machine: one busy foreign core doubles a token.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "annuli/checkpoint/model_file.h"
+#include "annuli/core/file.h"
+#include "annuli/core/json.h"
+#include "annuli/core/memory.h"
+#include "annuli/generate/stored_model.h"
+#include "annuli/kernels/caching_allocator.h"
+#include "annuli/kernels/threads.h"
+#include "benchmarks/decode/measures.h"
+
+namespace annuli::bench {
+namespace {
+
+constexpr int64_t kSteps = 16;  // per round
+constexpr int64_t kBatch = 8;
+
+struct Series {
+  std::vector<double> values;  // the greater the better
+
+  double best() const { return *std::ranges::max_element(values); }
+  double median() const {
+    std::vector<double> sorted = values;
+    std::ranges::sort(sorted);
+    return sorted[sorted.size() / 2];
+  }
+  Json json() const { return {{"best", best()}, {"median", median()}}; }
+};
+
+// Tokens per second, and bytes per second of the pass over memory.
+struct Rates {
+  Series bandwidth, single, batch, linear;
+};
+
+Rates measure(const Transformer& model, const ReadBandwidth& memory,
+              int64_t rounds) {
+  Decoding single(model, 1);
+  Decoding batch(model, kBatch);
+  LinearProducts linear(model);
+  Rates rates;
+  for (int64_t round = 0; round < rounds; ++round) {
+    rates.bandwidth.values.push_back(memory.bytes_per_second());
+    rates.single.values.push_back(1 / single.seconds_per_step(kSteps));
+    rates.linear.values.push_back(1 / linear.seconds_per_token(kSteps / 2));
+    rates.batch.values.push_back(kBatch / batch.seconds_per_step(kSteps / 2));
+  }
+  return rates;
+}
+
+void print_line(const char* name, const Series& tokens, double allowed) {
+  fmt::print("  {:<34} {:8.1f} {:8.1f} {:7.1f} %\n", name, tokens.best(),
+             tokens.median(), 100 * tokens.best() / allowed);
+}
+
+Json report(const char* dtype, const Rates& rates, int64_t bytes) {
+  const double allowed = rates.bandwidth.best() / static_cast<double>(bytes);
+  fmt::print(
+      "{} weights: {:.1f} MB per token, {:.1f} GB/s read, so at most "
+      "{:.1f} tokens/s\n  {:<34} {:>8} {:>8} {:>9}\n",
+      dtype, static_cast<double>(bytes) / 1e6, rates.bandwidth.best() / 1e9,
+      allowed, "tokens/s", "best", "median", "share");
+  print_line("one text", rates.single, allowed);
+  print_line("its products through at::linear", rates.linear, allowed);
+  print_line("8 texts together", rates.batch, allowed);
+  return {{"bytes_per_token", bytes},
+          {"bandwidth", rates.bandwidth.json()},
+          {"tokens_per_second_allowed", allowed},
+          {"single", rates.single.json()},
+          {"share_of_bandwidth", rates.single.best() / allowed},
+          {"batch_8", rates.batch.json()},
+          {"products_by_at_linear", rates.linear.json()}};
+}
+
+int run(const std::string& path, const std::string& results, int64_t rounds) {
+  const bool stored = fs::exists(path);
+  fmt::print("{}\n",
+             stored ? path : "the seed's phase-4 shape, random weights");
+  Transformer model =
+      stored ? load_stored_model(ModelFile(path),
+                                 {.dtype = at::kFloat, .in_memory = true})
+             : random_model(at::kFloat);
+  const int64_t parameters = parameters_per_token(model);
+  fmt::print("{:.1f} M parameters read per token, {} threads\n",
+             static_cast<double>(parameters) / 1e6, kernels::num_threads());
+  const ReadBandwidth memory;
+  Json json = {{"model", stored ? path : "random phase-4 shape"},
+               {"parameters_per_token", parameters},
+               {"threads", kernels::num_threads()}};
+  json["f32"] = report("f32", measure(model, memory, rounds), 4 * parameters);
+  const Transformer narrow = narrowed(model);
+  json["bf16"] =
+      report("bf16", measure(narrow, memory, rounds), 2 * parameters);
+  if (!results.empty()) write_json(results, json);
+  return 0;
+}
+
+}  // namespace
+}  // namespace annuli::bench
+
+int main(int argc, char** argv) {
+  annuli::tune_malloc();
+  annuli::kernels::use_caching_allocator();
+  annuli::kernels::set_num_threads(
+      static_cast<int>(std::thread::hardware_concurrency()));
+  try {
+    return annuli::bench::run(argc > 1 ? argv[1] : "", argc > 2 ? argv[2] : "",
+                              argc > 3 ? std::stoll(argv[3]) : 20);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "annuli_decode_bench: {}\n", error.what());
+    return 2;
+  }
+}
