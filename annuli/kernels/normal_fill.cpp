@@ -8,48 +8,16 @@
 #include <cmath>
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/random_words.h"
 
 namespace annuli::kernels {
 namespace {
 
-constexpr int kBlocks = 256;  // Philox blocks at a time, four numbers each
+constexpr int kBlocks = kRandomBlocks;  // at a time, four numbers each
 
 // The same arithmetic on every processor; only the vector width differs.
 #define ANNULI_CLONES \
   __attribute__((target_clones("avx512f", "avx2", "default")))
-
-struct Words {
-  uint32_t w[4][kBlocks];
-};
-
-ANNULI_CLONES void philox_blocks(uint64_t seed, uint64_t stream,
-                                 uint64_t first_block, Words& words) {
-  uint32_t* __restrict a = words.w[0];
-  uint32_t* __restrict b = words.w[1];
-  uint32_t* __restrict c = words.w[2];
-  uint32_t* __restrict d = words.w[3];
-  for (int i = 0; i < kBlocks; ++i) {
-    const uint64_t counter = first_block + i;
-    a[i] = static_cast<uint32_t>(counter);
-    b[i] = static_cast<uint32_t>(counter >> 32);
-    c[i] = static_cast<uint32_t>(stream);
-    d[i] = static_cast<uint32_t>(stream >> 32);
-  }
-  uint32_t k0 = static_cast<uint32_t>(seed);
-  uint32_t k1 = static_cast<uint32_t>(seed >> 32);
-  for (int round = 0; round < 10; ++round) {
-    for (int i = 0; i < kBlocks; ++i) {
-      const uint64_t p0 = uint64_t{0xD2511F53} * a[i];
-      const uint64_t p1 = uint64_t{0xCD9E8D57} * c[i];
-      a[i] = static_cast<uint32_t>(p1 >> 32) ^ b[i] ^ k0;
-      c[i] = static_cast<uint32_t>(p0 >> 32) ^ d[i] ^ k1;
-      b[i] = static_cast<uint32_t>(p1);
-      d[i] = static_cast<uint32_t>(p0);
-    }
-    k0 += 0x9E3779B9;
-    k1 += 0xBB67AE85;
-  }
-}
 
 // Natural logarithm of x in (0, 1]; the Cephes polynomial, 1 ulp.
 inline float log_of(float x) {
@@ -98,7 +66,7 @@ inline void sin_cos_turns(float u, float& sine, float& cosine) {
   cosine = ((quadrant + 1) & 2) != 0 ? -c0 : c0;
 }
 
-ANNULI_CLONES void box_muller(const Words& words, float* __restrict out) {
+ANNULI_CLONES void box_muller(const RandomWords& words, float* __restrict out) {
   float radius[kBlocks];
   float cosine[kBlocks];
   float sine[kBlocks];
@@ -106,9 +74,9 @@ ANNULI_CLONES void box_muller(const Words& words, float* __restrict out) {
     for (int i = 0; i < kBlocks; ++i) {
       // 24 bits each; the radius from (0, 1], the angle from [0, 1).
       const float u =
-          (static_cast<float>(words.w[half][i] >> 8) + 1.0f) * 0x1.0p-24f;
+          (static_cast<float>(words.word[half][i] >> 8) + 1.0f) * 0x1.0p-24f;
       const float t =
-          static_cast<float>(words.w[half + 1][i] >> 8) * 0x1.0p-24f;
+          static_cast<float>(words.word[half + 1][i] >> 8) * 0x1.0p-24f;
       radius[i] = std::sqrt(std::max(0.0f, -2.0f * log_of(u)));
       sin_cos_turns(t, sine[i], cosine[i]);
     }
@@ -124,10 +92,10 @@ ANNULI_CLONES void box_muller(const Words& words, float* __restrict out) {
 void normal_numbers(const CounterRng& rng, uint64_t first,
                     std::span<float> out) {
   ANNULI_CHECK(first % 4 == 0, "first {}", first);
-  Words words;
+  RandomWords words;
   float numbers[4 * kBlocks];
   for (size_t done = 0; done < out.size();) {
-    philox_blocks(rng.seed(), rng.stream(), (first + done) / 4, words);
+    random_words(rng, (first + done) / 4, words);
     box_muller(words, numbers);
     const size_t n = std::min<size_t>(4 * kBlocks, out.size() - done);
     std::copy_n(numbers, n, out.begin() + static_cast<int64_t>(done));
