@@ -1,127 +1,180 @@
 #include "annuli/kernels/adamw.h"
 
-#include <ATen/Dispatch.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "annuli/core/error.h"
-#include "annuli/kernels/parallel.h"
+#include "annuli/kernels/optimizer_loop.h"
+#include "annuli/kernels/squared_norm.h"
 
 namespace annuli::kernels {
 
-namespace {
-
-constexpr int64_t kElements = 1 << 14;  // per block
-
-struct Factors {
-  double decay;       // lr * weight_decay
-  double step;        // lr / (1 - b1^t)
-  double correction;  // sqrt(1 - b2^t)
-};
-
-Factors factors(const AdamwStep& step) {
+AdamwFactors::AdamwFactors(const AdamwStep& step)
+    : decay(step.learning_rate * step.weight_decay) {
   ANNULI_CHECK(step.step >= 1, "step {}", step.step);
   const auto t = static_cast<double>(step.step);
-  return {step.learning_rate * step.weight_decay,
-          step.learning_rate / (1 - std::pow(step.beta1, t)),
-          std::sqrt(1 - std::pow(step.beta2, t))};
+  rate = step.learning_rate / (1 - std::pow(step.beta1, t));
+  inverse_correction = 1 / std::sqrt(1 - std::pow(step.beta2, t));
 }
 
-template <typename T>
-struct Block {
-  T* parameter;
-  const T* gradient;
-  T* m;
-  T* v;
+namespace {
+
+// W weights, G gradient, S moments.
+template <typename W, typename G, typename S>
+struct Chunk {
+  W* parameter;
+  const G* gradient;
+  S* m;
+  S* v;
   int64_t size;
 };
 
-template <typename T>
-ANNULI_INLINE void update_block(const Block<T>& block, const AdamwStep& step,
-                                const Factors& f) {
-  T* p = block.parameter;
-  const T* gradient = block.gradient;
-  T* m = block.m;
-  T* v = block.v;
-  const T scale = static_cast<T>(step.gradient_scale);
-  const T beta1 = static_cast<T>(step.beta1);
-  const T beta2 = static_cast<T>(step.beta2);
-  const T rest1 = static_cast<T>(1 - step.beta1);
-  const T rest2 = static_cast<T>(1 - step.beta2);
-  const T decay = static_cast<T>(f.decay);
-  const T rate = static_cast<T>(f.step);
-  const T inverse_correction = static_cast<T>(1 / f.correction);
-  const T eps = static_cast<T>(step.eps);
-#pragma omp simd
-  for (int64_t i = 0; i < block.size; ++i) {
-    const T g = gradient[i] * scale;
-    m[i] = beta1 * m[i] + rest1 * g;
-    v[i] = beta2 * v[i] + rest2 * g * g;
-    const T denominator = std::sqrt(v[i]) * inverse_correction + eps;
-    p[i] = p[i] - decay * p[i] - rate * (m[i] / denominator);
+struct ChunkNoise {
+  Noise weight, m, v;  // made where that is stored in bf16
+};
+
+template <typename W, typename G, typename S>
+ANNULI_INLINE double update_chunk(const Chunk<W, G, S>& chunk,
+                                  const AdamwStep& step, const AdamwFactors& f,
+                                  const ChunkNoise& noise) {
+  using A = ArithmeticOf<W>;
+  W* p = chunk.parameter;
+  const G* gradient = chunk.gradient;
+  S* m = chunk.m;
+  S* v = chunk.v;
+  const uint16_t* weight_bits = noise.weight.bits.data();
+  const uint16_t* m_bits = noise.m.bits.data();
+  const uint16_t* v_bits = noise.v.bits.data();
+  const A scale = static_cast<A>(step.gradient_scale);
+  const A beta1 = static_cast<A>(step.beta1);
+  const A beta2 = static_cast<A>(step.beta2);
+  const A rest1 = static_cast<A>(1 - step.beta1);
+  const A rest2 = static_cast<A>(1 - step.beta2);
+  const A decay = static_cast<A>(f.decay);
+  const A rate = static_cast<A>(f.rate);
+  const A inverse_correction = static_cast<A>(f.inverse_correction);
+  const A eps = static_cast<A>(step.eps);
+  double squares = 0;
+#pragma omp simd reduction(+ : squares)
+  for (int64_t i = 0; i < chunk.size; ++i) {
+    const A given = load(gradient, i);
+    squares += static_cast<double>(given) * static_cast<double>(given);
+    const A g = given * scale;
+    const A first = beta1 * load(m, i) + rest1 * g;
+    const A second = beta2 * load(v, i) + rest2 * g * g;
+    const A denominator = std::sqrt(second) * inverse_correction + eps;
+    const A w = load(p, i);
+    store(m, i, first, m_bits[i]);
+    store(v, i, second, v_bits[i]);
+    store(p, i, w - decay * w - rate * (first / denominator), weight_bits[i]);
+  }
+  return squares;
+}
+
+#define ANNULI_ADAMW_CHUNK(W, G, S)                           \
+  ANNULI_VECTOR_CLONES double update(                         \
+      const Chunk<W, G, S>& chunk, const AdamwStep& step,     \
+      const AdamwFactors& factors, const ChunkNoise& noise) { \
+    return update_chunk(chunk, step, factors, noise);         \
+  }
+ANNULI_ADAMW_CHUNK(double, double, double)
+ANNULI_ADAMW_CHUNK(float, float, float)
+ANNULI_ADAMW_CHUNK(float, float, at::BFloat16)
+ANNULI_ADAMW_CHUNK(float, at::BFloat16, float)
+ANNULI_ADAMW_CHUNK(float, at::BFloat16, at::BFloat16)
+ANNULI_ADAMW_CHUNK(at::BFloat16, float, float)
+ANNULI_ADAMW_CHUNK(at::BFloat16, float, at::BFloat16)
+ANNULI_ADAMW_CHUNK(at::BFloat16, at::BFloat16, float)
+ANNULI_ADAMW_CHUNK(at::BFloat16, at::BFloat16, at::BFloat16)
+#undef ANNULI_ADAMW_CHUNK
+
+template <typename W, typename S>
+void make_noise(const CounterRng& rng, int64_t first, ChunkNoise& noise) {
+  if constexpr (kIsRounded<W>) {
+    random_bits(rng, Operand::kWeight, first, noise.weight);
+  }
+  if constexpr (kIsRounded<S>) {
+    random_bits(rng, Operand::kFirstMoment, first, noise.m);
+    random_bits(rng, Operand::kSecondMoment, first, noise.v);
   }
 }
 
-ANNULI_VECTOR_CLONES void update(const Block<float>& block,
-                                 const AdamwStep& step, const Factors& f) {
-  update_block(block, step, f);
-}
-ANNULI_VECTOR_CLONES void update(const Block<double>& block,
-                                 const AdamwStep& step, const Factors& f) {
-  update_block(block, step, f);
+template <typename W, typename G, typename S>
+double update_all(at::Tensor& parameter, const at::Tensor& gradient,
+                  at::Tensor& m, at::Tensor& v, const AdamwStep& step) {
+  const AdamwFactors factors(step);
+  const Chunk<W, G, S> whole{
+      parameter.mutable_data_ptr<W>(), gradient.const_data_ptr<G>(),
+      m.mutable_data_ptr<S>(), v.mutable_data_ptr<S>(), parameter.numel()};
+  return sum_over_chunks(whole.size, [&](int64_t begin, int64_t end) {
+    thread_local ChunkNoise noise;  // zero where it is not made
+    make_noise<W, S>(step.rounding, begin, noise);
+    const Chunk<W, G, S> chunk{whole.parameter + begin, whole.gradient + begin,
+                               whole.m + begin, whole.v + begin, end - begin};
+    return update(chunk, step, factors, noise);
+  });
 }
 
 void check_state(const at::Tensor& parameter, const at::Tensor& gradient,
                  const at::Tensor& m, const at::Tensor& v) {
   for (const at::Tensor* other : {&gradient, &m, &v}) {
     ANNULI_CHECK(other->sizes() == parameter.sizes());
-    ANNULI_CHECK(other->scalar_type() == parameter.scalar_type());
     ANNULI_CHECK(other->device() == parameter.device());
   }
-}
-
-template <typename T>
-void update_all(at::Tensor& parameter, const at::Tensor& gradient,
-                at::Tensor& m, at::Tensor& v, const AdamwStep& step) {
-  const Factors f = factors(step);
-  T* p = parameter.mutable_data_ptr<T>();
-  const T* g = gradient.const_data_ptr<T>();
-  T* first = m.mutable_data_ptr<T>();
-  T* second = v.mutable_data_ptr<T>();
-  parallel_blocks(
-      parameter.numel(), kElements, [&](int64_t begin, int64_t end) {
-        update(
-            {p + begin, g + begin, first + begin, second + begin, end - begin},
-            step, f);
-      });
+  ANNULI_CHECK(m.scalar_type() == v.scalar_type());
 }
 
 }  // namespace
 
-void adamw(at::Tensor& parameter, const at::Tensor& gradient, at::Tensor& m,
-           at::Tensor& v, const AdamwStep& step) {
+double adamw(at::Tensor& parameter, const at::Tensor& gradient, at::Tensor& m,
+             at::Tensor& v, const AdamwStep& step) {
   check_state(parameter, gradient, m, v);
-  const bool fused = parameter.is_cpu() && parameter.is_contiguous() &&
-                     m.is_contiguous() && v.is_contiguous();
-  if (!fused) return reference::adamw(parameter, gradient, m, v, step);
-  at::Tensor g = gradient.contiguous();
-  AT_DISPATCH_FLOATING_TYPES(parameter.scalar_type(), "adamw", [&] {
-    update_all<scalar_t>(parameter, g, m, v, step);
+  if (!is_plain(parameter) || !is_plain(m) || !is_plain(v)) {
+    return reference::adamw(parameter, gradient, m, v, step);
+  }
+  const at::Tensor g = gradient.contiguous();
+  double squares = 0;
+  dispatch_types(parameter, g, [&](auto weight, auto given) {
+    using W = decltype(weight);
+    using G = decltype(given);
+    if constexpr (std::is_same_v<W, double>) {
+      squares = update_all<W, G, double>(parameter, g, m, v, step);
+    } else if (m.scalar_type() == at::kBFloat16) {
+      squares = update_all<W, G, at::BFloat16>(parameter, g, m, v, step);
+    } else {
+      squares = update_all<W, G, float>(parameter, g, m, v, step);
+    }
   });
+  return squares;
 }
 
-void reference::adamw(at::Tensor& parameter, const at::Tensor& gradient,
-                      at::Tensor& m, at::Tensor& v, const AdamwStep& step) {
+void reference::adamw_in(at::Tensor& parameter, const at::Tensor& gradient,
+                         at::Tensor& m, at::Tensor& v, const AdamwStep& step) {
   const at::NoGradGuard no_grad;
-  const Factors f = factors(step);
-  at::Tensor g = gradient * step.gradient_scale;
+  const AdamwFactors f(step);
+  const at::Tensor g = gradient * step.gradient_scale;
   parameter.sub_(parameter * f.decay);
   m.mul_(step.beta1).add_(g, 1 - step.beta1);
   v.mul_(step.beta2).addcmul_(g, g, 1 - step.beta2);
-  at::Tensor denominator = (v.sqrt() / f.correction).add_(step.eps);
-  parameter.addcdiv_(m, denominator, -f.step);
+  const at::Tensor denominator =
+      (v.sqrt() * f.inverse_correction).add_(step.eps);
+  parameter.addcdiv_(m, denominator, -f.rate);
+}
+
+double reference::adamw(at::Tensor& parameter, const at::Tensor& gradient,
+                        at::Tensor& m, at::Tensor& v, const AdamwStep& step) {
+  const at::NoGradGuard no_grad;
+  const at::ScalarType arithmetic = arithmetic_type(parameter);
+  Widened p(parameter, arithmetic), first(m, arithmetic), second(v, arithmetic);
+  adamw_in(p.values, gradient.to(arithmetic), first.values, second.values,
+           step);
+  p.store(step.rounding, Operand::kWeight);
+  first.store(step.rounding, Operand::kFirstMoment);
+  second.store(step.rounding, Operand::kSecondMoment);
+  return reference::squared_norm(gradient);
 }
 
 }  // namespace annuli::kernels
