@@ -4,6 +4,7 @@
 #include <set>
 
 #include "annuli/config/check_growth.h"
+#include "annuli/config/field.h"
 #include "annuli/config/quote.h"
 #include "annuli/core/text.h"
 
@@ -86,6 +87,56 @@ void check_train(const Complain& complain, const std::string& key,
              fmt::format("found {}, expected at most max_steps, {}",
                          train.warmup_steps, train.max_steps));
   }
+  if (train.clip == ClipNorm::kWhole) return;
+  const std::string clip(word_of(train.clip));
+  if (train.max_grad_norm == 0) {
+    complain(key + ".clip", fmt::format("found {} without max_grad_norm, "
+                                        "expected both or neither",
+                                        clip));
+  }
+  if (train.gradient_accumulation_steps > 1) {
+    complain(key + ".clip",
+             fmt::format("found {} beside gradient_accumulation_steps {}, "
+                         "which hold the whole gradient; expected whole",
+                         clip, train.gradient_accumulation_steps));
+  }
+}
+
+// Settings of another optimizer, and state in a type it does not have.
+void check_optimizer(const Complain& complain, const Plan& plan) {
+  const OptimizerPlan& optimizer = plan.optimizer;
+  const std::string_view type = word_of(optimizer.type);
+  const auto only = [&](const char* key, bool changed, OptimizerType owner) {
+    if (!changed || optimizer.type == owner) return;
+    complain(fmt::format("optimizer.{}", key),
+             fmt::format("found beside optimizer.type {}, expected it with {} "
+                         "alone",
+                         type, word_of(owner)));
+  };
+  const OptimizerPlan defaults;
+  only("momentum", optimizer.momentum != defaults.momentum,
+       OptimizerType::kSgd);
+  only("decay_rate", optimizer.decay_rate != defaults.decay_rate,
+       OptimizerType::kAdafactor);
+  only("clip_threshold", optimizer.clip_threshold != defaults.clip_threshold,
+       OptimizerType::kAdafactor);
+  only("scale_parameter", optimizer.scale_parameter, OptimizerType::kAdafactor);
+  const bool has_moments =
+      optimizer.type == OptimizerType::kAdamw ||
+      (optimizer.type == OptimizerType::kSgd && optimizer.momentum > 0);
+  if (optimizer.state_dtype == StateDtype::kBf16 && !has_moments) {
+    complain("optimizer.state_dtype",
+             fmt::format("found bf16 beside optimizer.type {}, expected it "
+                         "with adamw or with sgd and its momentum",
+                         type));
+  }
+  if (plan.precision == Precision::kFp64 &&
+      (optimizer.state_dtype == StateDtype::kBf16 ||
+       optimizer.type == OptimizerType::kAdamw8bit)) {
+    complain("optimizer",
+             "found state of 16 or 8 bits beside precision fp64, "
+             "expected another precision or adamw in fp32");
+  }
 }
 
 void check_phases(const Complain& complain, const Plan& plan) {
@@ -119,6 +170,7 @@ void check_plan(const Plan& plan, const Locate& locate) {
   };
   check_name(complain, "name", plan.name);
   check_data(complain, plan);
+  check_optimizer(complain, plan);
   check_allow(complain, "allow", plan.allow);
   if (plan.phases.empty()) {
     complain("phases", "found none, expected at least one");

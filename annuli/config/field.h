@@ -80,7 +80,8 @@ ANNULI_ENUM_WORDS(QkNorm, "none", "head", "full");
 ANNULI_ENUM_WORDS(NormPlacement, "pre", "post");
 ANNULI_ENUM_WORDS(Precision, "fp32", "fp64", "bf16-mixed", "bf16");
 ANNULI_ENUM_WORDS(DeviceChoice, "auto", "cpu", "cuda");
-ANNULI_ENUM_WORDS(OptimizerType, "adamw");
+ANNULI_ENUM_WORDS(OptimizerType, "adamw", "adamw_8bit", "adafactor", "sgd");
+ANNULI_ENUM_WORDS(StateDtype, "fp32", "bf16");
 ANNULI_ENUM_WORDS(RouterInit, "random", "mean-orthogonal", "zero");
 ANNULI_ENUM_WORDS(ShardScale, "down", "up-and-down");
 ANNULI_ENUM_WORDS(WidenHead, "untie", "fold", "multiplier");
@@ -89,6 +90,7 @@ ANNULI_ENUM_WORDS(DeepenPreset, "copy-last", "stack", "interpose", "middle",
 ANNULI_ENUM_WORDS(DeepenOutputs, "zero", "keep");
 ANNULI_ENUM_WORDS(OptimizerState, "carry", "reset");
 ANNULI_ENUM_WORDS(Dynamics, "plain", "exact");
+ANNULI_ENUM_WORDS(ClipNorm, "whole", "two_pass", "previous_norm");
 ANNULI_ENUM_WORDS(LrSchedulerType, "constant", "linear", "cosine", "wsd");
 
 #undef ANNULI_ENUM_WORDS

@@ -17,6 +17,12 @@ enum class DeepenPreset { kCopyLast, kStack, kInterpose, kMiddle, kZeroOutput };
 enum class DeepenOutputs { kZero, kKeep };
 enum class OptimizerState { kCarry, kReset };
 enum class Dynamics { kPlain, kExact };
+// How the norm that clips is found.
+enum class ClipNorm {
+  kWhole,         // the whole gradient is held until its norm is known
+  kTwoPass,       // a first pass for the norm alone; the same bits as kWhole
+  kPreviousNorm,  // the norm of the step before: inexact
+};
 enum class LrSchedulerType { kConstant, kLinear, kCosine, kWsd };
 
 // Dense feed-forward -> mixture of copied experts.
@@ -100,6 +106,7 @@ struct TrainPlan {
   double min_lr_ratio = 0;   // linear, cosine, wsd: last rate / learning_rate
   double decay_ratio = 0.2;  // wsd: share of max_steps spent decaying
   double max_grad_norm = 0;  // 0: no clipping
+  ClipNorm clip = ClipNorm::kWhole;
   std::optional<double> weight_decay;  // nullopt: the optimizer's
   double router_aux_loss_coef = 0.01;
   double router_z_loss_coef = 0;

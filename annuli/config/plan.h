@@ -26,7 +26,9 @@ namespace annuli {
 // Of weights and arithmetic; see model/number_types.h.
 enum class Precision { kFp32, kFp64, kBf16Mixed, kBf16 };
 enum class DeviceChoice { kAuto, kCpu, kCuda };
-enum class OptimizerType { kAdamw };
+enum class OptimizerType { kAdamw, kAdamw8bit, kAdafactor, kSgd };
+// What moments are kept in; an fp64 run keeps fp64 for fp32.
+enum class StateDtype { kFp32, kBf16 };
 
 struct DataPlan {
   std::vector<std::string> text;  // files, folders, globs
@@ -66,6 +68,11 @@ struct OptimizerPlan {
   double adam_beta2 = 0.999;
   double adam_epsilon = 1e-8;
   double weight_decay = 0.01;
+  double momentum = 0;           // sgd; 0: none, and no state
+  double decay_rate = 0.8;       // adafactor: b2 = 1 - t^-decay_rate
+  double clip_threshold = 1;     // adafactor: of the update's rms
+  bool scale_parameter = false;  // adafactor: rate times the weight's rms
+  StateDtype state_dtype = StateDtype::kFp32;
   bool operator==(const OptimizerPlan&) const = default;
 };
 

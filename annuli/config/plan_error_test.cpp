@@ -60,6 +60,59 @@ struct Replacement {
   const char* message;
 };
 
+struct Contradiction {
+  std::vector<std::string> overrides;
+  const char* message;
+};
+
+TEST(PlanError, OptimizersAndClippingThatContradict) {
+  const Contradiction cases[] = {
+      {{"optimizer.type=lion"},
+       "optimizer.type: found 'lion', expected one of adamw, adamw_8bit, "
+       "adafactor, sgd"},
+      {{"optimizer.momentum=0.9"},
+       "optimizer.momentum: found beside optimizer.type adamw, expected it "
+       "with sgd alone"},
+      {{"optimizer.type=sgd", "optimizer.decay_rate=0.7"},
+       "expected it with adafactor alone"},
+      {{"optimizer.clip_threshold=2"}, "expected it with adafactor alone"},
+      {{"optimizer.scale_parameter=true"}, "expected it with adafactor alone"},
+      {{"optimizer.type=sgd", "optimizer.state_dtype=bf16"},
+       "optimizer.state_dtype: found bf16 beside optimizer.type sgd"},
+      {{"optimizer.type=adamw_8bit", "optimizer.state_dtype=bf16"},
+       "found bf16 beside optimizer.type adamw_8bit"},
+      {{"precision=fp64", "optimizer.type=adamw_8bit"},
+       "optimizer: found state of 16 or 8 bits beside precision fp64"},
+      {{"precision=fp64", "optimizer.state_dtype=bf16"},
+       "optimizer: found state of 16 or 8 bits beside precision fp64"},
+      {{"phases.first.train.clip=two_pass"},
+       "phases.0.train.clip: found two_pass without max_grad_norm"},
+      {{"phases.first.train.clip=previous_norm",
+        "phases.first.train.max_grad_norm=1",
+        "phases.first.train.gradient_accumulation_steps=2"},
+       "phases.0.train.clip: found previous_norm beside "
+       "gradient_accumulation_steps 2"},
+  };
+  for (const Contradiction& one : cases) {
+    EXPECT_THAT(complaint(kGood, one.overrides), HasSubstr(one.message));
+  }
+}
+
+TEST(PlanError, OptimizersAndClippingThatFit) {
+  const std::vector<std::string> cases[] = {
+      {"optimizer.type=adamw_8bit"},
+      {"optimizer.type=adafactor", "optimizer.scale_parameter=true",
+       "optimizer.decay_rate=0.7"},
+      {"optimizer.type=sgd", "optimizer.momentum=0.9",
+       "optimizer.state_dtype=bf16"},
+      {"phases.first.train.clip=two_pass",
+       "phases.first.train.max_grad_norm=1"},
+  };
+  for (const auto& overrides : cases) {
+    EXPECT_EQ(complaint(kGood, overrides), "no UserError");
+  }
+}
+
 TEST(PlanError, KeysTypesAndRanges) {
   const Replacement cases[] = {
       {"seed: 1", "sede: 1",

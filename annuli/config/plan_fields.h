@@ -81,6 +81,17 @@ void visit_fields(auto&& visit, Is<OptimizerPlan> auto& optimizer) {
         optimizer.adam_epsilon);
   visit({"weight_decay", "decoupled from the gradient", at_least(0)},
         optimizer.weight_decay);
+  visit({"momentum", "of sgd; 0: none, and no state", below_one()},
+        optimizer.momentum);
+  visit({"decay_rate", "of adafactor: its second moment decays by 1 - t^-rate",
+         between(0, 1)},
+        optimizer.decay_rate);
+  visit({"clip_threshold", "of adafactor: highest rms of an update", above(0)},
+        optimizer.clip_threshold);
+  visit({"scale_parameter", "of adafactor: the rate times each tensor's rms"},
+        optimizer.scale_parameter);
+  visit({"state_dtype", "what adamw's moments and sgd's momentum are kept in"},
+        optimizer.state_dtype);
 }
 
 void visit_fields(auto&& visit, Is<ProbePlan> auto& probe) {
@@ -195,7 +206,7 @@ void visit_fields(auto&& visit, Is<GrowPlan> auto& grow) {
   visit_operators(visit, grow);
   visit({"chain", "several operators as one step, one to an entry"},
         grow.chain);
-  visit({"optimizer", "AdamW's state across the step"}, grow.optimizer);
+  visit({"optimizer", "its state across the step"}, grow.optimizer);
   visit({"dynamics", "exact: rates per tensor that keep the parent's path"},
         grow.dynamics);
 }
@@ -222,6 +233,9 @@ void visit_fields(auto&& visit, Is<TrainPlan> auto& train) {
         train.decay_ratio);
   visit({"max_grad_norm", "clipping; 0: off", at_least(0)},
         train.max_grad_norm);
+  visit(
+      {"clip", "how the norm is had: gradient held, pass run twice, last step"},
+      train.clip);
   visit({"weight_decay", "unset: the optimizer's", at_least(0)},
         train.weight_decay);
   visit(
