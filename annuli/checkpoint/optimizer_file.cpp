@@ -1,6 +1,8 @@
 #include "annuli/checkpoint/optimizer_file.h"
 
+#include <algorithm>
 #include <system_error>
+#include <utility>
 
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
@@ -17,21 +19,27 @@ OptimizerRow row_from(const Json& json) {
           .weight_decay_multiplier = json.at("weight_decay_multiplier")};
 }
 
-OptimizerRows read_rows(const fs::path& path) {
-  const Json json = read_json(path);
+struct Settings {
   OptimizerRows rows;
+  std::string optimizer;
+};
+
+Settings read_settings(const fs::path& path) {
+  const Json json = read_json(path);
+  Settings settings;
   try {
     if (json.at("format_version") != kFormatVersion) {
       user_error("reading {}: format_version {}, expected {}", path.string(),
                  json.at("format_version").dump(), kFormatVersion);
     }
+    settings.optimizer = json.at("optimizer");
     for (const auto& [name, row] : json.at("tensors").items()) {
-      rows[name] = row_from(row);
+      settings.rows[name] = row_from(row);
     }
   } catch (const Json::exception& error) {
     user_error("reading {}: {}", path.string(), error.what());
   }
-  return rows;
+  return settings;
 }
 
 }  // namespace
@@ -49,34 +57,39 @@ std::unique_ptr<OptimizerFile> OptimizerFile::open(const fs::path& folder) {
 }
 
 OptimizerFile::OptimizerFile(const fs::path& folder)
-    : tensors_(folder / kOptimizerTensors),
-      rows_(read_rows(folder / kOptimizerRows)) {
-  for (const TensorEntry& entry : tensors_.entries()) {
-    const bool named =
-        entry.name.starts_with("m.") || entry.name.starts_with("v.");
-    const std::string tensor = entry.name.substr(named ? 2 : 0);
-    const std::string other =
-        (entry.name.starts_with("m.") ? "v." : "m.") + tensor;
-    if (!named || !rows_.contains(tensor) || !tensors_.contains(other) ||
-        tensors_.entry(other).shape != entry.shape ||
-        !at::isFloatingType(entry.dtype)) {
-      user_error(
-          "reading {}: '{}' is not the m or v of a tensor with both, of one "
-          "shape, that {} lists",
-          tensors_.path().string(), entry.name, kOptimizerRows);
-    }
-  }
+    : tensors_(folder / kOptimizerTensors) {
+  Settings settings = read_settings(folder / kOptimizerRows);
+  rows_ = std::move(settings.rows);
+  optimizer_ = std::move(settings.optimizer);
+  for (const TensorEntry& entry : tensors_.entries()) check_part(entry);
 }
 
-bool OptimizerFile::has_moments(const std::string& tensor) const {
-  return tensors_.contains("m." + tensor);
+// Codes are U8 and have scales beside them; all else is floating.
+void OptimizerFile::check_part(const TensorEntry& entry) const {
+  const size_t dot = entry.name.find('.');
+  const std::string part = entry.name.substr(0, dot);
+  const std::string tensor =
+      dot == std::string::npos ? "" : entry.name.substr(dot + 1);
+  const bool known = std::ranges::count(kOptimizerParts, part) > 0;
+  const bool codes = entry.dtype == at::kByte;
+  const bool typed =
+      codes ? part == "m" || part == "v" : at::isFloatingType(entry.dtype);
+  const bool scaled = !codes || tensors_.contains(part + "_scales." + tensor);
+  if (known && typed && scaled && rows_.contains(tensor)) return;
+  user_error(
+      "reading {}: '{}' is not the m, v or another part of a tensor that {} "
+      "lists, in a type that it may have",
+      tensors_.path().string(), entry.name, kOptimizerRows);
 }
 
-at::Tensor OptimizerFile::moment(char which, const std::string& tensor) const {
-  return tensors_.tensor(std::string(1, which) + "." + tensor);
+at::Tensor OptimizerFile::part(const std::string& part,
+                               const std::string& tensor) const {
+  const std::string name = part + "." + tensor;
+  return tensors_.contains(name) ? tensors_.tensor(name) : at::Tensor();
 }
 
-void write_optimizer_rows(const fs::path& folder, const OptimizerRows& rows) {
+void write_optimizer_rows(const fs::path& folder, const OptimizerRows& rows,
+                          const std::string& optimizer) {
   Json tensors = Json::object();
   for (const auto& [name, row] : rows) {
     tensors[name] = {{"step", row.step},
@@ -85,7 +98,7 @@ void write_optimizer_rows(const fs::path& folder, const OptimizerRows& rows) {
                      {"weight_decay_multiplier", row.weight_decay_multiplier}};
   }
   write_json(folder / kOptimizerRows, {{"format_version", kFormatVersion},
-                                       {"optimizer", "adamw"},
+                                       {"optimizer", optimizer},
                                        {"tensors", tensors}});
 }
 

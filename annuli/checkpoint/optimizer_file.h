@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -8,11 +9,17 @@
 
 #include "annuli/checkpoint/safetensors.h"
 
-// AdamW's state beside the weights of a model folder:
-//   optimizer.safetensors  m and v, "m.<tensor>" and "v.<tensor>"
-//   optimizer.json         per tensor its step counter and multipliers
-// A tensor without m and v has moments of zero.
+// The optimizer's state beside the weights of a model folder:
+//   optimizer.safetensors  its parts, "<part>.<tensor>": m and v, and what else
+//                          there is (grow/optimizer_state.h)
+//   optimizer.json         which optimizer it is, and per tensor its step
+//                          counter and multipliers
+// A part that is not there is zero.
 namespace annuli {
+
+// A moment and, if it is 8-bit codes, their scales; Adafactor's factors of v.
+inline constexpr std::array<const char*, 6> kOptimizerParts = {
+    "m", "m_scales", "v", "v_scales", "v_rows", "v_columns"};
 
 struct OptimizerRow {
   int64_t step = 0;
@@ -30,23 +37,28 @@ inline constexpr const char* kOptimizerRows = "optimizer.json";
 class OptimizerFile {
  public:
   // Null if the folder holds none. UserError if it is damaged: half of it, keys
-  // missing, or tensors that are not m and v of one shape.
+  // missing, tensors that are no parts, codes without scales.
   static std::unique_ptr<OptimizerFile> open(const fs::path& folder);
 
   const OptimizerRows& rows() const { return rows_; }
-  // 'm' or 'v' of a tensor has values of its own.
-  bool has_moments(const std::string& tensor) const;
-  // A view of the mapping, as MappedTensors::tensor.
-  at::Tensor moment(char which, const std::string& tensor) const;
+  // The plan's word for the optimizer, "adamw".
+  const std::string& optimizer() const { return optimizer_; }
+  // A view of the mapping, as MappedTensors::tensor; undefined if it is not
+  // there.
+  at::Tensor part(const std::string& part, const std::string& tensor) const;
   const MappedTensors& tensors() const { return tensors_; }
 
  private:
   explicit OptimizerFile(const fs::path& folder);
 
+  void check_part(const TensorEntry& entry) const;
+
   SafetensorsFile tensors_;
   OptimizerRows rows_;
+  std::string optimizer_;
 };
 
-void write_optimizer_rows(const fs::path& folder, const OptimizerRows& rows);
+void write_optimizer_rows(const fs::path& folder, const OptimizerRows& rows,
+                          const std::string& optimizer);
 
 }  // namespace annuli

@@ -10,7 +10,7 @@
 
 // What a stopped run needs to go on bit for bit: a folder of
 //   model.safetensors      the weights
-//   optimizer.safetensors  m and v, "m.<tensor>" and "v.<tensor>"
+//   optimizer.safetensors  the optimizer's parts, "<part>.<tensor>"
 //   state.json             progress, sizes and content hashes of the two
 //
 // Guarantees: at any moment, also within a save and after a crash or a loss of

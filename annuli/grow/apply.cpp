@@ -47,6 +47,11 @@ RowMaker::RowMaker(const TensorRecipe& recipe, at::TensorList parents,
                  static_cast<int64_t>(c10::elementSize(dtype))),
       source_(make_source(recipe, parents, seed, dtype, router_mean)) {}
 
+RowMaker::RowMaker(const at::Tensor& made)
+    : rows_(made.dim() == 2 ? made.size(0) : 1),
+      row_bytes_(made.sizes().back() * static_cast<int64_t>(made.itemsize())),
+      source_(held_source(made)) {}
+
 RowMaker::~RowMaker() = default;
 RowMaker::RowMaker(RowMaker&&) noexcept = default;
 

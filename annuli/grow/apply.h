@@ -49,6 +49,8 @@ class RowMaker {
  public:
   RowMaker(const TensorRecipe& recipe, at::TensorList parents, uint64_t seed,
            at::ScalarType dtype, const at::Tensor& router_mean = {});
+  // A tensor that is made already, of any type.
+  explicit RowMaker(const at::Tensor& made);
   ~RowMaker();
   RowMaker(RowMaker&&) noexcept;
 

@@ -135,11 +135,14 @@ TEST_P(Chains, GiveTheBytesOfTheirStepsInShortTypes) {
   }
 }
 
+bool same_part(const at::Tensor& a, const at::Tensor& b) {
+  return a.defined() ? at::equal(a, b) : !b.defined();
+}
+
 TEST_P(Chains, CarryTheStateOfTheirSteps) {
   tiny::Trainee parent = tiny::trainee(tiny::model(config(), at::kFloat));
   tiny::train(parent, 0, 3, {});
-  const StateGrowth growth{OptimizerState::kCarry, Dynamics::kExact, at::kFloat,
-                           at::kCPU};
+  const StateGrowth growth{OptimizerState::kCarry, Dynamics::kExact};
   auto stepwise = tiny::copy(parent).states;
   ModelConfig at = config();
   for (const GrowthStep& step : chain_of(GetParam()).chain) {
@@ -152,8 +155,8 @@ TEST_P(Chains, CarryTheStateOfTheirSteps) {
   ASSERT_EQ(at_once.size(), stepwise.size());
   for (size_t row = 0; row < at_once.size(); ++row) {
     SCOPED_TRACE(recipe.tensors[row].child);
-    EXPECT_TRUE(at::equal(at_once[row].m, stepwise[row].m));
-    EXPECT_TRUE(at::equal(at_once[row].v, stepwise[row].v));
+    EXPECT_TRUE(same_part(at_once[row].m, stepwise[row].m));
+    EXPECT_TRUE(same_part(at_once[row].v, stepwise[row].v));
     EXPECT_EQ(at_once[row].step, stepwise[row].step);
     EXPECT_DOUBLE_EQ(at_once[row].lr_multiplier, stepwise[row].lr_multiplier);
     EXPECT_DOUBLE_EQ(at_once[row].eps_multiplier, stepwise[row].eps_multiplier);

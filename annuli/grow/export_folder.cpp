@@ -166,8 +166,8 @@ void export_training_state(const fs::path& folder, OutputFolder& out) {
     const TensorTable table = tensor_table(model_config_from_json(config));
     write_safetensors(out.folder() / "model.safetensors", state->weights);
     write_safetensors(out.folder() / kOptimizerTensors, state->optimizer);
-    write_optimizer_rows(out.folder(),
-                         rows_of(progress.at("optimizer"), table));
+    write_optimizer_rows(out.folder(), rows_of(progress.at("optimizer"), table),
+                         progress.at("optimizer_type"));
     write_lineage(out.folder() / "lineage.json",
                   lineage_of(progress, content_hash(state->weights), folder));
     write_json(out.folder() / "config.json",

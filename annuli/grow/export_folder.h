@@ -23,7 +23,8 @@ void export_folder(const ExportOrder& order, OutputFolder& out);
 void export_pt(const ExportOrder& order, const fs::path& path);
 
 // A run's training state (training_state.h) to a Hugging Face folder: its
-// weights, and AdamW's state beside them. Held in memory, as in the run.
+// weights, and the optimizer's state beside them. Held in memory, as in the
+// run.
 void export_training_state(const fs::path& state, OutputFolder& out);
 
 }  // namespace annuli::grow

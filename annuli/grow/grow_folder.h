@@ -16,7 +16,7 @@ namespace annuli::grow {
 
 struct FolderOrder {
   StreamOrder weights;
-  StatePlan state;  // of the first parent's optimizer, if it has one
+  StateGrowth state;  // of the first parent's optimizer, if it has one
   // Judges the finished child before it gets its name: the verdicts, for the
   // record. It throws what should stop the growth. Not set: no verdicts.
   std::function<Json(const fs::path& child)> judge;

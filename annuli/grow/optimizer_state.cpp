@@ -1,15 +1,24 @@
 #include "annuli/grow/optimizer_state.h"
 
+#include <ATen/TensorOperators.h>
+
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "annuli/core/error.h"
 #include "annuli/grow/apply.h"
 #include "annuli/grow/parent_rows.h"
+#include "annuli/kernels/block_quantization.h"
 #include "annuli/kernels/owned_memory.h"
 
 namespace annuli::grow {
 namespace {
+
+using kernels::Codes;
+
+constexpr int64_t kPieceEntries = int64_t{1} << 20;
 
 void set_multipliers(const TensorRecipe& tensor, const TensorState* parent,
                      Dynamics dynamics, TensorState& child) {
@@ -24,52 +33,134 @@ void set_multipliers(const TensorRecipe& tensor, const TensorState* parent,
   child.weight_decay_multiplier *= tensor.weight_decay_multiplier;
 }
 
-at::Tensor carried(const TensorRecipe& tensor, at::Tensor& parent, bool last,
-                   int power, const StateGrowth& growth) {
-  if (!parent.defined()) {
-    return kernels::owned_zeros(tensor.shape, growth.dtype, growth.device);
+// Rows that make whole blocks of codes.
+int64_t rows_of_piece(int64_t columns) {
+  const int64_t least =
+      kernels::kQuantizedBlock / std::gcd(columns, kernels::kQuantizedBlock);
+  return std::max<int64_t>(1, kPieceEntries / (columns * least)) * least;
+}
+
+// Widened once, grown and coded piece by piece.
+void carry_codes(const TensorRecipe& recipe, const at::Tensor& codes,
+                 const at::Tensor& scales, Codes kind, at::Tensor& child,
+                 at::Tensor& child_scales) {
+  const RowMaker maker(recipe, kernels::dequantize(codes, scales, kind), 0,
+                       at::kFloat);
+  const int64_t columns = recipe.shape.back();
+  child = kernels::owned_empty(recipe.shape, at::kByte);
+  child_scales = kernels::owned_empty(
+      {kernels::quantized_blocks(maker.rows() * columns)}, at::kFloat);
+  const int64_t step = std::min(rows_of_piece(columns), maker.rows());
+  at::Tensor piece = kernels::owned_empty({step, columns}, at::kFloat);
+  for (int64_t row = 0; row < maker.rows(); row += step) {
+    const int64_t rows = std::min(step, maker.rows() - row);
+    maker.make(row, row + rows, piece.data_ptr());
+    const kernels::Quantized coded =
+        kernels::quantize(piece.narrow(0, 0, rows), kind);
+    child.view({maker.rows(), columns}).narrow(0, row, rows).copy_(coded.codes);
+    child_scales
+        .narrow(0, row * columns / kernels::kQuantizedBlock,
+                coded.scales.numel())
+        .copy_(coded.scales);
   }
-  const bool same = tensor.is_identity() && tensor.gradient_scale == 1 &&
-                    parent.scalar_type() == growth.dtype &&
-                    parent.device() == growth.device;
-  at::Tensor child = last && same ? std::move(parent)
-                                  : apply(moment_recipe(tensor, power), parent,
-                                          0, growth.dtype)
-                                        .to(growth.device);
-  if (last) parent.reset();
+}
+
+// A moment follows the gradient to the `power`.
+void carry_moment(const TensorRecipe& tensor, int power, Codes kind,
+                  const at::Tensor& moment, const at::Tensor& scales,
+                  at::Tensor& child, at::Tensor& child_scales) {
+  if (!moment.defined()) return;
+  const TensorRecipe recipe = moment_recipe(tensor, power);
+  if (scales.defined()) {
+    carry_codes(recipe, moment, scales, kind, child, child_scales);
+  } else {
+    child = apply(recipe, moment, 0, moment.scalar_type()).to(moment.device());
+  }
+}
+
+// The factor of one dimension: its slices alone.
+at::Tensor tiled_factor(const TensorRecipe& step, size_t dimension,
+                        const at::Tensor& factor) {
+  TensorRecipe vector;
+  vector.child = step.child;
+  vector.shape = {step.shape[dimension]};
+  vector.dimensions = {step.dimensions[dimension]};
+  return apply(vector, factor, 0, factor.scalar_type()).to(factor.device());
+}
+
+double mean(const at::Tensor& values) {
+  return values.to(at::kDouble).mean().item<double>();
+}
+
+// v = R C^T / mean(R), R and C its row and column means. The child's v is
+// tile(v) s^2, whose row means are tile(R) s^2 times what the mean of C has
+// become, and alike for C.
+void carry_factors(const TensorRecipe& step, at::Tensor& rows,
+                   at::Tensor& columns) {
+  const double scale = step.gradient_scale * step.gradient_scale;
+  const at::Tensor tiled_rows = tiled_factor(step, 0, rows);
+  const at::Tensor tiled_columns = tiled_factor(step, 1, columns);
+  const auto change = [](const at::Tensor& after, const at::Tensor& before) {
+    const double was = mean(before);
+    return was > 0 ? mean(after) / was : 1;
+  };
+  const double of_columns = change(tiled_columns, columns);
+  const double of_rows = change(tiled_rows, rows);
+  rows = tiled_rows.mul(scale * of_columns);
+  columns = tiled_columns.mul(scale * of_rows);
+}
+
+void release(TensorState& state) {
+  visit_parts(state, [](const char*, at::Tensor& part) { part.reset(); });
+}
+
+// All but the multipliers.
+TensorState taken(const TensorState& parent) {
+  TensorState child = parent;
+  child.lr_multiplier = child.eps_multiplier = child.weight_decay_multiplier =
+      1;
   return child;
-}
-
-TensorState from_zero(const TensorRecipe& tensor, const StateGrowth& growth) {
-  return {.m = kernels::owned_zeros(tensor.shape, growth.dtype, growth.device),
-          .v = kernels::owned_zeros(tensor.shape, growth.dtype, growth.device)};
-}
-
-TensorState from_parent(const TensorRecipe& tensor, TensorState& parent,
-                        bool last, const StateGrowth& growth) {
-  return {.m = carried(tensor, parent.m, last, /*power=*/1, growth),
-          .v = carried(tensor, parent.v, last, /*power=*/2, growth),
-          .step = parent.step};
 }
 
 TensorState child_state(const TensorRecipe& tensor, ParentRows& rows,
                         std::vector<TensorState>& parent,
                         const StateGrowth& growth) {
-  if (tensor.source != Source::kParent) return from_zero(tensor, growth);
+  if (tensor.source != Source::kParent) return {};
   const size_t row = rows.row(tensor.parent);
   const bool of_first = std::ranges::count(tensor.models, 0) > 0;
   const bool last = of_first && rows.use(row);
+  TensorState child;
   if (tensor.carry_state && growth.optimizer == OptimizerState::kCarry) {
-    return from_parent(tensor, parent[row], last, growth);
+    const bool same = tensor.is_identity() && tensor.gradient_scale == 1;
+    child =
+        last && same ? taken(parent[row]) : carried_state(tensor, parent[row]);
   }
-  if (last) {
-    parent[row].m.reset();
-    parent[row].v.reset();
-  }
-  return from_zero(tensor, growth);
+  if (last) release(parent[row]);
+  return child;
 }
 
 }  // namespace
+
+TensorState carried_state(const TensorRecipe& tensor,
+                          const TensorState& parent) {
+  TensorState child;
+  child.step = parent.step;
+  carry_moment(tensor, 1, Codes::kSigned, parent.m, parent.m_scales, child.m,
+               child.m_scales);
+  carry_moment(tensor, 2, Codes::kUnsigned, parent.v, parent.v_scales, child.v,
+               child.v_scales);
+  if (parent.v_rows.defined()) {
+    child.v_rows = parent.v_rows;
+    child.v_columns = parent.v_columns;
+    for (const TensorRecipe& step : tensor.steps) {
+      carry_factors(step, child.v_rows, child.v_columns);
+    }
+    if (tensor.steps.empty()) {
+      carry_factors(tensor, child.v_rows, child.v_columns);
+    }
+  }
+  return child;
+}
 
 std::vector<TensorState> grow_state(const Recipe& recipe,
                                     std::vector<TensorState>&& parent,
@@ -77,10 +168,7 @@ std::vector<TensorState> grow_state(const Recipe& recipe,
   ParentRows rows(recipe);
   ANNULI_CHECK(parent.size() == rows.size(), "{} states for {} tensors",
                parent.size(), rows.size());
-  for (size_t row : rows.unused()) {
-    parent[row].m.reset();
-    parent[row].v.reset();
-  }
+  for (size_t row : rows.unused()) release(parent[row]);
   std::vector<TensorState> child;
   child.reserve(recipe.tensors.size());
   for (const TensorRecipe& tensor : recipe.tensors) {

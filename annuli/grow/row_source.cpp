@@ -322,6 +322,11 @@ SourcePtr from_steps(const std::vector<TensorRecipe>& steps,
 
 }  // namespace
 
+std::unique_ptr<const RowMaker::Source> held_source(const at::Tensor& made) {
+  ANNULI_CHECK(made.is_cpu() && made.is_contiguous());
+  return std::make_unique<Held>(made);
+}
+
 std::unique_ptr<const RowMaker::Source> make_source(
     const TensorRecipe& recipe, at::TensorList parents, uint64_t seed,
     at::ScalarType dtype, const at::Tensor& router_mean) {

@@ -17,4 +17,7 @@ std::unique_ptr<const RowMaker::Source> make_source(
     const TensorRecipe& recipe, at::TensorList parents, uint64_t seed,
     at::ScalarType dtype, const at::Tensor& router_mean);
 
+// The rows of a contiguous tensor on CPU.
+std::unique_ptr<const RowMaker::Source> held_source(const at::Tensor& made);
+
 }  // namespace annuli::grow

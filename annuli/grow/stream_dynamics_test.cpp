@@ -10,7 +10,6 @@
 #include "annuli/checkpoint/test_files.h"
 #include "annuli/grow/grow_folder.h"
 #include "annuli/grow/widen.h"
-#include "annuli/kernels/owned_memory.h"
 #include "tests/support/bare_training.h"
 #include "tests/support/tiny_model.h"
 
@@ -28,12 +27,13 @@ void save(const tiny::Trainee& trainee, const fs::path& folder) {
     const std::string& name = trainee.model.table()[row].name;
     rows[name] = {state.step, state.lr_multiplier, state.eps_multiplier,
                   state.weight_decay_multiplier};
-    if (!state.m.defined()) continue;
-    moments.push_back({"m." + name, state.m});
-    moments.push_back({"v." + name, state.v});
+    visit_parts(state, [&](const char* part, const at::Tensor& tensor) {
+      if (!tensor.defined()) return;
+      moments.push_back({fmt::format("{}.{}", part, name), tensor});
+    });
   }
   write_safetensors(folder / kOptimizerTensors, moments);
-  write_optimizer_rows(folder, rows);
+  write_optimizer_rows(folder, rows, "adamw");
 }
 
 tiny::Trainee load(const fs::path& folder) {
@@ -47,14 +47,11 @@ tiny::Trainee load(const fs::path& folder) {
     state.lr_multiplier = saved.lr_multiplier;
     state.eps_multiplier = saved.eps_multiplier;
     state.weight_decay_multiplier = saved.weight_decay_multiplier;
-    const at::Tensor& weight = trainee.model.weight(row);
-    const bool moved = file->has_moments(name);
-    state.m = moved
-                  ? file->tensors().copy("m." + name)
-                  : kernels::owned_zeros(weight.sizes(), weight.scalar_type());
-    state.v = moved
-                  ? file->tensors().copy("v." + name)
-                  : kernels::owned_zeros(weight.sizes(), weight.scalar_type());
+    visit_parts(state, [&](const char* part, at::Tensor& tensor) {
+      const std::string key = fmt::format("{}.{}", part, name);
+      if (!file->tensors().contains(key)) return;
+      tensor = file->tensors().copy(key);
+    });
   }
   return trainee;
 }
@@ -69,7 +66,7 @@ class StreamDynamics100
  protected:
   // The largest difference of the losses, over 100 steps, between the parent
   // and the child that was grown through files.
-  double difference(at::ScalarType dtype, const StatePlan& plan) {
+  double difference(at::ScalarType dtype, const StateGrowth& plan) {
     ModelConfig config = tiny::config(std::get<0>(GetParam()).flavour);
     config.num_hidden_layers = 2;
     tiny::Trainee parent = tiny::trainee(tiny::model(config, dtype));
@@ -124,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(
 // is 2.4e-7 a step, which training carries on and amplifies; 1e-4 is 400 times
 // that, and a tenth of what the smallest fault makes.
 TEST_P(StreamDynamics100, TheChildRetracesTheParent) {
-  const StatePlan exact{OptimizerState::kCarry, Dynamics::kExact};
+  const StateGrowth exact{OptimizerState::kCarry, Dynamics::kExact};
   EXPECT_LE(difference(at::kDouble, exact), 1e-12);
   EXPECT_LE(difference(at::kFloat, exact), 1e-4);
 }

@@ -4,6 +4,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/grow/shard_stream.h"
+#include "annuli/kernels/block_quantization.h"
 
 namespace annuli::grow {
 namespace {
@@ -14,19 +15,14 @@ bool is_of_first(const TensorRecipe& tensor) {
 }
 
 bool is_carried(const TensorRecipe& tensor, const OptimizerFile& parent,
-                const StatePlan& plan) {
+                const StateGrowth& plan) {
   return plan.optimizer == OptimizerState::kCarry && tensor.carry_state &&
          tensor.source == Source::kParent && is_of_first(tensor) &&
          parent.rows().contains(tensor.parent);
 }
 
-bool has_moments(const TensorRecipe& tensor, const OptimizerFile& parent,
-                 const StatePlan& plan) {
-  return is_carried(tensor, parent, plan) && parent.has_moments(tensor.parent);
-}
-
 OptimizerRow row_of(const TensorRecipe& tensor, const OptimizerFile& parent,
-                    const StatePlan& plan) {
+                    const StateGrowth& plan) {
   OptimizerRow row;
   const auto settings = parent.rows().find(tensor.settings_from);
   if (settings != parent.rows().end()) row = settings->second;
@@ -41,39 +37,99 @@ OptimizerRow row_of(const TensorRecipe& tensor, const OptimizerFile& parent,
   return row;
 }
 
-// m follows the gradient, v its square.
-RowMaker moment_rows(const TensorRecipe& tensor, const OptimizerFile& parent,
-                     char which, at::ScalarType dtype) {
-  return RowMaker(moment_recipe(tensor, which == 'm' ? 1 : 2),
-                  parent.moment(which, tensor.parent), 0, dtype);
+TensorState parts_of(const OptimizerFile& file, const std::string& tensor) {
+  TensorState state;
+  visit_parts(state, [&](const char* name, at::Tensor& part) {
+    part = file.part(name, tensor);
+  });
+  return state;
 }
+
+// A part of a tensor that is carried.
+struct Part {
+  const TensorRecipe* tensor;
+  std::string name;
+};
+
+std::vector<Part> carried_parts(const Recipe& recipe,
+                                const OptimizerFile& parent,
+                                const StateGrowth& plan) {
+  std::vector<Part> parts;
+  for (const TensorRecipe& tensor : recipe.tensors) {
+    if (!is_carried(tensor, parent, plan)) continue;
+    for (const char* name : kOptimizerParts) {
+      if (parent.tensors().contains(
+              fmt::format("{}.{}", name, tensor.parent))) {
+        parts.push_back({&tensor, name});
+      }
+    }
+  }
+  return parts;
+}
+
+std::vector<int64_t> shape_of(const Part& part) {
+  const std::vector<int64_t>& shape = part.tensor->shape;
+  if (part.name == "m" || part.name == "v") return shape;
+  if (part.name == "v_rows") return {shape.at(0)};
+  if (part.name == "v_columns") return {shape.at(1)};
+  int64_t entries = 1;
+  for (const int64_t size : shape) entries *= size;
+  return {kernels::quantized_blocks(entries)};
+}
+
+// Makes the parts one after the other; those that cannot be made row by row are
+// made for a whole tensor at once.
+class PartMaker {
+ public:
+  explicit PartMaker(const OptimizerFile& parent) : parent_(parent) {}
+
+  RowMaker rows(const Part& part) {
+    const TensorRecipe& tensor = *part.tensor;
+    const bool is_moment = part.name == "m" || part.name == "v";
+    const at::Tensor read = parent_.part(part.name, tensor.parent);
+    if (is_moment && at::isFloatingType(read.scalar_type())) {
+      return {moment_recipe(tensor, part.name == "m" ? 1 : 2), read, 0,
+              read.scalar_type()};
+    }
+    if (made_of_ != &tensor) {
+      made_ = carried_state(tensor, parts_of(parent_, tensor.parent));
+      made_of_ = &tensor;
+    }
+    at::Tensor made;
+    visit_parts(made_, [&](const char* name, at::Tensor& tensor_part) {
+      if (part.name == name) made = tensor_part;
+    });
+    return RowMaker(made);
+  }
+
+ private:
+  const OptimizerFile& parent_;
+  const TensorRecipe* made_of_ = nullptr;
+  TensorState made_;
+};
 
 }  // namespace
 
 std::vector<TensorEntry> plan_state(const Recipe& recipe,
                                     const OptimizerFile& parent,
-                                    const StatePlan& plan) {
+                                    const StateGrowth& plan) {
   std::vector<TensorEntry> entries;
-  for (const TensorRecipe& tensor : recipe.tensors) {
-    if (!has_moments(tensor, parent, plan)) continue;
-    for (const char* which : {"m.", "v."}) {
-      entries.push_back(
-          {.name = which + tensor.child,
-           .dtype = parent.tensors().entry(which + tensor.parent).dtype,
-           .shape = tensor.shape});
-    }
+  for (const Part& part : carried_parts(recipe, parent, plan)) {
+    const std::string read = part.name + "." + part.tensor->parent;
+    entries.push_back({.name = part.name + "." + part.tensor->child,
+                       .dtype = parent.tensors().entry(read).dtype,
+                       .shape = shape_of(part)});
   }
   return entries;
 }
 
 void stream_state(const Recipe& recipe, const OptimizerFile& parent,
-                  const StatePlan& plan, const fs::path& folder) {
+                  const StateGrowth& plan, const fs::path& folder) {
   OptimizerRows rows;
-  std::vector<const TensorRecipe*> carried;  // two entries each
   for (const TensorRecipe& tensor : recipe.tensors) {
     rows[tensor.child] = row_of(tensor, parent, plan);
-    if (has_moments(tensor, parent, plan)) carried.push_back(&tensor);
   }
+  const std::vector<Part> parts = carried_parts(recipe, parent, plan);
   // One file, however large.
   std::vector<Shard> shards =
       plan_shards(plan_state(recipe, parent, plan), INT64_MAX);
@@ -81,16 +137,15 @@ void stream_state(const Recipe& recipe, const OptimizerFile& parent,
   shards[0].file = kOptimizerTensors;
   Progress progress("growing the optimizer's state", total_bytes(shards),
                     ProgressUnit::kBytes);
+  PartMaker maker(parent);
   write_shards(
       folder, shards, {},
       [&](size_t index) {
-        const TensorRecipe& tensor = *carried.at(index / 2);
         parent.tensors().drop_resident();
-        return moment_rows(tensor, parent, index % 2 == 0 ? 'm' : 'v',
-                           shards[0].entries[index].dtype);
+        return maker.rows(parts.at(index));
       },
       progress);
-  write_optimizer_rows(folder, rows);
+  write_optimizer_rows(folder, rows, parent.optimizer());
 }
 
 }  // namespace annuli::grow

@@ -5,6 +5,7 @@
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/checkpoint/optimizer_file.h"
+#include "annuli/config/field.h"
 #include "annuli/core/error.h"
 #include "annuli/kernels/owned_memory.h"
 #include "annuli/run/records.h"
@@ -26,14 +27,17 @@ FirstState fresh(const Plan& plan, int64_t tokenizer_vocab_size,
           std::move(lineage)};
 }
 
-at::Tensor moment(const OptimizerFile& file, char which,
-                  const std::string& tensor, at::ScalarType dtype,
-                  at::Device device) {
-  return kernels::owned_copy(file.moment(which, tensor).to(device, dtype));
+// AdamW's moments are the same in 32 and in 8 bits; other optimizers' state is
+// of no use to one another.
+bool can_go_on(const std::string& saved, OptimizerType type) {
+  const std::string wanted(word_of(type));
+  return saved == wanted ||
+         (saved.starts_with("adamw") && wanted.starts_with("adamw"));
 }
 
 std::vector<grow::TensorState> states_of(const ModelFile& file,
-                                         const Transformer& model) {
+                                         const Transformer& model,
+                                         OptimizerType type) {
   std::vector<grow::TensorState> states(model.table().size());
   const auto saved =
       file.format() == "folder" ? OptimizerFile::open(file.path()) : nullptr;
@@ -43,15 +47,16 @@ std::vector<grow::TensorState> states_of(const ModelFile& file,
     const auto found = saved->rows().find(name);
     if (found == saved->rows().end()) continue;
     const OptimizerRow& known = found->second;
-    states[row].step = known.step;
     states[row].lr_multiplier = known.lr_multiplier;
     states[row].eps_multiplier = known.eps_multiplier;
     states[row].weight_decay_multiplier = known.weight_decay_multiplier;
-    if (!saved->has_moments(name)) continue;
-    states[row].m = moment(*saved, 'm', name, model.dtype(), model.device());
-    states[row].v = moment(*saved, 'v', name, model.dtype(), model.device());
-    ANNULI_CHECK(states[row].m.sizes() == model.weight(row).sizes(), "{}",
-                 name);
+    if (!can_go_on(saved->optimizer(), type)) continue;
+    states[row].step = known.step;
+    grow::visit_parts(states[row], [&](const char* part, at::Tensor& tensor) {
+      const at::Tensor read = saved->part(part, name);
+      if (!read.defined()) return;
+      tensor = kernels::owned_copy(read).to(model.device());
+    });
   }
   return states;
 }
@@ -84,7 +89,7 @@ FirstState from_file(const Plan& plan, int64_t tokenizer_vocab_size,
   Transformer model =
       load_model(file, {.dtype = numbers.weights, .device = device});
   model.set_products(numbers.products);
-  auto states = states_of(file, model);
+  auto states = states_of(file, model, plan.optimizer.type);
   Lineage lineage = loaded_lineage(file, model, plan.model.from);
   return {std::move(model), std::move(states), std::move(lineage)};
 }

@@ -20,7 +20,8 @@ struct FirstState {
 
 // A fresh model of the plan's shape; or, with `model: {from: ...}`, the model
 // there in the plan's precision, its lineage, and its optimizer's state if it
-// has one. UserError if the tokenizer has ids that the model lacks.
+// has one that the plan's can go on with (AdamW's in any number of bits).
+// UserError if the tokenizer has ids that the model lacks.
 FirstState first_state(const Plan& plan, int64_t tokenizer_vocab_size,
                        at::Device device);
 

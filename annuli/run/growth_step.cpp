@@ -39,9 +39,7 @@ Grown grow_and_verify(Transformer&& parent,
   }
 
   const grow::StateGrowth state_growth{.optimizer = order.grow.optimizer,
-                                       .dynamics = order.grow.dynamics,
-                                       .dtype = parent.dtype(),
-                                       .device = parent.device()};
+                                       .dynamics = order.grow.dynamics};
   Transformer child =
       grow::grow(std::move(parent), recipe, record.feed_forward_mean);
   auto states = grow::grow_state(recipe, std::move(optimizer), state_growth);

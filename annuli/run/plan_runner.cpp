@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -16,6 +17,7 @@
 #include "annuli/core/memory.h"
 #include "annuli/core/rng.h"
 #include "annuli/core/text.h"
+#include "annuli/core/worker.h"
 #include "annuli/kernels/caching_allocator.h"
 #include "annuli/kernels/threads.h"
 #include "annuli/model/device.h"
@@ -109,6 +111,7 @@ class PlanRunner {
   void begin_phase(RunState& state) {
     ++state.phase;
     state.step = 0;
+    state.previous_norm.reset();
     state.recipe.reset();
     state.control.reset();
     state.router_grad_norm.clear();
@@ -163,8 +166,21 @@ class PlanRunner {
     kernels::give_back_memory();
     train::Trainer trainer(
         state.model, state.optimizer, data_.train(), phase.train, weight_decay,
-        CounterRng(plan_.seed, "phase/" + phase.name).bits(0));
-    StepLines lines(state.step + 1, phase.train.max_steps, plan_.logging_steps);
+        CounterRng(plan_.seed, "phase/" + phase.name).bits(0),
+        state.previous_norm);
+    try {
+      run_steps(state, trainer);
+    } catch (...) {
+      log_.finish();  // the steps before are written down first
+      throw;
+    }
+    log_.finish();
+  }
+
+  void run_steps(RunState& state, train::Trainer& trainer) {
+    const PhasePlan& phase = this->phase(state);
+    const auto lines = std::make_shared<StepLines>(
+        state.step + 1, phase.train.max_steps, plan_.logging_steps);
     for (int64_t number = 1; state.step < phase.train.max_steps; ++number) {
       if (profiler_) profiler_->begin_step(number);
       const auto start = Clock::now();
@@ -172,11 +188,16 @@ class PlanRunner {
       const double seconds = seconds_since(start);
       if (profiler_) profiler_->end_step(number, seconds);
       state.step = record.step;
+      state.previous_norm = trainer.previous_norm();
       if (!record.router_grad_norm.empty()) {
         state.router_grad_norm.push_back(record.router_grad_norm);
       }
-      history_->append(step_json(phase.name, record, seconds));
-      lines.print(record, seconds);
+      // The peak is that of this step; writing it down may wait.
+      log_.post([this, lines, record, seconds,
+                 line = step_json(phase.name, record, seconds)] {
+        history_->append(line);
+        lines->print(record, seconds);
+      });
       between_steps(state);
     }
     if (profiler_) profiler_->end_phase(phase.name);
@@ -187,10 +208,13 @@ class PlanRunner {
     const bool last = state.step == phase(state).train.max_steps;
     if (last) return;
     const int64_t eval_steps = plan_.evaluation.eval_steps;
-    if (eval_steps > 0 && state.step % eval_steps == 0) evaluate(state);
-    if (plan_.save_steps > 0 && state.step % plan_.save_steps == 0) {
-      save(state);
-    }
+    const bool evaluates = eval_steps > 0 && state.step % eval_steps == 0;
+    const bool saves =
+        plan_.save_steps > 0 && state.step % plan_.save_steps == 0;
+    if (evaluates || saves) log_.finish();
+    log_.check();
+    if (evaluates) evaluate(state);
+    if (saves) save(state);
   }
 
   void evaluate(const RunState& state) {
@@ -277,6 +301,7 @@ class PlanRunner {
   RunData data_;
   verify::Probe probe_;
   std::optional<train::History> history_;
+  Worker log_;  // writes the steps' lines; last, as it uses the history
 };
 
 bool is_finished(const RunFolder& folder, const Plan& plan) {

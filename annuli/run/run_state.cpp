@@ -5,6 +5,7 @@
 
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/checkpoint/training_state.h"
+#include "annuli/config/field.h"
 #include "annuli/core/error.h"
 
 namespace annuli::run {
@@ -34,10 +35,12 @@ json progress_of(const RunState& state, const std::string& plan_hash) {
        {{"seed", state.loader.seed},
         {"next_window", state.loader.next_window}}},
       {"history_bytes", state.history_bytes},
+      {"optimizer_type", std::string(word_of(state.optimizer.plan().type))},
       {"optimizer", optimizer_json(state)},
       {"router_grad_norm", state.router_grad_norm},
       {"lineage", to_json(state.lineage)},
   };
+  if (state.previous_norm) progress["previous_norm"] = *state.previous_norm;
   if (state.recipe) progress["recipe"] = grow::to_json(*state.recipe);
   if (state.control) {
     progress["control"] = state.control->gradient_difference;
@@ -45,14 +48,16 @@ json progress_of(const RunState& state, const std::string& plan_hash) {
   return progress;
 }
 
-std::vector<NamedTensor> moments(const RunState& state) {
+std::vector<NamedTensor> optimizer_parts(const RunState& state) {
   std::vector<NamedTensor> tensors;
   const auto& states = state.optimizer.states();
   for (size_t row = 0; row < states.size(); ++row) {
-    if (!states[row].m.defined()) continue;
     const std::string& name = state.model.table()[row].name;
-    tensors.push_back({"m." + name, states[row].m});
-    tensors.push_back({"v." + name, states[row].v});
+    grow::visit_parts(
+        states[row], [&](const char* part, const at::Tensor& tensor) {
+          if (!tensor.defined()) return;
+          tensors.push_back({fmt::format("{}.{}", part, name), tensor});
+        });
   }
   return tensors;
 }
@@ -72,10 +77,10 @@ Transformer model_from(const json& progress, std::vector<NamedTensor> weights,
 
 std::vector<grow::TensorState> states_from(const json& rows,
                                            const TensorTable& table,
-                                           std::vector<NamedTensor> moments,
+                                           std::vector<NamedTensor> parts,
                                            at::Device device) {
   std::map<std::string, at::Tensor> by_name;
-  for (NamedTensor& tensor : moments) {
+  for (NamedTensor& tensor : parts) {
     by_name[tensor.name] = std::exchange(tensor.tensor, {}).to(device);
   }
   std::vector<grow::TensorState> states(table.size());
@@ -86,11 +91,11 @@ std::vector<grow::TensorState> states_from(const json& rows,
     state.lr_multiplier = saved.at("lr_multiplier");
     state.eps_multiplier = saved.at("eps_multiplier");
     state.weight_decay_multiplier = saved.at("weight_decay_multiplier");
-    if (const auto m = by_name.find("m." + table[row].name);
-        m != by_name.end()) {
-      state.m = std::move(m->second);
-      state.v = std::move(by_name.at("v." + table[row].name));
-    }
+    grow::visit_parts(state, [&](const char* part, at::Tensor& tensor) {
+      const auto found =
+          by_name.find(fmt::format("{}.{}", part, table[row].name));
+      if (found != by_name.end()) tensor = std::move(found->second);
+    });
   }
   return states;
 }
@@ -111,7 +116,7 @@ void save_run_state(const std::filesystem::path& folder, const RunState& state,
                     const std::string& plan_hash) {
   save_training_state(folder, {.progress = progress_of(state, plan_hash),
                                .weights = named_weights(state.model),
-                               .optimizer = moments(state)});
+                               .optimizer = optimizer_parts(state)});
 }
 
 std::optional<RunState> load_run_state(const std::filesystem::path& folder,
@@ -139,8 +144,12 @@ std::optional<RunState> load_run_state(const std::filesystem::path& folder,
       .recipe = std::nullopt,
       .control = std::nullopt,
       .router_grad_norm = progress.at("router_grad_norm"),
+      .previous_norm = std::nullopt,
       .lineage = lineage_from_json(progress.at("lineage"), folder.string()),
   };
+  if (progress.contains("previous_norm")) {
+    state.previous_norm = progress.at("previous_norm").get<double>();
+  }
   if (progress.contains("recipe")) {
     state.recipe = grow::recipe_from_json(progress.at("recipe"));
   }

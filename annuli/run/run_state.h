@@ -29,6 +29,7 @@ struct RunState {
   std::optional<grow::Recipe> recipe;
   std::optional<verify::SymmetryControl> control;
   std::vector<std::vector<double>> router_grad_norm;  // [step][layer]
+  std::optional<double> previous_norm;                // train::Trainer's
 
   Lineage lineage;  // initialize, train, upcycle, train, ...
 };

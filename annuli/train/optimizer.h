@@ -2,32 +2,45 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <utility>
 #include <vector>
 
 #include "annuli/config/plan.h"
 #include "annuli/grow/optimizer_state.h"
-#include "annuli/model/transformer.h"
+#include "annuli/model/tensor_table.h"
 
-// AdamW over the rows of a model's tensor table.
+// The plan's optimizer over the rows of a model's tensor table.
 //
-// State: per row m, v, a step counter and the multipliers on learning rate, eps
-// and weight decay that growth may have left. Moments are made (zero) at a
-// row's first update. Weight decay acts on matrices and tables, not on gains.
-// A row that a backward pass never reached (an expert no token chose) has
-// gradient zero and is updated with it, like any other.
+// State: per row what state_layout.h says, a step counter, and the multipliers
+// on learning rate, eps and weight decay that growth may have left. Parts are
+// made (zero), or brought into the plan's form, at a row's first update. Weight
+// decay acts on matrices and tables, not on gains. A row that a backward pass
+// never reached (an expert no token chose) has gradient zero and is updated
+// with it, like any other.
+//
+// Weights in bf16 are computed with in fp32 and rounded stochastically when
+// they are stored, and so is bf16 state (kernels/stochastic_rounding.h). How an
+// entry falls is a function of (seed, row's name, step, entry).
 namespace annuli::train {
+
+struct UpdateSettings {
+  double learning_rate = 0;
+  double weight_decay = 0;
+  double gradient_scale = 1;  // the gradient is multiplied by it first
+  uint64_t seed = 0;          // of stochastic rounding
+};
 
 class Optimizer {
  public:
   Optimizer(OptimizerPlan plan, size_t rows);
   Optimizer(OptimizerPlan plan, std::vector<grow::TensorState> states);
 
-  // One update of one row. `gradient` may be undefined (zero); it is multiplied
-  // by `gradient_scale` first. `weight_decay` overrides the plan's.
-  void update(const TensorSpec& spec, size_t row, at::Tensor& weight,
-              const at::Tensor& gradient, double learning_rate,
-              double weight_decay, double gradient_scale);
+  // One update of one row. `gradient` may be undefined (zero). Returns the sum
+  // of the squares of the gradient as it was given.
+  double update(const TensorSpec& spec, size_t row, at::Tensor& weight,
+                const at::Tensor& gradient, const UpdateSettings& settings);
 
+  const OptimizerPlan& plan() const { return plan_; }
   const std::vector<grow::TensorState>& states() const { return states_; }
   std::vector<grow::TensorState> take_states() { return std::move(states_); }
 

@@ -11,20 +11,12 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/rng.h"
+#include "annuli/kernels/squared_norm.h"
+#include "annuli/kernels/stochastic_rounding.h"
 #include "annuli/train/batch_tensors.h"
 #include "annuli/train/schedule.h"
 
 namespace annuli::train {
-namespace {
-
-// Summed in fp64, so that the order of a tensor's elements hardly matters.
-double squared_norm(const at::Tensor& gradient) {
-  const double norm = gradient.norm().item<double>();
-  return norm * norm;
-}
-
-}  // namespace
-
 double load_imbalance(const StepRecord& record) {
   double sum = 0;
   for (const std::vector<int64_t>& slots : record.load) {
@@ -46,26 +38,30 @@ int64_t dead_experts(const StepRecord& record) {
 }
 
 Trainer::Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
-                 const TrainPlan& train, double weight_decay, uint64_t seed)
+                 const TrainPlan& train, double weight_decay, uint64_t seed,
+                 std::optional<double> previous_norm)
     : model_(model),
       optimizer_(optimizer),
-      loader_(loader),
       train_(train),
       weight_decay_(weight_decay),
-      seed_(seed) {}
+      seed_(seed),
+      previous_norm_(previous_norm),
+      batches_(loader),
+      sequence_length_(loader.sequence_length()) {}
+
+bool Trainer::holds_gradient() const {
+  return train_.gradient_accumulation_steps > 1 ||
+         (train_.max_grad_norm > 0 && train_.clip == ClipNorm::kWhole);
+}
 
 StepRecord Trainer::step(int64_t step) {
   RECORD_USER_SCOPE("step");
   StepRecord record;
   record.step = step;
   record.learning_rate = learning_rate(train_, step);
-  squared_norm_ = 0;
-  router_squares_.assign(
-      model_.config().is_mixture() ? model_.config().num_hidden_layers : 0, 0);
+  squares_.assign(model_.table().size(), 0);
   router_mean_.clear();
-  const bool needs_whole_gradient =
-      train_.max_grad_norm > 0 || train_.gradient_accumulation_steps > 1;
-  if (needs_whole_gradient) {
+  if (holds_gradient()) {
     step_with_whole_gradient(record);
   } else {
     step_inside_backward(record);
@@ -74,9 +70,9 @@ StepRecord Trainer::step(int64_t step) {
   return record;
 }
 
-Loss Trainer::forward(int64_t step, int64_t micro_step) {
+Loss Trainer::forward(const data::Batch& batch, int64_t step,
+                      int64_t micro_step) {
   RECORD_USER_SCOPE("forward");
-  const data::Batch batch = loader_.next(train_.batch_size);
   const LossOptions options{
       .router_aux_loss_coef = train_.router_aux_loss_coef,
       .router_z_loss_coef = train_.router_z_loss_coef,
@@ -118,103 +114,159 @@ void add_loss(StepRecord& record, const Loss& loss, double share) {
 
 }  // namespace
 
+// The norm of the gradient of a batch, and nothing else.
+void Trainer::measure(const data::Batch& batch, int64_t step) {
+  const GradientScope scope(model_);
+  const Loss loss = forward(batch, step, 0);
+  model_.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
+    note_squares(row, kernels::squared_norm(gradient));
+  });
+}
+
 void Trainer::step_inside_backward(StepRecord& record) {
+  const data::Batch batch = batches_.next(train_.batch_size);
+  double scale = 1;
+  const bool by_previous =
+      train_.clip == ClipNorm::kPreviousNorm && previous_norm_;
+  if (by_previous) {
+    scale = clip_scale(*previous_norm_);
+  } else if (train_.max_grad_norm > 0) {
+    measure(batch, record.step);
+    scale = clip_scale(norm());
+  }
   std::vector<bool> reached(model_.table().size(), false);
   {
     GradientScope scope(model_);
-    const Loss loss = forward(record.step, 0);
+    const Loss loss = forward(batch, record.step, 0);
     add_loss(record, loss, 1);
     router_mean_ = loss.router_mean;
     model_.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
       reached[row] = true;
-      note_gradient(row, gradient, 1);
-      update(row, gradient, record.learning_rate, 1);
+      note_squares(row, update(row, gradient, record, scale));
     });
   }
   for (size_t row = 0; row < reached.size(); ++row) {
-    if (!reached[row]) update(row, at::Tensor(), record.learning_rate, 1);
+    if (!reached[row]) update(row, at::Tensor(), record, scale);
   }
 }
+
+namespace {
+
+void add_means(std::vector<at::Tensor>& sum,
+               const std::vector<at::Tensor>& means, double share) {
+  for (size_t layer = 0; layer < means.size(); ++layer) {
+    const at::Tensor part = means[layer] * share;
+    if (sum.size() <= layer) {
+      sum.push_back(part);
+    } else {
+      sum[layer] += part;
+    }
+  }
+}
+
+void add_gradient(at::Tensor& sum, const at::Tensor& gradient, bool is_only) {
+  if (sum.defined()) {
+    sum.add_(gradient);
+  } else {
+    const bool widen = !is_only && gradient.scalar_type() == at::kBFloat16;
+    sum = widen ? gradient.to(at::kFloat) : gradient;
+  }
+}
+
+}  // namespace
 
 void Trainer::step_with_whole_gradient(StepRecord& record) {
   const int64_t passes = train_.gradient_accumulation_steps;
   const double share = 1.0 / static_cast<double>(passes);
   std::vector<at::Tensor> gradients(model_.table().size());
   for (int64_t pass = 0; pass < passes; ++pass) {
+    const data::Batch batch = batches_.next(train_.batch_size);
     GradientScope scope(model_);
-    const Loss loss = forward(record.step, pass);
+    const Loss loss = forward(batch, record.step, pass);
     add_loss(record, loss, share);
-    for (size_t l = 0; l < loss.router_mean.size(); ++l) {
-      if (pass == 0) {
-        router_mean_.push_back(loss.router_mean[l] * share);
-      } else {
-        router_mean_[l] += loss.router_mean[l] * share;
-      }
-    }
+    add_means(router_mean_, loss.router_mean, share);
     model_.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
-      if (gradients[row].defined()) {
-        gradients[row].add_(gradient);
-      } else {
-        gradients[row] = gradient;
-      }
+      add_gradient(gradients[row], gradient, passes == 1);
     });
   }
   for (size_t row = 0; row < gradients.size(); ++row) {
-    if (gradients[row].defined()) note_gradient(row, gradients[row], share);
+    note_squares(row, kernels::squared_norm(gradients[row]) * share * share);
   }
-  double scale = share;
-  const double norm = std::sqrt(squared_norm_);
-  if (train_.max_grad_norm > 0 && norm > train_.max_grad_norm) {
-    scale *= train_.max_grad_norm / norm;
-  }
+  const double scale = share * clip_scale(norm());
   for (size_t row = 0; row < gradients.size(); ++row) {
-    update(row, gradients[row], record.learning_rate, scale);
+    update(row, gradients[row], record, scale);
     gradients[row].reset();
   }
 }
 
-void Trainer::note_gradient(size_t row, const at::Tensor& gradient,
-                            double scale) {
-  RECORD_USER_SCOPE("gradient norm");
-  const double squares = squared_norm(gradient) * scale * scale;
-  squared_norm_ += squares;
-  const TensorSpec& spec = model_.table()[row];
-  if (spec.part == Part::kRouter) router_squares_[spec.layer] = squares;
+void Trainer::note_squares(size_t row, double squares) {
+  squares_[row] = squares;
 }
 
-void Trainer::update(size_t row, const at::Tensor& gradient, double rate,
-                     double scale) {
+// Added in the order of the rows, whatever order they came in.
+double Trainer::norm() const {
+  return std::sqrt(std::accumulate(squares_.begin(), squares_.end(), 0.0));
+}
+
+double Trainer::clip_scale(double norm) const {
+  const double highest = train_.max_grad_norm;
+  return highest > 0 && norm > highest ? highest / norm : 1;
+}
+
+double Trainer::update(size_t row, const at::Tensor& gradient,
+                       const StepRecord& record, double scale) {
   RECORD_USER_SCOPE("optimizer");
   at::Tensor weight = model_.weight(row).detach();
-  optimizer_.update(model_.table()[row], row, weight, gradient, rate,
-                    weight_decay_, scale);
+  return optimizer_.update(model_.table()[row], row, weight, gradient,
+                           {.learning_rate = record.learning_rate,
+                            .weight_decay = weight_decay_,
+                            .gradient_scale = scale,
+                            .seed = seed_});
 }
 
 void Trainer::finish(StepRecord& record) {
-  record.grad_norm = std::sqrt(squared_norm_);
-  for (double squares : router_squares_) {
-    record.router_grad_norm.push_back(std::sqrt(squares));
+  record.grad_norm = norm();
+  if (train_.clip == ClipNorm::kPreviousNorm) {
+    previous_norm_ = record.grad_norm;
   }
-  record.tokens = train_.gradient_accumulation_steps * train_.batch_size *
-                  loader_.sequence_length();
+  for (size_t row = 0; row < squares_.size(); ++row) {
+    if (model_.table()[row].part == Part::kRouter) {
+      record.router_grad_norm.push_back(std::sqrt(squares_[row]));
+    }
+  }
+  record.tokens =
+      train_.gradient_accumulation_steps * train_.batch_size * sequence_length_;
   if (train_.router_mean_projection.value_or(false)) {
-    project_routers(model_, router_mean_);
+    project_routers(
+        model_, router_mean_,
+        CounterRng(seed_, fmt::format("train/projection/{}", record.step)));
   }
 }
 
 void project_routers(Transformer& model,
-                     const std::vector<at::Tensor>& router_mean) {
+                     const std::vector<at::Tensor>& router_mean,
+                     const CounterRng& rounding) {
   RECORD_USER_SCOPE("router projection");
   const TensorTable& table = model.table();
   for (size_t layer = 0; layer < router_mean.size(); ++layer) {
     const int64_t row =
         find_row(table, Part::kRouter, static_cast<int64_t>(layer));
-    const at::Tensor& mean = router_mean[layer];
+    at::Tensor router = model.weight(row).detach();  // [E, D]
+    const at::ScalarType arithmetic =
+        router.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    const at::Tensor mean = router_mean[layer].to(arithmetic);
     const double norm = mean.norm().item<double>();
     if (norm == 0) continue;
-    const at::Tensor unit = mean / norm;             // [D]
-    at::Tensor router = model.weight(row).detach();  // [E, D]
-    router.sub_(at::outer(router.mv(unit), unit));
+    const at::Tensor unit = mean / norm;  // [D]
+    const at::Tensor wide = router.to(arithmetic);
+    const at::Tensor projected = wide - at::outer(wide.mv(unit), unit);
+    if (router.scalar_type() == at::kBFloat16) {
+      kernels::round_stochastically(
+          projected, CounterRng(rounding.seed(), rounding.bits(layer)),
+          kernels::Operand::kWeight, router);
+    } else {
+      router.copy_(projected);
+    }
   }
 }
 

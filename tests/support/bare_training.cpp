@@ -15,6 +15,10 @@ void update(Trainee& trainee, size_t row, const at::Tensor& gradient,
             const TrainingSetup& setup) {
   grow::TensorState& state = trainee.states[row];
   at::Tensor weight = trainee.model.weight(row);
+  if (!state.m.defined()) {
+    state.m = kernels::owned_zeros(weight.sizes(), weight.scalar_type());
+    state.v = kernels::owned_zeros(weight.sizes(), weight.scalar_type());
+  }
   const kernels::AdamwStep step{
       .learning_rate = setup.learning_rate * state.lr_multiplier,
       .beta1 = 0.9,
@@ -64,8 +68,9 @@ Trainee trainee(Transformer model) {
 Trainee copy(const Trainee& original) {
   Trainee result{clone(original.model), original.states};
   for (grow::TensorState& state : result.states) {
-    state.m = kernels::owned_copy(state.m);
-    state.v = kernels::owned_copy(state.v);
+    grow::visit_parts(state, [](const char*, at::Tensor& part) {
+      if (part.defined()) part = kernels::owned_copy(part);
+    });
   }
   return result;
 }

@@ -1,0 +1,233 @@
+#include "annuli/train/optimizer.h"
+
+#include <ATen/ops/zeros.h>
+#include <fmt/core.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <string>
+
+#include "annuli/kernels/block_quantization.h"
+#include "annuli/train/state_layout.h"
+#include "tests/support/tensor_checks.h"
+
+namespace annuli::train {
+namespace {
+
+using test::random_tensor;
+using test::same_bits;
+
+TensorSpec spec_of(const std::string& name, std::vector<int64_t> shape) {
+  TensorSpec spec{.name = name, .part = Part::kUp};
+  for (const int64_t size : shape) {
+    spec.dimensions.push_back({Axis::kFfn, AxisRole::kProduced, size});
+  }
+  return spec;
+}
+
+const TensorSpec kMatrix = spec_of("matrix", {80, 60});  // 18.75 blocks
+const TensorSpec kSmall = spec_of("small", {8, 6});
+const TensorSpec kGain = spec_of("gain", {5000});
+
+OptimizerPlan plan_of(OptimizerType type) {
+  OptimizerPlan plan;
+  plan.type = type;
+  if (type == OptimizerType::kSgd) plan.momentum = 0.9;
+  return plan;
+}
+
+std::vector<OptimizerPlan> all_plans() {
+  std::vector<OptimizerPlan> plans;
+  for (const auto type : {OptimizerType::kAdamw, OptimizerType::kAdamw8bit,
+                          OptimizerType::kAdafactor, OptimizerType::kSgd}) {
+    plans.push_back(plan_of(type));
+    if (type == OptimizerType::kAdamw || type == OptimizerType::kSgd) {
+      plans.push_back(plan_of(type));
+      plans.back().state_dtype = StateDtype::kBf16;
+    }
+  }
+  plans.push_back({.type = OptimizerType::kSgd});
+  return plans;
+}
+
+std::map<std::string, at::ScalarType> parts(const grow::TensorState& state) {
+  std::map<std::string, at::ScalarType> defined;
+  grow::visit_parts(state, [&](const char* name, const at::Tensor& part) {
+    if (part.defined()) defined[name] = part.scalar_type();
+  });
+  return defined;
+}
+
+// A weight, its optimizer, and steps on gradients that follow from the step.
+struct Trainee {
+  Trainee(const OptimizerPlan& plan, const TensorSpec& spec,
+          at::ScalarType dtype = at::kFloat)
+      : spec(spec),
+        weight(random_tensor(spec.shape(), spec.name, dtype)),
+        optimizer(plan, 1) {}
+
+  double step(int64_t t,
+              UpdateSettings settings = {
+                  .learning_rate = 1e-2, .weight_decay = 0.1, .seed = 5}) {
+    const at::Tensor g = random_tensor(spec.shape(), fmt::format("g{}", t),
+                                       weight.scalar_type());
+    return optimizer.update(spec, 0, weight, g, settings);
+  }
+  const grow::TensorState& state() const { return optimizer.states()[0]; }
+
+  TensorSpec spec;
+  at::Tensor weight;
+  Optimizer optimizer;
+};
+
+TEST(StateLayout, IsWhatEachOptimizerNeeds) {
+  const auto of = [](const OptimizerPlan& plan, const TensorSpec& spec,
+                     at::ScalarType dtype = at::kFloat) {
+    Trainee trainee(plan, spec, dtype);
+    trainee.step(1);
+    return parts(trainee.state());
+  };
+  using Parts = std::map<std::string, at::ScalarType>;
+  const OptimizerPlan coded = plan_of(OptimizerType::kAdamw8bit);
+  EXPECT_EQ(of(coded, kMatrix), (Parts{{"m", at::kByte},
+                                       {"m_scales", at::kFloat},
+                                       {"v", at::kByte},
+                                       {"v_scales", at::kFloat}}));
+  const Parts numbers = {{"m", at::kFloat}, {"v", at::kFloat}};
+  EXPECT_EQ(of(coded, kSmall), numbers);
+  EXPECT_EQ(of(coded, kGain), numbers) << "no matrix";
+  EXPECT_EQ(of({}, kMatrix), numbers);
+  EXPECT_EQ(of({}, kMatrix, at::kBFloat16), numbers);
+  EXPECT_EQ(of({}, kMatrix, at::kDouble),
+            (Parts{{"m", at::kDouble}, {"v", at::kDouble}}));
+  EXPECT_EQ(of({.state_dtype = StateDtype::kBf16}, kMatrix),
+            (Parts{{"m", at::kBFloat16}, {"v", at::kBFloat16}}));
+  const OptimizerPlan adafactor = plan_of(OptimizerType::kAdafactor);
+  EXPECT_EQ(of(adafactor, kMatrix),
+            (Parts{{"v_columns", at::kFloat}, {"v_rows", at::kFloat}}));
+  EXPECT_EQ(of(adafactor, kGain), (Parts{{"v", at::kFloat}}));
+  EXPECT_EQ(of({.type = OptimizerType::kSgd}, kMatrix), Parts{});
+  EXPECT_EQ(of(plan_of(OptimizerType::kSgd), kMatrix),
+            (Parts{{"m", at::kFloat}}));
+}
+
+TEST(StateLayout, BytesAreThoseOfTheTensors) {
+  for (const OptimizerPlan& plan : all_plans()) {
+    for (const TensorSpec& spec : {kMatrix, kSmall, kGain}) {
+      Trainee trainee(plan, spec);
+      trainee.step(1);
+      int64_t bytes = 0;
+      grow::visit_parts(trainee.state(),
+                        [&](const char*, const at::Tensor& part) {
+                          if (part.defined()) {
+                            bytes += static_cast<int64_t>(part.nbytes());
+                          }
+                        });
+      EXPECT_EQ(optimizer_state_bytes(plan, spec, Precision::kFp32), bytes);
+    }
+  }
+  EXPECT_EQ(optimizer_state_bytes({}, kMatrix, Precision::kFp64),
+            2 * 8 * 80 * 60);
+}
+
+TEST(Optimizer, EveryOneDescends) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    for (const OptimizerPlan& plan : all_plans()) {
+      Trainee trainee(plan, kMatrix, dtype);
+      const at::Tensor start = trainee.weight.clone();
+      const at::Tensor g = random_tensor(kMatrix.shape(), "g", dtype);
+      const double squares = trainee.optimizer.update(
+          kMatrix, 0, trainee.weight, g, {.learning_rate = 1e-2});
+      EXPECT_NEAR(squares, g.to(at::kDouble).square().sum().item<double>(),
+                  1e-9 * squares);
+      const at::Tensor moved =
+          (start.to(at::kDouble) - trainee.weight.to(at::kDouble)) *
+          g.to(at::kDouble);
+      EXPECT_GT(moved.sum().item<double>(), 0);
+      EXPECT_EQ(trainee.state().step, 1);
+    }
+  }
+}
+
+TEST(Optimizer, AMissingGradientIsZero) {
+  for (const OptimizerPlan& plan : all_plans()) {
+    Trainee given(plan, kMatrix), missing(plan, kMatrix);
+    given.step(1);
+    missing.step(1);
+    const UpdateSettings settings{.learning_rate = 1e-2, .seed = 5};
+    given.optimizer.update(kMatrix, 0, given.weight,
+                           at::zeros_like(given.weight), settings);
+    missing.optimizer.update(kMatrix, 0, missing.weight, {}, settings);
+    EXPECT_TRUE(same_bits(given.weight, missing.weight));
+  }
+}
+
+TEST(Optimizer, WeightDecayActsOnMatricesAlone) {
+  for (const OptimizerPlan& plan : all_plans()) {
+    for (const TensorSpec& spec : {kMatrix, kGain}) {
+      Trainee trainee(plan, spec);
+      const at::Tensor start = trainee.weight.clone();
+      trainee.optimizer.update(spec, 0, trainee.weight, {},
+                               {.learning_rate = 0.5, .weight_decay = 0.5});
+      const double left = (trainee.weight.norm() / start.norm()).item<double>();
+      EXPECT_NEAR(left, spec.is_matrix() ? 0.75 : 1, 1e-6);
+    }
+  }
+}
+
+// How bf16 weights fall depends on seed, name and step, and on nothing else.
+TEST(Optimizer, RoundingFollowsSeedNameAndStep) {
+  const auto after = [](uint64_t seed, const std::string& name) {
+    Trainee trainee({}, kMatrix, at::kBFloat16);
+    trainee.spec.name = name;
+    for (int64_t t = 1; t <= 2; ++t) {
+      trainee.step(t, {.learning_rate = 1e-3, .seed = seed});
+    }
+    return trainee.weight;
+  };
+  EXPECT_TRUE(same_bits(after(1, "a"), after(1, "a")));
+  EXPECT_FALSE(same_bits(after(1, "a"), after(2, "a")));
+  EXPECT_FALSE(same_bits(after(1, "a"), after(1, "b")));
+}
+
+// A state that is saved and loaded, part by part, goes on bit for bit.
+TEST(Optimizer, GoesOnFromItsState) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    for (const OptimizerPlan& plan : all_plans()) {
+      Trainee whole(plan, kMatrix, dtype), first(plan, kMatrix, dtype);
+      for (int64_t t = 1; t <= 4; ++t) whole.step(t);
+      for (int64_t t = 1; t <= 2; ++t) first.step(t);
+      grow::TensorState saved = first.state();
+      grow::visit_parts(saved, [](const char*, at::Tensor& part) {
+        if (part.defined()) part = part.clone();
+      });
+      Trainee second(plan, kMatrix, dtype);
+      second.weight = first.weight.clone();
+      second.optimizer = Optimizer(plan, std::vector{saved});
+      for (int64_t t = 3; t <= 4; ++t) second.step(t);
+      EXPECT_TRUE(same_bits(second.weight, whole.weight));
+    }
+  }
+}
+
+TEST(Optimizer, TakesMomentsInAnotherForm) {
+  Trainee numbers({}, kMatrix);
+  numbers.step(1);
+  Trainee coded(plan_of(OptimizerType::kAdamw8bit), kMatrix);
+  grow::TensorState state = numbers.state();
+  const auto expected = kernels::quantize(state.v, kernels::Codes::kUnsigned);
+  adopt(state, state_layout(coded.optimizer.plan(), kMatrix, at::kFloat),
+        at::kCPU);
+  EXPECT_TRUE(same_bits(state.v, expected.codes));
+  EXPECT_TRUE(same_bits(state.v_scales, expected.scales));
+  adopt(state, state_layout({}, kMatrix, at::kFloat), at::kCPU);
+  EXPECT_FALSE(state.v_scales.defined());
+  EXPECT_TRUE(
+      same_bits(state.v, kernels::dequantize(expected.codes, expected.scales,
+                                             kernels::Codes::kUnsigned)));
+  EXPECT_EQ(state.step, 1);
+}
+
+}  // namespace
+}  // namespace annuli::train

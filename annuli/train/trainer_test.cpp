@@ -1,0 +1,233 @@
+#include "annuli/train/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "annuli/core/error.h"
+#include "annuli/data/test_files.h"
+#include "tests/support/tensor_checks.h"
+#include "tests/support/tiny_model.h"
+
+namespace annuli::train {
+namespace {
+
+using test::same_bits;
+
+constexpr int64_t kLength = 12;
+
+// A run of some steps, and what it leaves.
+struct Outcome {
+  std::vector<double> losses;
+  std::vector<double> norms;
+  std::vector<at::Tensor> weights;
+
+  bool operator==(const Outcome& other) const {
+    bool same = losses == other.losses && norms == other.norms;
+    for (size_t row = 0; row < weights.size(); ++row) {
+      same = same && same_bits(weights[row], other.weights[row]);
+    }
+    return same;
+  }
+};
+
+class TrainerTest : public data::DataTest {
+ protected:
+  void SetUp() override {
+    DataTest::SetUp();
+    std::vector<int32_t> ids;
+    for (uint64_t i = 0; i < 2000; ++i) {
+      ids.push_back(static_cast<int32_t>(CounterRng(3, "text").below(i, 61)));
+    }
+    file_.emplace(write_tokens({ids}, 61));
+  }
+
+  data::Loader loader() const { return {*file_, {{0, 2000}}, kLength, 1, "t"}; }
+
+  static ModelConfig config(bool mixture) {
+    return tiny::config({.mixture = mixture, .gated = true});
+  }
+
+  static TrainPlan plan(const std::function<void(TrainPlan&)>& change) {
+    TrainPlan train;
+    train.batch_size = 2;
+    train.learning_rate = 1e-2;
+    train.router_mean_projection = true;
+    change(train);
+    return train;
+  }
+
+  Outcome run(const TrainPlan& train, bool mixture, int64_t steps = 4,
+              const OptimizerPlan& optimizer_plan = {}) const {
+    Transformer model = tiny::model(config(mixture), at::kFloat);
+    Optimizer optimizer(optimizer_plan, model.table().size());
+    data::Loader windows = loader();
+    Trainer trainer(model, optimizer, windows, train, 0.1, 7);
+    Outcome outcome;
+    for (int64_t step = 1; step <= steps; ++step) {
+      const StepRecord record = trainer.step(step);
+      outcome.losses.push_back(record.loss);
+      outcome.norms.push_back(record.grad_norm);
+    }
+    for (size_t row = 0; row < model.table().size(); ++row) {
+      outcome.weights.push_back(model.weight(row));
+    }
+    return outcome;
+  }
+
+  std::optional<data::TokenFile> file_;
+};
+
+// Below the norms of the first steps, which are near 4.
+constexpr double kClip = 0.5;
+
+TEST_F(TrainerTest, TwoPassesAreTheBitsOfTheWholeGradient) {
+  for (const bool mixture : {false, true}) {
+    const Outcome whole =
+        run(plan([](auto& t) { t.max_grad_norm = kClip; }), mixture);
+    const Outcome two = run(plan([](auto& t) {
+                              t.max_grad_norm = kClip;
+                              t.clip = ClipNorm::kTwoPass;
+                            }),
+                            mixture);
+    EXPECT_EQ(whole.losses, two.losses);
+    for (size_t row = 0; row < whole.weights.size(); ++row) {
+      EXPECT_TRUE(same_bits(whole.weights[row], two.weights[row]));
+    }
+    for (const double norm : whole.norms) EXPECT_GT(norm, kClip);
+    EXPECT_FALSE(whole == run(plan([](auto&) {}), mixture)) << "not clipped";
+  }
+}
+
+TEST_F(TrainerTest, UpdatesInsideBackwardAreThoseOfTheWholeGradient) {
+  for (const bool mixture : {false, true}) {
+    const Outcome inside = run(plan([](auto&) {}), mixture);
+    // A threshold that never binds, so that the gradient is held.
+    const Outcome whole =
+        run(plan([](auto& t) { t.max_grad_norm = 1e9; }), mixture);
+    EXPECT_EQ(whole.losses, inside.losses);
+    for (size_t row = 0; row < whole.weights.size(); ++row) {
+      EXPECT_TRUE(same_bits(whole.weights[row], inside.weights[row]));
+    }
+    for (size_t i = 0; i < whole.norms.size(); ++i) {
+      EXPECT_NEAR(whole.norms[i], inside.norms[i], 1e-12 * whole.norms[i]);
+    }
+  }
+}
+
+// The first step takes two passes; then each is scaled by the norm before it.
+TEST_F(TrainerTest, ThePreviousNormIsTheStepBefores) {
+  const TrainPlan previous = plan([](auto& t) {
+    t.max_grad_norm = kClip;
+    t.clip = ClipNorm::kPreviousNorm;
+  });
+  const TrainPlan whole = plan([](auto& t) { t.max_grad_norm = kClip; });
+  EXPECT_EQ(run(previous, false, 1).losses, run(whole, false, 1).losses);
+  const Outcome a = run(previous, false, 1);
+  const Outcome b = run(whole, false, 1);
+  for (size_t row = 0; row < a.weights.size(); ++row) {
+    EXPECT_TRUE(same_bits(a.weights[row], b.weights[row]));
+  }
+  // The second step by hand: plain descent, so that it shows its scale.
+  const OptimizerPlan sgd{.type = OptimizerType::kSgd};
+  const auto distance = [](const Outcome& x, const Outcome& y) {
+    double sum = 0;
+    for (size_t row = 0; row < x.weights.size(); ++row) {
+      sum += (x.weights[row] - y.weights[row])
+                 .to(at::kDouble)
+                 .square()
+                 .sum()
+                 .item<double>();
+    }
+    return std::sqrt(sum);
+  };
+  Transformer model = tiny::model(config(false), at::kFloat);
+  Optimizer optimizer(sgd, model.table().size());
+  data::Loader windows = loader();
+  Trainer trainer(model, optimizer, windows, previous, 0, 7);
+  const StepRecord first = trainer.step(1);
+  EXPECT_EQ(trainer.previous_norm(), first.grad_norm);
+  Outcome before, after;
+  for (size_t row = 0; row < model.table().size(); ++row) {
+    before.weights.push_back(model.weight(row).clone());
+  }
+  const StepRecord second = trainer.step(2);
+  for (size_t row = 0; row < model.table().size(); ++row) {
+    after.weights.push_back(model.weight(row));
+  }
+  const double moved = second.learning_rate * second.grad_norm * kClip;
+  EXPECT_NEAR(distance(before, after), moved / first.grad_norm, 1e-4 * moved);
+  EXPECT_GT(std::abs(first.grad_norm / second.grad_norm - 1), 1e-2)
+      << "the two norms must differ for this to show";
+}
+
+TEST_F(TrainerTest, AResumedRunKnowsThePreviousNorm) {
+  const TrainPlan train = plan([](auto& t) {
+    t.max_grad_norm = kClip;
+    t.clip = ClipNorm::kPreviousNorm;
+  });
+  const Outcome whole = run(train, true, 4);
+  const auto resumed = [&](bool knows) {
+    Transformer model = tiny::model(config(true), at::kFloat);
+    data::Loader windows = loader();
+    Optimizer optimizer({}, model.table().size());
+    std::optional<double> norm;
+    {
+      Trainer trainer(model, optimizer, windows, train, 0.1, 7);
+      trainer.step(1);
+      trainer.step(2);
+      norm = trainer.previous_norm();
+    }
+    Trainer trainer(model, optimizer, windows, train, 0.1, 7,
+                    knows ? norm : std::nullopt);
+    trainer.step(3);
+    return trainer.step(4).loss;
+  };
+  EXPECT_EQ(resumed(true), whole.losses[3]);
+  EXPECT_NE(resumed(false), whole.losses[3]);
+}
+
+// Two batches of one window are one batch of two, to rounding.
+TEST_F(TrainerTest, AccumulationIsALargerBatch) {
+  const Outcome once = run(plan([](auto&) {}), false);
+  const Outcome twice = run(plan([](auto& t) {
+                              t.batch_size = 1;
+                              t.gradient_accumulation_steps = 2;
+                            }),
+                            false);
+  for (size_t i = 0; i < once.losses.size(); ++i) {
+    EXPECT_NEAR(once.losses[i], twice.losses[i], 1e-4);
+    EXPECT_NEAR(once.norms[i], twice.norms[i], 1e-3 * once.norms[i]);
+  }
+}
+
+TEST_F(TrainerTest, ANonFiniteLossUpdatesNothing) {
+  Transformer model = tiny::model(config(false), at::kFloat);
+  model.weight(0).fill_(std::nan(""));
+  const at::Tensor before = model.weight(1).clone();
+  Optimizer optimizer({}, model.table().size());
+  data::Loader windows = loader();
+  const TrainPlan train = plan([](auto&) {});
+  Trainer trainer(model, optimizer, windows, train, 0.1, 7);
+  EXPECT_THROW(trainer.step(1), VerdictError);
+  EXPECT_TRUE(same_bits(model.weight(1), before));
+}
+
+TEST_F(TrainerTest, BatchesAheadAreTheLoaders) {
+  data::Loader plain = loader(), ahead_loader = loader();
+  BatchAhead ahead(ahead_loader);
+  for (const int64_t size : {2, 2, 3, 3, 1}) {
+    EXPECT_EQ(ahead.next(size).tokens, plain.next(size).tokens);
+    EXPECT_EQ(ahead_loader.state(), plain.state());
+  }
+  // Whoever moves the loader is heeded.
+  ahead_loader.seek({1, 3});
+  plain.seek({1, 3});
+  EXPECT_EQ(ahead.next(1).tokens, plain.next(1).tokens);
+}
+
+}  // namespace
+}  // namespace annuli::train
