@@ -4,7 +4,7 @@ PLAN ?= plans/seed.yaml
 export CCACHE_BASEDIR := $(CURDIR)
 
 .PHONY: help run test build bench bench-decode bench-grow \
-        bench-tokenizer bench-all setup format clean
+        bench-tokenizer bench-all compare setup format clean
 
 help:
 	@echo 'make run      set up, build, run $(PLAN)' \
@@ -18,6 +18,8 @@ help:
 	@echo 'make bench-all    all of these'
 	@echo 'make bench-grow   growth from disk to disk against cp,' \
 	      'in BENCH_DIR (56 GB of room)'
+	@echo 'make compare  set up, build, train a small model with each' \
+	      'optimizer and type, three seeds: what each costs in loss'
 	@echo 'make build    set up, build the program: build/annuli'
 	@echo 'make setup    packages, LibTorch and data only'
 	@echo 'make format   clang-format every source'
@@ -59,6 +61,9 @@ BENCH_DIR ?= build
 bench-grow: build
 	@tools/build annuli_grow_bench >/dev/null
 	@build/annuli_grow_bench $(BENCH_DIR)
+
+compare: build
+	@tools/compare_losses
 
 setup:
 	@tools/setup

@@ -51,7 +51,8 @@ TEST_P(Quantization, ValuesAreThoseOfDynamicQuantisation) {
 }
 
 TEST_P(Quantization, AgreesWithTheNearestValueToTheBit) {
-  const at::Tensor values = sample(GetParam(), 100003);
+  at::Tensor values = sample(GetParam(), 100003);
+  values[7] = 0.0;  // the only number that is coded as 0 without a sign
   const Quantized fast = quantize(values, GetParam());
   const Quantized slow = reference::quantize(values, GetParam());
   EXPECT_TRUE(same_bits(fast.codes, slow.codes));
