@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "annuli/core/error.h"
@@ -87,20 +86,21 @@ CodeTable::CodeTable(Codes kind) : is_signed(kind == Codes::kSigned) {
     values[127 + i] = known[i];
     if (i > 0 && i < 128) values[127 - i] = -known[i];
   }
-  border.fill(std::numeric_limits<float>::infinity());
+  std::vector<float> borders;
   for (size_t i = 0; i + 1 < known.size(); ++i) {
     const double middle = (double{known[i]} + known[i + 1]) / 2;
-    border[i] = static_cast<float>(middle);
+    borders.push_back(static_cast<float>(middle));
     // Down, so that comparing with it is comparing with the middle.
-    if (border[i] > middle) border[i] = std::nextafter(border[i], 0.0F);
+    if (borders[i] > middle) borders[i] = std::nextafter(borders[i], 0.0F);
   }
   for (size_t cell = 0; cell < kCells; ++cell) {
-    const auto start =
-        std::bit_cast<float>(static_cast<uint32_t>(kLowestCell + cell) << 16);
-    // The cell's first number; at most one border lies in the rest.
-    lower[cell] = static_cast<int32_t>(
-        std::ranges::find_if(border, [&](float b) { return start <= b; }) -
-        border.begin());
+    const auto high = static_cast<uint32_t>(kLowestCell + cell);
+    const auto start = std::bit_cast<float>(high << 16);
+    const auto border = std::ranges::lower_bound(borders, start);
+    const auto index = static_cast<uint32_t>(border - borders.begin());
+    const uint32_t bits =
+        border == borders.end() ? 0 : std::bit_cast<uint32_t>(*border);
+    cells[cell] = index | (bits >> 16 == high ? bits & 0xffff : 0xffff) << 8;
   }
 }
 

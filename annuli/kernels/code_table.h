@@ -12,10 +12,10 @@
 // and the optimizer that works on codes.
 //
 // The magnitudes that codes stand for are 0 = u_0 < u_1 < ... < 1. A number's
-// sign bit, exponent and first 7 bits of mantissa name a cell; a cell is
-// narrower than the distance of two magnitudes, so it holds at most one border
-// between codes: one table look-up gives the lower code, one comparison with
-// its upper border the code itself.
+// exponent and first 7 bits of mantissa name a cell; a cell is narrower than
+// the distance of two magnitudes, so it holds at most one border between codes.
+// One table look-up gives the lower code and the rest of the border's bits: the
+// number is above the border if the rest of its own bits is larger.
 namespace annuli::kernels {
 
 struct CodeTable {
@@ -26,9 +26,10 @@ struct CodeTable {
   static constexpr size_t kCells = kHighestCell - kLowestCell + 1;
 
   bool is_signed;
-  std::array<float, 256> values{};      // of the codes
-  std::array<int32_t, kCells> lower{};  // index of a magnitude
-  std::array<float, 256> border{};      // between magnitude i and i + 1
+  std::array<float, 256> values{};  // of the codes
+  // Index of the lowest magnitude in the cell, and 2^8 times the last 16 bits
+  // of the border in it; all of them set where there is none.
+  std::array<uint32_t, kCells> cells{};
 };
 
 const CodeTable& code_table(Codes kind);
@@ -61,17 +62,17 @@ ANNULI_INLINE float encode_block(const CodeTable& table, const float* values,
                                  int64_t size, uint8_t* codes) {
   const float scale = block_scale(values, size);
   const float inverse = scale == 0 ? 0 : 1 / scale;
-  const int32_t* lower = table.lower.data();
-  const float* border = table.border.data();
+  const uint32_t* cells = table.cells.data();
 #pragma omp simd
   for (int64_t i = 0; i < size; ++i) {
     const float x = values[i] * inverse;
-    const float magnitude = std::abs(x);
-    uint32_t cell = std::bit_cast<uint32_t>(magnitude) >> 16;
+    const uint32_t bits = std::bit_cast<uint32_t>(x) & 0x7fffffff;
+    uint32_t cell = bits >> 16;
     cell = cell < CodeTable::kLowestCell ? CodeTable::kLowestCell : cell;
     cell = cell > CodeTable::kHighestCell ? CodeTable::kHighestCell : cell;
-    int32_t index = lower[cell - CodeTable::kLowestCell];
-    index += magnitude > border[index] ? 1 : 0;
+    const uint32_t found = cells[cell - CodeTable::kLowestCell];
+    auto index = static_cast<int32_t>(found & 0xff);
+    index += (bits & 0xffff) > found >> 8 ? 1 : 0;
     if constexpr (kSigned) {
       const int32_t below = index > 127 ? 0 : 127 - index;
       index = x < 0 ? below : 127 + index;
