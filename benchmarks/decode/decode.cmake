@@ -7,4 +7,4 @@ set_target_properties(annuli_decode_bench PROPERTIES
   RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 annuli_link(annuli_decode_bench PRIVATE core config kernels model checkpoint
   generate mkl_dispatch)
-annuli_precompile(annuli_decode_bench)
+annuli_precompile(annuli_decode_bench torch)
