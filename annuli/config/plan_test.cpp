@@ -151,7 +151,8 @@ TEST(PlanWrite, EachChangeShows) {
   const std::string before = to_yaml(small());
   for (const char* change :
        {"seed=1", "precision=fp64", "data.sequence_length=128",
-        "model.qk_norm=true", "optimizer.adam_beta2=0.95", "probe.windows=9",
+        "model.qk_norm=true", "optimizer.adam_beta2=0.95",
+        "optimizer.state_dtype=bf16", "probe.windows=9",
         "evaluation.eval_steps=1", "samples.top_k=3", "allow=router_health",
         "phases.0.train.decay_ratio=0.3", "phases.1.grow.upcycle.router=zero",
         "phases.2.grow.widen.noise_snr_db=1", "phases.3.expected.jump=7"}) {

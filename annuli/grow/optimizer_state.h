@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "annuli/config/phase_plan.h"
@@ -41,6 +42,10 @@ void visit_parts(State& state, const Visit& visit) {
   visit("v_rows", state.v_rows);
   visit("v_columns", state.v_columns);
 }
+
+// The shape of a part, by its name, of a tensor of this shape.
+std::vector<int64_t> part_shape(std::string_view part,
+                                const std::vector<int64_t>& tensor);
 
 struct StateGrowth {
   OptimizerState optimizer = OptimizerState::kCarry;

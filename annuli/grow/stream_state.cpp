@@ -4,7 +4,6 @@
 
 #include "annuli/core/error.h"
 #include "annuli/grow/shard_stream.h"
-#include "annuli/kernels/block_quantization.h"
 
 namespace annuli::grow {
 namespace {
@@ -67,16 +66,6 @@ std::vector<Part> carried_parts(const Recipe& recipe,
   return parts;
 }
 
-std::vector<int64_t> shape_of(const Part& part) {
-  const std::vector<int64_t>& shape = part.tensor->shape;
-  if (part.name == "m" || part.name == "v") return shape;
-  if (part.name == "v_rows") return {shape.at(0)};
-  if (part.name == "v_columns") return {shape.at(1)};
-  int64_t entries = 1;
-  for (const int64_t size : shape) entries *= size;
-  return {kernels::quantized_blocks(entries)};
-}
-
 // Makes the parts one after the other; those that cannot be made row by row are
 // made for a whole tensor at once.
 class PartMaker {
@@ -118,7 +107,7 @@ std::vector<TensorEntry> plan_state(const Recipe& recipe,
     const std::string read = part.name + "." + part.tensor->parent;
     entries.push_back({.name = part.name + "." + part.tensor->child,
                        .dtype = parent.tensors().entry(read).dtype,
-                       .shape = shape_of(part)});
+                       .shape = part_shape(part.name, part.tensor->shape)});
   }
   return entries;
 }

@@ -23,7 +23,7 @@ double rate_of(const AdafactorStep& step, const at::Tensor& parameter) {
   if (!step.scale_parameter) return step.learning_rate;
   const double rms = std::sqrt(squared_norm(parameter) /
                                static_cast<double>(parameter.numel()));
-  return step.learning_rate * std::max(1e-3, rms);
+  return step.learning_rate * std::max(step.least_rms, rms);
 }
 
 // One row: the sum of its squares, which are added to the columns' too.

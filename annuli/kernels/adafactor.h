@@ -12,11 +12,12 @@
 //   v = R C^T / mean(R)          (a vector keeps v itself)
 //   u = g / sqrt(v), divided by max(1, rms(u) / clip_threshold)
 //   p -= lr weight_decay p + lr u
-// With scale_parameter lr is times max(1e-3, rms(p)), the paper's relative
+// With scale_parameter lr is times max(least_rms, rms(p)), the paper's relative
 // step. This is transformers' Adafactor with relative_step off.
 namespace annuli::kernels {
 
 inline constexpr double kAdafactorEps = 1e-30;
+inline constexpr double kAdafactorLeastRms = 1e-3;
 
 struct AdafactorStep {
   double learning_rate;
@@ -24,6 +25,7 @@ struct AdafactorStep {
   double eps;
   double clip_threshold;
   bool scale_parameter;
+  double least_rms;
   double weight_decay;
   int64_t step;                         // t, counted from 1
   double gradient_scale;                // g is multiplied by this first

@@ -23,6 +23,7 @@ AdafactorStep step_number(int64_t t) {
           .eps = kAdafactorEps,
           .clip_threshold = 0.5,
           .scale_parameter = true,
+          .least_rms = kAdafactorLeastRms,
           .weight_decay = 0.1,
           .step = t,
           .gradient_scale = 0.5,
@@ -139,7 +140,8 @@ TEST(Adafactor, TenStepsFollowTheFormulas) {
         u[i][j] = entry(g, i, j) / std::sqrt(rows[i] * columns[j] / mean);
       }
     }
-    const double rate = step.learning_rate * std::max(1e-3, rms(state.p));
+    const double rate =
+        step.learning_rate * std::max(step.least_rms, rms(state.p));
     const double clip = std::max(1.0, rms(u) / step.clip_threshold);
     EXPECT_GT(clip, 1) << "clipping is part of what is tested";
     state.p = state.p - rate * step.weight_decay * state.p - rate / clip * u;

@@ -55,6 +55,12 @@ std::vector<grow::TensorState> states_of(const ModelFile& file,
     grow::visit_parts(states[row], [&](const char* part, at::Tensor& tensor) {
       const at::Tensor read = saved->part(part, name);
       if (!read.defined()) return;
+      const auto shape = grow::part_shape(part, model.table()[row].shape());
+      if (read.sizes() != at::IntArrayRef(shape)) {
+        user_error("reading {}: '{}.{}' has shape {}, expected {}",
+                   saved->tensors().path().string(), part, name,
+                   to_string(read.sizes().vec()), to_string(shape));
+      }
       tensor = kernels::owned_copy(read).to(model.device());
     });
   }

@@ -42,14 +42,19 @@ double adamw(const Row& row) {
   return kernels::adamw_8bit(row.weight, row.gradient, m, v, step);
 }
 
+// A relative rate follows the weights' scale, which is lr_multiplier, by
+// itself.
 double adafactor(const Row& row) {
+  const double multiplier = row.state.lr_multiplier;
   const double eps = row.state.eps_multiplier * row.state.eps_multiplier;
   const kernels::AdafactorStep step{
-      .learning_rate = row.settings.learning_rate * row.state.lr_multiplier,
+      .learning_rate = row.settings.learning_rate *
+                       (row.plan.scale_parameter ? 1 : multiplier),
       .decay_rate = row.plan.decay_rate,
       .eps = kernels::kAdafactorEps * eps,
       .clip_threshold = row.plan.clip_threshold,
       .scale_parameter = row.plan.scale_parameter,
+      .least_rms = kernels::kAdafactorLeastRms * multiplier,
       .weight_decay = row.weight_decay,
       .step = row.state.step,
       .gradient_scale = row.settings.gradient_scale,

@@ -34,7 +34,7 @@ class FromTest : public testing::Test {
       moments.push_back({"v." + weight.name, weight.tensor.square()});
     }
     write_safetensors(folder_ / kOptimizerTensors, moments);
-    write_optimizer_rows(folder_, rows);
+    write_optimizer_rows(folder_, rows, "adamw");
     write_plan("");
   }
 

@@ -2,6 +2,7 @@
 // the history but times, rates and memory, and every model on the way, bit for
 // bit.
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -123,6 +124,43 @@ TEST_F(ResumeTest, AccumulationClippingAndSchedulesResumeToo) {
     SCOPED_TRACE(folder);
     expect_resumed_equals(reference, folder, more);
   }
+}
+
+// Every optimizer's state, across growth; the third step of every phase clips
+// by the second's norm.
+TEST_F(ResumeTest, EveryOptimizerResumes) {
+  const std::vector<std::vector<std::string>> optimizers = {
+      {"optimizer.type=adamw_8bit"},
+      {"optimizer.type=adafactor"},
+      {"optimizer.type=sgd", "optimizer.momentum=0.9",
+       "optimizer.state_dtype=bf16"},
+      {"optimizer.state_dtype=bf16"},
+  };
+  std::vector<std::vector<std::string>> hashes;
+  for (size_t i = 0; i < optimizers.size(); ++i) {
+    std::vector<std::string> more = {"--set", "save_steps=1"};
+    for (const std::string& setting : optimizers[i]) {
+      more.insert(more.end(), {"--set", setting});
+    }
+    for (const char* phase : {"moe", "medium"}) {
+      const std::string train = fmt::format("phases.{}.train.", phase);
+      more.insert(more.end(), {"--set", train + "max_grad_norm=0.1", "--set",
+                               train + "clip=previous_norm"});
+    }
+    const std::string whole_folder = fmt::format("whole_{}", i);
+    ASSERT_EQ(
+        run_program(arguments(whole_folder, more), scratch_.path()).status, 0);
+    const RunOutcome reference = outcome_of(scratch_.path() / whole_folder);
+    for (const size_t lines : {8, 14, 20}) {
+      const std::string folder = fmt::format("killed_{}_{}", i, lines);
+      run_until(arguments(folder, more), history(folder), lines);
+      SCOPED_TRACE(folder);
+      expect_resumed_equals(reference, folder, more);
+    }
+    hashes.push_back(reference.hashes);
+  }
+  EXPECT_NE(hashes[0], hashes[1]);
+  EXPECT_NE(hashes[0], hashes[3]);
 }
 
 TEST_F(ResumeTest, ATornLastLineIsNoHarm) {
