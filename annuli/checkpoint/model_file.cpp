@@ -242,10 +242,10 @@ std::vector<std::string> ModelFile::faults() const {
   return faults;
 }
 
-void require_sound(const ModelFile& file) {
+void require_sound(const ModelFile& file, std::string_view doing) {
   const std::vector<std::string> faults = file.faults();
   if (faults.empty()) return;
-  user_error("loading the model {}: {}{}", file.path().string(), faults[0],
+  user_error("{} {}: {}{}", doing, file.path().string(), faults[0],
              faults.size() > 1
                  ? fmt::format(" (and {} more faults)", faults.size() - 1)
                  : "");

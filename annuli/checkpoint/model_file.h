@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -90,8 +91,10 @@ struct LoadOptions {
   bool as_stored = false;
 };
 
-// UserError with one line that names the first faulty tensor, if there is one.
-void require_sound(const ModelFile& file);
+// UserError with one line, "DOING FILE: ...", that names the first faulty
+// tensor, if there is one.
+void require_sound(const ModelFile& file,
+                   std::string_view doing = "loading the model");
 
 // UserError as above.
 Transformer load_model(const ModelFile& file, const LoadOptions& options = {});

@@ -140,17 +140,18 @@ Recipe widened(const ModelConfig& parent, double factor) {
   return Widen({factor, 10, WidenHead::kUntie}).recipe(parent, 3);
 }
 
+std::string name_of(const testing::TestParamInfo<Form>& info) {
+  constexpr const char* kNames[] = {"Numbers", "Bf16", "Codes", "Factors",
+                                    "Momentum"};
+  return kNames[static_cast<size_t>(info.param)];
+}
+
 class StateForms : public testing::TestWithParam<Form> {};
 INSTANTIATE_TEST_SUITE_P(Forms, StateForms,
                          testing::Values(Form::kNumbers, Form::kBf16,
                                          Form::kCodes, Form::kFactors,
                                          Form::kMomentum),
-                         [](const auto& info) {
-                           constexpr const char* kNames[] = {"Numbers", "Bf16",
-                                                             "Codes", "Factors",
-                                                             "Momentum"};
-                           return kNames[static_cast<size_t>(info.param)];
-                         });
+                         name_of);
 
 // Widening by 2 scales by powers of two, and blocks of codes stay whole:
 // nothing is rounded but Adafactor's product of factors, in fp64 here and in

@@ -15,15 +15,6 @@ namespace {
 
 constexpr int64_t kResident = int64_t{256} << 20;  // pages of parents kept
 
-void require_sound(const ModelFile& file) {
-  const std::vector<std::string> faults = file.faults();
-  if (faults.empty()) return;
-  user_error("growing {}: {}{}", file.path().string(), faults[0],
-             faults.size() > 1
-                 ? fmt::format(" (and {} more faults)", faults.size() - 1)
-                 : "");
-}
-
 // The stored type of a child tensor where the parent's is kept: its source's,
 // and for a tensor that has none that of the embedding.
 at::ScalarType kept_dtype(const StreamOrder& order,
@@ -124,7 +115,7 @@ class Rows {
 }  // namespace
 
 StreamPlan plan_stream(const StreamOrder& order) {
-  for (const ModelFile* file : order.parents) require_sound(*file);
+  for (const ModelFile* file : order.parents) require_sound(*file, "growing");
   require_one_shape(order);
   StreamPlan plan;
   std::optional<at::ScalarType> dtype = order.dtype;

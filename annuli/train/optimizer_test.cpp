@@ -1,6 +1,7 @@
 #include "annuli/train/optimizer.h"
 
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 

@@ -41,13 +41,6 @@ std::vector<Sketch> sketches_of(const Transformer& model) {
   return sketches;
 }
 
-void require_sound(const ModelFile& parent) {
-  const std::vector<std::string> faults = parent.faults();
-  if (faults.empty()) return;
-  user_error("verifying against the parent {}: {}", parent.path().string(),
-             faults[0]);
-}
-
 // The child's files hold what its config says, and that is what the growth
 // makes; else a verdict that says what is missing.
 std::optional<Verdict> cannot_be_run(const ModelFile& child) {
@@ -185,7 +178,9 @@ FolderVerdicts verify_folders(const std::vector<const ModelFile*>& parents,
                               const Probe& probe,
                               const FolderOptions& options) {
   ANNULI_CHECK(!parents.empty() && !probe.tokens.empty());
-  for (const ModelFile* parent : parents) require_sound(*parent);
+  for (const ModelFile* parent : parents) {
+    require_sound(*parent, "verifying against the parent");
+  }
   FolderVerdicts result{.recipe = recipe};
   if (auto fault = cannot_be_run(child)) {
     result.verdicts = {*std::move(fault)};
