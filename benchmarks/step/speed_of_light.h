@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <vector>
 
 #include "annuli/config/model_config.h"
@@ -32,6 +32,8 @@ class SpeedOfLight {
 
   // One replay. `rows` sum to k * tokens in each layer.
   Light replay(const ExpertRows& rows);
+
+  at::ScalarType dtype() const { return dtype_; }
 
   // k * tokens shared out evenly, what a replay takes where nothing is known.
   ExpertRows even_rows() const;
@@ -65,5 +67,12 @@ class SpeedOfLight {
   at::Tensor hidden_;        // [N, D]
   int64_t chunk_ = 0;        // tokens
 };
+
+// The light of a step whose products have operands of type `dtype`. Numbers of
+// bf16 can be multiplied as fp32 too, with the same result: on processors where
+// that is faster it is done so here, and what widens them is not counted.
+std::unique_ptr<SpeedOfLight> fastest_light(const ModelConfig& config,
+                                            int64_t tokens,
+                                            at::ScalarType dtype);
 
 }  // namespace annuli::bench

@@ -50,9 +50,11 @@ void say(const Json& line) {
   std::cout.flush();
 }
 
-// Answers "step ARGUMENT" until standard input ends.
-void serve(const std::function<Json(const Json& argument)>& step) {
-  say({{"ready", true}});
+// Says that it is ready, with `facts`, and answers "step ARGUMENT" until
+// standard input ends.
+void serve(Json facts, const std::function<Json(const Json& argument)>& step) {
+  facts["ready"] = true;
+  say(facts);
   for (std::string line; std::getline(std::cin, line);) {
     if (!line.starts_with("step")) {
       user_error("stepping: found '{}', expected 'step'", line);
@@ -64,7 +66,7 @@ void serve(const std::function<Json(const Json& argument)>& step) {
 
 void serve_ours(const Options& options) {
   Stepper stepper(load_plan(options.plan, options.set), options.folder);
-  serve([&](const Json&) -> Json {
+  serve(Json::object(), [&](const Json&) -> Json {
     const auto start = std::chrono::steady_clock::now();
     const train::StepRecord record = stepper.step();
     const std::chrono::duration<double> seconds =
@@ -86,16 +88,27 @@ at::ScalarType dtype_of(const std::string& word) {
 void serve_light(const Options& options) {
   const Plan plan = load_plan(options.plan, options.set);
   const int64_t vocab = load_tokenizer(plan.tokenizer)->vocab_size();
-  const TrainPlan& train = plan.phases.front().train;
-  SpeedOfLight light(model_config(plan.model, vocab),
-                     train.batch_size * plan.data.sequence_length,
-                     dtype_of(options.dtype));
-  serve([&](const Json& rows) -> Json {
-    const Light result = light.replay(rows.is_null() ? light.even_rows()
-                                                     : rows.get<ExpertRows>());
+  const int64_t tokens =
+      plan.phases.front().train.batch_size * plan.data.sequence_length;
+  const auto light = fastest_light(model_config(plan.model, vocab), tokens,
+                                   dtype_of(options.dtype));
+  const char* type = light->dtype() == at::kFloat ? "fp32" : "bf16";
+  serve({{"products", type}}, [&](const Json& rows) -> Json {
+    const Light result = light->replay(rows.is_null() ? light->even_rows()
+                                                      : rows.get<ExpertRows>());
     return {{"seconds", result.seconds},
             {"flops", result.flops},
             {"peak_memory_bytes", peak_resident_bytes()}};
+  });
+}
+
+void add_phases(CLI::App& app, Options& options) {
+  CLI::App* phases = app.add_subcommand("phases", "A run's steps and light");
+  phases->add_option("run", options.folder)->required();
+  phases->add_option("--json", options.json);
+  phases->callback([&] {
+    const Json judged = judge_phases(options.folder);
+    if (!options.json.empty()) write_json(options.json, judged);
   });
 }
 
@@ -123,13 +136,7 @@ void parse(int argc, char** argv) {
   add("light", "Its matrix products alone", [&] {
     serve_light(options);
   })->add_option("--dtype", options.dtype);
-  CLI::App* phases = app.add_subcommand("phases", "A run's steps and light");
-  phases->add_option("run", options.folder)->required();
-  phases->add_option("--json", options.json);
-  phases->callback([&] {
-    const Json judged = judge_phases(options.folder);
-    if (!options.json.empty()) write_json(options.json, judged);
-  });
+  add_phases(app, options);
   app.parse(argc, argv);
 }
 

@@ -112,8 +112,9 @@ def memory_of(case, name, plan):
     if name == OURS:
         return 12 * parameters + 1.5e9, 12 * parameters + 2.5e9
     peak = 16 * parameters + activations + 5e8
-    _, tuned = PEERS[name]
-    return (peak if tuned else 12 * parameters + 1e9), peak
+    if PEERS[name][1]:  # tuned: keeps all that it ever had
+        return peak + 1.5e9, peak + 1.5e9
+    return 12 * parameters + 1e9, peak
 
 
 def packs(case, peers, plan, limit):
