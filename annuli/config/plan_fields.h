@@ -277,8 +277,7 @@ void visit_fields(auto&& visit, Is<Plan> auto& plan) {
          .hashed = false},
         plan.output_dir);
   visit({"precision",
-         "of weights and arithmetic; bf16-mixed: fp32 weights, products in "
-         "bf16; bf16: weights in bf16 too"},
+         "of weights and products; bf16-mixed: fp32 weights, bf16 products"},
         plan.precision);
   visit(
       {.name = "device", .help = "auto: cuda if there is one", .hashed = false},

@@ -144,6 +144,7 @@ class FaultInjection : public ::testing::TestWithParam<tiny::GrowthCase> {
     const TensorSpec& spec = table()[row];
     const grow::TensorRecipe& tensor = pair_.recipe.tensors[row];
     const bool summed = spec.part == Part::kDown && is_upcycle(pair_.recipe) &&
+                        tensor.source == grow::Source::kParent &&
                         tensor.dimensions[1].copies < tensor.contracted_copies;
     if (!summed) return spec;
     const int64_t shards = shards_of(pair_.recipe);
