@@ -23,6 +23,24 @@ struct Partial {
   float sum;
 };
 
+// mixed[d] = sum over j of weights[j] values[j][d]; a part of the dimensions at
+// a time, which stays in registers over all keys.
+template <int64_t kWidth>
+ANNULI_INLINE int64_t mix(const float* weights, const float* values, int64_t n,
+                          int64_t hd, int64_t first, float* mixed) {
+  int64_t d = first;
+  for (; d + kWidth <= hd; d += kWidth) {
+    float sum[kWidth] = {};
+    for (int64_t j = 0; j < n; ++j) {
+      const float* value = values + j * hd + d;
+#pragma omp simd
+      for (int64_t i = 0; i < kWidth; ++i) sum[i] += weights[j] * value[i];
+    }
+    std::copy_n(sum, kWidth, mixed + d);
+  }
+  return d;
+}
+
 // One query head over n keys; `mixed` [head_dim] receives the weighted values.
 ANNULI_VECTOR_CLONES Partial attend(const float* q, const float* keys,
                                     const float* values, int64_t n, int64_t hd,
@@ -45,12 +63,9 @@ ANNULI_VECTOR_CLONES Partial attend(const float* q, const float* keys,
     scores[j] = exp_nonpositive(scores[j] - greatest);
     sum += scores[j];
   }
-  std::fill(mixed, mixed + hd, 0.0f);
-  for (int64_t j = 0; j < n; ++j) {
-    const float* value = values + j * hd;
-#pragma omp simd
-    for (int64_t d = 0; d < hd; ++d) mixed[d] += scores[j] * value[d];
-  }
+  const int64_t wide = mix<64>(scores, values, n, hd, 0, mixed);
+  mix<1>(scores, values, n, hd, mix<16>(scores, values, n, hd, wide, mixed),
+         mixed);
   return {greatest, sum};
 }
 
