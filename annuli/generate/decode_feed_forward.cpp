@@ -11,6 +11,7 @@
 
 #include "annuli/kernels/gemv.h"
 #include "annuli/kernels/mixture.h"
+#include "annuli/kernels/parallel.h"
 
 namespace annuli::decoding {
 namespace {
@@ -181,22 +182,29 @@ void DecodeFeedForward::inner_products(const std::vector<Group>& groups,
   kernels::multiply(products);
 }
 
-// Row by row: LibTorch treats the last few entries of a tensor in another way
-// than the others, and a row's bits must not depend on where it lies.
+// Row by row, rows in parallel: LibTorch treats the last few entries of a
+// tensor in another way than the others, and a row's bits must not depend on
+// where it lies.
 void DecodeFeedForward::activate(const std::vector<Group>& groups) {
+  std::vector<std::pair<int64_t, int64_t>> rows;  // where, how long
   for (const Group& group : groups) {
     const int64_t F = group.weights->up.matrix.rows;
     for (int64_t m = 0; m < group.count; ++m) {
-      at::Tensor up = up_.narrow(0, group.inner + m * F, F);
-      if (group.weights->gate) {
-        const at::Tensor gate = gate_.narrow(0, group.inner + m * F, F);
-        activate_row(gate, config_.hidden_act);
-        up.mul_(gate);
-      } else {
-        activate_row(up, config_.hidden_act);
-      }
+      rows.emplace_back(group.inner + m * F, F);
     }
   }
+  const auto n = static_cast<int64_t>(rows.size());
+  kernels::parallel_blocks(n, 1, [&](int64_t i, int64_t) {
+    const auto [first, F] = rows[i];
+    at::Tensor up = up_.narrow(0, first, F);
+    if (config_.gated) {
+      const at::Tensor gate = gate_.narrow(0, first, F);
+      activate_row(gate, config_.hidden_act);
+      up.mul_(gate);
+    } else {
+      activate_row(up, config_.hidden_act);
+    }
+  });
 }
 
 }  // namespace annuli::decoding

@@ -12,9 +12,9 @@
 namespace annuli {
 namespace {
 
-// A block of tokens is faster through the matrix library from about this many
-// on (docs/log.md); it reads every weight once, too.
-constexpr size_t kShortPrompt = 32;
+// Up to about this many tokens the own step is faster than the matrix library
+// (docs/log.md).
+constexpr size_t kShortPrompt = 128;
 
 at::Tensor to_tokens(std::span<const int32_t> ids, at::Device device) {
   at::Tensor tokens =
