@@ -91,14 +91,18 @@ ReadBandwidth::ReadBandwidth()
   memory_.fill_(1);
 }
 
-double ReadBandwidth::bytes_per_second() const {
+int64_t ReadBandwidth::bytes() const {
+  return kFloats * static_cast<int64_t>(sizeof(float));
+}
+
+double ReadBandwidth::seconds_per_pass() const {
   const float* data = memory_.const_data_ptr<float>();
   std::atomic<float> total = 0;
   const auto begin = Clock::now();
   at::parallel_for(0, kFloats, 1, [&](int64_t first, int64_t last) {
     total = total + sum(data + first, last - first);
   });
-  return kFloats * sizeof(float) / seconds_since(begin);
+  return seconds_since(begin);
 }
 
 Decoding::Decoding(const Transformer& model, int64_t sequences)
@@ -114,42 +118,42 @@ Decoding::Decoding(const Transformer& model, int64_t sequences)
   }
 }
 
-double Decoding::seconds_per_step(int64_t steps) {
+std::vector<double> Decoding::seconds(int64_t steps) {
   std::vector<KvCache*> caches;
   for (KvCache& cache : caches_) caches.push_back(&cache);
-  const auto begin = Clock::now();
+  std::vector<double> seconds;
   for (int64_t step = 0; step < steps; ++step) {
+    const auto begin = Clock::now();
     const at::Tensor logits = decoder_.step(caches, last_);
     for (size_t i = 0; i < last_.size(); ++i) {
       last_[i] = greedy_token(logits[static_cast<int64_t>(i)]);
     }
+    seconds.push_back(seconds_since(begin));
   }
-  const double seconds = seconds_since(begin);
   for (KvCache& cache : caches_) cache.truncate(kPrompt);
-  return seconds / static_cast<double>(steps);
+  return seconds;
 }
 
 LinearProducts::LinearProducts(const Transformer& model) : model_(model) {}
 
-double LinearProducts::seconds_per_token(int64_t tokens) {
+double LinearProducts::seconds_per_token() {
   const at::NoGradGuard no_grad;
   const ModelConfig& config = model_.config();
+  const int64_t experts = std::max<int64_t>(config.num_experts, 1);
   const auto begin = Clock::now();
-  for (int64_t t = 0; t < tokens; ++t, ++token_) {
-    for (size_t row = 0; row < model_.table().size(); ++row) {
-      const TensorSpec& spec = model_.table()[row];
-      const at::Tensor& weight = model_.weight(row);
-      const bool is_table =
-          spec.part == Part::kEmbedding && !config.tie_word_embeddings;
-      if (!spec.is_matrix() || is_table) continue;
-      // Another pair of neighbours for every token and layer.
-      const int64_t place = (spec.expert + token_ + 3 * spec.layer) %
-                            std::max<int64_t>(config.num_experts, 1);
-      if (is_expert(spec) && place >= config.num_experts_per_tok) continue;
-      at::linear(at::ones({1, weight.size(1)}, weight.options()), weight);
-    }
+  for (size_t row = 0; row < model_.table().size(); ++row) {
+    const TensorSpec& spec = model_.table()[row];
+    const bool is_table =
+        spec.part == Part::kEmbedding && !config.tie_word_embeddings;
+    if (!spec.is_matrix() || is_table) continue;
+    // Other neighbours for every token and layer.
+    const int64_t place = (spec.expert + token_ + 3 * spec.layer) % experts;
+    if (is_expert(spec) && place >= config.num_experts_per_tok) continue;
+    const at::Tensor& weight = model_.weight(row);
+    at::linear(at::ones({1, weight.size(1)}, weight.options()), weight);
   }
-  return seconds_since(begin) / static_cast<double>(tokens);
+  ++token_;
+  return seconds_since(begin);
 }
 
 }  // namespace annuli::bench

@@ -10,7 +10,7 @@
 #include "annuli/model/transformer.h"
 
 // What the decoding benchmark times. Each object is made once and run in turn
-// with the others; a run gives seconds.
+// with the others.
 namespace annuli::bench {
 
 // Parameters that a token must read: all matrices, of the experts the chosen
@@ -29,7 +29,8 @@ Transformer narrowed(Transformer& model);
 class ReadBandwidth {
  public:
   ReadBandwidth();
-  double bytes_per_second() const;  // of one pass
+  double seconds_per_pass() const;
+  int64_t bytes() const;
 
  private:
   at::Tensor memory_;
@@ -39,7 +40,8 @@ class ReadBandwidth {
 class Decoding {
  public:
   Decoding(const Transformer& model, int64_t sequences);
-  double seconds_per_step(int64_t steps);
+  // The seconds of each of so many steps after the prompts.
+  std::vector<double> seconds(int64_t steps);
 
  private:
   Decoder decoder_;
@@ -52,7 +54,7 @@ class Decoding {
 class LinearProducts {
  public:
   explicit LinearProducts(const Transformer& model);
-  double seconds_per_token(int64_t tokens);
+  double seconds_per_token();
 
  private:
   const Transformer& model_;
