@@ -56,6 +56,7 @@ int run_verb(int argc, char** argv) {
   app.set_version_flag("--version", version());
   app.footer("annuli VERB --help shows a verb's options and an example.");
   annuli::cli::add_run_command(app);
+  annuli::cli::add_plan_command(app);
   annuli::cli::add_grow_command(app);
   annuli::cli::add_export_command(app);
   annuli::cli::add_verify_command(app);

@@ -5,6 +5,8 @@
 #include <charconv>
 
 #include "annuli/config/plan.h"
+#include "annuli/core/error.h"
+#include "annuli/core/text.h"
 
 namespace annuli::cli {
 
@@ -38,6 +40,20 @@ void add_tokenizer(CLI::App& command, std::string& tokenizer) {
   command.add_option("--tokenizer", tokenizer,
                      "bytes, a tokenizer.json, or a folder with one or with "
                      "vocab.json and merges.txt (default: the model's own)");
+}
+
+void add_memory_limit(CLI::App& command, std::string& limit) {
+  command.add_option("--memory-limit", limit,
+                     "Refuse a plan that needs more: 16GB, 800MiB");
+}
+
+std::optional<int64_t> parse_memory_limit(const std::string& limit) {
+  if (limit.empty()) return std::nullopt;
+  const auto bytes = parse_bytes(limit);
+  if (!bytes) {
+    user_error("--memory-limit: found '{}', expected a size like 16GB", limit);
+  }
+  return bytes;
 }
 
 void add_allow(CLI::App& command, std::vector<std::string>& allow) {

@@ -21,6 +21,10 @@ std::optional<at::ScalarType> parse_dtype(const std::string& dtype);
 // --tokenizer; how it may be left out stands in model_tokenizer.h.
 void add_tokenizer(CLI::App& command, std::string& tokenizer);
 
+// --memory-limit 16GB: of resident memory; empty: none.
+void add_memory_limit(CLI::App& command, std::string& limit);
+std::optional<int64_t> parse_memory_limit(const std::string& limit);
+
 // --allow CHECK, repeatable, and --loss-budget NATS.
 void add_allow(CLI::App& command, std::vector<std::string>& allow);
 void add_loss_budget(CLI::App& command, double& budget);

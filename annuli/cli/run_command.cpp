@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "annuli/budget/plan_budget.h"
 #include "annuli/cli/commands.h"
+#include "annuli/cli/options.h"
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
 #include "annuli/run/plan_runner.h"
@@ -19,6 +21,7 @@ struct RunOptions {
   bool plan_help = false;
   bool resume = false;
   bool force = false;
+  std::string memory_limit;
   std::vector<std::string> set;
   std::vector<std::string> allow;
   std::string profile;  // of --profile[=FILE]: where the trace goes
@@ -46,6 +49,9 @@ void run(const RunOptions& options) {
   plan.allow.insert(plan.allow.end(), options.allow.begin(),
                     options.allow.end());
   check(plan);
+  if (const auto limit = parse_memory_limit(options.memory_limit)) {
+    budget::require_fits(plan, budget::plan_budget(plan), *limit);
+  }
   using enum run::IfPresent;
   run::run_plan(plan,
                 options.force ? kForce : (options.resume ? kResume : kRefuse),
@@ -68,6 +74,7 @@ void add_run_command(CLI::App& app) {
       ->add_flag("--force", options->force,
                  "Throw away the run in the folder and start anew")
       ->excludes(resume);
+  add_memory_limit(*command, options->memory_limit);
   // One value a flag, so that the plan may stand behind them.
   command
       ->add_option("--set", options->set,

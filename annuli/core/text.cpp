@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <charconv>
 #include <cmath>
 #include <vector>
 
@@ -62,6 +63,34 @@ std::string format_bytes(double bytes) {
     ++unit;
   }
   return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 2, kUnits[unit]);
+}
+
+std::optional<int64_t> parse_bytes(std::string_view text) {
+  double number = 0;
+  const char* end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, number);
+  if (parsed.ec != std::errc() || !(number > 0)) return std::nullopt;
+  std::string_view unit(parsed.ptr, static_cast<size_t>(end - parsed.ptr));
+  while (unit.starts_with(' ')) unit.remove_prefix(1);
+  struct Unit {
+    std::string_view name;
+    double bytes;
+  };
+  constexpr std::array<Unit, 8> kUnits = {{{"", 1},
+                                           {"B", 1},
+                                           {"kB", 1e3},
+                                           {"MB", 1e6},
+                                           {"GB", 1e9},
+                                           {"TB", 1e12},
+                                           {"MiB", 1048576},
+                                           {"GiB", 1073741824}}};
+  for (const Unit& known : kUnits) {
+    const double bytes = number * known.bytes;
+    if (unit == known.name && bytes >= 1 && bytes < 9e18) {
+      return static_cast<int64_t>(bytes);
+    }
+  }
+  return std::nullopt;
 }
 
 std::string format_duration(double seconds) {

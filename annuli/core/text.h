@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -8,8 +9,10 @@
 // Numbers and names for people.
 namespace annuli {
 
-std::string format_count(double n);           // 63.5 M, 1.17 B, 512
-std::string format_bytes(double bytes);       // 14.07 GB (powers of 1000)
+std::string format_count(double n);      // 63.5 M, 1.17 B, 512
+std::string format_bytes(double bytes);  // 14.07 GB (powers of 1000)
+// "16GB", "1.5 GB", "800MiB", "1000000": bytes; nothing if it is no such text.
+std::optional<int64_t> parse_bytes(std::string_view text);
 std::string format_duration(double seconds);  // 4.2 s, 3:07 min, 1:02:03 h
 
 // ", did you mean 'widen'?" for the candidate nearest to `word` by edit

@@ -46,5 +46,16 @@ TEST(Text, DidYouMeanFindsTheNearestAndOnlyTheNear) {
   EXPECT_EQ(did_you_mean("x", {}), "");
 }
 
+TEST(Text, BytesAreReadAsTheyAreWritten) {
+  EXPECT_EQ(parse_bytes("16GB"), 16'000'000'000);
+  EXPECT_EQ(parse_bytes("1.5 GB"), 1'500'000'000);
+  EXPECT_EQ(parse_bytes("800MiB"), 838'860'800);
+  EXPECT_EQ(parse_bytes("4096"), 4096);
+  for (const char* wrong : {"", "GB", "-1GB", "0", "12 gb", "16 GBs", "nan",
+                            "inf", "1e30", "0.1"}) {
+    EXPECT_EQ(parse_bytes(wrong), std::nullopt) << wrong;
+  }
+}
+
 }  // namespace
 }  // namespace annuli

@@ -155,6 +155,11 @@ void give_back_memory() {
   release_free_memory();
 }
 
+int64_t cached_block_bytes(int64_t bytes) {
+  const auto size = static_cast<size_t>(bytes);
+  return size < kSmallest ? bytes : static_cast<int64_t>(class_of(size));
+}
+
 CachedBlocks cached_blocks() { return allocator().counts(); }
 
 }  // namespace annuli::kernels

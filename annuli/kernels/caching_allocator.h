@@ -26,6 +26,9 @@ void release_cached_blocks();
 // The same, and the heap's free pages too: between phases and after growth.
 void give_back_memory();
 
+// What a tensor of so many bytes occupies: its size class.
+int64_t cached_block_bytes(int64_t bytes);
+
 struct CachedBlocks {
   int64_t live = 0;  // bytes in use
   int64_t kept = 0;  // bytes freed and kept

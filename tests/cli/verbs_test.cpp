@@ -43,8 +43,9 @@ TEST_F(Verbs, VersionNamesTheProgramAndLibTorch) {
 TEST_F(Verbs, HelpListsEveryVerbAndEveryVerbHasAnExample) {
   const Outcome help = run({"--help"});
   EXPECT_EQ(help.status, 0);
-  for (const std::string verb : {"run", "grow", "verify", "inspect", "evaluate",
-                                 "generate", "tokenize", "export", "env"}) {
+  for (const std::string verb :
+       {"run", "plan", "grow", "verify", "inspect", "evaluate", "generate",
+        "tokenize", "export", "env"}) {
     EXPECT_THAT(help.out, HasSubstr("  " + verb + " "));
     const Outcome own = run({verb, "--help"});
     EXPECT_EQ(own.status, 0) << verb;

@@ -1,0 +1,121 @@
+#include "annuli/budget/budget_table.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "annuli/core/text.h"
+
+namespace annuli::budget {
+namespace {
+
+using Row = std::vector<std::string>;
+
+std::string bytes(int64_t count) {
+  return format_bytes(static_cast<double>(count));
+}
+
+std::string count(int64_t parameters) {
+  return fmt::format("{:.1f} M", static_cast<double>(parameters) / 1e6);
+}
+
+// The first column to the left, numbers to the right.
+std::string aligned(const std::vector<Row>& rows) {
+  std::vector<size_t> widths(rows.front().size(), 0);
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      widths[i] = std::max(widths[i], row[i].size());
+    }
+  }
+  std::string text;
+  for (const Row& row : rows) {
+    text += fmt::format("{:<{}}", row[0], widths[0]);
+    for (size_t i = 1; i < row.size(); ++i) {
+      text += fmt::format("  {:>{}}", row[i], widths[i]);
+    }
+    text += '\n';
+  }
+  return text;
+}
+
+Row row_of(const PhaseBudget& phase) {
+  return {phase.name,
+          count(phase.parameters.total),
+          count(phase.parameters.active),
+          bytes(phase.weights),
+          bytes(phase.optimizer),
+          bytes(phase.gradients),
+          bytes(phase.activations),
+          bytes(phase.peak.bytes),
+          phase.peak.name,
+          bytes(phase.checkpoint_bytes),
+          fmt::format("{:.3g} T", phase.step_flops / 1e12),
+          phase.seconds ? format_duration(*phase.seconds) : "-"};
+}
+
+}  // namespace
+
+std::string to_table(const PlanBudget& budget) {
+  std::vector<Row> rows = {
+      {"phase", "parameters", "active", "weights", "optimizer", "gradients",
+       "activations", "peak memory", "when", "disk", "FLOP a step", "time"}};
+  for (const PhaseBudget& phase : budget.phases) rows.push_back(row_of(phase));
+  std::string text = aligned(rows);
+  text += fmt::format(
+      "\npeak memory {} (phase {}), {} of it the program's own; disk {}, {} "
+      "at its most\n",
+      bytes(budget.peak_memory()), budget.largest().name, bytes(budget.program),
+      bytes(budget.kept_disk), bytes(budget.peak_disk));
+  if (!budget.rates) return text;
+  double seconds = 0;
+  for (const PhaseBudget& phase : budget.phases) seconds += *phase.seconds;
+  return text + fmt::format(
+                    "time {} for the matrix products at {:.0f} GFLOP/s and the "
+                    "updates at {:.1f} GB/s, as measured now; a run takes "
+                    "longer by what else it does\n",
+                    format_duration(seconds), budget.rates->product_flops / 1e9,
+                    budget.rates->memory_bytes / 1e9);
+}
+
+nlohmann::json to_json(const PlanBudget& budget) {
+  nlohmann::json phases = nlohmann::json::array();
+  for (const PhaseBudget& phase : budget.phases) {
+    nlohmann::json moments = nlohmann::json::array();
+    for (const Moment& moment : phase.moments) {
+      moments.push_back(
+          {{"name", moment.name}, {"bytes", moment.bytes + budget.program}});
+    }
+    nlohmann::json json = {
+        {"name", phase.name},
+        {"parameters", phase.parameters.total},
+        {"active_parameters", phase.parameters.active},
+        {"weight_bytes", phase.weights},
+        {"optimizer_bytes", phase.optimizer},
+        {"gradient_bytes", phase.gradients},
+        {"activation_bytes", phase.activations},
+        {"peak_memory_bytes", phase.peak.bytes},
+        {"peak_moment", phase.peak.name},
+        {"moments", moments},
+        {"checkpoint_bytes", phase.checkpoint_bytes},
+        {"state_bytes", phase.state_bytes},
+        {"step_flops", phase.step_flops},
+        {"train_flops", phase.train_flops},
+        {"proof_flops", phase.proof_flops},
+    };
+    if (phase.seconds) json["seconds"] = *phase.seconds;
+    phases.push_back(std::move(json));
+  }
+  nlohmann::json json = {{"program_bytes", budget.program},
+                         {"peak_memory_bytes", budget.peak_memory()},
+                         {"kept_disk_bytes", budget.kept_disk},
+                         {"peak_disk_bytes", budget.peak_disk},
+                         {"phases", phases}};
+  if (budget.rates) {
+    json["product_flops_per_second"] = budget.rates->product_flops;
+    json["memory_bytes_per_second"] = budget.rates->memory_bytes;
+  }
+  return json;
+}
+
+}  // namespace annuli::budget

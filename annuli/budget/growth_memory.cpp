@@ -1,0 +1,181 @@
+#include "annuli/budget/growth_memory.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "annuli/budget/step_memory.h"
+#include "annuli/grow/parent_rows.h"
+#include "annuli/train/state_layout.h"
+
+namespace annuli::budget {
+namespace {
+
+using RowBytes = std::function<int64_t(const TensorSpec& spec)>;
+
+RowBytes weight_row(const NumberTypes& numbers) {
+  return [numbers](const TensorSpec& spec) {
+    return spec.numel() *
+           static_cast<int64_t>(c10::elementSize(numbers.weights));
+  };
+}
+
+RowBytes state_row(const Plan& plan) {
+  return [&plan](const TensorSpec& spec) {
+    return train::optimizer_state_bytes(plan.optimizer, spec, plan.precision);
+  };
+}
+
+int64_t sum(const ModelConfig& config, const RowBytes& bytes) {
+  int64_t total = 0;
+  for (const TensorSpec& spec : tensor_table(config)) total += bytes(spec);
+  return total;
+}
+
+// The most alive at once while child rows are made and parent rows go with
+// their last use, as grow::grow and grow::grow_state do it.
+int64_t largest_while_growing(const grow::Recipe& recipe,
+                              const RowBytes& bytes) {
+  const TensorTable parents = tensor_table(recipe.parent);
+  const TensorTable children = tensor_table(recipe.child);
+  grow::ParentRows rows(recipe);
+  int64_t alive = sum(recipe.parent, bytes);
+  for (size_t row : rows.unused()) alive -= bytes(parents[row]);
+  int64_t largest = alive;
+  for (size_t i = 0; i < children.size(); ++i) {
+    const grow::TensorRecipe& tensor = recipe.tensors[i];
+    const bool copied = tensor.source == grow::Source::kParent;
+    const size_t row = copied ? rows.row(tensor.parent) : 0;
+    const bool last = copied && rows.use(row);
+    alive += bytes(children[i]);
+    // What is the same is moved.
+    if (!(last && tensor.is_identity())) largest = std::max(largest, alive);
+    if (last) alive -= bytes(parents[row]);
+  }
+  return largest;
+}
+
+int64_t largest_matrix(const ModelConfig& config) {
+  int64_t largest = 0;
+  for (const TensorSpec& spec : tensor_table(config)) {
+    largest = std::max(largest, spec.numel());
+  }
+  return largest;
+}
+
+// A window's pass with its trace and logits, and what is made of the logits.
+int64_t window_memory(const ModelConfig& config, const GrowthShape& shape) {
+  const int64_t T = shape.plan.probe.length;
+  const at::ScalarType type = shape.numbers.arithmetic;
+  const int64_t logits = tensor_bytes(T * config.vocab_size, type);
+  const int64_t layer = 2 * tensor_bytes(T * config.hidden_size, type) +
+                        tensor_bytes(T * config.head_dim *
+                                         (config.num_attention_heads +
+                                          config.num_key_value_heads),
+                                     type);
+  return config.num_hidden_layers * layer + 2 * logits +
+         forward_memory(config, shape.numbers, T);
+}
+
+// Two windows' logits in fp64, in pieces and whole.
+int64_t double_logits(const ModelConfig& config, const Plan& plan) {
+  const int64_t windows = std::min<int64_t>(2, plan.probe.windows);
+  return tensor_bytes(windows * plan.probe.length * config.vocab_size,
+                      at::kDouble);
+}
+
+int64_t router_memory(const ModelConfig& config, const GrowthShape& shape) {
+  const int64_t rows = shape.plan.probe.router_tokens;
+  return 4 * tensor_bytes(rows * config.hidden_size, shape.numbers.arithmetic) +
+         forward_memory(config, shape.numbers, rows);
+}
+
+// One backward pass over a window, blocks checkpointed. In full arithmetic a
+// block's bf16 weights are widened into its graph.
+int64_t gradient_pass(const ModelConfig& config, const GrowthShape& shape) {
+  NumberTypes full = shape.numbers;
+  full.products = full.arithmetic;
+  const StepMemory step =
+      step_memory({.config = config,
+                   .numbers = full,
+                   .batch_size = 1,
+                   .sequence_length = shape.plan.probe.length,
+                   .gradient_checkpointing = true});
+  int64_t widened = 0;
+  if (full.weights != full.arithmetic) {
+    int64_t block = 0;
+    for (const TensorSpec& spec : tensor_table(config)) {
+      if (spec.layer == 0) block += tensor_bytes(spec.numel(), full.arithmetic);
+    }
+    const int64_t head =
+        tensor_bytes(config.vocab_size * config.hidden_size, full.arithmetic);
+    widened = std::max(block, head);
+  }
+  return step.total() + widened;
+}
+
+}  // namespace
+
+int64_t weight_bytes(const ModelConfig& config, const NumberTypes& numbers) {
+  return sum(config, weight_row(numbers));
+}
+
+int64_t state_bytes(const ModelConfig& config, const Plan& plan) {
+  return sum(config, state_row(plan));
+}
+
+std::vector<Moment> growth_moments(const GrowthShape& shape) {
+  const grow::Recipe& recipe = shape.recipe;
+  const ModelConfig& parent = recipe.parent;
+  const ModelConfig& child = recipe.child;
+  const int64_t parent_weights = weight_bytes(parent, shape.numbers);
+  const int64_t parent_state = state_bytes(parent, shape.plan);
+  const int64_t child_weights = weight_bytes(child, shape.numbers);
+  const int64_t child_state = state_bytes(child, shape.plan);
+  const bool widens = recipe.width_factor > 1;
+  const int64_t kept = widens ? double_logits(parent, shape.plan) : 0;
+
+  std::vector<Moment> moments;
+  moments.push_back(
+      {"record the parent", parent_weights + parent_state + kept +
+                                std::max({window_memory(parent, shape), kept,
+                                          router_memory(parent, shape)})});
+  if (recipe.has_noise()) {
+    moments.push_back({"grow a control without noise",
+                       parent_weights + parent_state + kept + child_weights +
+                           gradient_pass(child, shape)});
+  }
+  moments.push_back(
+      {"grow the weights",
+       kept + parent_state +
+           largest_while_growing(recipe, weight_row(shape.numbers))});
+  moments.push_back({"grow the optimizer state",
+                     kept + child_weights +
+                         largest_while_growing(recipe, state_row(shape.plan)) +
+                         // Codes are widened, one tensor at a time.
+                         tensor_bytes(largest_matrix(parent), at::kFloat)});
+  int64_t proof = window_memory(child, shape) +
+                  tensor_bytes(shape.plan.probe.length * parent.vocab_size,
+                               shape.numbers.arithmetic);
+  if (widens) proof = std::max(proof, 2 * double_logits(child, shape.plan));
+  if (recipe.has_noise()) proof = std::max(proof, gradient_pass(child, shape));
+  if (child.is_mixture()) proof = std::max(proof, router_memory(child, shape));
+  moments.push_back(
+      {"prove the growth", kept + child_weights + child_state + proof});
+  return moments;
+}
+
+Moment phase_proof(const GrowthShape& shape) {
+  const ModelConfig& child = shape.recipe.child;
+  int64_t working = 0;
+  if (shape.recipe.has_noise()) {
+    // A matrix of the parent, as grown, as trained, and their difference.
+    working = 4 * tensor_bytes(largest_matrix(child), shape.numbers.arithmetic);
+  }
+  if (child.is_mixture()) {
+    working = std::max(working, router_memory(child, shape));
+  }
+  return {"prove the phase", weight_bytes(child, shape.numbers) +
+                                 state_bytes(child, shape.plan) + working};
+}
+
+}  // namespace annuli::budget

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "annuli/config/plan.h"
+#include "annuli/grow/recipe.h"
+#include "annuli/model/number_types.h"
+
+// What a growth step holds, moment by moment: run/growth_step.cpp in numbers.
+// Everything is counted that is alive, weights and optimizer state included.
+namespace annuli::budget {
+
+// One moment and the bytes alive in it, without the program itself.
+struct Moment {
+  std::string name;  // "grow the weights"
+  int64_t bytes = 0;
+};
+
+struct GrowthShape {
+  const Plan& plan;
+  const grow::Recipe& recipe;
+  NumberTypes numbers;
+};
+
+std::vector<Moment> growth_moments(const GrowthShape& shape);
+
+// After the phase that the growth began.
+Moment phase_proof(const GrowthShape& shape);
+
+// Bytes of a model's weights, and of its optimizer's state.
+int64_t weight_bytes(const ModelConfig& config, const NumberTypes& numbers);
+int64_t state_bytes(const ModelConfig& config, const Plan& plan);
+
+}  // namespace annuli::budget

@@ -1,0 +1,102 @@
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "annuli/budget/plan_budget.h"
+#include "annuli/core/error.h"
+#include "annuli/core/text.h"
+
+namespace annuli::budget {
+namespace {
+
+// A change of the plan that saves memory, in the words of the plan.
+struct Lever {
+  std::string words;
+  std::function<void(Plan&)> pull;
+};
+
+void checkpoint_all(Plan& plan) {
+  for (PhasePlan& phase : plan.phases) {
+    phase.train.gradient_checkpointing = true;
+  }
+}
+
+void two_passes(Plan& plan) {
+  for (PhasePlan& phase : plan.phases) {
+    TrainPlan& train = phase.train;
+    if (train.max_grad_norm > 0 && train.gradient_accumulation_steps == 1) {
+      train.clip = ClipNorm::kTwoPass;
+    }
+  }
+}
+
+void use_optimizer(Plan& plan, OptimizerType type) {
+  plan.optimizer.type = type;
+  plan.optimizer.state_dtype = StateDtype::kFp32;
+  plan.optimizer.momentum = 0;
+}
+
+void use_bf16(Plan& plan) {
+  plan.precision = Precision::kBf16;
+  use_optimizer(plan, OptimizerType::kAdamw8bit);
+}
+
+// In the order of what they cost: first those that change no bit, then by the
+// losses of docs/numerics.md. Each is tried alone, the last with the first.
+std::vector<Lever> levers() {
+  return {
+      {"train.gradient_checkpointing=true", checkpoint_all},
+      {"train.clip=two_pass", two_passes},
+      {"optimizer.type=adamw_8bit",
+       [](Plan& p) { use_optimizer(p, OptimizerType::kAdamw8bit); }},
+      {"optimizer.type=adafactor",
+       [](Plan& p) { use_optimizer(p, OptimizerType::kAdafactor); }},
+      {"precision=bf16 with optimizer.type=adamw_8bit", use_bf16},
+      {"precision=bf16, optimizer.type=adamw_8bit and "
+       "train.gradient_checkpointing=true",
+       [](Plan& p) {
+         use_bf16(p);
+         checkpoint_all(p);
+       }},
+  };
+}
+
+std::string bytes(int64_t count) {
+  return format_bytes(static_cast<double>(count));
+}
+
+// "try X, with which it is 8.2 GB".
+std::string advice(const Plan& plan, int64_t limit) {
+  int64_t least = 0;
+  std::string words;
+  for (const Lever& lever : levers()) {
+    Plan changed = plan;
+    lever.pull(changed);
+    const int64_t peak = plan_budget(changed).peak_memory();
+    if (peak <= limit) {
+      return fmt::format("try {}: {}", lever.words, bytes(peak));
+    }
+    if (words.empty() || peak < least) {
+      least = peak;
+      words = lever.words;
+    }
+  }
+  return fmt::format(
+      "no single setting is enough ({} with {}); try a smaller batch_size, "
+      "sequence_length or model",
+      bytes(least), words);
+}
+
+}  // namespace
+
+void require_fits(const Plan& plan, const PlanBudget& budget, int64_t limit) {
+  for (const PhaseBudget& phase : budget.phases) {
+    if (phase.peak.bytes <= limit) continue;
+    throw VerdictError(fmt::format(
+        "planning {}: phase {} needs {} to {}, the memory limit is {}; {}",
+        plan.name, phase.name, bytes(phase.peak.bytes), phase.peak.name,
+        bytes(limit), advice(plan, limit)));
+  }
+}
+
+}  // namespace annuli::budget

@@ -1,0 +1,191 @@
+#include "annuli/budget/plan_budget.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "annuli/budget/compute.h"
+#include "annuli/budget/step_memory.h"
+#include "annuli/checkpoint/model_file.h"
+#include "annuli/config/model_from.h"
+#include "annuli/core/rng.h"
+#include "annuli/grow/registry.h"
+#include "annuli/tokenizer/tokenizer.h"
+
+namespace annuli::budget {
+namespace {
+
+ModelConfig config_at_start(const Plan& plan) {
+  if (!plan.model.from.empty()) return ModelFile(plan.model.from).config();
+  const int64_t vocab_size = plan.model.vocab_size
+                                 ? *plan.model.vocab_size
+                                 : load_tokenizer(plan.tokenizer)->vocab_size();
+  return model_config(plan.model, vocab_size);
+}
+
+bool holds_gradient(const TrainPlan& train) {
+  return train.gradient_accumulation_steps > 1 ||
+         (train.max_grad_norm > 0 && train.clip == ClipNorm::kWhole);
+}
+
+// One phase, from the config that the phase before left.
+class Phase {
+ public:
+  Phase(const Plan& plan, const PhasePlan& phase, ModelConfig parent)
+      : plan_(plan), phase_(phase), numbers_(number_types(plan.precision)) {
+    if (phase.grow) {
+      recipe_ = grow::make_operator(*phase.grow)->recipe(parent, 0);
+    }
+    budget_.name = phase.name;
+    budget_.config = recipe_ ? recipe_->child : std::move(parent);
+    budget_.parameters = count_parameters(budget_.config);
+    budget_.weights = weight_bytes(budget_.config, numbers_);
+    budget_.optimizer = state_bytes(budget_.config, plan);
+  }
+
+  PhaseBudget budget(int64_t program) {
+    memory(program);
+    disk();
+    compute();
+    return std::move(budget_);
+  }
+
+ private:
+  void memory(int64_t program) {
+    if (recipe_) {
+      budget_.moments = growth_moments(
+          {.plan = plan_, .recipe = *recipe_, .numbers = numbers_});
+    }
+    const TrainPlan& train = phase_.train;
+    const StepMemory step =
+        step_memory({.config = budget_.config,
+                     .numbers = numbers_,
+                     .batch_size = train.batch_size,
+                     .sequence_length = plan_.data.sequence_length,
+                     .gradient_checkpointing = train.gradient_checkpointing,
+                     .holds_gradient = holds_gradient(train),
+                     .passes = train.gradient_accumulation_steps});
+    budget_.gradients = step.gradients;
+    budget_.activations = step.activations;
+    const int64_t resident = budget_.weights + budget_.optimizer;
+    budget_.moments.push_back({"train", resident + step.total()});
+    if (plan_.evaluation.windows > 0) {
+      budget_.moments.push_back({"evaluate", resident + evaluation()});
+    }
+    if (recipe_) {
+      budget_.moments.push_back(phase_proof(
+          {.plan = plan_, .recipe = *recipe_, .numbers = numbers_}));
+    }
+    budget_.peak =
+        *std::ranges::max_element(budget_.moments, {}, &Moment::bytes);
+    budget_.peak.bytes += program;
+  }
+
+  // A window without a graph; the head in full arithmetic.
+  int64_t evaluation() const {
+    const ModelConfig& config = budget_.config;
+    const int64_t rows = plan_.data.sequence_length;
+    const int64_t table = config.vocab_size * config.hidden_size;
+    const int64_t head =
+        tensor_bytes(std::min(kHeadRows, rows) * config.vocab_size,
+                     numbers_.arithmetic) +
+        (numbers_.weights == numbers_.arithmetic
+             ? 0
+             : tensor_bytes(table, numbers_.arithmetic));
+    return std::max(head, forward_memory(config, numbers_, rows));
+  }
+
+  void disk() {
+    const int64_t files = phase_.init_checkpoint.empty() ? 1 : 2;
+    budget_.checkpoint_bytes = files * budget_.weights;
+    budget_.state_bytes = budget_.weights + budget_.optimizer;
+  }
+
+  void compute() {
+    const TrainPlan& train = phase_.train;
+    const int64_t length = plan_.data.sequence_length;
+    const auto steps = static_cast<double>(train.max_steps);
+    budget_.step_flops = step_flops(budget_.config, train, length);
+    budget_.train_flops = steps * budget_.step_flops;
+    budget_.moved_bytes = steps * bytes_of_update();
+    budget_.proof_flops =
+        forward_flops(budget_.config, length) *
+        static_cast<double>(plan_.evaluation.windows * length);
+    if (recipe_) budget_.proof_flops += growth_flops();
+  }
+
+  // Weights and state are read and written, gradients written and read.
+  double bytes_of_update() const {
+    const auto gradients =
+        static_cast<double>(budget_.parameters.total) *
+        static_cast<double>(c10::elementSize(numbers_.arithmetic));
+    return 2 * (static_cast<double>(budget_.weights + budget_.optimizer) +
+                gradients);
+  }
+
+  // The probe's windows by parent and child, the router's tokens by both, and
+  // the gradients of the symmetry check with its control.
+  double growth_flops() const {
+    const ProbePlan& probe = plan_.probe;
+    const double parent = forward_flops(recipe_->parent, probe.length);
+    const double child = forward_flops(recipe_->child, probe.length);
+    const auto tokens = static_cast<double>(probe.windows * probe.length);
+    double flops = tokens * (parent + child);
+    flops += static_cast<double>(probe.router_tokens) * (parent + child);
+    if (recipe_->has_noise()) {
+      flops += 2 * 4 * child * static_cast<double>(probe.length);
+    }
+    return flops;
+  }
+
+  const Plan& plan_;
+  const PhasePlan& phase_;
+  NumberTypes numbers_;
+  std::optional<grow::Recipe> recipe_;
+  PhaseBudget budget_;
+};
+
+void count_disk(PlanBudget& budget) {
+  int64_t kept = 0;
+  int64_t state = 0;
+  for (const PhaseBudget& phase : budget.phases) {
+    kept += phase.checkpoint_bytes;
+    budget.peak_disk = std::max(budget.peak_disk, kept + state);
+    // The last phase leaves the state of the one before.
+    if (&phase == &budget.phases.back()) break;
+    budget.peak_disk =
+        std::max(budget.peak_disk, kept + state + phase.state_bytes);
+    state = phase.state_bytes;
+  }
+  budget.kept_disk = kept + state;
+}
+
+void estimate_times(PlanBudget& budget, const MachineRates& rates) {
+  for (PhaseBudget& phase : budget.phases) {
+    phase.seconds =
+        (phase.train_flops + phase.proof_flops) / rates.product_flops +
+        phase.moved_bytes / rates.memory_bytes;
+  }
+}
+
+}  // namespace
+
+const PhaseBudget& PlanBudget::largest() const {
+  return *std::ranges::max_element(
+      phases, {}, [](const PhaseBudget& p) { return p.peak.bytes; });
+}
+
+PlanBudget plan_budget(const Plan& plan,
+                       const std::optional<MachineRates>& rates) {
+  PlanBudget budget{.program = program_bytes(), .rates = rates};
+  ModelConfig config = config_at_start(plan);
+  for (const PhasePlan& phase : plan.phases) {
+    budget.phases.push_back(
+        Phase(plan, phase, std::move(config)).budget(budget.program));
+    config = budget.phases.back().config;
+  }
+  count_disk(budget);
+  if (rates) estimate_times(budget, *rates);
+  return budget;
+}
+
+}  // namespace annuli::budget

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "annuli/budget/growth_memory.h"
+#include "annuli/budget/machine_rates.h"
+#include "annuli/config/plan.h"
+#include "annuli/model/tensor_table.h"
+
+// What a plan will need, phase by phase, before anything is run: a dry run in
+// numbers. Reads the plan, the tokenizer's size and, for `model: {from: ...}`,
+// the model's config; no text and no weights.
+namespace annuli::budget {
+
+struct PhaseBudget {
+  std::string name;
+  ModelConfig config;
+  ParameterCount parameters;
+
+  // Memory, bytes. The first four are those of a training step at its largest.
+  int64_t weights = 0;
+  int64_t optimizer = 0;
+  int64_t gradients = 0;
+  int64_t activations = 0;
+  std::vector<Moment> moments;  // of the phase, in order; without the program
+  Moment peak;                  // the largest, with the program
+
+  int64_t checkpoint_bytes = 0;  // on disk: what the phase writes and keeps
+  int64_t state_bytes = 0;       // on disk: the state to go on from
+
+  double step_flops = 0;
+  double train_flops = 0;  // all steps
+  double proof_flops = 0;  // growth's forward and backward passes, evaluation
+  double moved_bytes = 0;  // by all updates: weights, gradients, state
+  std::optional<double> seconds;  // at the measured rates
+};
+
+struct PlanBudget {
+  int64_t program = 0;  // what the program holds by itself
+  std::vector<PhaseBudget> phases;
+  int64_t kept_disk = 0;  // at the end
+  int64_t peak_disk = 0;  // while a state replaces another
+  std::optional<MachineRates> rates;
+
+  const PhaseBudget& largest() const;
+  int64_t peak_memory() const { return largest().peak.bytes; }
+};
+
+PlanBudget plan_budget(const Plan& plan,
+                       const std::optional<MachineRates>& rates = {});
+
+// Throws VerdictError, one line, if a phase needs more than `limit` bytes:
+// which one, how much, at which moment, and the first lever that would make the
+// plan fit (in the order of what they cost in loss).
+void require_fits(const Plan& plan, const PlanBudget& budget, int64_t limit);
+
+}  // namespace annuli::budget

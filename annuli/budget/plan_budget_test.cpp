@@ -1,0 +1,158 @@
+#include "annuli/budget/plan_budget.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "annuli/budget/budget_table.h"
+#include "annuli/budget/compute.h"
+#include "annuli/core/error.h"
+
+namespace annuli::budget {
+namespace {
+
+using testing::HasSubstr;
+
+Plan plan_of(const std::string& name,
+             const std::vector<std::string>& overrides = {}) {
+  const char* root = std::getenv("ANNULI_ROOT");
+  std::vector<std::string> all = {"model.vocab_size=50257"};
+  all.insert(all.end(), overrides.begin(), overrides.end());
+  return load_plan(std::string(root == nullptr ? "." : root) + "/plans/" + name,
+                   all);
+}
+
+// What the seed plan's table and the run's own header say.
+TEST(PlanBudget, CountsTheSeedPlansParameters) {
+  const PlanBudget budget = plan_budget(plan_of("seed.yaml"));
+  ASSERT_EQ(budget.phases.size(), 4u);
+  const double millions[][2] = {
+      {63.5, 63.5}, {239.7, 88.7}, {958.7, 354.7}, {1172.6, 417.7}};
+  for (size_t i = 0; i < 4; ++i) {
+    const PhaseBudget& phase = budget.phases[i];
+    EXPECT_NEAR(phase.parameters.total / 1e6, millions[i][0], 0.06);
+    EXPECT_NEAR(phase.parameters.active / 1e6, millions[i][1], 0.06);
+    EXPECT_EQ(phase.weights, 4 * phase.parameters.total);
+    EXPECT_EQ(phase.optimizer, 2 * phase.weights);
+    EXPECT_GE(phase.peak.bytes, budget.program + phase.weights +
+                                    phase.optimizer + phase.gradients +
+                                    phase.activations);
+  }
+}
+
+TEST(PlanBudget, CountsTheBillionPlansParameters) {
+  const PlanBudget budget = plan_budget(plan_of("one-billion.yaml"));
+  ASSERT_EQ(budget.phases.size(), 4u);
+  EXPECT_NEAR(budget.phases[0].parameters.total / 1e6, 141.5, 0.06);
+  EXPECT_NEAR(budget.phases[1].parameters.total / 1e6, 606.8, 0.06);
+  EXPECT_NEAR(budget.phases[1].parameters.active / 1e6, 208.0, 0.06);
+  EXPECT_NEAR(budget.phases[3].parameters.total / 1e6, 3180.1, 0.06);
+  EXPECT_NEAR(budget.phases[3].parameters.active / 1e6, 1053.6, 0.06);
+  EXPECT_EQ(budget.phases[3].weights, 2 * budget.phases[3].parameters.total);
+  EXPECT_NO_THROW(require_fits(plan_of("one-billion.yaml"), budget,
+                               int64_t{22} * 1000 * 1000 * 1000));
+}
+
+// A dense model's step is 6 operations a parameter and token, and attention;
+// written out for one layer.
+TEST(PlanBudget, CountsOperations) {
+  ModelConfig config;
+  config.vocab_size = 100;
+  config.hidden_size = 8;
+  config.intermediate_size = 32;
+  config.num_hidden_layers = 1;
+  config.num_attention_heads = 2;
+  config.num_key_value_heads = 2;
+  config.head_dim = 4;
+  config.gated = false;
+  const double block = 4 * 8 * 8 + 2 * 8 * 32;
+  const double scores = 2.0 * 16 * 8;  // 16 tokens, 8 wide
+  EXPECT_DOUBLE_EQ(forward_flops(config, 16), 2 * (block + 800) + scores);
+  TrainPlan train;
+  train.batch_size = 3;
+  const double token = 3 * (2 * block + 1600 + scores) + scores / 2;
+  EXPECT_DOUBLE_EQ(step_flops(config, train, 16), 48 * token);
+  train.gradient_checkpointing = true;
+  EXPECT_DOUBLE_EQ(step_flops(config, train, 16),
+                   48 * (token + 2 * block + scores));
+}
+
+TEST(PlanBudget, SaysNoWithPhaseSizeAndLever) {
+  const Plan plan = plan_of("seed.yaml");
+  const PlanBudget budget = plan_budget(plan);
+  EXPECT_NO_THROW(require_fits(plan, budget, budget.peak_memory()));
+  try {
+    require_fits(plan, budget, budget.peak_memory() - 1);
+    FAIL() << "fits";
+  } catch (const VerdictError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("phase large needs 1"));
+    EXPECT_THAT(error.what(), HasSubstr("try train.gradient_checkpointing"));
+  }
+  try {
+    require_fits(plan, budget, 9'000'000'000);
+    FAIL() << "fits";
+  } catch (const VerdictError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("phase medium needs 1"));
+    EXPECT_THAT(error.what(), HasSubstr("try optimizer.type=adamw_8bit"));
+  }
+  try {
+    require_fits(plan, budget, 1'000'000'000);
+    FAIL() << "fits";
+  } catch (const VerdictError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("no single setting is enough"));
+  }
+}
+
+// The optimizers of the issue, at the sizes that it asks for.
+TEST(PlanBudget, PhaseFourByOptimizer) {
+  const auto peak = [](const std::vector<std::string>& overrides) {
+    return plan_budget(plan_of("seed.yaml", overrides)).phases[3].peak.bytes /
+           1e9;
+  };
+  EXPECT_LE(peak({}), 15.2);
+  EXPECT_LE(peak({"optimizer.type=adamw_8bit"}), 8.5);
+  EXPECT_LE(peak({"optimizer.type=adafactor"}), 6.0);
+  EXPECT_LE(peak({"optimizer.type=sgd"}), 5.8);
+  EXPECT_LE(peak({"optimizer.type=adamw_8bit", "precision=bf16",
+                  "phases.large.train.gradient_checkpointing=true"}),
+            5.5);
+}
+
+TEST(PlanBudget, DiskHoldsCheckpointsAndTwoStatesWhileSaving) {
+  const PlanBudget budget = plan_budget(plan_of("seed.yaml"));
+  int64_t checkpoints = 0;
+  for (const PhaseBudget& phase : budget.phases) {
+    checkpoints += phase.checkpoint_bytes;
+  }
+  EXPECT_EQ(budget.kept_disk, checkpoints + budget.phases[2].state_bytes);
+  EXPECT_GE(budget.peak_disk, budget.kept_disk);
+}
+
+TEST(PlanBudget, TimeFollowsTheRates) {
+  const Plan plan = plan_of("seed.yaml");
+  const MachineRates rates{.product_flops = 1e11, .memory_bytes = 1e10};
+  const MachineRates twice{.product_flops = 2e11, .memory_bytes = 2e10};
+  const PlanBudget slow = plan_budget(plan, rates);
+  const PlanBudget fast = plan_budget(plan, twice);
+  for (size_t i = 0; i < slow.phases.size(); ++i) {
+    EXPECT_DOUBLE_EQ(*slow.phases[i].seconds, 2 * *fast.phases[i].seconds);
+  }
+  EXPECT_EQ(plan_budget(plan).phases[0].seconds, std::nullopt);
+}
+
+TEST(PlanBudget, JsonHasEveryPhaseAndMoment) {
+  const auto json = to_json(plan_budget(plan_of("seed.yaml")));
+  ASSERT_EQ(json.at("phases").size(), 4u);
+  for (const auto& phase : json.at("phases")) {
+    int64_t largest = 0;
+    for (const auto& moment : phase.at("moments")) {
+      largest = std::max(largest, moment.at("bytes").get<int64_t>());
+    }
+    EXPECT_EQ(phase.at("peak_memory_bytes"), largest);
+    EXPECT_FALSE(phase.contains("seconds"));
+  }
+}
+
+}  // namespace
+}  // namespace annuli::budget

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+
+#include "annuli/config/model_config.h"
+#include "annuli/model/number_types.h"
+
+// What a training step holds beside weights and optimizer state.
+//
+// It is counted, not measured: each tensor that the autograd graph keeps from
+// the forward to the backward pass, and the widest moments of the two, in the
+// sizes that the caching allocator rounds to. The allocator keeps freed blocks
+// only up to the most that was ever in use at once, so that most is what the
+// process grows by. Tests hold the count against the allocator's own
+// (step_memory_test.cpp); whoever changes what a kernel saves changes it here.
+namespace annuli::budget {
+
+struct StepShape {
+  ModelConfig config;
+  NumberTypes numbers;
+  int64_t batch_size = 1;
+  int64_t sequence_length = 1;
+  bool gradient_checkpointing = false;
+  // The whole gradient is kept until the update: clipping by it, accumulation.
+  bool holds_gradient = false;
+  int64_t passes = 1;  // forward and backward passes that add to it
+};
+
+// At the moment when both together are largest.
+struct StepMemory {
+  int64_t gradients = 0;
+  int64_t activations = 0;
+  int64_t total() const { return gradients + activations; }
+};
+
+StepMemory step_memory(const StepShape& shape);
+
+// A forward pass without a graph over `rows` tokens: one block at its widest,
+// and the stream.
+int64_t forward_memory(const ModelConfig& config, const NumberTypes& numbers,
+                       int64_t rows);
+
+// Tokens whose logits exist at once.
+inline constexpr int64_t kHeadRows = 512;
+
+// Bytes of a tensor in the caching allocator.
+int64_t tensor_bytes(int64_t entries, at::ScalarType type);
+
+}  // namespace annuli::budget

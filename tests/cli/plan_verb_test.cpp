@@ -1,0 +1,148 @@
+// annuli plan, and what it foretells against a run that happens.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "program.h"
+
+namespace annuli::test {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+class PlanVerb : public ::testing::Test {
+ protected:
+  Outcome run(const std::vector<std::string>& arguments) {
+    return run_program(arguments, scratch_.path());
+  }
+  static size_t lines(const std::string& text) {
+    return static_cast<size_t>(std::ranges::count(text, '\n'));
+  }
+  ScratchFolder scratch_;
+};
+
+TEST_F(PlanVerb, PrintsEveryPhaseAndMeasuresOnlyIfAsked) {
+  const Outcome plain = run({"plan", "plans/tiny.yaml", "--no-measure"});
+  EXPECT_EQ(plain.status, 0) << plain.err;
+  for (const char* word :
+       {"dense", "moe", "medium", "large", "weights", "optimizer", "gradients",
+        "activations", "peak memory", "disk"}) {
+    EXPECT_THAT(plain.out, HasSubstr(word));
+  }
+  EXPECT_THAT(plain.out, Not(HasSubstr("GFLOP/s")));
+  const Outcome measured = run({"plan", "plans/tiny.yaml"});
+  EXPECT_EQ(measured.status, 0) << measured.err;
+  EXPECT_THAT(measured.out, HasSubstr("GFLOP/s"));
+}
+
+TEST_F(PlanVerb, JsonIsAllThatIsPrinted) {
+  const Outcome outcome =
+      run({"plan", "plans/tiny.yaml", "--no-measure", "--json"});
+  EXPECT_EQ(outcome.err, "");
+  const json plan = json::parse(outcome.out);
+  EXPECT_EQ(plan.at("phases").size(), 4u);
+  EXPECT_GT(plan.at("peak_memory_bytes").get<int64_t>(), 0);
+}
+
+TEST_F(PlanVerb, SaysNoInOneLineBeforeAnythingIsRun) {
+  const Outcome planned = run(
+      {"plan", "plans/tiny.yaml", "--no-measure", "--memory-limit", "100MB"});
+  EXPECT_EQ(planned.status, 1);
+  EXPECT_EQ(lines(planned.err), 1u) << planned.err;
+  EXPECT_THAT(planned.err, HasSubstr("phase dense needs"));
+  EXPECT_THAT(planned.err, HasSubstr("the memory limit is 100.00 MB"));
+
+  const std::string folder = scratch_.file("run");
+  const Outcome started = run(
+      {"run", "plans/tiny.yaml", "--out", folder, "--memory-limit", "100MB"});
+  EXPECT_EQ(started.status, 1);
+  EXPECT_EQ(started.err, planned.err);
+  EXPECT_FALSE(fs::exists(folder));
+  EXPECT_EQ(
+      run({"plan", "plans/tiny.yaml", "--no-measure", "--memory-limit", "16GB"})
+          .status,
+      0);
+}
+
+TEST_F(PlanVerb, ASizeThatIsNoneIsTheUsers) {
+  const Outcome outcome =
+      run({"plan", "plans/tiny.yaml", "--memory-limit", "16 gigs"});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_EQ(lines(outcome.err), 1u) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("expected a size like 16GB"));
+}
+
+// Large enough for weights, state and activations to outweigh the program.
+std::vector<std::string> of_size(std::vector<std::string> arguments) {
+  std::vector<std::string> settings = {
+      "model.vocab_size=16384",
+      "model.hidden_size=256",
+      "model.num_hidden_layers=6",
+      "model.intermediate_size=1024",
+      "model.num_attention_heads=4",
+      "data.sequence_length=256",
+      "probe.windows=2",
+      "probe.length=256",
+      "probe.router_tokens=512",
+      "samples.prompts=[]",
+      "evaluation.windows=1",
+      "allow=[router_health, symmetry_breaking]"};
+  for (const char* phase : {"dense", "moe", "medium", "large"}) {
+    const std::string train = std::string("phases.") + phase + ".train.";
+    settings.push_back(train + "max_steps=2");
+    settings.push_back(train + "batch_size=4");
+  }
+  for (const std::string& setting : settings) {
+    arguments.insert(arguments.end(), {"--set", setting});
+  }
+  return arguments;
+}
+
+std::vector<double> measured_peaks(const fs::path& history) {
+  std::vector<double> peaks;
+  std::ifstream file(history);
+  for (std::string line; std::getline(file, line);) {
+    const json record = json::parse(line);
+    if (record.at("type") != "phase") continue;
+    peaks.push_back(record.at("peak_memory_bytes"));
+  }
+  return peaks;
+}
+
+// 8 %: here the program is a tenth of the whole, and what it takes moves by
+// some 40 MB with what ran before. (At full size the plan is within 4 %:
+// docs/log.md.)
+TEST_F(PlanVerb, ForetellsThePeakOfARun) {
+  const Outcome planned =
+      run(of_size({"plan", "plans/tiny.yaml", "--no-measure", "--json"}));
+  ASSERT_EQ(planned.status, 0) << planned.err;
+  const json phases = json::parse(planned.out).at("phases");
+  const Outcome done =
+      run(of_size({"run", "plans/tiny.yaml", "--out", scratch_.file("run"),
+                   "--set", "data.cache_dir=" + scratch_.file("tokens")}));
+  ASSERT_EQ(done.status, 0) << done.err;
+  const auto peaks =
+      measured_peaks(scratch_.path() / "run" / "training_history.jsonl");
+  ASSERT_EQ(peaks.size(), phases.size());
+  for (size_t i = 0; i < peaks.size(); ++i) {
+    const double foretold = phases[i].at("peak_memory_bytes");
+    EXPECT_NEAR(foretold / peaks[i], 1, 0.08)
+        << phases[i].at("name") << ": foretold " << foretold << ", measured "
+        << peaks[i];
+  }
+  // The check can fail: without any one part of the last phase it does.
+  for (const char* part :
+       {"weight_bytes", "optimizer_bytes", "activation_bytes"}) {
+    const double without = phases.back().at("peak_memory_bytes").get<double>() -
+                           phases.back().at(part).get<double>();
+    EXPECT_LT(without / peaks.back(), 0.92) << part;
+  }
+}
+
+}  // namespace
+}  // namespace annuli::test
