@@ -315,7 +315,9 @@ void save_folder(const Transformer& model, const fs::path& folder,
     write_lineage(folder / kLineage, lineage);
   }
   Json config = to_json(model.config());
-  const char* dtype = model.dtype() == at::kDouble ? "float64" : "float32";
+  const char* dtype = model.weight_dtype() == at::kDouble     ? "float64"
+                      : model.weight_dtype() == at::kBFloat16 ? "bfloat16"
+                                                              : "float32";
   config["dtype"] = dtype;        // transformers 5
   config["torch_dtype"] = dtype;  // transformers 4
   write_json(folder / kConfig, config);

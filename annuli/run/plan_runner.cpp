@@ -280,9 +280,7 @@ class PlanRunner {
         .probe = probe_,
         .control = state.control ? &*state.control : nullptr,
         .parent_tensor =
-            [&](const std::string& name) {
-              return parent.copy(name).to(state.model.dtype());
-            },
+            [&](const std::string& name) { return parent.copy(name); },
         .steps = state.step,
         .router_grad_norm = state.router_grad_norm,
     };

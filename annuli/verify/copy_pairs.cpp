@@ -1,6 +1,9 @@
 #include "annuli/verify/copy_pairs.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/linalg_eigvalsh.h>
+#include <ATen/ops/mm.h>
 
 #include <algorithm>
 #include <cmath>
@@ -54,6 +57,29 @@ double antisymmetric_share(const at::Tensor& matrix,
                            const grow::TensorRecipe& recipe) {
   const PairPower power = pair_power(matrix, recipe.dimensions[0], 0);
   return power.sum > 0 ? std::sqrt(power.difference / power.sum) : 0;
+}
+
+double difference_structure(const at::Tensor& matrix,
+                            const grow::TensorRecipe& recipe) {
+  std::vector<at::Tensor> differences;
+  for (const auto& [a, b] : copy_pairs(matrix, recipe.dimensions[0], 0)) {
+    differences.push_back(a - b);
+  }
+  const at::Tensor all = at::cat(differences).to(at::kDouble);
+  const double deviation =
+      all.norm().item<double>() / std::sqrt(static_cast<double>(all.numel()));
+  if (deviation == 0) return 0;
+  const double of_noise =
+      deviation * (std::sqrt(static_cast<double>(all.size(0))) +
+                   std::sqrt(static_cast<double>(all.size(1))));
+  const double squared = squared_singular_values(all).max().item<double>();
+  return std::sqrt(squared) / of_noise;
+}
+
+at::Tensor squared_singular_values(const at::Tensor& matrix) {
+  const at::Tensor d = matrix.to(at::kDouble);
+  const bool wide = d.size(0) <= d.size(1);
+  return at::linalg_eigvalsh(wide ? at::mm(d, d.t()) : at::mm(d.t(), d));
 }
 
 bool is_grown_matrix(const grow::TensorRecipe& recipe) {

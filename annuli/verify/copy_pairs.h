@@ -29,6 +29,16 @@ PairPower pair_power(const at::Tensor& matrix,
 double antisymmetric_share(const at::Tensor& matrix,
                            const grow::TensorRecipe& recipe);
 
+// Of the differences between paired rows: the largest singular value, in units
+// of what entries without structure would have. (A random P x C matrix of
+// entries of deviation s has spectral norm s (sqrt(P) + sqrt(C)), to a few
+// percent.) 0 if there is no difference.
+double difference_structure(const at::Tensor& matrix,
+                            const grow::TensorRecipe& recipe);
+
+// Ascending, one for each of the smaller dimension, in fp64.
+at::Tensor squared_singular_values(const at::Tensor& matrix);
+
 // A matrix whose rows were copied and whose columns carry (or could carry)
 // noise: q, k, v, o, gate, up, down of a widened model. (The copies of a row
 // may also lie in several shards; then there is nothing to pair here.)

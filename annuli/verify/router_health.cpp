@@ -30,9 +30,9 @@ double expert_distance(const Transformer& model, int64_t layer, int64_t a,
   for (const Part part : {Part::kGate, Part::kUp, Part::kDown}) {
     const int64_t row = find_row(model.table(), part, layer, a);
     if (row < 0) continue;
-    const at::Tensor& first = model.weight(row);
-    const at::Tensor& second =
-        model.weight(find_row(model.table(), part, layer, b));
+    const int64_t other = find_row(model.table(), part, layer, b);
+    const at::Tensor first = model.weight(row).to(model.dtype());
+    const at::Tensor second = model.weight(other).to(model.dtype());
     difference += (first - second).square().sum().item<double>();
     size += first.square().sum().item<double>();
   }

@@ -19,8 +19,8 @@
 //
 // Paired copies here are the produced ones (rows of one parent row): the inputs
 // of contracted copies are equal while the function is the parent's, so those
-// part later, through the rows. Where one axis alone grows no matrix is copied on
-// both sides: of such a growth only the noise is measured.
+// part later, through the rows. Where one axis alone grows no matrix is copied
+// on both sides: of such a growth only the noise is measured.
 namespace annuli::verify {
 
 // What the same growth without noise measures: the reading of a model whose
@@ -47,8 +47,10 @@ std::vector<Verdict> symmetry_at_growth(const grow::Recipe& recipe,
                                         Transformer& child);
 
 // After the phase: antisymmetric share of the update dW = W - W_at_growth, and
-// its rank. W_at_growth is made again from the parent's checkpoint, tensor by
-// tensor. steps: updates since growth.
+// its rank; of weights in bf16, whose stochastic rounding parts copies by
+// itself, instead the structure of what parted them. W_at_growth is made again
+// from the parent's checkpoint, tensor by tensor, in the type it is stored in.
+// steps: updates since growth.
 std::vector<Verdict> symmetry_after_phase(
     const grow::Recipe& recipe, const SymmetryControl& control,
     const std::function<at::Tensor(const std::string&)>& parent_tensor,

@@ -16,8 +16,8 @@ void update(Trainee& trainee, size_t row, const at::Tensor& gradient,
   grow::TensorState& state = trainee.states[row];
   at::Tensor weight = trainee.model.weight(row);
   if (!state.m.defined()) {
-    state.m = kernels::owned_zeros(weight.sizes(), weight.scalar_type());
-    state.v = kernels::owned_zeros(weight.sizes(), weight.scalar_type());
+    state.m = kernels::owned_zeros(weight.sizes(), trainee.model.dtype());
+    state.v = kernels::owned_zeros(weight.sizes(), trainee.model.dtype());
   }
   const kernels::AdamwStep step{
       .learning_rate = setup.learning_rate * state.lr_multiplier,
@@ -26,8 +26,11 @@ void update(Trainee& trainee, size_t row, const at::Tensor& gradient,
       .eps = setup.eps * state.eps_multiplier,
       .weight_decay = setup.weight_decay * state.weight_decay_multiplier,
       .step = ++state.step,
-      .gradient_scale = 1};
-  kernels::adamw(weight, gradient.defined() ? gradient : at::zeros_like(weight),
+      .gradient_scale = 1,
+      .rounding = {static_cast<uint64_t>(state.step),
+                   trainee.model.table()[row].name}};
+  kernels::adamw(weight,
+                 gradient.defined() ? gradient : at::zeros_like(state.m),
                  state.m, state.v, step);
 }
 

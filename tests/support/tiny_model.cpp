@@ -151,17 +151,17 @@ Transformer model(const ModelConfig& config, at::ScalarType dtype,
   Transformer model(config, dtype);
   for (size_t row = 0; row < model.table().size(); ++row) {
     const TensorSpec& spec = model.table()[row];
-    at::Tensor value = kernels::owned_empty(spec.shape(), dtype);
+    at::Tensor value = kernels::owned_empty(spec.shape(), model.dtype());
     kernels::fill_normal(value, CounterRng(seed, "tiny/" + spec.name),
                          config.initializer_range);
     if (!spec.is_matrix() && !is_bias(spec.part)) value.add_(1);
-    model.set_weight(row, value);
+    model.set_weight(row, value.to(dtype));
   }
   return model;
 }
 
 Transformer with_config(const Transformer& model, const ModelConfig& config) {
-  Transformer other(config, model.dtype());
+  Transformer other(config, model.numbers());
   for (size_t row = 0; row < other.table().size(); ++row) {
     other.set_weight(row, model.weight(row));
   }
@@ -169,7 +169,7 @@ Transformer with_config(const Transformer& model, const ModelConfig& config) {
 }
 
 Transformer clone(const Transformer& model) {
-  Transformer copy(model.config(), model.dtype(), model.device());
+  Transformer copy(model.config(), model.numbers(), model.device());
   for (size_t row = 0; row < model.table().size(); ++row) {
     copy.set_weight(row, kernels::owned_copy(model.weight(row)));
   }
