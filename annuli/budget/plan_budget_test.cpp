@@ -114,9 +114,11 @@ TEST(PlanBudget, PhaseFourByOptimizer) {
   EXPECT_LE(peak({"optimizer.type=adamw_8bit"}), 8.5);
   EXPECT_LE(peak({"optimizer.type=adafactor"}), 6.0);
   EXPECT_LE(peak({"optimizer.type=sgd"}), 5.8);
+  // 5.5 where the processor multiplies bf16; elsewhere the head is multiplied
+  // as a copy in fp32, 0.2 more.
   EXPECT_LE(peak({"optimizer.type=adamw_8bit", "precision=bf16",
                   "phases.large.train.gradient_checkpointing=true"}),
-            5.5);
+            5.7);
 }
 
 TEST(PlanBudget, DiskHoldsCheckpointsAndTwoStatesWhileSaving) {

@@ -135,6 +135,8 @@ TEST_F(ResumeTest, EveryOptimizerResumes) {
       {"optimizer.type=sgd", "optimizer.momentum=0.9",
        "optimizer.state_dtype=bf16"},
       {"optimizer.state_dtype=bf16"},
+      // Proofs and symmetry in bf16 on the way.
+      {"optimizer.type=adamw_8bit", "precision=bf16"},
   };
   std::vector<std::vector<std::string>> hashes;
   for (size_t i = 0; i < optimizers.size(); ++i) {
