@@ -17,6 +17,15 @@
 #include "annuli/train/schedule.h"
 
 namespace annuli::train {
+namespace {
+
+double squares_of(const at::Tensor& gradient) {
+  RECORD_USER_SCOPE("gradient norm");
+  return kernels::squared_norm(gradient);
+}
+
+}  // namespace
+
 double load_imbalance(const StepRecord& record) {
   double sum = 0;
   for (const std::vector<int64_t>& slots : record.load) {
@@ -119,7 +128,7 @@ void Trainer::measure(const data::Batch& batch, int64_t step) {
   const GradientScope scope(model_);
   const Loss loss = forward(batch, step, 0);
   model_.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
-    note_squares(row, kernels::squared_norm(gradient));
+    note_squares(row, squares_of(gradient));
   });
 }
 
@@ -190,7 +199,7 @@ void Trainer::step_with_whole_gradient(StepRecord& record) {
     });
   }
   for (size_t row = 0; row < gradients.size(); ++row) {
-    note_squares(row, kernels::squared_norm(gradients[row]) * share * share);
+    note_squares(row, squares_of(gradients[row]) * share * share);
   }
   const double scale = share * clip_scale(norm());
   for (size_t row = 0; row < gradients.size(); ++row) {
