@@ -33,7 +33,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--no-peers", action="store_true",
                         help="ours and the speed of light only")
     parser.add_argument("--peers", nargs="*", default=list(cases.PEERS),
@@ -64,11 +64,16 @@ def run_case(case, options, places):
     peers = [] if options.no_peers else options.peers
     tokens = plan["batch_size"] * plan["sequence_length"]
     result = {"case": case.name, "plan": plan, "groups": []}
-    for names in cases.packs(case, peers, plan, limit):
-        group = rounds.Group(case, [cases.OURS, cases.LIGHT] + names, places, say)
+    groups, too_large = cases.packs(case, peers, plan, limit)
+    for names in groups:
+        group = rounds.Group(case, names, places, say)
         group.run(options.rounds)
         result["groups"].append(results.group_result(group, tokens))
+    result["groups"][0]["failures"].update(too_large)
+    results.add_shares(result["groups"])
     say("\n" + case.name + "\n" + results.text_table(results.rows_of(result)))
+    for note in results.notes_of(result):
+        say("  " + note)
     return result
 
 
@@ -80,7 +85,8 @@ def write(folder, found, all_results):
     parts += [line + "  " for line in machine.describe(found).splitlines()]
     for result in all_results:
         parts += ["", f"## {result['case']}", "",
-                  results.markdown_table(results.rows_of(result))]
+                  results.markdown_table(results.rows_of(result)), ""]
+        parts += [f"- {note}" for note in results.notes_of(result)]
     (folder / "training.md").write_text("\n".join(parts) + "\n")
 
 

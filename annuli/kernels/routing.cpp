@@ -8,6 +8,7 @@
 #include <ATen/ops/square.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/record_function.h>
 
 #include "annuli/core/error.h"
 #include "annuli/core/rng.h"
@@ -75,6 +76,7 @@ at::Tensor chosen_share(const at::Tensor& experts, const at::Tensor& like,
 }  // namespace
 
 Routing route(const at::Tensor& logits, int64_t k, uint64_t tie_break_seed) {
+  RECORD_USER_SCOPE("route");
   const int64_t N = logits.size(0);
   const int64_t E = logits.size(1);
   ANNULI_CHECK(k >= 1 && k <= E, "top {} of {} experts", k, E);

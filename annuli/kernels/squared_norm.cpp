@@ -1,6 +1,7 @@
 #include "annuli/kernels/squared_norm.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/record_function.h>
 
 #include "annuli/kernels/optimizer_loop.h"
 
@@ -40,6 +41,7 @@ double all(const at::Tensor& tensor) {
 
 double squared_norm(const at::Tensor& tensor) {
   if (!tensor.defined()) return 0;
+  RECORD_USER_SCOPE("gradient norm");
   if (is_plain(tensor)) {
     switch (tensor.scalar_type()) {
       case at::kFloat:

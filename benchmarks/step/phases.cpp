@@ -94,7 +94,8 @@ void print(const std::string& name, const Json& row) {
 
 void check_is_adamw_in_fp32(const Plan& plan) {
   if (plan.precision != Precision::kFp32 ||
-      plan.optimizer.type != OptimizerType::kAdamw) {
+      plan.optimizer.type != OptimizerType::kAdamw ||
+      plan.optimizer.state_dtype != StateDtype::kFp32) {
     user_error(
         "judging phases: found another precision or optimizer, expected AdamW "
         "in fp32, whose bytes are known here");

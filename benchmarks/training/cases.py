@@ -1,11 +1,12 @@
 """What is measured: cases, their contestants, and how much memory these take."""
 
+import itertools
 import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .contestant import Contestant
+from .contestant import Contestant, ContestantError
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("ANNULI_BUILD", ROOT / "build"))
@@ -117,20 +118,32 @@ def memory_of(case, name, plan):
     return 12 * parameters + 1e9, peak
 
 
-def packs(case, peers, plan, limit):
-    """Peers in groups that fit into `limit` bytes, each beside ours and its
-    light: between groups nothing is compared."""
-    def fits(names):
-        sizes = [memory_of(case, name, plan) for name in names]
-        idle = sum(size[0] for size in sizes)
-        return idle + max(peak - rest for rest, peak in sizes) <= limit
+def need(case, names, plan):
+    """Bytes that these take side by side, one of them within a step."""
+    sizes = [memory_of(case, name, plan) for name in names]
+    return sum(idle for idle, _ in sizes) + max(p - idle for idle, p in sizes)
 
-    groups = []
-    for peer in peers:
-        for group in groups:
-            if fits([OURS, LIGHT] + group + [peer]):
-                group.append(peer)
-                break
-        else:
-            groups.append([peer])
-    return groups or [[]]
+
+def packs(case, peers, plan, limit):
+    """The fewest groups that fit into `limit` bytes, ours in each and the light
+    in the first; and, by name, why a peer is in none. Times of different groups
+    are not compared."""
+    too_large = {}
+    for name in [LIGHT] + peers:
+        bytes_ = need(case, [OURS, name], plan)
+        if bytes_ > limit:
+            too_large[name] = (f"takes {bytes_ / 1e9:.1f} GB beside ours, "
+                               f"{limit / 1e9:.1f} GB are free")
+    if LIGHT in too_large:
+        raise ContestantError(f"{LIGHT} {too_large[LIGHT]}")
+    members = [LIGHT] + [peer for peer in peers if peer not in too_large]
+    best = None
+    for places in itertools.product(range(len(members)), repeat=len(members)):
+        groups = {}
+        for member, place in zip(members, places):
+            groups.setdefault(place, [OURS]).append(member)
+        if best is not None and len(groups) >= len(best):
+            continue
+        if all(need(case, group, plan) <= limit for group in groups.values()):
+            best = list(groups.values())
+    return best, too_large

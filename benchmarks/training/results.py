@@ -36,15 +36,23 @@ def group_result(group, tokens):
         light = members[LIGHT]
         light["gflops"] = max(
             step["flops"] / step["seconds"] / 1e9 for step in light["all_steps"])
-        for name, figures in members.items():
-            if name != LIGHT:
-                figures["share_of_light"] = (
-                    light["best_seconds"] / figures["best_seconds"])
     for name in PEERS:
         if name in members:
             members[name]["ours_times_faster"] = (
                 members[name]["best_seconds"] / members[OURS]["best_seconds"])
     return result
+
+
+def add_shares(groups):
+    """Shares of the light, which ran in the first group. A peer of another group
+    has ours' share over its own ratio to ours: both were measured side by side."""
+    members = groups[0]["contestants"]
+    ours = (members[LIGHT]["best_seconds"] / members[OURS]["best_seconds"])
+    members[OURS]["share_of_light"] = ours
+    for group in groups:
+        for figures in group["contestants"].values():
+            if "ours_times_faster" in figures:
+                figures["share_of_light"] = ours / figures["ours_times_faster"]
 
 
 COLUMNS = ("", "ms, best", "median", "tokens/s", "of light", "ours is",
@@ -60,6 +68,26 @@ def rows_of(case_result):
         for name, reason in group["failures"].items():
             rows.append((name, f"does not run: {reason}"))
     return rows
+
+
+def notes_of(case_result):
+    """What contestants said of themselves, one line each."""
+    notes = []
+    for group in case_result["groups"]:
+        for name, figures in group["contestants"].items():
+            facts = figures["facts"]
+            words = []
+            if "products" in facts:
+                words.append(f"products of {facts['products']}, "
+                             f"{figures['gflops']:.0f} GFLOP/s")
+            if facts.get("experts", "default") != "default":
+                words.append(f"experts by {facts['experts']}")
+            if "graphs" in facts:
+                words.append(f"{facts['graphs']} graphs, "
+                             f"{facts['graph_breaks']} breaks")
+            if words:
+                notes.append(f"{name}: " + "; ".join(words))
+    return notes
 
 
 def row_of(name, figures, losses):

@@ -9,7 +9,7 @@ from .contestant import ContestantError
 # Two fp32 programs that do the same agree to rounding; a wrong one differs in
 # the third digit.
 LOSS_LIMIT = 1e-4
-WARM_UPS = 2  # steps that nobody counts; bf16 kernels are compiled in them
+WARM_UPS = 1  # steps that nobody counts: moments are made in the first
 PAUSE = 0.1  # seconds until the threads of the one before have stopped spinning
 
 

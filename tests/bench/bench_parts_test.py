@@ -112,16 +112,33 @@ class Figures(unittest.TestCase):
 
     def test_shares_and_ratios(self):
         group = group_of(ours=2.0, light=1.5, peer=5.0)
-        found = results.group_result(group, 100)["contestants"]
+        whole = results.group_result(group, 100)
+        results.add_shares([whole])
+        found = whole["contestants"]
         self.assertAlmostEqual(found["ours"]["share_of_light"], 0.75)
         self.assertAlmostEqual(found["transformers"]["ours_times_faster"], 2.5)
         self.assertAlmostEqual(found["ours"]["tokens_per_second"], 50)
-        rows = results.rows_of({"groups": [results.group_result(group, 100)]})
+        rows = results.rows_of({"groups": [whole]})
         text = results.text_table(rows)
         self.assertIn("75.0 %", text)
         self.assertIn("2.50 x", text)
         self.assertRegex(text, "torch.compile +does not run: no compiler")
         self.assertIn("| 2.50 x |", results.markdown_table(rows))
+
+
+    def test_notes(self):
+        whole = results.group_result(group_of(ours=2.0, light=0.5, peer=5.0), 100)
+        self.assertEqual(results.notes_of({"groups": [whole]}), [
+            "speed of light: products of bf16, 2 GFLOP/s",
+            "transformers: experts by eager; 2 graphs, 1 breaks"])
+
+    def test_shares_of_a_group_without_light(self):
+        first = results.group_result(group_of(ours=2.0, light=1.5, peer=5.0), 100)
+        second = results.group_result(group_of(ours=4.0, light=None, peer=8.0), 100)
+        results.add_shares([first, second])
+        peer = second["contestants"]["transformers"]
+        self.assertAlmostEqual(peer["share_of_light"], 0.75 / 2)
+        self.assertNotIn("share_of_light", second["contestants"]["ours"])
 
 
 def group_of(ours, light, peer):
@@ -130,8 +147,14 @@ def group_of(ours, light, peer):
     group.contestants = []
     for name, seconds in ((cases.OURS, ours), (cases.LIGHT, light),
                           ("transformers", peer)):
+        if seconds is None:
+            continue
         contestant = Contestant(name, [], None)
         contestant.steps = [step(seconds, flops=1e9)]
+        if name == cases.LIGHT:
+            contestant.facts = {"products": "bf16"}
+        if name == "transformers":
+            contestant.facts = {"experts": "eager", "graphs": 2, "graph_breaks": 1}
         group.contestants.append(contestant)
     return group
 
@@ -165,23 +188,36 @@ class Groups(unittest.TestCase):
 
     def test_a_large_machine_takes_all_at_once(self):
         peers = list(cases.PEERS)
-        self.assertEqual(cases.packs(self.case, peers, self.plan, 1e12), [peers])
+        self.assertEqual(cases.packs(self.case, peers, self.plan, 1e12),
+                         ([[cases.OURS, cases.LIGHT] + peers], {}))
 
     def test_groups_hold_what_fits_and_lose_nobody(self):
         peers = list(cases.PEERS)
         limit = 22e9
-        groups = cases.packs(self.case, peers, self.plan, limit)
+        groups, too_large = cases.packs(self.case, peers, self.plan, limit)
+        self.assertEqual(too_large, {})
         self.assertGreater(len(groups), 1)
-        self.assertEqual(sorted(sum(groups, [])), sorted(peers))
+        members = [name for group in groups for name in group[1:]]
+        self.assertEqual(sorted(members), sorted([cases.LIGHT] + peers))
+        self.assertEqual(groups[0][:2], [cases.OURS, cases.LIGHT])
         for group in groups:
+            self.assertEqual(group[0], cases.OURS)
             sizes = [cases.memory_of(self.case, name, self.plan)
-                     for name in [cases.OURS, cases.LIGHT] + group]
+                     for name in group]
             idle = sum(size[0] for size in sizes)
             for rest, peak in sizes:
                 self.assertLessEqual(idle - rest + peak, limit)
 
     def test_without_peers_there_is_one_group(self):
-        self.assertEqual(cases.packs(self.case, [], self.plan, 1e9), [[]])
+        self.assertEqual(cases.packs(self.case, [], self.plan, 12e9),
+                         ([[cases.OURS, cases.LIGHT]], {}))
+
+    def test_a_peer_that_fits_nowhere_is_told_and_ours_must_fit(self):
+        groups, too_large = cases.packs(self.case, ["transformers"], self.plan, 12e9)
+        self.assertEqual(groups, [[cases.OURS, cases.LIGHT]])
+        self.assertRegex(too_large["transformers"], "beside ours, 12.0 GB are free")
+        with self.assertRaisesRegex(ContestantError, "speed of light takes"):
+            cases.packs(self.case, [], self.plan, 1e9)
 
     def test_cases_by_part_of_their_name(self):
         names = lambda words: [case.name for case in cases.parse_cases(words)]
