@@ -1,6 +1,5 @@
 #include "annuli/budget/machine_rates.h"
 
-#include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
 
 #include <algorithm>
@@ -8,8 +7,8 @@
 #include <functional>
 #include <limits>
 
-#include "annuli/kernels/bf16_product.h"
 #include "annuli/kernels/owned_memory.h"
+#include "annuli/kernels/product.h"
 
 namespace annuli::budget {
 namespace {
@@ -42,9 +41,9 @@ double product_rate(at::ScalarType operands) {
       at::ones({kRows, kOut}, options.dtype(narrow ? at::kFloat : operands));
   const double seconds = best_seconds([&] {
     if (narrow) {
-      kernels::bf16_product(y, x, w.t());
+      kernels::multiply(y, kernels::operand(x), kernels::operand(w).t());
     } else {
-      at::mm_out(y, x, w.t());
+      kernels::multiply(y, x, w.t());
     }
   });
   return 2.0 * kRows * kIn * kOut / seconds;

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "annuli/kernels/bf16_product.h"
 #include "annuli/kernels/caching_allocator.h"
+#include "annuli/kernels/product.h"
 #include "annuli/model/tensor_table.h"
 
 namespace annuli::budget {
@@ -18,7 +18,6 @@ class Sizes {
       parameters_ += gradient(spec.numel());
       if (spec.layer < 0) continue;
       largest_ = std::max(largest_, spec.numel());
-      if (spec.layer == 0 && spec.is_matrix()) operands_ += operand(spec);
     }
   }
 
@@ -33,86 +32,82 @@ class Sizes {
   int64_t wide(int64_t columns, int64_t rows_per_token = 1) const {
     return tensor_bytes(rows_ * rows_per_token * columns, numbers_.arithmetic);
   }
-  // What a product reads of x: x itself, or a copy in the operands' type.
-  int64_t operand_copy(int64_t columns, int64_t rows_per_token = 1) const {
+  // What is kept of a product's rows: themselves, or what they are in bf16.
+  int64_t kept_rows(int64_t columns, int64_t rows_per_token = 1) const {
     return narrow() ? tensor_bytes(rows_ * rows_per_token * columns,
                                    numbers_.products)
-                    : 0;
+                    : wide(columns, rows_per_token);
   }
-  int64_t if_wide(int64_t bytes) const { return narrow() ? 0 : bytes; }
+  // What of them is multiplied: in the processor's operand type.
+  int64_t factor(int64_t entries) const {
+    return tensor_bytes(
+        entries, narrow() ? kernels::operand_type() : numbers_.arithmetic);
+  }
   bool narrow() const { return numbers_.products != numbers_.arithmetic; }
+  // A weight made ready for a product, where it is not multiplied as it is.
+  int64_t weight_factor(int64_t entries) const {
+    const bool as_stored = numbers_.weights == at::kBFloat16 &&
+                           kernels::operand_type() == at::kBFloat16;
+    return !narrow() || as_stored ? 0 : factor(entries);
+  }
 
-  // Copies of a block's weights in the operands' type.
-  int64_t operands() const { return operands_; }
   int64_t gradient(int64_t entries) const {
     return tensor_bytes(entries, numbers_.arithmetic);
   }
-  int64_t largest_gradient() const { return gradient(largest_); }
+  int64_t largest() const { return largest_; }  // matrix of a block
   int64_t all_gradients() const { return parameters_; }
   int64_t table() const { return config_.vocab_size * config_.hidden_size; }
   int64_t rows() const { return rows_; }
 
  private:
-  int64_t operand(const TensorSpec& spec) const {
-    return numbers_.products == numbers_.weights
-               ? 0
-               : tensor_bytes(spec.numel(), numbers_.products);
-  }
-
   const ModelConfig& config_;
   const NumberTypes& numbers_;
   int64_t rows_;
   int64_t parameters_ = 0;
   int64_t largest_ = 0;
-  int64_t operands_ = 0;
 };
 
-// Kept of attention: the block's input and norm, q and k after rotation, v,
-// what the heads mixed, and with q/k norms what those read.
+// Kept of attention: the block's input, what q, k and v read, these three, what
+// the heads mixed, and with q/k norms what those read.
 int64_t kept_of_attention(const ModelConfig& config, const Sizes& size) {
-  int64_t kept = size.stream() + size.queries() + 2 * size.keys();
-  kept += size.if_wide(size.stream()) +
-          3 * size.operand_copy(config.hidden_size);  // what q, k, v read
-  kept += size.queries() +
-          size.operand_copy(config.num_attention_heads * config.head_dim);
+  int64_t kept = size.stream() + size.kept_rows(config.hidden_size) +
+                 size.queries() + 2 * size.keys() +
+                 size.kept_rows(config.num_attention_heads * config.head_dim);
   if (config.qk_norm != QkNorm::kNone) kept += size.queries() + size.keys();
   return kept;
 }
 
-// Of `copies` rows a token through gate, up and down.
+int64_t branches(const ModelConfig& config) { return config.gated ? 2 : 1; }
+
+// The inputs of the activation, `copies` rows a token.
 int64_t kept_of_feed_forward(const ModelConfig& config, const Sizes& size,
                              int64_t width, int64_t copies) {
-  const int64_t inner = size.wide(width, copies);
-  const int64_t read = size.operand_copy(config.hidden_size, copies);
-  const int64_t product = size.operand_copy(width, copies);
-  return config.gated ? 3 * inner + 2 * read + size.if_wide(inner) + product
-                      : inner + read + size.if_wide(inner) + product;
+  return branches(config) * size.kept_rows(width, copies);
 }
 
 int64_t kept_of_mixture(const ModelConfig& config, const Sizes& size) {
   const int64_t k = config.num_experts_per_tok;
   // Router: logits, probabilities and gates are E wide.
   int64_t kept = 3 * size.wide(config.num_experts);
-  if (size.narrow()) kept += size.stream();  // what the router reads
-  kept += size.if_wide(size.wide(config.hidden_size, k));  // sorted tokens
-  kept += size.wide(config.hidden_size, k);                // experts' outputs
+  kept += size.stream();                          // what the router reads
+  kept += size.kept_rows(config.hidden_size, k);  // sorted tokens
+  kept += size.wide(config.hidden_size, k);       // experts' outputs
   kept += kept_of_feed_forward(config, size, config.intermediate_size, k);
   if (config.has_shared_expert()) {
     kept += kept_of_feed_forward(config, size,
                                  config.shared_expert_intermediate_size, 1) +
             2 * size.stream();
+    if (size.narrow()) kept += size.kept_rows(config.hidden_size);
   }
   return kept;
 }
 
 int64_t kept_of_block(const ModelConfig& config, const Sizes& size) {
-  int64_t kept = kept_of_attention(config, size);
-  // The stream between the two halves, and its norm.
-  kept += size.stream() + size.if_wide(size.stream());
-  kept += config.is_mixture()
-              ? kept_of_mixture(config, size)
-              : kept_of_feed_forward(config, size, config.intermediate_size, 1);
-  return kept + size.operands();
+  // And the stream between the two halves.
+  const int64_t kept = kept_of_attention(config, size) + size.stream();
+  if (config.is_mixture()) return kept + kept_of_mixture(config, size);
+  return kept + size.kept_rows(config.hidden_size) +
+         kept_of_feed_forward(config, size, config.intermediate_size, 1);
 }
 
 // Copies of a token's row in the feed-forward.
@@ -120,42 +115,36 @@ int64_t copies(const ModelConfig& config) {
   return std::max<int64_t>(1, config.num_experts_per_tok);
 }
 
-// Where the processor multiplies bf16 no faster than fp32, the operands of a
-// product are widened for it.
-int64_t widened(const Sizes& size, int64_t entries) {
-  return size.narrow() && !kernels::bf16_is_fast()
-             ? tensor_bytes(entries, at::kFloat)
-             : 0;
-}
+// Beside what is kept, a feed-forward's way back at the top of the last block,
+// where hardly anything is freed yet: the stream's gradient and, of one expert,
+// what goes into its products. (Gradients of rows that were combined take the
+// place of the rows.)
+struct FeedForwardBackward {
+  FeedForwardBackward(const ModelConfig& config, const Sizes& size)
+      : entries(size.rows() * copies(config) * config.intermediate_size /
+                std::max<int64_t>(1, config.num_experts)),
+        inner((1 + branches(config)) * size.factor(entries)),
+        streams(2 * size.stream()),
+        weights(1 + branches(config)) {}
+  int64_t entries;
+  int64_t inner;  // what the activation gave, and its gradients
+  int64_t streams;
+  int64_t weights;  // matrices whose gradients are there together
+};
 
-// Beside what is kept: a block's way back at its top, where hardly anything is
-// freed yet: the gradient of the stream and, as down's is done, that of one
-// feed-forward's inner values, as an operand too where products are narrow.
-// (Gradients of rows that were combined take the place of the rows.)
-int64_t backward_of_block(const ModelConfig& config, const Sizes& size) {
-  const int64_t experts = std::max<int64_t>(1, config.num_experts);
-  const int64_t width = config.intermediate_size;
-  const int64_t inner =
-      size.wide(width, copies(config)) +
-      std::max(size.operand_copy(width, copies(config)),
-               widened(size, size.rows() * copies(config) * width));
-  return 2 * size.stream() + inner / experts;
-}
-
-// The head: a block of logits, their gradients as operands, and the gradient of
-// what it reads.
+// The head: a block of logits, their gradients as operands, what is multiplied
+// of the table and of the rows, and the rows' gradient.
 int64_t memory_of_head(const ModelConfig& config, const NumberTypes& numbers,
                        const Sizes& size) {
   const int64_t block = std::min(kHeadRows, size.rows()) * config.vocab_size;
-  int64_t bytes = tensor_bytes(block, numbers.arithmetic);
-  if (size.narrow()) {
-    bytes += tensor_bytes(block, numbers.products);
-    bytes += widened(size, block) + widened(size, size.table());
+  int64_t bytes = tensor_bytes(block, numbers.arithmetic) + size.stream();
+  if (!size.narrow()) return bytes;
+  if (kernels::bf16_is_fast()) {
+    bytes += size.factor(block);
+  } else {
+    bytes += size.factor(size.rows() * config.hidden_size);
   }
-  if (numbers.products != numbers.weights) {
-    bytes += tensor_bytes(size.table(), numbers.products);
-  }
-  return bytes + size.stream();
+  return bytes + size.weight_factor(size.table());
 }
 
 StepMemory larger(const StepMemory& a, const StepMemory& b) {
@@ -187,17 +176,22 @@ StepMemory step_memory(const StepShape& shape) {
       .activations =
           kept + size.stream() + memory_of_head(config, shape.numbers, size)};
   const bool head_waits = config.tie_word_embeddings || shape.holds_gradient;
-  const StepMemory at_top = {
-      .gradients = held + (head_waits ? table : 0) + size.largest_gradient(),
-      .activations = kept + (shape.gradient_checkpointing ? block : 0) +
-                     backward_of_block(config, size)};
+  const FeedForwardBackward back(config, size);
+  const int64_t top = kept + (shape.gradient_checkpointing ? block : 0) +
+                      back.streams + back.inner;
+  const StepMemory at_activation = {
+      .gradients = held + (head_waits ? table : 0),
+      .activations = top + size.gradient(back.entries)};
+  const StepMemory at_weights = {
+      .gradients = at_activation.gradients +
+                   back.weights * size.gradient(size.largest()),
+      .activations = top + size.weight_factor(size.largest())};
   StepMemory at_bottom = {.gradients = held + table,
                           .activations = 2 * size.stream()};
-  if (config.tie_word_embeddings) at_bottom.gradients += table;
   if (shape.holds_gradient && held == 0) {
     at_bottom.gradients += size.all_gradients() - table;
   }
-  return larger(at_head, larger(at_top, at_bottom));
+  return larger(larger(at_head, at_bottom), larger(at_activation, at_weights));
 }
 
 int64_t forward_memory(const ModelConfig& config, const NumberTypes& numbers,

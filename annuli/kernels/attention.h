@@ -31,8 +31,18 @@ void rotate_row(const float* x, const float* cos, const float* sin, int64_t H,
 // q: [B, T, H, hd]; k, v: [B, S, K, hd] with H a multiple of K and S >= T;
 // query t sees keys 0 .. S - T + t. Scale 1/sqrt(hd). Returns [B, T, H, hd].
 // Head h reads kv head h / (H / K).
+//
+// On CPUs with AVX-512 an own kernel (head_attention.h), elsewhere, and for few
+// queries over many keys, LibTorch's. Differentiable; the same bits for any
+// number of threads and whatever else is in the batch.
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v);
+
+// The same with q and k turned by `rotary` first, T = S. `out` is the type of
+// the result: that of q or, for fp32, bf16, whose gradient is still fp32.
+at::Tensor rotary_attention(const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, const RotaryTable& rotary,
+                            at::ScalarType out);
 
 namespace reference {
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table);

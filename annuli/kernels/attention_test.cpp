@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "annuli/kernels/threads.h"
 #include "tests/support/finite_difference.h"
@@ -19,6 +20,25 @@ at::Tensor attend(const std::vector<at::Tensor>& in) {
 }
 at::Tensor plain(const std::vector<at::Tensor>& in) {
   return reference::causal_attention(in[0], in[1], in[2]);
+}
+
+// With rotary positions of its own, as in training.
+RotaryTable positions(int64_t T, int64_t head_dim, at::ScalarType dtype) {
+  return rotary_table(3, T,
+                      rotary_frequencies(head_dim, 100.0, dtype, at::kCPU));
+}
+at::Tensor attend_turned(const std::vector<at::Tensor>& in) {
+  return rotary_attention(
+      in[0], in[1], in[2],
+      positions(in[0].size(1), in[0].size(3), in[0].scalar_type()),
+      in[0].scalar_type());
+}
+at::Tensor plain_turned(const std::vector<at::Tensor>& in) {
+  const RotaryTable table =
+      positions(in[0].size(1), in[0].size(3), in[0].scalar_type());
+  return reference::causal_attention(reference::apply_rotary(in[0], table),
+                                     reference::apply_rotary(in[1], table),
+                                     in[2]);
 }
 
 struct Shape {
@@ -38,9 +58,17 @@ class CausalAttention : public testing::TestWithParam<Shape> {
   // their error e = head_dim * 16 * eps / sqrt(head_dim) enters the
   // probabilities as a factor 1 + 2 e; the gradients see it twice.
   void expect_agreement(at::ScalarType dtype, double eps) {
+    expect_agreement(attend, plain, dtype, eps);
+    if (GetParam().T != GetParam().S) return;
+    expect_agreement(attend_turned, plain_turned, dtype, eps);
+  }
+
+  void expect_agreement(const test::TensorFunction& own,
+                        const test::TensorFunction& reference,
+                        at::ScalarType dtype, double eps) {
     const auto in = inputs(GetParam(), dtype);
-    const auto fast = test::value_and_gradients(attend, in);
-    const auto slow = test::value_and_gradients(plain, in);
+    const auto fast = test::value_and_gradients(own, in);
+    const auto slow = test::value_and_gradients(reference, in);
     const double limit =
         4 * 16 * std::sqrt(static_cast<double>(GetParam().head_dim)) * eps;
     EXPECT_LE(relative_error(fast.value, slow.value), limit);
@@ -79,13 +107,52 @@ INSTANTIATE_TEST_SUITE_P(
                     Shape{"one_kv_head", 1, 20, 20, 4, 1, 8},
                     Shape{"one_token", 3, 1, 1, 2, 2, 8},
                     Shape{"one_token_with_cache", 2, 1, 17, 4, 2, 8},
-                    Shape{"some_tokens_with_cache", 2, 5, 17, 4, 2, 8}),
+                    Shape{"some_tokens_with_cache", 2, 5, 17, 4, 2, 8},
+                    Shape{"block_with_cache", 1, 70, 101, 4, 2, 40},
+                    Shape{"whole_tiles", 1, 128, 128, 2, 2, 64}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Attention, GradientMatchesFiniteDifferences) {
   const auto in = inputs({"", 1, 3, 4, 4, 2, 2}, at::kDouble);
   EXPECT_LE(test::finite_difference_error(attend, in),
             test::kFiniteDifferenceTolerance);
+}
+
+TEST(Attention, TurnedGradientMatchesFiniteDifferences) {
+  const auto in = inputs({"", 1, 4, 4, 4, 2, 2}, at::kDouble);
+  EXPECT_LE(test::finite_difference_error(attend_turned, in),
+            test::kFiniteDifferenceTolerance);
+}
+
+// The result is rounded to bf16 and nothing else is.
+TEST(Attention, RoundsItsResultToBf16) {
+  const auto in = inputs({"", 1, 40, 40, 4, 2, 16}, at::kFloat);
+  const RotaryTable table = positions(40, 16, at::kFloat);
+  const auto narrow = test::value_and_gradients(
+      [&](const auto& x) {
+        return rotary_attention(x[0], x[1], x[2], table, at::kBFloat16)
+            .to(at::kFloat);
+      },
+      in);
+  // The weights of the sum come back through the casts rounded.
+  const auto wide = test::value_and_gradients(
+      [&](const auto& x) {
+        return attend_turned(x).to(at::kBFloat16).to(at::kFloat);
+      },
+      in);
+  EXPECT_TRUE(test::same_bits(narrow.value, wide.value));
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_TRUE(test::same_bits(narrow.gradients[i], wide.gradients[i])) << i;
+  }
+}
+
+// A NaN shows in every row that sees it.
+TEST(Attention, KeepsNonFiniteNumbers) {
+  auto in = inputs({"", 1, 20, 20, 2, 2, 8}, at::kFloat);
+  in[1].select(1, 5).fill_(std::numeric_limits<float>::quiet_NaN());
+  const at::Tensor out = attend(in);
+  EXPECT_TRUE(out.narrow(1, 0, 5).isfinite().all().item<bool>());
+  EXPECT_TRUE(out.narrow(1, 5, 15).isnan().all().item<bool>());
 }
 
 // A later key changes no earlier output, and does change its own.

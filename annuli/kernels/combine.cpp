@@ -2,6 +2,7 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/index_select.h>
@@ -9,9 +10,11 @@
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
+#include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/bf16.h"
+#include "annuli/kernels/gradient_type.h"
 #include "annuli/kernels/parallel.h"
 
 namespace annuli::kernels {
@@ -47,6 +50,21 @@ ANNULI_INLINE T rank_backward(const T* dout, const T* y, const T* first,
   return dot;
 }
 
+template <typename T, typename To>
+ANNULI_INLINE void copy_row_to(const T* x, To* y, int64_t D) {
+#pragma omp simd
+  for (int64_t d = 0; d < D; ++d) store(x[d], y[d]);
+}
+
+ANNULI_VECTOR_CLONES void copy_row(const float* x, float* y, int64_t D) {
+  copy_row_to(x, y, D);
+}
+ANNULI_VECTOR_CLONES void copy_row(const double* x, double* y, int64_t D) {
+  copy_row_to(x, y, D);
+}
+ANNULI_VECTOR_CLONES void copy_row(const float* x, at::BFloat16* y, int64_t D) {
+  copy_row_to(x, y, D);
+}
 ANNULI_VECTOR_CLONES void add_row(const float* x, float* y, int64_t D) {
   add_row_to(x, y, D);
 }
@@ -73,70 +91,98 @@ ANNULI_VECTOR_CLONES double rank_gradient(const double* dout, const double* y,
   return rank_backward(dout, y, first, weight, dy, D);
 }
 
-// out[n] = sum of x[row[n * k + i]] over i, in order.
+// Where row r of all the blocks lies.
 template <typename T>
-void sum_rows(const at::Tensor& x, const at::Tensor& row, int64_t k,
-              at::Tensor& out) {
+std::vector<T*> row_pointers(const std::vector<at::Tensor>& blocks) {
+  std::vector<T*> rows;
+  for (const at::Tensor& block : blocks) {
+    auto* data = static_cast<T*>(block.mutable_data_ptr());
+    for (int64_t r = 0; r < block.size(0); ++r) {
+      rows.push_back(data + r * block.size(1));
+    }
+  }
+  return rows;
+}
+
+// to[r] = x[token[r]].
+template <typename T, typename To>
+void copy_rows(const at::Tensor& x, const at::Tensor& token,
+               const std::vector<at::Tensor>& blocks) {
   const int64_t D = x.size(1);
   const T* in = x.const_data_ptr<T>();
+  const int64_t* from = token.const_data_ptr<int64_t>();
+  const std::vector<To*> to = row_pointers<To>(blocks);
+  parallel_blocks(token.numel(), kTokens, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) copy_row(in + from[r] * D, to[r], D);
+  });
+}
+
+// out[n] = sum over i of the row row[n * k + i], in order.
+template <typename T>
+void sum_rows(const std::vector<at::Tensor>& blocks, const at::Tensor& row,
+              at::Tensor& out) {
+  const int64_t D = out.size(1);
+  const int64_t k = row.numel() / out.size(0);
+  const std::vector<const T*> in = row_pointers<const T>(blocks);
   const int64_t* from = row.const_data_ptr<int64_t>();
   T* to = out.mutable_data_ptr<T>();
-  parallel_blocks(out.size(0), kTokens, [=](int64_t begin, int64_t end) {
+  parallel_blocks(out.size(0), kTokens, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
-      const T* first = in + from[n * k] * D;
-      std::copy(first, first + D, to + n * D);
+      copy_row(in[from[n * k]], to + n * D, D);
       for (int64_t i = 1; i < k; ++i) {
-        add_row(in + from[n * k + i] * D, to + n * D, D);
+        add_row(in[from[n * k + i]], to + n * D, D);
       }
     }
   });
 }
 
 template <typename T>
-void combine_rows(const at::Tensor& y, const at::Tensor& row,
+void combine_rows(const std::vector<at::Tensor>& blocks, const at::Tensor& row,
                   const at::Tensor& gates, at::Tensor& out) {
-  const int64_t D = y.size(1);
+  const int64_t D = out.size(1);
   const int64_t k = gates.size(1);
-  const T* in = y.const_data_ptr<T>();
+  const std::vector<const T*> in = row_pointers<const T>(blocks);
   const int64_t* from = row.const_data_ptr<int64_t>();
   const T* gate = gates.const_data_ptr<T>();
   T* to = out.mutable_data_ptr<T>();
-  parallel_blocks(gates.size(0), kTokens, [=](int64_t begin, int64_t end) {
+  parallel_blocks(gates.size(0), kTokens, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
-      const T* first = in + from[n * k] * D;
-      std::copy(first, first + D, to + n * D);
+      const T* first = in[from[n * k]];
+      copy_row(first, to + n * D, D);
       for (int64_t i = 1; i < k; ++i) {
-        add_difference(in + from[n * k + i] * D, first, gate[n * k + i],
-                       to + n * D, D);
+        add_difference(in[from[n * k + i]], first, gate[n * k + i], to + n * D,
+                       D);
       }
     }
   });
 }
 
 template <typename T>
-void combine_backward(const at::Tensor& dout, const at::Tensor& y,
+void combine_backward(const at::Tensor& dout,
+                      const std::vector<at::Tensor>& blocks,
                       const at::Tensor& row, const at::Tensor& gates,
-                      at::Tensor& dy, at::Tensor& dgates) {
-  const int64_t D = y.size(1);
+                      const std::vector<at::Tensor>& dblocks,
+                      at::Tensor& dgates) {
+  const int64_t D = dout.size(1);
   const int64_t k = gates.size(1);
   const T* grad = dout.const_data_ptr<T>();
-  const T* in = y.const_data_ptr<T>();
+  const std::vector<const T*> in = row_pointers<const T>(blocks);
+  const std::vector<T*> to = row_pointers<T>(dblocks);
   const int64_t* from = row.const_data_ptr<int64_t>();
   const T* gate = gates.const_data_ptr<T>();
-  T* to = dy.mutable_data_ptr<T>();
   T* gate_grad = dgates.mutable_data_ptr<T>();
-  parallel_blocks(gates.size(0), kTokens, [=](int64_t begin, int64_t end) {
+  parallel_blocks(gates.size(0), kTokens, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
-      const T* first = in + from[n * k] * D;
+      const T* first = in[from[n * k]];
       T rest = 1;
       for (int64_t i = 1; i < k; ++i) {
-        const int64_t r = from[n * k + i] * D;
+        const int64_t r = from[n * k + i];
         rest -= gate[n * k + i];
-        gate_grad[n * k + i] = rank_gradient(grad + n * D, in + r, first,
-                                             gate[n * k + i], to + r, D);
+        gate_grad[n * k + i] = rank_gradient(grad + n * D, in[r], first,
+                                             gate[n * k + i], to[r], D);
       }
-      gate_grad[n * k] = rank_gradient(grad + n * D, first, first, rest,
-                                       to + from[n * k] * D, D);
+      gate_grad[n * k] =
+          rank_gradient(grad + n * D, first, first, rest, to[from[n * k]], D);
     }
   });
 }
@@ -145,76 +191,110 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 struct GatherTokens : torch::autograd::Function<GatherTokens> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x,
-                            const at::Tensor& token, const at::Tensor& row) {
+  static variable_list forward(AutogradContext* ctx, const at::Tensor& x,
+                               const at::Tensor& token, const at::Tensor& row,
+                               const std::vector<int64_t>& sizes,
+                               at::ScalarType type) {
     ctx->save_for_backward({row});
     ctx->saved_data["tokens"] = x.size(0);
-    at::Tensor source = x.contiguous();
-    at::Tensor out = at::empty({token.numel(), x.size(1)}, x.options());
-    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "gather_tokens", [&] {
-      sum_rows<scalar_t>(source, token, 1, out);
-    });
-    return out;
+    const at::Tensor source = x.contiguous();
+    variable_list blocks;
+    for (int64_t size : sizes) {
+      blocks.push_back(at::empty({size, x.size(1)}, x.options().dtype(type)));
+    }
+    if (type == at::kBFloat16) {
+      copy_rows<float, at::BFloat16>(source, token, blocks);
+    } else {
+      AT_DISPATCH_FLOATING_TYPES(type, "gather_tokens", [&] {
+        copy_rows<scalar_t, scalar_t>(source, token, blocks);
+      });
+    }
+    return blocks;
   }
 
-  static variable_list backward(AutogradContext* ctx,
-                                const variable_list& grads) {
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const at::Tensor row = ctx->get_saved_variables()[0];
     const int64_t N = ctx->saved_data["tokens"].toInt();
-    at::Tensor dout = grads[0].contiguous();
-    at::Tensor dx = at::empty({N, dout.size(1)}, dout.options());
-    AT_DISPATCH_FLOATING_TYPES(dout.scalar_type(), "gather_backward", [&] {
-      sum_rows<scalar_t>(dout, row, row.numel() / N, dx);
-    });
-    return {dx, at::Tensor(), at::Tensor()};
+    for (at::Tensor& grad : grads) grad = grad.contiguous();
+    at::Tensor dx = at::empty({N, grads[0].size(1)}, grads[0].options());
+    AT_DISPATCH_FLOATING_TYPES(dx.scalar_type(), "gather_backward",
+                               [&] { sum_rows<scalar_t>(grads, row, dx); });
+    at::Tensor none;
+    return {dx, none, none, none, none};
   }
 };
 
 struct Combine : torch::autograd::Function<Combine> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& rows,
+  static at::Tensor forward(AutogradContext* ctx, at::TensorList given,
                             const at::Tensor& row, const at::Tensor& weights) {
-    at::Tensor y = rows.contiguous();
-    at::Tensor gates = weights.contiguous();
-    at::Tensor out = at::empty({gates.size(0), y.size(1)}, y.options());
-    AT_DISPATCH_FLOATING_TYPES(y.scalar_type(), "combine", [&] {
-      combine_rows<scalar_t>(y, row, gates, out);
+    const at::Tensor gates = weights.contiguous();
+    variable_list blocks;
+    for (const at::Tensor& block : given) blocks.push_back(block.contiguous());
+    at::Tensor out =
+        at::empty({gates.size(0), blocks[0].size(1)}, gates.options());
+    AT_DISPATCH_FLOATING_TYPES(out.scalar_type(), "combine", [&] {
+      combine_rows<scalar_t>(blocks, row, gates, out);
     });
-    ctx->save_for_backward({y, row, gates});
+    blocks.push_back(row);
+    blocks.push_back(gates);
+    ctx->save_for_backward(std::move(blocks));
     return out;
   }
 
   static variable_list backward(AutogradContext* ctx,
                                 const variable_list& grads) {
-    const variable_list saved = ctx->get_saved_variables();
-    const at::Tensor& y = saved[0];
-    const at::Tensor& row = saved[1];
-    const at::Tensor& gates = saved[2];
-    at::Tensor dout = grads[0].contiguous();
-    const bool all_used = y.size(0) == row.numel();
-    at::Tensor dy = all_used ? at::empty_like(y) : at::zeros_like(y);
+    variable_list blocks = ctx->get_saved_variables();
+    const at::Tensor gates = blocks.back();
+    blocks.pop_back();
+    const at::Tensor row = blocks.back();
+    blocks.pop_back();
+    const at::Tensor dout = grads[0].contiguous();
+    int64_t rows = 0;
+    for (const at::Tensor& block : blocks) rows += block.size(0);
+    const bool all_used = rows == row.numel();
+    variable_list result;
+    for (const at::Tensor& block : blocks) {
+      result.push_back(all_used ? at::empty_like(block)
+                                : at::zeros_like(block));
+    }
     at::Tensor dgates = at::empty_like(gates);
-    AT_DISPATCH_FLOATING_TYPES(y.scalar_type(), "combine_backward", [&] {
-      combine_backward<scalar_t>(dout, y, row, gates, dy, dgates);
+    AT_DISPATCH_FLOATING_TYPES(dout.scalar_type(), "combine_backward", [&] {
+      combine_backward<scalar_t>(dout, blocks, row, gates, result, dgates);
     });
-    return {dy, at::Tensor(), dgates};
+    result.emplace_back();
+    result.push_back(dgates);
+    return result;
   }
 };
 
 }  // namespace
 
-at::Tensor gather_tokens(const at::Tensor& x, const at::Tensor& token,
-                         const at::Tensor& row) {
+std::vector<at::Tensor> gather_tokens(const at::Tensor& x,
+                                      const at::Tensor& token,
+                                      const at::Tensor& row,
+                                      const std::vector<int64_t>& sizes,
+                                      at::ScalarType type) {
   ANNULI_CHECK(x.dim() == 2 && token.numel() == row.numel());
-  if (!x.is_cpu()) return reference::gather_tokens(x, token);
-  return GatherTokens::apply(x, token, row);
+  if (!x.is_cpu()) {
+    return reference::gather_tokens(x, token).to(type).split_with_sizes(sizes);
+  }
+  std::vector<at::Tensor> blocks =
+      GatherTokens::apply(x, token, row, sizes, type);
+  for (const at::Tensor& block : blocks) {
+    set_gradient_type(block, x.scalar_type());
+  }
+  return blocks;
 }
 
-at::Tensor combine(const at::Tensor& y, const at::Tensor& row,
+at::Tensor combine(const std::vector<at::Tensor>& blocks, const at::Tensor& row,
                    const at::Tensor& gates) {
-  ANNULI_CHECK(y.dim() == 2 && row.numel() == gates.numel());
-  ANNULI_CHECK(y.scalar_type() == gates.scalar_type());
-  if (!y.is_cpu()) return reference::combine(y, row, gates);
-  return Combine::apply(y, row, gates);
+  ANNULI_CHECK(!blocks.empty() && row.numel() == gates.numel());
+  for (const at::Tensor& block : blocks) {
+    ANNULI_CHECK(block.dim() == 2 &&
+                 block.scalar_type() == gates.scalar_type());
+  }
+  if (!gates.is_cpu()) return reference::combine(at::cat(blocks), row, gates);
+  return Combine::apply(at::TensorList(blocks), row, gates);
 }
 
 at::Tensor reference::gather_tokens(const at::Tensor& x,

@@ -1,13 +1,15 @@
 #include "annuli/kernels/cross_entropy_rows.h"
 
 #include <ATen/Dispatch.h>
+#include <ATen/ops/empty_like.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "annuli/core/error.h"
-#include "annuli/kernels/parallel.h"
+#include "annuli/kernels/bf16.h"
+#include "annuli/kernels/product.h"
 #include "annuli/kernels/vector_exp.h"
 
 namespace annuli::kernels {
@@ -43,45 +45,77 @@ ANNULI_INLINE double exponentials_of(T* x, T largest, int64_t V) {
   return total;
 }
 
-// -log softmax(x)[target]; see the header for what x becomes.
-template <typename T>
-ANNULI_INLINE double row_loss(T* x, int64_t V, int64_t target,
-                              double gradient_scale) {
+// -log softmax(x)[target]. With `gradient` (x's own memory, or none of it)
+// the gradient goes there.
+template <typename T, typename S>
+ANNULI_INLINE double row_loss(T* x, int64_t V, int64_t target, double scale,
+                              S* gradient) {
   const T largest = largest_of(x, V);
   const double logit = static_cast<double>(x[target]);
   const double total = exponentials_of(x, largest, V);
-  if (gradient_scale != 0) {
-    const T factor = static_cast<T>(gradient_scale / total);
+  if (gradient != nullptr) {
+    const T factor = static_cast<T>(scale / total);
+    const T at_target = x[target] * factor - static_cast<T>(scale);
 #pragma omp simd
-    for (int64_t i = 0; i < V; ++i) x[i] *= factor;
-    x[target] -= static_cast<T>(gradient_scale);
+    for (int64_t i = 0; i < V; ++i) store(x[i] * factor, gradient[i]);
+    store(at_target, gradient[target]);
   }
   return std::log(total) + static_cast<double>(largest) - logit;
 }
 
-ANNULI_VECTOR_CLONES double loss_of_row(float* x, int64_t V, int64_t target,
-                                        double gradient_scale) {
-  return row_loss(x, V, target, gradient_scale);
-}
-ANNULI_VECTOR_CLONES double loss_of_row(double* x, int64_t V, int64_t target,
-                                        double gradient_scale) {
-  return row_loss(x, V, target, gradient_scale);
+#define ANNULI_ROW_LOSS(T, S)                                              \
+  ANNULI_VECTOR_CLONES double loss_of_row(T* x, int64_t V, int64_t target, \
+                                          double scale, S* gradient) {     \
+    return row_loss(x, V, target, scale, gradient);                        \
+  }
+ANNULI_ROW_LOSS(float, float)
+ANNULI_ROW_LOSS(float, RoundedFloat)
+ANNULI_ROW_LOSS(float, at::BFloat16)
+ANNULI_ROW_LOSS(double, double)
+#undef ANNULI_ROW_LOSS
+
+// An undefined gradient is none.
+template <typename T, typename S>
+void losses_of_rows(at::Tensor& logits, const int64_t* target, double* loss,
+                    double scale, const at::Tensor& gradient) {
+  const int64_t V = logits.size(1);
+  T* x = logits.mutable_data_ptr<T>();
+  S* to = gradient.defined() ? static_cast<S*>(gradient.mutable_data_ptr())
+                             : nullptr;
+  parallel_blocks(logits.size(0), 4, [=](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) {
+      loss[n] = loss_of_row(x + n * V, V, target[n], scale,
+                            to == nullptr ? to : to + n * V);
+    }
+  });
 }
 
 }  // namespace
 
-void cross_entropy_rows(at::Tensor& logits, const int64_t* target, double* loss,
-                        double gradient_scale) {
+void cross_entropy_rows(at::Tensor& logits, const int64_t* target,
+                        double* loss) {
   ANNULI_CHECK(logits.is_contiguous() && logits.dim() == 2);
-  const int64_t V = logits.size(1);
   AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), "cross_entropy_rows", [&] {
-    auto* x = logits.mutable_data_ptr<scalar_t>();
-    parallel_blocks(logits.size(0), 4, [=](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n) {
-        loss[n] = loss_of_row(x + n * V, V, target[n], gradient_scale);
-      }
-    });
+    losses_of_rows<scalar_t, scalar_t>(logits, target, loss, 0, {});
   });
+}
+
+at::Tensor cross_entropy_gradient(at::Tensor& logits, const int64_t* target,
+                                  double* loss, double scale, bool rounded) {
+  ANNULI_CHECK(logits.is_contiguous() && logits.dim() == 2);
+  if (!rounded) {
+    AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), "cross_entropy", [&] {
+      losses_of_rows<scalar_t, scalar_t>(logits, target, loss, scale, logits);
+    });
+    return logits;
+  }
+  if (operand_type() == at::kFloat) {
+    losses_of_rows<float, RoundedFloat>(logits, target, loss, scale, logits);
+    return logits;
+  }
+  const at::Tensor gradient = at::empty_like(logits, at::kBFloat16);
+  losses_of_rows<float, at::BFloat16>(logits, target, loss, scale, gradient);
+  return gradient;
 }
 
 }  // namespace annuli::kernels

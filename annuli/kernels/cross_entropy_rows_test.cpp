@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "annuli/kernels/product.h"
 #include "annuli/kernels/threads.h"
 #include "tests/support/tensor_checks.h"
 
@@ -22,12 +23,17 @@ struct Result {
   std::vector<double> losses = std::vector<double>(kRows);
 };
 
-Result run(at::Tensor logits, double gradient_scale) {
+Result run(at::Tensor logits, double gradient_scale, bool rounded = false) {
   std::vector<int64_t> targets(kRows);
   for (int64_t n = 0; n < kRows; ++n) targets[n] = n * 71;
   Result result{logits.clone()};
-  cross_entropy_rows(result.gradient, targets.data(), result.losses.data(),
-                     gradient_scale);
+  if (gradient_scale == 0) {
+    cross_entropy_rows(result.gradient, targets.data(), result.losses.data());
+  } else {
+    result.gradient =
+        cross_entropy_gradient(result.gradient, targets.data(),
+                               result.losses.data(), gradient_scale, rounded);
+  }
   return result;
 }
 
@@ -57,6 +63,15 @@ TEST_P(CrossEntropyRowsTypes, GradientIsSoftmaxMinusOneHot) {
   EXPECT_LE(test::relative_error(result.gradient, expected * 0.25),
             516 * eps());
   EXPECT_EQ(result.losses, run(logits(), 0).losses);
+}
+
+TEST(CrossEntropyRows, RoundsTheGradientOnce) {
+  const at::Tensor logits =
+      5 * random_tensor({kRows, kWords}, "logits", at::kFloat);
+  const Result rounded = run(logits, 0.25, /*rounded=*/true);
+  const Result full = run(logits, 0.25);
+  EXPECT_EQ(rounded.losses, full.losses);
+  EXPECT_TRUE(test::same_bits(rounded.gradient, operand(full.gradient)));
 }
 
 TEST_P(CrossEntropyRowsTypes, SameBitsForAnyThreadCount) {

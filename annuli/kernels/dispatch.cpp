@@ -1,6 +1,5 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 
 #include "annuli/kernels/combine.h"
@@ -42,15 +41,21 @@ SlotOrder sort_slots(const at::Tensor& experts, int64_t num_experts) {
 }  // namespace
 
 at::Tensor dispatch_sorted(const at::Tensor& x, const Routing& routing,
-                           int64_t num_experts, const Expert& expert) {
+                           int64_t num_experts, const Expert& expert,
+                           at::ScalarType rows) {
   const SlotOrder order = sort_slots(routing.experts, num_experts);
-  std::vector<at::Tensor> blocks = gather_tokens(x, order.token, order.row)
-                                       .split_with_sizes(order.block_sizes);
-  std::vector<at::Tensor> outputs;
+  std::vector<int64_t> called, sizes;
   for (int64_t e = 0; e < num_experts; ++e) {
-    if (order.block_sizes[e] > 0) outputs.push_back(expert(e, blocks[e]));
+    if (order.block_sizes[e] == 0) continue;
+    called.push_back(e);
+    sizes.push_back(order.block_sizes[e]);
   }
-  return combine(at::cat(outputs), order.row, routing.gates);
+  std::vector<at::Tensor> blocks =
+      gather_tokens(x, order.token, order.row, sizes, rows);
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    blocks[i] = expert(called[i], blocks[i]);
+  }
+  return combine(blocks, order.row, routing.gates);
 }
 
 at::Tensor dispatch_full_block(const at::Tensor& x, const Routing& routing,
@@ -60,7 +65,7 @@ at::Tensor dispatch_full_block(const at::Tensor& x, const Routing& routing,
   for (int64_t e = 0; e < num_experts; ++e) outputs.push_back(expert(e, x));
   at::Tensor token = at::arange(N, routing.experts.options()).unsqueeze(1);
   at::Tensor row = (routing.experts * N + token).flatten();
-  return combine(at::cat(outputs), row, routing.gates);
+  return combine(outputs, row, routing.gates);
 }
 
 }  // namespace annuli::kernels

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "annuli/kernels/combine.h"
+#include "annuli/kernels/linear.h"
 #include "annuli/kernels/mixture.h"
 #include "annuli/kernels/threads.h"
 #include "tests/support/finite_difference.h"
@@ -40,7 +41,8 @@ Expert gelu_experts(const std::vector<at::Tensor>& in) {
 
 test::TensorFunction sorted(const Problem& p) {
   return [p](const std::vector<at::Tensor>& in) {
-    return dispatch_sorted(in[0], route(in[1], p.k, 0), p.E, gelu_experts(in));
+    return dispatch_sorted(in[0], route(in[1], p.k, 0), p.E, gelu_experts(in),
+                           in[0].scalar_type());
   };
 }
 
@@ -133,12 +135,41 @@ TEST(DispatchSorted, AnExpertWithoutTokensIsNotCalled) {
   logits.select(1, 4).add_(3);
   const Routing routing = route(logits, 2, 0);
   std::vector<int64_t> called;
-  dispatch_sorted(x, routing, 5, [&](int64_t e, const at::Tensor& rows) {
-    called.push_back(e);
-    EXPECT_EQ(rows.size(0), 3);
-    return rows;
-  });
+  dispatch_sorted(
+      x, routing, 5,
+      [&](int64_t e, const at::Tensor& rows) {
+        called.push_back(e);
+        EXPECT_EQ(rows.size(0), 3);
+        return rows;
+      },
+      x.scalar_type());
   EXPECT_EQ(called, (std::vector<int64_t>{1, 4}));
+}
+
+// What experts read is rounded; what comes back to x is not.
+TEST(DispatchSorted, HandsOutRowsInBf16) {
+  const at::Tensor x = random_tensor({40, 8}, "x", at::kFloat);
+  const Routing routing =
+      route(random_tensor({40, 3}, "logits", at::kFloat), 2, 0);
+  const auto mixture = [&](at::ScalarType type) {
+    return test::value_and_gradients(
+        [&](const auto& in) {
+          return dispatch_sorted(
+              in[0], routing, 3,
+              [&](int64_t e, const at::Tensor& rows) {
+                const at::Tensor weight =
+                    random_tensor({8, 8}, fmt::format("w{}", e), at::kFloat);
+                EXPECT_EQ(rows.scalar_type(), type);
+                return linear(rows, {{.matrix = {weight, true}}})[0];
+              },
+              type);
+        },
+        {x});
+  };
+  const auto narrow = mixture(at::kBFloat16);
+  const auto wide = mixture(at::kFloat);
+  EXPECT_TRUE(test::same_bits(narrow.value, wide.value));
+  EXPECT_TRUE(test::same_bits(narrow.gradients[0], wide.gradients[0]));
 }
 
 TEST(DispatchSorted, EachExpertGetsItsTokensInOrder) {
@@ -148,12 +179,15 @@ TEST(DispatchSorted, EachExpertGetsItsTokensInOrder) {
       at::tensor({1, 0, 2, 1, 0, 2, 1, 2}, at::kLong).view({4, 2});
   routing.gates = random_tensor({4, 2}, "gates").abs();
   std::vector<std::vector<double>> seen(3);
-  dispatch_sorted(x, routing, 3, [&](int64_t e, const at::Tensor& rows) {
-    for (int64_t i = 0; i < rows.size(0); ++i) {
-      seen[e].push_back(rows[i][0].item<double>());
-    }
-    return rows;
-  });
+  dispatch_sorted(
+      x, routing, 3,
+      [&](int64_t e, const at::Tensor& rows) {
+        for (int64_t i = 0; i < rows.size(0); ++i) {
+          seen[e].push_back(rows[i][0].item<double>());
+        }
+        return rows;
+      },
+      x.scalar_type());
   EXPECT_EQ(seen,
             (std::vector<std::vector<double>>{{0, 2}, {0, 1, 3}, {1, 2, 3}}));
 }
@@ -175,7 +209,10 @@ TEST(Combine, AgreesWithReferenceWhenRowsStayUnused) {
   std::vector<at::Tensor> in{random_tensor({7, 3}, "y"),
                              random_tensor({2, 2}, "gates")};
   const auto fast = test::value_and_gradients(
-      [&](const auto& x) { return combine(x[0], row, x[1]); }, in);
+      [&](const auto& x) {
+        return combine({x[0].narrow(0, 0, 3), x[0].narrow(0, 3, 4)}, row, x[1]);
+      },
+      in);
   const auto slow = test::value_and_gradients(
       [&](const auto& x) { return reference::combine(x[0], row, x[1]); }, in);
   EXPECT_LE(relative_error(fast.value, slow.value), 4 * 0x1p-52);

@@ -3,21 +3,17 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/mean.h>
-#include <ATen/ops/mm.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <numeric>
-#include <optional>
 #include <vector>
 
 #include "annuli/core/error.h"
-#include "annuli/kernels/bf16_product.h"
 #include "annuli/kernels/cross_entropy_rows.h"
 
 namespace annuli::kernels {
@@ -32,70 +28,68 @@ struct Pass {
   at::Tensor dhead;            // [V, D] or undefined
 };
 
-void check_inputs(const at::Tensor& hidden, const at::Tensor& head,
+void check_inputs(const at::Tensor& hidden, const Matrix& head,
                   const at::Tensor& targets, int64_t rows) {
-  ANNULI_CHECK(hidden.dim() == 2 && head.dim() == 2 && rows > 0);
-  ANNULI_CHECK(hidden.size(1) == head.size(1) && hidden.size(0) > 0);
+  const at::Tensor& weight = head.weight;
+  ANNULI_CHECK(hidden.dim() == 2 && weight.dim() == 2 && rows > 0);
+  ANNULI_CHECK(hidden.size(1) == weight.size(1) && hidden.size(0) > 0);
+  ANNULI_CHECK(head.rounded || hidden.scalar_type() == weight.scalar_type());
   ANNULI_CHECK(targets.numel() == hidden.size(0));
   ANNULI_CHECK(targets.scalar_type() == at::kLong);
   const int64_t* target = targets.const_data_ptr<int64_t>();
   for (int64_t n = 0; n < targets.numel(); ++n) {
-    ANNULI_CHECK(target[n] >= 0 && target[n] < head.size(0),
-                 "target {} is {} of {}", n, target[n], head.size(0));
+    ANNULI_CHECK(target[n] >= 0 && target[n] < weight.size(0),
+                 "target {} is {} of {}", n, target[n], weight.size(0));
   }
 }
 
-// out = a b or out += a b, in the operands' own arithmetic.
-void multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
-              bool accumulate = false) {
-  if (a.scalar_type() == at::kBFloat16) {
-    bf16_product(out, a, b, accumulate);
-  } else if (accumulate) {
-    out.addmm_(a, b);
-  } else {
-    at::mm_out(out, a, b);
-  }
-}
+struct Wanted {
+  bool hidden = false;
+  bool head = false;
+  bool any() const { return hidden || head; }
+};
 
-// `head` is what is multiplied: fp32, fp64 or bf16. Gradients are of `hidden`'s
-// type.
-Pass run_blocks(const at::Tensor& hidden, const at::Tensor& head,
-                const at::Tensor& targets, int64_t rows, bool want_hidden,
-                bool want_head) {
-  const at::ScalarType operands = head.scalar_type();
+Pass run_blocks(const at::Tensor& hidden, const Matrix& head,
+                const at::Tensor& targets, int64_t rows, const Wanted& wanted) {
   const int64_t N = hidden.size(0);
-  const int64_t V = head.size(0);
-  const bool gradients = want_hidden || want_head;
+  const at::Tensor factor = head.operand();  // [V, D]
+  const at::Tensor all = head.rounded ? operand(hidden) : hidden;
+  const auto sums = at::TensorOptions(
+      hidden.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
   Pass pass;
   pass.losses.resize(N);
-  if (want_hidden) pass.dhidden = at::empty_like(hidden);
-  if (want_head) pass.dhead = at::empty(head.sizes(), hidden.options());
-  at::Tensor buffer = at::empty({std::min(rows, N), V}, hidden.options());
+  if (wanted.hidden) pass.dhidden = at::empty(hidden.sizes(), sums);
+  if (wanted.head) pass.dhead = at::empty(factor.sizes(), sums);
+  at::Tensor buffer = at::empty({std::min(rows, N), factor.size(0)}, sums);
   for (int64_t begin = 0; begin < N; begin += rows) {
     const int64_t n = std::min(rows, N - begin);
-    const at::Tensor block = hidden.narrow(0, begin, n).to(operands);
+    const at::Tensor block = all.narrow(0, begin, n);
     at::Tensor logits = buffer.narrow(0, 0, n);
-    multiply(logits, block, head.t());
-    cross_entropy_rows(logits, targets.const_data_ptr<int64_t>() + begin,
-                       pass.losses.data() + begin,
-                       gradients ? 1.0 / static_cast<double>(N) : 0.0);
-    if (!gradients) continue;
-    const at::Tensor dlogits = logits.to(operands);
-    if (want_hidden) {
-      at::Tensor dblock = pass.dhidden.narrow(0, begin, n);
-      multiply(dblock, dlogits, head);
+    multiply(logits, block, factor.t());
+    const int64_t* target = targets.const_data_ptr<int64_t>() + begin;
+    if (!wanted.any()) {
+      cross_entropy_rows(logits, target, pass.losses.data() + begin);
+      continue;
     }
-    if (want_head) multiply(pass.dhead, dlogits.t(), block, begin != 0);
+    const at::Tensor dlogits =
+        cross_entropy_gradient(logits, target, pass.losses.data() + begin,
+                               1.0 / static_cast<double>(N), head.rounded);
+    if (wanted.hidden) {
+      at::Tensor dblock = pass.dhidden.narrow(0, begin, n);
+      multiply(dblock, dlogits, factor);
+    }
+    if (wanted.head) multiply(pass.dhead, dlogits.t(), block, begin > 0);
   }
   return pass;
 }
 
 // In the order of the tokens, in double.
-at::Tensor mean_loss(const Pass& pass, const at::Tensor& like) {
+at::Tensor mean_loss(const Pass& pass, const at::Tensor& hidden) {
   const double sum =
       std::accumulate(pass.losses.begin(), pass.losses.end(), 0.0);
+  const bool wide = hidden.scalar_type() == at::kDouble;
   return at::scalar_tensor(sum / static_cast<double>(pass.losses.size()),
-                           like.options());
+                           at::TensorOptions(wide ? at::kDouble : at::kFloat));
 }
 
 // The usual upstream gradient is exactly 1 and needs no pass over [V, D].
@@ -108,13 +102,12 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
+  // `weight` is head's, named so that autograd sees it.
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden,
-                            const at::Tensor& head,
-                            const std::optional<at::Tensor>& operand,
+                            const at::Tensor& weight, const Matrix& head,
                             const at::Tensor& targets, int64_t rows,
-                            bool want_hidden, bool want_head) {
-    Pass pass = run_blocks(hidden, operand.value_or(head), targets, rows,
-                           want_hidden, want_head);
+                            const Wanted& wanted) {
+    Pass pass = run_blocks(hidden, head, targets, rows, wanted);
     ctx->save_for_backward({pass.dhidden, pass.dhead});
     return mean_loss(pass, hidden);
   }
@@ -123,42 +116,29 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
                                 const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
     const double upstream = grads[0].item<double>();
-    at::Tensor none;
-    return {scaled(saved[0], upstream),
-            scaled(saved[1], upstream),
-            none,
-            none,
-            none,
-            none,
-            none};
+    variable_list result{scaled(saved[0], upstream),
+                         scaled(saved[1], upstream)};
+    result.resize(6);
+    return result;
   }
 };
 
 }  // namespace
 
-at::Tensor linear_cross_entropy(const at::Tensor& hidden,
-                                const at::Tensor& head,
-                                const at::Tensor& targets, int64_t rows,
-                                const at::Tensor& operand) {
+at::Tensor linear_cross_entropy(const at::Tensor& hidden, const Matrix& head,
+                                const at::Tensor& targets, int64_t rows) {
   if (!hidden.is_cpu()) {
-    return reference::linear_cross_entropy(hidden, head, targets);
+    return reference::linear_cross_entropy(hidden, head.weight, targets);
   }
-  at::Tensor flat = targets.contiguous();
-  check_inputs(hidden, head, flat, rows);
-  ANNULI_CHECK(operand.defined() || hidden.scalar_type() == head.scalar_type());
+  const at::Tensor flat = targets.contiguous();
+  const at::Tensor rows_in = hidden.contiguous();
+  const Matrix matrix{head.weight.contiguous(), head.rounded, head.copy};
+  check_inputs(rows_in, matrix, flat, rows);
   const bool record = at::GradMode::is_enabled();
-  const bool want_hidden = record && hidden.requires_grad();
-  const bool want_head = record && head.requires_grad();
-  if (!want_hidden && !want_head) {
-    const at::NoGradGuard no_grad;
-    return mean_loss(run_blocks(hidden, operand.defined() ? operand : head,
-                                flat, rows, false, false),
-                     hidden);
-  }
-  return LinearCrossEntropy::apply(
-      hidden.contiguous(), head.contiguous(),
-      operand.defined() ? std::optional(operand) : std::nullopt, flat, rows,
-      want_hidden, want_head);
+  const Wanted wanted{.hidden = record && hidden.requires_grad(),
+                      .head = record && head.weight.requires_grad()};
+  return LinearCrossEntropy::apply(rows_in, matrix.weight, matrix, flat, rows,
+                                   wanted);
 }
 
 at::Tensor per_token_cross_entropy(const at::Tensor& hidden,
@@ -170,10 +150,9 @@ at::Tensor per_token_cross_entropy(const at::Tensor& hidden,
         at::log_softmax(at::linear(hidden, head), -1);
     return -log_probabilities.gather(1, targets.unsqueeze(1)).squeeze(1);
   }
-  at::Tensor flat = targets.contiguous();
-  check_inputs(hidden, head, flat, rows);
-  ANNULI_CHECK(hidden.scalar_type() == head.scalar_type());
-  const Pass pass = run_blocks(hidden, head, flat, rows, false, false);
+  const at::Tensor flat = targets.contiguous();
+  check_inputs(hidden, {head}, flat, rows);
+  const Pass pass = run_blocks(hidden, {head}, flat, rows, {});
   at::Tensor losses = at::empty({hidden.size(0)}, at::kDouble);
   std::copy(pass.losses.begin(), pass.losses.end(),
             losses.mutable_data_ptr<double>());

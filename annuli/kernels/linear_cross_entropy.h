@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "annuli/kernels/product.h"
+
 // Head and cross-entropy in one, in blocks of tokens: the [N, V] logits never
 // exist at once.
 namespace annuli::kernels {
@@ -11,17 +13,16 @@ namespace annuli::kernels {
 // head; both gradients are formed during the forward pass (the loss is a
 // scalar) and only scaled in backward. `rows` tokens per block.
 //
+// Types are those of linear.h: with a rounded head hidden may be bf16, and the
+// operands of all three products are rounded, the logits' gradient too. Logits,
+// softmax, loss and gradients are fp32.
+//
 // Losses are summed in double in the order of the tokens. The bits depend on
 // `rows`, and on the number of threads as far as the matrix library's do.
-// With `operand`, the head in bf16, products are bf16_product's: hidden and the
-// logits' gradient are rounded to bf16 too; logits, softmax and sums stay fp32.
-//
 // A target outside the vocabulary is refused; a non-finite logit gives a
 // non-finite loss. First derivatives only; other devices take the reference.
-at::Tensor linear_cross_entropy(const at::Tensor& hidden,
-                                const at::Tensor& head,
-                                const at::Tensor& targets, int64_t rows = 512,
-                                const at::Tensor& operand = {});
+at::Tensor linear_cross_entropy(const at::Tensor& hidden, const Matrix& head,
+                                const at::Tensor& targets, int64_t rows = 512);
 
 // The loss of every token, [N], without a graph: evaluation.
 at::Tensor per_token_cross_entropy(const at::Tensor& hidden,

@@ -38,7 +38,7 @@ struct Problem {
 
   test::TensorFunction fast(int64_t rows = 32) const {
     return [*this, rows](const auto& in) {
-      return linear_cross_entropy(in[0], in[1], targets, rows);
+      return linear_cross_entropy(in[0], {in[1]}, targets, rows);
     };
   }
   test::TensorFunction plain() const {
@@ -85,6 +85,29 @@ TEST(LinearCrossEntropy, GradientMatchesFiniteDifferences) {
   const Problem problem(at::kDouble, 3, 7);
   EXPECT_LE(test::finite_difference_error(problem.fast(2), problem.inputs),
             test::kFiniteDifferenceTolerance);
+}
+
+// Operands are rounded, each by 2^-9 at most, nothing else is: logits of size
+// up to 25 then err by 25 * 2 * 2^-9 / sqrt(24) in practice.
+TEST(LinearCrossEntropy, RoundedHeadComesClose) {
+  const Problem problem(at::kFloat);
+  const auto a = test::value_and_gradients(
+      [&](const auto& in) {
+        return linear_cross_entropy(in[0], {in[1], true}, problem.targets, 32);
+      },
+      problem.inputs);
+  const auto b = test::value_and_gradients(problem.plain(), problem.inputs);
+  EXPECT_LE(relative_error(a.value, b.value), 10 * 0x1p-9);
+  EXPECT_GT(relative_error(a.gradients[1], b.gradients[1]), 122 * 0x1p-23);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(a.gradients[i].scalar_type(), at::kFloat);
+    EXPECT_LE(relative_error(a.gradients[i], b.gradients[i]), 30 * 0x1p-9);
+  }
+  // Hidden states that are rounded already.
+  EXPECT_TRUE(test::same_bits(
+      a.value,
+      linear_cross_entropy(narrowed(problem.inputs[0]),
+                           {problem.inputs[1], true}, problem.targets, 32)));
 }
 
 TEST(LinearCrossEntropy, OneTokenOneWordIsFree) {

@@ -35,9 +35,11 @@ using Expert = std::function<at::Tensor(int64_t e, const at::Tensor& rows)>;
 
 // Tokens sorted by expert once, one contiguous block per expert, weighted
 // combine. x: [N, D] -> [N, D]. Differentiable in x, gates and the experts'
-// weights. Experts that no token chose are not called.
+// weights. Experts that no token chose are not called; the
+// experts are called with `rows` of x's type or, for fp32, bf16.
 at::Tensor dispatch_sorted(const at::Tensor& x, const Routing& routing,
-                           int64_t num_experts, const Expert& expert);
+                           int64_t num_experts, const Expert& expert,
+                           at::ScalarType rows);
 
 // Every expert over all of x, then the chosen ones combined: E/k times the
 // work, and each expert runs in the dense layer's own GEMM shape.

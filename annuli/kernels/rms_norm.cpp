@@ -12,6 +12,8 @@
 #include <cmath>
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/bf16.h"
+#include "annuli/kernels/gradient_type.h"
 #include "annuli/kernels/parallel.h"
 
 namespace annuli::kernels {
@@ -21,15 +23,15 @@ namespace {
 constexpr int64_t kRows = 64;  // per block: 64 x 1024 floats fit the L2 cache
 
 // One row: returns 1 / sqrt(mean(x^2) + eps).
-template <typename T>
-ANNULI_INLINE T normalise_row(const T* x, const T* gain, T* y, int64_t D,
+template <typename T, typename Out>
+ANNULI_INLINE T normalise_row(const T* x, const T* gain, Out* y, int64_t D,
                               T eps) {
   T square = 0;
 #pragma omp simd reduction(+ : square)
   for (int64_t d = 0; d < D; ++d) square += x[d] * x[d];
   const T inverse = 1 / std::sqrt(square / static_cast<T>(D) + eps);
 #pragma omp simd
-  for (int64_t d = 0; d < D; ++d) y[d] = x[d] * inverse * gain[d];
+  for (int64_t d = 0; d < D; ++d) store(x[d] * inverse * gain[d], y[d]);
   return inverse;
 }
 
@@ -53,6 +55,10 @@ ANNULI_VECTOR_CLONES float normalise(const float* x, const float* gain,
                                      float* y, int64_t D, float eps) {
   return normalise_row(x, gain, y, D, eps);
 }
+ANNULI_VECTOR_CLONES float normalise(const float* x, const float* gain,
+                                     at::BFloat16* y, int64_t D, float eps) {
+  return normalise_row(x, gain, y, D, eps);
+}
 ANNULI_VECTOR_CLONES double normalise(const double* x, const double* gain,
                                       double* y, int64_t D, double eps) {
   return normalise_row(x, gain, y, D, eps);
@@ -68,13 +74,13 @@ ANNULI_VECTOR_CLONES void backward(const double* dy, const double* x,
   backward_row(dy, x, gain, inverse, dx, dgain, D);
 }
 
-template <typename T>
+template <typename T, typename Out>
 void forward_rows(const at::Tensor& x, const at::Tensor& gain, double eps,
                   at::Tensor& y, at::Tensor& inverse) {
   const int64_t D = gain.numel();
   const T* in = x.const_data_ptr<T>();
   const T* scale = gain.const_data_ptr<T>();
-  T* out = y.mutable_data_ptr<T>();
+  Out* out = y.mutable_data_ptr<Out>();
   T* inv = inverse.mutable_data_ptr<T>();
   parallel_blocks(inverse.numel(), kRows, [=](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
@@ -114,14 +120,19 @@ using torch::autograd::variable_list;
 
 struct RmsNorm : torch::autograd::Function<RmsNorm> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input,
-                            const at::Tensor& gain, double eps) {
+                            const at::Tensor& gain, double eps,
+                            at::ScalarType out) {
     at::Tensor x = input.contiguous();
-    at::Tensor scale = gain.contiguous();
-    at::Tensor y = at::empty_like(x);
+    at::Tensor scale = gain.to(x.scalar_type()).contiguous();
+    at::Tensor y = at::empty_like(x, out);
     at::Tensor inverse = at::empty({x.numel() / gain.numel()}, x.options());
-    AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rms_norm", [&] {
-      forward_rows<scalar_t>(x, scale, eps, y, inverse);
-    });
+    if (out == at::kBFloat16) {
+      forward_rows<float, at::BFloat16>(x, scale, eps, y, inverse);
+    } else {
+      AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rms_norm", [&] {
+        forward_rows<scalar_t, scalar_t>(x, scale, eps, y, inverse);
+      });
+    }
     ctx->save_for_backward({x, scale, inverse});
     return y;
   }
@@ -139,17 +150,25 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "rms_norm_backward", [&] {
       backward_rows<scalar_t>(dy, saved[0], gain, inverse, dx, partial);
     });
-    return {dx, partial.select(0, 0).clone(), at::Tensor()};
+    return {dx, partial.select(0, 0).clone(), at::Tensor(), at::Tensor()};
   }
 };
 
 }  // namespace
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps) {
+  return rms_norm(x, gain, eps, x.scalar_type());
+}
+
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps,
+                    at::ScalarType out) {
   ANNULI_CHECK(gain.dim() == 1 && x.size(-1) == gain.size(0));
-  ANNULI_CHECK(x.scalar_type() == gain.scalar_type());
-  if (!x.is_cpu()) return reference::rms_norm(x, gain, eps);
-  return RmsNorm::apply(x, gain, eps);
+  if (!x.is_cpu()) {
+    return reference::rms_norm(x, gain.to(x.scalar_type()), eps).to(out);
+  }
+  at::Tensor y = RmsNorm::apply(x, gain, eps, out);
+  set_gradient_type(y, x.scalar_type());
+  return y;
 }
 
 void rms_norm_row(const float* x, const float* gain, int64_t D, double eps,

@@ -12,19 +12,14 @@
 namespace annuli {
 
 struct AttentionWeights {
-  Matrix q;  // [H * head_dim, D]
-  Matrix k;  // [K * head_dim, D]
-  Matrix v;  // [K * head_dim, D]
-  Matrix o;  // [D, H * head_dim]
+  kernels::LinearLayer q;  // [H * head_dim, D]
+  kernels::LinearLayer k;  // [K * head_dim, D]
+  kernels::LinearLayer v;  // [K * head_dim, D]
+  kernels::LinearLayer o;  // [D, H * head_dim]
   // [head_dim] each, or [H * head_dim] and [K * head_dim]; undefined without
   // q/k norms.
   at::Tensor q_norm = {};
   at::Tensor k_norm = {};
-  // As many entries as the rows above; undefined where there is no bias.
-  at::Tensor q_bias = {};
-  at::Tensor k_bias = {};
-  at::Tensor v_bias = {};
-  at::Tensor o_bias = {};
 };
 
 // x: [B, T, D], normed -> [B, T, D]. `cache`, if given, is read at `layer` and

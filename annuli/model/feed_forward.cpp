@@ -1,40 +1,33 @@
 #include "annuli/model/feed_forward.h"
 
-#include <ATen/ops/gelu.h>
-#include <ATen/ops/mul.h>
-#include <ATen/ops/relu.h>
-#include <ATen/ops/silu.h>
-#include <ATen/ops/square.h>
-
 #include "annuli/core/error.h"
+#include "annuli/model/projection.h"
 
 namespace annuli {
-namespace {
 
-at::Tensor activate(const at::Tensor& x, Activation activation) {
+kernels::ActivationKind activation_kind(Activation activation) {
   switch (activation) {
     case Activation::kGelu:
-      return at::gelu(x);
+      return kernels::ActivationKind::kGelu;
     case Activation::kSilu:
-      return at::silu(x);
+      return kernels::ActivationKind::kSilu;
     case Activation::kRelu2:
-      return at::square(at::relu(x));
+      return kernels::ActivationKind::kRelu2;
   }
   ANNULI_CHECK(false, "activation {}", static_cast<int>(activation));
 }
 
-}  // namespace
-
-at::Tensor feed_forward(const at::Tensor& x, const FeedForwardWeights& weights,
-                        Activation activation) {
-  const at::Tensor up = project(x, weights.up, weights.up_bias);
-  const at::Tensor inner =
-      weights.gate.defined()
-          ? at::mul(activate(project(x, weights.gate, weights.gate_bias),
-                             activation),
-                    up)
-          : activate(up, activation);
-  return project(inner, weights.down, weights.down_bias);
+at::Tensor feed_forward(const at::Tensor& x,
+                        const kernels::FeedForward& layer) {
+  if (is_multiplied_as_stored(x, layer.up.matrix)) {
+    return kernels::feed_forward(x, layer);
+  }
+  const at::Tensor up = project(x, layer.up.matrix, layer.up.bias);
+  const at::Tensor gate = layer.gate.matrix.defined()
+                              ? project(x, layer.gate.matrix, layer.gate.bias)
+                              : at::Tensor();
+  return project(kernels::reference::activate(layer.kind, up, gate),
+                 layer.down.matrix, layer.down.bias);
 }
 
 }  // namespace annuli

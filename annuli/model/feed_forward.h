@@ -3,24 +3,17 @@
 #include <ATen/core/Tensor.h>
 
 #include "annuli/config/model_config.h"
-#include "annuli/model/projection.h"
+#include "annuli/kernels/feed_forward.h"
 
 // The feed-forward layer of a dense block or of one expert:
 // down(act(up x)), or down(act(gate x) * up x) where gated, each with its bias
 // where there is one.
 namespace annuli {
 
-struct FeedForwardWeights {
-  Matrix gate;                // [F, D], undefined if ungated
-  Matrix up;                  // [F, D]
-  Matrix down;                // [D, F]
-  at::Tensor gate_bias = {};  // [F], undefined where there is none
-  at::Tensor up_bias = {};    // [F]
-  at::Tensor down_bias = {};  // [D]
-};
+kernels::ActivationKind activation_kind(Activation activation);
 
-// x: [..., D] -> [..., D].
-at::Tensor feed_forward(const at::Tensor& x, const FeedForwardWeights& weights,
-                        Activation activation);
+// x: [..., D] -> [..., D]. kernels::feed_forward where the types let it, else
+// projections (projection.h) one by one.
+at::Tensor feed_forward(const at::Tensor& x, const kernels::FeedForward& layer);
 
 }  // namespace annuli

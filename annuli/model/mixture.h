@@ -14,7 +14,7 @@
 namespace annuli {
 
 // The weights of expert e (or kSharedExpert), asked for when its turn comes.
-using ExpertWeights = std::function<FeedForwardWeights(int64_t e)>;
+using ExpertWeights = std::function<kernels::FeedForward(int64_t e)>;
 
 struct MixtureOutput {
   at::Tensor y;              // [B, T, D]
@@ -24,11 +24,12 @@ struct MixtureOutput {
 
 // x: [B, T, D]; router: [E, D]; shared_gate: [1, D], undefined without a shared
 // expert. Where the gates are not renormalised (norm_topk_prob false) the
-// combined output is multiplied by the sum of the chosen probabilities.
+// combined output is multiplied by the sum of the chosen probabilities. The
+// router reads x as it is; sorted experts may get theirs as `expert_rows`.
 MixtureOutput mixture(const at::Tensor& x, const at::Tensor& router,
                       const at::Tensor& shared_gate,
                       const ExpertWeights& expert_weights,
                       const ModelConfig& config, Dispatch dispatch,
-                      uint64_t tie_break_seed);
+                      at::ScalarType expert_rows, uint64_t tie_break_seed);
 
 }  // namespace annuli

@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <vector>
 
-#include "annuli/kernels/bf16_product.h"
-
 namespace annuli {
 namespace {
 
@@ -40,22 +38,39 @@ at::Tensor widened(const at::Tensor& stored, at::ScalarType type) {
   return stored.scalar_type() == type ? stored : Widen::apply(stored, type);
 }
 
-at::Tensor project(const at::Tensor& x, const Matrix& matrix,
-                   const at::Tensor& bias) {
-  const at::Tensor& weight = matrix.weight;
-  if (matrix.operand.defined()) {
-    return kernels::bf16_linear(x, weight, matrix.operand, bias);
+bool is_multiplied_as_stored(const at::Tensor& x,
+                             const kernels::Matrix& matrix) {
+  return matrix.rounded || (x.is_cpu() && matrix.weight.is_contiguous() &&
+                            matrix.weight.scalar_type() == x.scalar_type());
+}
+
+std::vector<at::Tensor> project_all(
+    const at::Tensor& x, const std::vector<kernels::LinearLayer>& layers) {
+  if (is_multiplied_as_stored(x, layers[0].matrix)) {
+    return kernels::linear(x, layers);
   }
+  std::vector<at::Tensor> outputs;
+  for (const kernels::LinearLayer& layer : layers) {
+    outputs.push_back(project(x, layer.matrix, layer.bias));
+  }
+  return outputs;
+}
+
+at::Tensor project(const at::Tensor& x, const kernels::Matrix& matrix,
+                   const at::Tensor& bias) {
+  if (is_multiplied_as_stored(x, matrix)) {
+    return kernels::linear(x, {{matrix, bias}})[0];
+  }
+  const at::Tensor& weight = matrix.weight;
   const at::ScalarType arithmetic = x.scalar_type();
-  if (weight.scalar_type() == arithmetic) return at::linear(x, weight, bias);
   const int64_t out = weight.size(0);
   const int64_t rows = std::max<int64_t>(1, kEntries / weight.size(1));
   const at::Tensor wide_bias =
       bias.defined() ? widened(bias, arithmetic) : bias;
-  std::vector<at::Tensor> pieces;
-  if (weight.requires_grad()) {
+  if (weight.requires_grad() || weight.scalar_type() == arithmetic) {
     return at::linear(x, widened(weight, arithmetic), wide_bias);
   }
+  std::vector<at::Tensor> pieces;
   for (int64_t begin = 0; begin < out; begin += rows) {
     const int64_t count = std::min(rows, out - begin);
     pieces.push_back(at::linear(x,

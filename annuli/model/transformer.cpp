@@ -1,7 +1,6 @@
 #include "annuli/model/transformer.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/embedding.h>
 #include <ATen/ops/stack.h>
 
 #include <optional>
@@ -9,6 +8,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/kernels/attention.h"
+#include "annuli/kernels/embedding.h"
 #include "annuli/kernels/linear_cross_entropy.h"
 #include "annuli/kernels/mixture.h"
 #include "annuli/kernels/rms_norm.h"
@@ -22,13 +22,12 @@
 
 namespace annuli {
 
-constexpr int64_t kHeadRows = 512;  // tokens whose logits exist at once
-
 // What a forward pass gathers along the way for the loss.
 struct Transformer::Gathered {
   std::vector<at::Tensor> router_logits;
   std::vector<kernels::Routing> routings;
   std::vector<at::Tensor> router_mean;
+  at::Tensor head;  // a tied table as the head reads it, if it is recorded
 };
 
 Transformer::Transformer(ModelConfig config, NumberTypes numbers,
@@ -83,61 +82,75 @@ at::Tensor Transformer::optional(Part which, int64_t layer,
                                                   : at::Tensor();
 }
 
-Matrix Transformer::matrix(const at::Tensor& weight,
-                           const ForwardOptions& options) const {
-  if (!weight.defined() || !options.as_trained) return weight;
-  if (numbers_.products == numbers_.arithmetic) return weight;
-  return {weight, weight.detach().to(numbers_.products)};
+kernels::Matrix Transformer::matrix(Part which, int64_t layer, int64_t expert,
+                                    const ForwardOptions& options) const {
+  return {optional(which, layer, expert), rounds(options)};
 }
 
-at::Tensor Transformer::norm(const at::Tensor& x, Part gain,
-                             int64_t layer) const {
-  return kernels::rms_norm(x, widened(part(gain, layer), x.scalar_type()),
-                           config_.rms_norm_eps);
+kernels::LinearLayer Transformer::linear_layer(
+    Part weight, Part bias, int64_t layer, int64_t expert,
+    const ForwardOptions& options) const {
+  return {matrix(weight, layer, expert, options),
+          optional(bias, layer, expert)};
+}
+
+at::Tensor Transformer::norm(const at::Tensor& x, Part gain, int64_t layer,
+                             at::ScalarType result) const {
+  return kernels::rms_norm(x, part(gain, layer), config_.rms_norm_eps, result);
 }
 
 at::Tensor Transformer::attention_block(const at::Tensor& x, int64_t layer,
                                         const kernels::RotaryTable& rotary,
                                         const ForwardOptions& options,
                                         LayerTrace* trace) const {
+  const auto projection = [&](Part weight, Part bias) {
+    return linear_layer(weight, bias, layer, -1, options);
+  };
   const AttentionWeights weights{
-      .q = matrix(part(Part::kQ, layer), options),
-      .k = matrix(part(Part::kK, layer), options),
-      .v = matrix(part(Part::kV, layer), options),
-      .o = matrix(part(Part::kO, layer), options),
+      .q = projection(Part::kQ, Part::kQBias),
+      .k = projection(Part::kK, Part::kKBias),
+      .v = projection(Part::kV, Part::kVBias),
+      .o = projection(Part::kO, Part::kOBias),
       .q_norm = optional(Part::kQNorm, layer),
       .k_norm = optional(Part::kKNorm, layer),
-      .q_bias = optional(Part::kQBias, layer),
-      .k_bias = optional(Part::kKBias, layer),
-      .v_bias = optional(Part::kVBias, layer),
-      .o_bias = optional(Part::kOBias, layer),
   };
-  const at::Tensor input = pre_norm() ? norm(x, Part::kInputNorm, layer) : x;
+  const at::Tensor input =
+      pre_norm() ? norm(x, Part::kInputNorm, layer, product_rows(options)) : x;
   const at::Tensor y =
       attention(input, weights, config_, rotary, options.cache, layer, trace);
-  return x + (pre_norm() ? y : norm(y, Part::kAttentionOutNorm, layer));
+  return x + (pre_norm()
+                  ? y
+                  : norm(y, Part::kAttentionOutNorm, layer, x.scalar_type()));
 }
 
-FeedForwardWeights Transformer::feed_forward_weights(
+kernels::FeedForward Transformer::feed_forward_layer(
     int64_t layer, int64_t expert, const ForwardOptions& options) const {
-  return {.gate = matrix(optional(Part::kGate, layer, expert), options),
-          .up = matrix(part(Part::kUp, layer, expert), options),
-          .down = matrix(part(Part::kDown, layer, expert), options),
-          .gate_bias = optional(Part::kGateBias, layer, expert),
-          .up_bias = optional(Part::kUpBias, layer, expert),
-          .down_bias = optional(Part::kDownBias, layer, expert)};
+  const auto projection = [&](Part weight, Part bias) {
+    return linear_layer(weight, bias, layer, expert, options);
+  };
+  return {.up = projection(Part::kUp, Part::kUpBias),
+          .down = projection(Part::kDown, Part::kDownBias),
+          .gate = projection(Part::kGate, Part::kGateBias),
+          .kind = activation_kind(config_.hidden_act)};
 }
 
 at::Tensor Transformer::feed_forward_block(const at::Tensor& x, int64_t layer,
                                            const ForwardOptions& options,
                                            LayerTrace* trace,
                                            Gathered* gathered) const {
-  const at::Tensor input = pre_norm() ? norm(x, Part::kPostNorm, layer) : x;
+  // A router reads it in full; experts get their rows rounded.
+  const at::ScalarType type = config_.is_mixture() || trace != nullptr
+                                  ? x.scalar_type()
+                                  : product_rows(options);
+  const at::Tensor input =
+      pre_norm() ? norm(x, Part::kPostNorm, layer, type) : x;
   const at::Tensor rows = input.detach().reshape({-1, config_.hidden_size});
   if (trace != nullptr) trace->ffn_input = rows;
   const at::Tensor y =
       feed_forward_of(input, rows, layer, options, trace, gathered);
-  return x + (pre_norm() ? y : norm(y, Part::kFeedForwardOutNorm, layer));
+  return x + (pre_norm()
+                  ? y
+                  : norm(y, Part::kFeedForwardOutNorm, layer, x.scalar_type()));
 }
 
 at::Tensor Transformer::feed_forward_of(const at::Tensor& x,
@@ -146,17 +159,16 @@ at::Tensor Transformer::feed_forward_of(const at::Tensor& x,
                                         LayerTrace* trace,
                                         Gathered* gathered) const {
   if (!config_.is_mixture()) {
-    return feed_forward(x, feed_forward_weights(layer, -1, options),
-                        config_.hidden_act);
+    return annuli::feed_forward(x, feed_forward_layer(layer, -1, options));
   }
   const auto expert = [&](int64_t e) {
-    return feed_forward_weights(layer, e, options);
+    return feed_forward_layer(layer, e, options);
   };
   // Every layer breaks its own ties.
   const uint64_t seed = options.tie_break_seed * 0x9E3779B97F4A7C15ULL + layer;
   MixtureOutput output =
       mixture(x, part(Part::kRouter, layer), optional(Part::kSharedGate, layer),
-              expert, config_, options.dispatch, seed);
+              expert, config_, options.dispatch, product_rows(options), seed);
   if (trace != nullptr) {
     trace->router_logits = output.router_logits.detach();
     trace->experts = output.routing.experts;
@@ -172,8 +184,22 @@ at::Tensor Transformer::feed_forward_of(const at::Tensor& x,
 at::Tensor Transformer::embed(const at::Tensor& tokens,
                               const ForwardOptions& options) const {
   ANNULI_CHECK(tokens.dim() == 2, "tokens are [B, T]");
-  return widened(at::embedding(part(Part::kEmbedding), tokens),
-                 arithmetic(options));
+  return kernels::embedding(part(Part::kEmbedding), tokens,
+                            arithmetic(options));
+}
+
+// A tied table that is being trained gets one gradient from both of its uses.
+at::Tensor Transformer::embedded(const at::Tensor& tokens,
+                                 const ForwardOptions& options,
+                                 Gathered* gathered) const {
+  const at::Tensor table = part(Part::kEmbedding);
+  const bool shared = gathered != nullptr && config_.tie_word_embeddings &&
+                      table.is_cpu() && table.requires_grad();
+  if (!shared) return embed(tokens, options);
+  const kernels::SharedEmbedding both =
+      kernels::shared_embedding(table, tokens, arithmetic(options));
+  gathered->head = both.table;
+  return both.rows;
 }
 
 at::Tensor Transformer::block(const at::Tensor& x, int64_t layer,
@@ -225,7 +251,7 @@ at::Tensor Transformer::forward(const at::Tensor& tokens,
                                 Gathered* gathered) const {
   const at::ScalarType dtype = arithmetic(options);
   const int64_t seen = options.cache == nullptr ? 0 : options.cache->length();
-  at::Tensor x = embed(tokens, options);
+  at::Tensor x = embedded(tokens, options, gathered);
   const int64_t T = tokens.size(1);
   const auto rotary =
       kernels::rotary_table(seen, T, rope_frequencies(config_, dtype, device_));
@@ -244,7 +270,10 @@ at::Tensor Transformer::forward(const at::Tensor& tokens,
             : block(x, layer, rotary, options, trace, gathered);
   }
   if (options.cache != nullptr) options.cache->advance(T);
-  return final_norm(x);
+  // The loss reads it with a product alone.
+  const bool narrow = gathered != nullptr && config_.logit_multiplier == 1;
+  return norm(x, Part::kFinalNorm, -1,
+              narrow ? product_rows(options) : arithmetic(options));
 }
 
 at::Tensor Transformer::hidden_states(const at::Tensor& tokens,
@@ -258,7 +287,7 @@ at::Tensor Transformer::logits(const at::Tensor& tokens,
 }
 
 at::Tensor Transformer::final_norm(const at::Tensor& x) const {
-  return norm(x, Part::kFinalNorm, -1);
+  return norm(x, Part::kFinalNorm, -1, x.scalar_type());
 }
 
 at::Tensor Transformer::head(const at::Tensor& hidden) const {
@@ -282,11 +311,12 @@ Loss Transformer::loss(const at::Tensor& tokens, const at::Tensor& targets,
   Gathered gathered;
   const at::Tensor hidden = forward(tokens, forward_options, &gathered);
   Loss loss;
-  const Matrix head = matrix(part(head_part()), forward_options);
+  kernels::Matrix head = matrix(head_part(), -1, -1, forward_options);
+  if (gathered.head.defined()) head.weight = gathered.head;
+  if (!head.rounded) head.weight = widened(head.weight, dtype());
   loss.cross_entropy = kernels::linear_cross_entropy(
-      head_input(hidden).reshape({-1, config_.hidden_size}),
-      head.operand.defined() ? head.weight : widened(head.weight, dtype()),
-      targets.reshape({-1}), kHeadRows, head.operand);
+      head_input(hidden).reshape({-1, config_.hidden_size}), head,
+      targets.reshape({-1}));
   loss.total = loss.cross_entropy;
   if (!config_.is_mixture()) return loss;
 

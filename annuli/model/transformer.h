@@ -37,14 +37,15 @@
 // Letters: B batch, T tokens, D hidden_size, H heads, K kv heads, F
 // intermediate_size, E experts, V vocabulary.
 namespace annuli::kernels {
+struct FeedForward;
+struct LinearLayer;
+struct Matrix;
 struct RotaryTable;
-}
+}  // namespace annuli::kernels
 
 namespace annuli {
 
-struct FeedForwardWeights;
 class KvCache;
-struct Matrix;
 
 // Which arithmetic the mixture uses. Both compute the same function.
 enum class Dispatch {
@@ -88,7 +89,7 @@ struct LossOptions {
   Dispatch dispatch = Dispatch::kSorted;
   uint64_t tie_break_seed = 0;
   bool gradient_checkpointing = false;  // same bits, less memory, slower
-  bool as_trained = false;  // matrix products in numbers().products
+  bool as_trained = false;              // matrix products in numbers().products
 };
 
 struct Loss {
@@ -184,15 +185,23 @@ class Transformer {
   at::Tensor feed_forward_of(const at::Tensor& x, const at::Tensor& rows,
                              int64_t layer, const ForwardOptions& options,
                              LayerTrace* trace, Gathered* gathered) const;
-  FeedForwardWeights feed_forward_weights(int64_t layer, int64_t expert,
+  kernels::FeedForward feed_forward_layer(int64_t layer, int64_t expert,
                                           const ForwardOptions& options) const;
-  at::Tensor norm(const at::Tensor& x, Part gain, int64_t layer) const;
+  at::Tensor norm(const at::Tensor& x, Part gain, int64_t layer,
+                  at::ScalarType result) const;
+  at::Tensor embedded(const at::Tensor& tokens, const ForwardOptions& options,
+                      Gathered* gathered) const;
   // As it is stored. `optional` gives an undefined tensor for a part that the
   // table does not have.
   at::Tensor part(Part part, int64_t layer = -1, int64_t expert = -1) const;
   at::Tensor optional(Part part, int64_t layer, int64_t expert = -1) const;
-  // A weight as projections read it under these options.
-  Matrix matrix(const at::Tensor& weight, const ForwardOptions& options) const;
+  // Weights as projections read them under these options; an undefined matrix
+  // for a part that the table does not have.
+  kernels::Matrix matrix(Part part, int64_t layer, int64_t expert,
+                         const ForwardOptions& options) const;
+  kernels::LinearLayer linear_layer(Part matrix, Part bias, int64_t layer,
+                                    int64_t expert,
+                                    const ForwardOptions& options) const;
   at::Tensor head_input(const at::Tensor& hidden) const;
   bool pre_norm() const {
     return config_.norm_placement == NormPlacement::kPre;
@@ -202,6 +211,14 @@ class Transformer {
   }
   at::ScalarType arithmetic(const ForwardOptions& options) const {
     return options.double_arithmetic ? at::kDouble : numbers_.arithmetic;
+  }
+  // Whether products round their operands to bf16.
+  bool rounds(const ForwardOptions& options) const {
+    return options.as_trained && numbers_.products == at::kBFloat16;
+  }
+  // What goes to products alone need not be wider than they read it.
+  at::ScalarType product_rows(const ForwardOptions& options) const {
+    return rounds(options) ? at::kBFloat16 : arithmetic(options);
   }
 
   ModelConfig config_;

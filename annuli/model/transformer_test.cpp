@@ -70,7 +70,11 @@ TEST_P(TransformerFlavour, DoubleArithmeticOnSingleStorage) {
   }
   ForwardOptions options;
   options.double_arithmetic = true;
-  EXPECT_TRUE(at::equal(single.logits(tokens_, options), same.logits(tokens_)));
+  // Equal operands, but sums in another order where a layer is one kernel:
+  // some 100 products of at most 100 terms, sqrt(1e4) roundings of 2^-53.
+  EXPECT_LE(tiny::relative_error(single.logits(tokens_, options),
+                                 same.logits(tokens_)),
+            100 * 0x1p-53);
   EXPECT_EQ(single.logits(tokens_).scalar_type(), at::kFloat);
 }
 
@@ -111,8 +115,8 @@ TEST_P(TransformerFlavour, StoredInBf16HasTheGradientsOfItsValues) {
   for (size_t row = 0; row < a.size(); ++row) {
     if (!a[row].defined()) continue;
     EXPECT_EQ(b[row].scalar_type(), at::kFloat);
-    // An untied table's own gradient is summed in bf16.
-    EXPECT_LT(tiny::relative_error(a[row], b[row]), 1e-2)
+    // A router is widened by another operator: its sum's order may differ.
+    EXPECT_LT(tiny::relative_error(a[row], b[row]), 1e-6)
         << wide.table()[row].name;
   }
 }

@@ -7,7 +7,7 @@
 
 #include "annuli/config/field.h"
 #include "annuli/core/text.h"
-#include "annuli/kernels/bf16_product.h"
+#include "annuli/kernels/product.h"
 #include "annuli/model/tensor_table.h"
 
 namespace annuli::run {
