@@ -132,8 +132,9 @@ TEST_F(ResumeTest, EveryOptimizerResumes) {
   const std::vector<std::vector<std::string>> optimizers = {
       {"optimizer.type=adamw_8bit"},
       {"optimizer.type=adafactor"},
+      // At AdamW's rates three steps hardly part the experts.
       {"optimizer.type=sgd", "optimizer.momentum=0.9",
-       "optimizer.state_dtype=bf16"},
+       "optimizer.state_dtype=bf16", "allow=[router_health]"},
       {"optimizer.state_dtype=bf16"},
       // Proofs and symmetry in bf16 on the way.
       {"optimizer.type=adamw_8bit", "precision=bf16"},
