@@ -45,7 +45,7 @@ EventKind kind_of(at::RecordScope scope) {
 // Where the factors of a product stand among an operator's arguments; -1 if it
 // is no product.
 int first_factor(std::string_view name) {
-  if (name == "aten::mm" || name == "aten::bmm") return 0;
+  if (name == "aten::mm" || name == "aten::bmm" || name == kProduct) return 0;
   if (name == "aten::addmm" || name == "aten::baddbmm") return 1;
   if (name == "aten::addmm_") return 1;
   return -1;

@@ -26,6 +26,10 @@ struct ProductShape {
   auto operator<=>(const ProductShape&) const = default;
 };
 
+// The name of a scope around a product that is none of LibTorch's operators;
+// its inputs are the two factors.
+inline constexpr const char* kProduct = "product";
+
 struct Event {
   std::string name;
   EventKind kind = EventKind::kScope;

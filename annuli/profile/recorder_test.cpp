@@ -1,5 +1,6 @@
 #include "annuli/profile/recorder.h"
 
+#include <ATen/core/ivalue.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/record_function.h>
@@ -7,6 +8,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <thread>
 
@@ -40,6 +42,21 @@ TEST(Recorder, SeesOperatorsInsideMarksWithTheirShapes) {
   EXPECT_EQ(product->dtype, "fp32");
   EXPECT_LE(mark->begin, product->begin);
   EXPECT_LE(product->end, mark->end);
+}
+
+TEST(Recorder, TakesMarkedProductsForProducts) {
+  const at::Tensor a = at::ones({3, 5}, at::kBFloat16);
+  const at::Tensor b = at::ones({5, 7}, at::kBFloat16);
+  Recorder recorder;
+  {
+    RECORD_USER_SCOPE_WITH_INPUTS("product",
+                                  (std::array<c10::IValue, 2>{a, b}));
+  }
+  const Recording recording = recorder.finish();
+  ASSERT_EQ(recording.events.size(), 1u);
+  EXPECT_EQ(recording.events[0].product,
+            (ProductShape{.m = 3, .k = 5, .n = 7, .batch = 1}));
+  EXPECT_EQ(recording.events[0].dtype, "bf16");
 }
 
 TEST(Recorder, NamesThreadsAndKnowsThemApart) {
