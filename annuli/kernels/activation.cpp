@@ -6,6 +6,7 @@
 #include <ATen/ops/relu.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/square.h>
+#include <ATen/record_function.h>
 
 #include <cmath>
 
@@ -208,6 +209,7 @@ at::Tensor like_if(bool wanted, const at::Tensor& x, at::ScalarType type) {
 
 Activated activate(ActivationKind kind, const at::Tensor& x,
                    const at::Tensor& gate, bool rounded, bool keep) {
+  RECORD_USER_SCOPE("activation");
   check(x, gate);
   Activated to{
       .out = at::empty_like(x, rounded ? operand_type() : x.scalar_type())};
@@ -231,6 +233,7 @@ ActivationGradients activate_backward(ActivationKind kind,
                                       const at::Tensor& dout,
                                       const at::Tensor& x,
                                       const at::Tensor& gate, bool rounded) {
+  RECORD_USER_SCOPE("activation backward");
   check(x, gate);
   check(x, dout);
   const at::ScalarType type = rounded ? operand_type() : x.scalar_type();

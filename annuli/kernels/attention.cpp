@@ -8,6 +8,7 @@
 #include <ATen/ops/repeat_interleave.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
@@ -200,6 +201,7 @@ at::Tensor own_attention(const at::Tensor&, const at::Tensor&,
 
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v) {
+  RECORD_USER_SCOPE("attention");
   check_shapes(q, k, v);
   if (!own_kernel_pays(q, k)) return library_attention(q, k, v);
   return own_attention(q, k, v, {}, q.scalar_type());
@@ -208,6 +210,7 @@ at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k,
 at::Tensor rotary_attention(const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v, const RotaryTable& rotary,
                             at::ScalarType out) {
+  RECORD_USER_SCOPE("attention");
   check_shapes(q, k, v);
   ANNULI_CHECK(q.size(1) == k.size(1) && rotary.cos.size(0) == q.size(1) &&
                rotary.cos.size(1) * 2 == q.size(3) &&

@@ -8,6 +8,7 @@
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros_like.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <utility>
@@ -274,6 +275,7 @@ std::vector<at::Tensor> gather_tokens(const at::Tensor& x,
                                       const at::Tensor& row,
                                       const std::vector<int64_t>& sizes,
                                       at::ScalarType type) {
+  RECORD_USER_SCOPE("gather tokens");
   ANNULI_CHECK(x.dim() == 2 && token.numel() == row.numel());
   if (!x.is_cpu()) {
     return reference::gather_tokens(x, token).to(type).split_with_sizes(sizes);
@@ -288,6 +290,7 @@ std::vector<at::Tensor> gather_tokens(const at::Tensor& x,
 
 at::Tensor combine(const std::vector<at::Tensor>& blocks, const at::Tensor& row,
                    const at::Tensor& gates) {
+  RECORD_USER_SCOPE("combine");
   ANNULI_CHECK(!blocks.empty() && row.numel() == gates.numel());
   for (const at::Tensor& block : blocks) {
     ANNULI_CHECK(block.dim() == 2 &&

@@ -2,6 +2,7 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <cmath>
@@ -94,6 +95,7 @@ void losses_of_rows(at::Tensor& logits, const int64_t* target, double* loss,
 
 void cross_entropy_rows(at::Tensor& logits, const int64_t* target,
                         double* loss) {
+  RECORD_USER_SCOPE("cross entropy");
   ANNULI_CHECK(logits.is_contiguous() && logits.dim() == 2);
   AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), "cross_entropy_rows", [&] {
     losses_of_rows<scalar_t, scalar_t>(logits, target, loss, 0, {});
@@ -102,6 +104,7 @@ void cross_entropy_rows(at::Tensor& logits, const int64_t* target,
 
 at::Tensor cross_entropy_gradient(at::Tensor& logits, const int64_t* target,
                                   double* loss, double scale, bool rounded) {
+  RECORD_USER_SCOPE("cross entropy");
   ANNULI_CHECK(logits.is_contiguous() && logits.dim() == 2);
   if (!rounded) {
     AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), "cross_entropy", [&] {

@@ -5,6 +5,7 @@
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "annuli/core/error.h"
@@ -132,6 +133,7 @@ struct Shared : torch::autograd::Function<Shared> {
 
 at::Tensor embedding(const at::Tensor& table, const at::Tensor& tokens,
                      at::ScalarType type) {
+  RECORD_USER_SCOPE("embedding");
   const bool own = table.is_cpu() && table.is_contiguous() &&
                    (table.scalar_type() == at::kFloat ||
                     table.scalar_type() == at::kDouble ||
@@ -145,6 +147,7 @@ at::Tensor embedding(const at::Tensor& table, const at::Tensor& tokens,
 SharedEmbedding shared_embedding(const at::Tensor& table,
                                  const at::Tensor& tokens,
                                  at::ScalarType type) {
+  RECORD_USER_SCOPE("embedding");
   ANNULI_CHECK(table.is_cpu() && table.is_contiguous());
   const variable_list both = Shared::apply(table, tokens.contiguous(), type);
   set_gradient_type(both[1], type);

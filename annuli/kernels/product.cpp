@@ -1,8 +1,12 @@
 #include "annuli/kernels/product.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/ivalue.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
+#include <ATen/record_function.h>
+
+#include <array>
 
 #include "annuli/core/error.h"
 #include "annuli/kernels/bf16.h"
@@ -40,6 +44,7 @@ struct BlasMatrix {
 
 void native_product(at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
                     bool accumulate) {
+  RECORD_USER_SCOPE_WITH_INPUTS("product", (std::array<c10::IValue, 2>{a, b}));
   const BlasMatrix left(a);
   const BlasMatrix right(b);
   cblas_gemm_bf16bf16f32(
@@ -102,6 +107,7 @@ at::ScalarType operand_type() {
 at::Tensor narrowed(const at::Tensor& given) {
   if (given.scalar_type() == at::kBFloat16) return given;
   if (!given.is_cpu()) return given.to(at::kBFloat16);
+  RECORD_USER_SCOPE("round to bf16");
   const at::Tensor x = dense(given);
   at::Tensor to = at::empty_like(x, at::kBFloat16);
   convert_all<float, at::BFloat16>(x, to);
@@ -111,6 +117,7 @@ at::Tensor narrowed(const at::Tensor& given) {
 at::Tensor operand(const at::Tensor& given) {
   if (bf16_is_fast()) return narrowed(given);
   if (!given.is_cpu()) return given.to(at::kBFloat16).to(at::kFloat);
+  RECORD_USER_SCOPE("round to bf16");
   const at::Tensor x = dense(given);
   at::Tensor to = at::empty_like(x, at::kFloat);
   if (x.scalar_type() == at::kBFloat16) {

@@ -7,6 +7,7 @@
 #include <ATen/ops/mean.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
@@ -162,6 +163,7 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps) {
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps,
                     at::ScalarType out) {
+  RECORD_USER_SCOPE("rms_norm");
   ANNULI_CHECK(gain.dim() == 1 && x.size(-1) == gain.size(0));
   if (!x.is_cpu()) {
     return reference::rms_norm(x, gain.to(x.scalar_type()), eps).to(out);

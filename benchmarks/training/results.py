@@ -85,6 +85,9 @@ def notes_of(case_result):
             if "graphs" in facts:
                 words.append(f"{facts['graphs']} graphs, "
                              f"{facts['graph_breaks']} breaks")
+            if figures.get("share_of_light", 0) > 1:
+                words.append("faster than light: the machine was not quiet, "
+                             "measure again")
             if words:
                 notes.append(f"{name}: " + "; ".join(words))
     return notes

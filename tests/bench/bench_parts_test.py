@@ -128,9 +128,16 @@ class Figures(unittest.TestCase):
 
     def test_notes(self):
         whole = results.group_result(group_of(ours=2.0, light=0.5, peer=5.0), 100)
+        results.add_shares([whole])
         self.assertEqual(results.notes_of({"groups": [whole]}), [
             "speed of light: products of bf16, 2 GFLOP/s",
             "transformers: experts by eager; 2 graphs, 1 breaks"])
+
+    def test_nothing_is_faster_than_light(self):
+        whole = results.group_result(group_of(ours=1.0, light=1.2, peer=5.0), 100)
+        results.add_shares([whole])
+        self.assertIn("ours: faster than light",
+                      results.notes_of({"groups": [whole]})[0])
 
     def test_shares_of_a_group_without_light(self):
         first = results.group_result(group_of(ours=2.0, light=1.5, peer=5.0), 100)
