@@ -100,14 +100,20 @@ TEST(KernelTable, ListsOtherThreadsApartAndNotWhatIsBetweenSteps) {
   EXPECT_DOUBLE_EQ(table.unaccounted.milliseconds, 70);
 }
 
-TEST(KernelTable, NamesOwnBackwardFunctionsShort) {
+TEST(KernelTable, NamesOwnBackwardFunctionsShortAndCountsThemOnce) {
   Recording recording = two_steps();
-  Event node = event(
-      "torch::autograd::CppNode<annuli::kernels::(anonymous namespace)::Norm>",
-      70, 80);
-  node.kind = EventKind::kBackwardNode;
+  const std::string name =
+      "torch::autograd::CppNode<annuli::kernels::(anonymous namespace)::Norm>";
+  Event node = event(name, 70, 80);
+  Event engine = event("autograd::engine::evaluate_function: " + name, 70, 82);
+  node.kind = engine.kind = EventKind::kBackwardNode;
   recording.events.push_back(node);
-  EXPECT_NE(find(kernel_table(recording).rows, "Norm backward"), nullptr);
+  recording.events.push_back(engine);
+  const KernelTable table = kernel_table(recording);
+  const KernelRow* row = find(table.rows, "Norm backward");
+  ASSERT_NE(row, nullptr);
+  EXPECT_DOUBLE_EQ(row->calls, 0.5);
+  EXPECT_DOUBLE_EQ(row->milliseconds, 6);
 }
 
 TEST(KernelTable, SaysThatNothingWasRecorded) {
