@@ -17,6 +17,20 @@ kernels::ActivationKind activation_kind(Activation activation) {
   ANNULI_CHECK(false, "activation {}", static_cast<int>(activation));
 }
 
+namespace {
+
+// As kernels::feed_forward has it, to the bit, where no graph is asked for.
+at::Tensor activated(kernels::ActivationKind kind, const at::Tensor& up,
+                     const at::Tensor& gate) {
+  if (!up.is_cpu() || up.requires_grad()) {
+    return kernels::reference::activate(kind, up, gate);
+  }
+  return kernels::activate(kind, up, gate, /*rounded=*/false, /*keep=*/false)
+      .out;
+}
+
+}  // namespace
+
 at::Tensor feed_forward(const at::Tensor& x,
                         const kernels::FeedForward& layer) {
   if (is_multiplied_as_stored(x, layer.up.matrix)) {
@@ -26,8 +40,8 @@ at::Tensor feed_forward(const at::Tensor& x,
   const at::Tensor gate = layer.gate.matrix.defined()
                               ? project(x, layer.gate.matrix, layer.gate.bias)
                               : at::Tensor();
-  return project(kernels::reference::activate(layer.kind, up, gate),
-                 layer.down.matrix, layer.down.bias);
+  return project(activated(layer.kind, up, gate), layer.down.matrix,
+                 layer.down.bias);
 }
 
 }  // namespace annuli
