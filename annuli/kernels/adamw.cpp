@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/adamw_arithmetic.h"
 #include "annuli/kernels/optimizer_loop.h"
 #include "annuli/kernels/squared_norm.h"
 
@@ -40,7 +41,7 @@ template <typename W, typename G, typename S>
 ANNULI_INLINE double update_chunk(const Chunk<W, G, S>& chunk,
                                   const AdamwStep& step, const AdamwFactors& f,
                                   const ChunkNoise& noise) {
-  using A = ArithmeticOf<W>;
+  const AdamwArithmetic<ArithmeticOf<W>> adamw(step, f);
   W* p = chunk.parameter;
   const G* gradient = chunk.gradient;
   S* m = chunk.m;
@@ -48,28 +49,15 @@ ANNULI_INLINE double update_chunk(const Chunk<W, G, S>& chunk,
   const uint16_t* weight_bits = noise.weight.bits.data();
   const uint16_t* m_bits = noise.m.bits.data();
   const uint16_t* v_bits = noise.v.bits.data();
-  const A scale = static_cast<A>(step.gradient_scale);
-  const A beta1 = static_cast<A>(step.beta1);
-  const A beta2 = static_cast<A>(step.beta2);
-  const A rest1 = static_cast<A>(1 - step.beta1);
-  const A rest2 = static_cast<A>(1 - step.beta2);
-  const A decay = static_cast<A>(f.decay);
-  const A rate = static_cast<A>(f.rate);
-  const A inverse_correction = static_cast<A>(f.inverse_correction);
-  const A eps = static_cast<A>(step.eps);
   double squares = 0;
 #pragma omp simd reduction(+ : squares)
   for (int64_t i = 0; i < chunk.size; ++i) {
-    const A given = load(gradient, i);
-    squares += static_cast<double>(given) * static_cast<double>(given);
-    const A g = given * scale;
-    const A first = beta1 * load(m, i) + rest1 * g;
-    const A second = beta2 * load(v, i) + rest2 * g * g;
-    const A denominator = std::sqrt(second) * inverse_correction + eps;
-    const A w = load(p, i);
-    store(m, i, first, m_bits[i]);
-    store(v, i, second, v_bits[i]);
-    store(p, i, w - decay * w - rate * (first / denominator), weight_bits[i]);
+    const auto g = load(gradient, i);
+    squares += static_cast<double>(g) * static_cast<double>(g);
+    const auto entry = adamw.after(load(p, i), g, load(m, i), load(v, i));
+    store(m, i, entry.m, m_bits[i]);
+    store(v, i, entry.v, v_bits[i]);
+    store(p, i, entry.weight, weight_bits[i]);
   }
   return squares;
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/adamw_arithmetic.h"
 #include "annuli/kernels/code_table.h"
 #include "annuli/kernels/optimizer_loop.h"
 #include "annuli/kernels/squared_norm.h"
@@ -47,26 +48,16 @@ ANNULI_INLINE double update_block(const Block<W, G>& block,
   float* m = first.data();
   float* v = second.data();
   const uint16_t* bits = block.bits;
-  const auto scale = static_cast<float>(step.gradient_scale);
-  const auto beta1 = static_cast<float>(step.beta1);
-  const auto beta2 = static_cast<float>(step.beta2);
-  const auto rest1 = static_cast<float>(1 - step.beta1);
-  const auto rest2 = static_cast<float>(1 - step.beta2);
-  const auto decay = static_cast<float>(f.decay);
-  const auto rate = static_cast<float>(f.rate);
-  const auto inverse_correction = static_cast<float>(f.inverse_correction);
-  const auto eps = static_cast<float>(step.eps);
+  const AdamwArithmetic<float> adamw(step, f);
   double squares = 0;
 #pragma omp simd reduction(+ : squares)
   for (int64_t i = 0; i < block.size; ++i) {
-    const float given = load(gradient, i);
-    squares += static_cast<double>(given) * static_cast<double>(given);
-    const float g = given * scale;
-    m[i] = beta1 * m[i] + rest1 * g;
-    v[i] = beta2 * v[i] + rest2 * g * g;
-    const float denominator = std::sqrt(v[i]) * inverse_correction + eps;
-    const float w = load(p, i);
-    store(p, i, w - decay * w - rate * (m[i] / denominator), bits[i]);
+    const float g = load(gradient, i);
+    squares += static_cast<double>(g) * static_cast<double>(g);
+    const auto entry = adamw.after(load(p, i), g, m[i], v[i]);
+    m[i] = entry.m;
+    v[i] = entry.v;
+    store(p, i, entry.weight, bits[i]);
   }
   *block.m_scale = encode_block<true>(books.first, m, block.size, block.m);
   *block.v_scale = encode_block<false>(books.second, v, block.size, block.v);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/bf16.h"
 #include "annuli/kernels/parallel.h"
 #include "annuli/kernels/stochastic_rounding.h"
 
@@ -29,7 +30,7 @@ inline constexpr bool kIsRounded = std::is_same_v<T, at::BFloat16>;
 template <typename T>
 ANNULI_INLINE ArithmeticOf<T> load(const T* values, int64_t i) {
   if constexpr (kIsRounded<T>) {
-    return std::bit_cast<float>(uint32_t{values[i].x} << 16);
+    return from_bf16(values[i]);
   } else {
     return values[i];
   }
