@@ -1,9 +1,6 @@
 #include "annuli/generate/decode_feed_forward.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/gelu.h>
-#include <ATen/ops/relu.h>
-#include <ATen/ops/silu.h>
 
 #include <algorithm>
 #include <cmath>
@@ -12,27 +9,12 @@
 #include "annuli/kernels/gemv.h"
 #include "annuli/kernels/mixture.h"
 #include "annuli/kernels/parallel.h"
+#include "annuli/model/feed_forward.h"
 
 namespace annuli::decoding {
 namespace {
 
 using kernels::Product;
-
-// In place.
-void activate_row(at::Tensor row, Activation activation) {
-  switch (activation) {
-    case Activation::kGelu:
-      at::gelu_(row);
-      break;
-    case Activation::kSilu:
-      at::silu_(row);
-      break;
-    case Activation::kRelu2:
-      at::relu_(row);
-      row.mul_(row);
-      break;
-  }
-}
 
 // The gates of the chosen experts, their softmax probabilities over the sum of
 // those; returns the sum.
@@ -182,8 +164,8 @@ void DecodeFeedForward::inner_products(const std::vector<Group>& groups,
   kernels::multiply(products);
 }
 
-// Row by row, rows in parallel: LibTorch treats the last few entries of a
-// tensor in another way than the others, and a row's bits must not depend on
+// Row by row, rows in parallel: the last few entries of a tensor may be
+// computed in another way than the others, and a row's bits must not depend on
 // where it lies.
 void DecodeFeedForward::activate(const std::vector<Group>& groups) {
   std::vector<std::pair<int64_t, int64_t>> rows;  // where, how long
@@ -193,17 +175,16 @@ void DecodeFeedForward::activate(const std::vector<Group>& groups) {
       rows.emplace_back(group.inner + m * F, F);
     }
   }
+  const kernels::ActivationKind kind = activation_kind(config_.hidden_act);
   const auto n = static_cast<int64_t>(rows.size());
   kernels::parallel_blocks(n, 1, [&](int64_t i, int64_t) {
     const auto [first, F] = rows[i];
     at::Tensor up = up_.narrow(0, first, F);
-    if (config_.gated) {
-      const at::Tensor gate = gate_.narrow(0, first, F);
-      activate_row(gate, config_.hidden_act);
-      up.mul_(gate);
-    } else {
-      activate_row(up, config_.hidden_act);
-    }
+    const at::Tensor gate =
+        config_.gated ? gate_.narrow(0, first, F) : at::Tensor();
+    up.copy_(kernels::activate(kind, up, gate, /*rounded=*/false,
+                               /*keep=*/false)
+                 .out);
   });
 }
 
