@@ -15,16 +15,14 @@
 
 #include <algorithm>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/core/file.h"
 #include "annuli/core/json.h"
-#include "annuli/core/memory.h"
 #include "annuli/generate/stored_model.h"
-#include "annuli/kernels/caching_allocator.h"
 #include "annuli/kernels/threads.h"
+#include "benchmarks/bench_program.h"
 #include "benchmarks/decode/measures.h"
 
 namespace annuli::bench {
@@ -103,7 +101,7 @@ Json report(const char* dtype, const Rates& rates, int64_t bytes) {
           {"products_by_at_linear", rates.linear.json()}};
 }
 
-int run(const std::string& path, const std::string& results, int64_t rounds) {
+void run(const std::string& path, const std::string& results, int64_t rounds) {
   const bool stored = fs::exists(path);
   fmt::print("{}\n",
              stored ? path : "the seed's phase-4 shape, random weights");
@@ -123,22 +121,14 @@ int run(const std::string& path, const std::string& results, int64_t rounds) {
   json["bf16"] =
       report("bf16", measure(narrow, memory, rounds), 2 * parameters);
   if (!results.empty()) write_json(results, json);
-  return 0;
 }
 
 }  // namespace
 }  // namespace annuli::bench
 
 int main(int argc, char** argv) {
-  annuli::tune_malloc();
-  annuli::kernels::use_caching_allocator();
-  annuli::kernels::set_num_threads(
-      static_cast<int>(std::thread::hardware_concurrency()));
-  try {
-    return annuli::bench::run(argc > 1 ? argv[1] : "", argc > 2 ? argv[2] : "",
-                              argc > 3 ? std::stoll(argv[3]) : 20);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "annuli_decode_bench: {}\n", error.what());
-    return 2;
-  }
+  return annuli::bench::bench_program("annuli_decode_bench", [&] {
+    annuli::bench::run(argc > 1 ? argv[1] : "", argc > 2 ? argv[2] : "",
+                       argc > 3 ? std::stoll(argv[3]) : 20);
+  });
 }

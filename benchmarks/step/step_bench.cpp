@@ -15,20 +15,17 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
-#include <exception>
 #include <functional>
 #include <iostream>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
 #include "annuli/core/memory.h"
-#include "annuli/kernels/caching_allocator.h"
-#include "annuli/kernels/threads.h"
 #include "annuli/tokenizer/tokenizer.h"
+#include "benchmarks/bench_program.h"
 #include "benchmarks/step/phases.h"
 #include "benchmarks/step/speed_of_light.h"
 #include "benchmarks/step/stepper.h"
@@ -144,15 +141,6 @@ void parse(int argc, char** argv) {
 }  // namespace annuli::bench
 
 int main(int argc, char** argv) {
-  annuli::tune_malloc();
-  annuli::kernels::use_caching_allocator();
-  annuli::kernels::set_num_threads(
-      static_cast<int>(std::thread::hardware_concurrency()));
-  try {
-    annuli::bench::parse(argc, argv);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "annuli_step_bench: {}\n", error.what());
-    return 2;
-  }
-  return 0;
+  return annuli::bench::bench_program(
+      "annuli_step_bench", [&] { annuli::bench::parse(argc, argv); });
 }
