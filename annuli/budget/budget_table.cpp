@@ -2,7 +2,6 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <vector>
 
 #include "annuli/core/text.h"
@@ -18,25 +17,6 @@ std::string bytes(int64_t count) {
 
 std::string count(int64_t parameters) {
   return fmt::format("{:.1f} M", static_cast<double>(parameters) / 1e6);
-}
-
-// The first column to the left, numbers to the right.
-std::string aligned(const std::vector<Row>& rows) {
-  std::vector<size_t> widths(rows.front().size(), 0);
-  for (const Row& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) {
-      widths[i] = std::max(widths[i], row[i].size());
-    }
-  }
-  std::string text;
-  for (const Row& row : rows) {
-    text += fmt::format("{:<{}}", row[0], widths[0]);
-    for (size_t i = 1; i < row.size(); ++i) {
-      text += fmt::format("  {:>{}}", row[i], widths[i]);
-    }
-    text += '\n';
-  }
-  return text;
 }
 
 Row row_of(const PhaseBudget& phase) {
@@ -61,7 +41,7 @@ std::string to_table(const PlanBudget& budget) {
       {"phase", "parameters", "active", "weights", "optimizer", "gradients",
        "activations", "peak memory", "when", "disk", "FLOP a step", "time"}};
   for (const PhaseBudget& phase : budget.phases) rows.push_back(row_of(phase));
-  std::string text = aligned(rows);
+  std::string text = aligned(rows, Align::kRight);
   text += fmt::format(
       "\npeak memory {} (phase {}), {} of it the program's own; disk {}, {} "
       "at its most\n",

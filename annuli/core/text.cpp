@@ -102,6 +102,28 @@ std::string format_duration(double seconds) {
   return fmt::format("{}:{:02}:{:02} h", whole / 3600, minutes, whole % 60);
 }
 
+std::string aligned(const std::vector<std::vector<std::string>>& rows,
+                    Align numbers) {
+  std::vector<size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(row.size(), 0);
+    for (size_t i = 0; i < row.size(); ++i) {
+      widths[i] = std::max(widths[i], row[i].size());
+    }
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      const bool left = i == 0 || numbers == Align::kLeft;
+      line += left ? fmt::format("{:<{}}  ", row[i], widths[i])
+                   : fmt::format("{:>{}}  ", row[i], widths[i]);
+    }
+    text.append(line, 0, line.find_last_not_of(' ') + 1).append(1, '\n');
+  }
+  return text;
+}
+
 std::string did_you_mean(std::string_view word,
                          std::span<const std::string> candidates) {
   const std::string* nearest = nullptr;

@@ -57,5 +57,14 @@ TEST(Text, BytesAreReadAsTheyAreWritten) {
   }
 }
 
+TEST(Aligned, ColumnsAreAsWideAsTheirWidestCell) {
+  const std::vector<std::vector<std::string>> rows = {
+      {"phase", "loss", "peak"}, {"a", "10.25", "1"}, {"bc", "-", ""}};
+  EXPECT_EQ(aligned(rows, Align::kLeft),
+            "phase  loss   peak\na      10.25  1\nbc     -\n");
+  EXPECT_EQ(aligned(rows, Align::kRight),
+            "phase   loss  peak\na      10.25     1\nbc         -\n");
+}
+
 }  // namespace
 }  // namespace annuli

@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
-#include "annuli/kernels/threads.h"
 #include "tests/support/finite_difference.h"
 
 namespace annuli::kernels {
@@ -95,15 +94,8 @@ TEST_P(FeedForwardCases, RoundedProductsComeClose) {
 
 TEST_P(FeedForwardCases, SameBitsForAnyNumberOfThreads) {
   for (bool rounded : {false, true}) {
-    const auto in = inputs(GetParam(), at::kFloat, 200, 64, 256);
-    set_num_threads(1);
-    const auto one = test::value_and_gradients(fast(rounded), in);
-    set_num_threads(2);
-    const auto two = test::value_and_gradients(fast(rounded), in);
-    EXPECT_TRUE(test::same_bits(one.value, two.value));
-    for (size_t i = 0; i < in.size(); ++i) {
-      EXPECT_TRUE(test::same_bits(one.gradients[i], two.gradients[i])) << i;
-    }
+    EXPECT_TRUE(test::same_bits_for_any_threads(
+        fast(rounded), inputs(GetParam(), at::kFloat, 200, 64, 256)));
   }
 }
 

@@ -7,7 +7,6 @@
 
 #include <cmath>
 
-#include "annuli/kernels/threads.h"
 #include "tests/support/finite_difference.h"
 
 namespace annuli::kernels {
@@ -103,15 +102,8 @@ TEST(Linear, WhatIsRoundedAlreadyGivesTheSameBits) {
 
 TEST(Linear, SameBitsForAnyNumberOfThreads) {
   for (bool rounded : {false, true}) {
-    const auto in = inputs(at::kFloat);
-    set_num_threads(1);
-    const auto one = test::value_and_gradients(fast(rounded), in);
-    set_num_threads(2);
-    const auto two = test::value_and_gradients(fast(rounded), in);
-    EXPECT_TRUE(test::same_bits(one.value, two.value));
-    for (size_t i = 0; i < in.size(); ++i) {
-      EXPECT_TRUE(test::same_bits(one.gradients[i], two.gradients[i])) << i;
-    }
+    EXPECT_TRUE(
+        test::same_bits_for_any_threads(fast(rounded), inputs(at::kFloat)));
   }
 }
 

@@ -45,32 +45,7 @@ PhaseSummary summarise(const std::vector<Json>& records,
   return summary;
 }
 
-// Rows of cells, printed with columns wide enough for all of them.
-class Table {
- public:
-  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
-
-  std::string text() const {
-    std::vector<size_t> widths(rows_.front().size(), 0);
-    for (const auto& row : rows_) {
-      for (size_t i = 0; i < row.size(); ++i) {
-        widths[i] = std::max(widths[i], row[i].size());
-      }
-    }
-    std::string text;
-    for (const auto& row : rows_) {
-      std::string line;
-      for (size_t i = 0; i < row.size(); ++i) {
-        line += fmt::format("{:<{}}  ", row[i], widths[i]);
-      }
-      text.append(line, 0, line.find_last_not_of(' ') + 1).append(1, '\n');
-    }
-    return text;
-  }
-
- private:
-  std::vector<std::vector<std::string>> rows_;
-};
+using Table = std::vector<std::vector<std::string>>;
 
 std::string or_dash(const std::optional<double>& value, const char* format) {
   return value ? fmt::format(fmt::runtime(format), *value) : "-";
@@ -88,7 +63,7 @@ void add_phase(Table& table, const PhasePlan& phase,
     const auto found = phase.expected.find(key);
     return found == phase.expected.end() ? std::string("-") : found->second;
   };
-  table.add(
+  table.push_back(
       {phase.name, count(end, "total_parameters"),
        count(end, "active_parameters"), or_dash(summary.first_loss, "{:.3f}"),
        or_dash(summary.last_loss, "{:.3f}"),
@@ -96,7 +71,7 @@ void add_phase(Table& table, const PhasePlan& phase,
        fmt::format("{:.0f}", summary.tokens / summary.seconds),
        format_bytes(end.at("peak_memory_bytes").get<double>())});
   if (phase.expected.empty()) return;
-  table.add(
+  table.push_back(
       {"  expected", seed("total_parameters"), seed("active_parameters"),
        seed("loss_first"), seed("loss_last"), "-", seed("jump"), "-",
        phase.expected.contains("memory_gb") ? seed("memory_gb") + " GB" : "-"});
@@ -108,13 +83,13 @@ std::string summary_table(const Plan& plan,
                           const std::filesystem::path& history) {
   const std::vector<Json> records = train::read_history(history);
   Table table;
-  table.add({"phase", "parameters", "active", "loss first", "last", "held-out",
-             "jump", "tokens/s", "peak memory"});
+  table.push_back({"phase", "parameters", "active", "loss first", "last",
+                   "held-out", "jump", "tokens/s", "peak memory"});
   for (const PhasePlan& phase : plan.phases) {
     const PhaseSummary summary = summarise(records, phase.name);
     if (summary.end) add_phase(table, phase, summary);
   }
-  return fmt::format("\n{}", table.text());
+  return fmt::format("\n{}", aligned(table, Align::kLeft));
 }
 
 }  // namespace annuli::report

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "annuli/core/rng.h"
+#include "annuli/kernels/threads.h"
 
 // Seeded tensors and comparisons for tests.
 namespace annuli::test {
@@ -61,6 +62,20 @@ inline ValueAndGradients value_and_gradients(
     result.gradients.push_back(leaf.grad().clone());
   }
   return result;
+}
+
+// Value and gradients have the same bits with one thread and with two.
+inline bool same_bits_for_any_threads(const TensorFunction& f,
+                                      const std::vector<at::Tensor>& inputs) {
+  kernels::set_num_threads(1);
+  const ValueAndGradients one = value_and_gradients(f, inputs);
+  kernels::set_num_threads(2);
+  const ValueAndGradients two = value_and_gradients(f, inputs);
+  if (!same_bits(one.value, two.value)) return false;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!same_bits(one.gradients[i], two.gradients[i])) return false;
+  }
+  return true;
 }
 
 }  // namespace annuli::test
