@@ -10,15 +10,9 @@
 
 namespace annuli::kernels {
 
-Arena::Arena(size_t reserve) { this->reserve(reserve); }
-
-Arena::~Arena() {
-  if (mapped_ != nullptr) ::munmap(mapped_, mapped_bytes_);
-}
-
 // Addresses alone: no memory, and nothing that a limit of data counts.
-void Arena::reserve(size_t bytes) {
-  for (size_t size = bytes; size >= kHugePage; size /= 2) {
+Arena::Arena(size_t reserve) {
+  for (size_t size = reserve; size >= kHugePage; size /= 2) {
     void* range = ::mmap(nullptr, size + kHugePage, PROT_NONE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (range == MAP_FAILED) continue;
@@ -29,6 +23,10 @@ void Arena::reserve(size_t bytes) {
     memory_ = mapped_ + (kHugePage - address % kHugePage) % kHugePage;
     return;
   }
+}
+
+Arena::~Arena() {
+  if (mapped_ != nullptr) ::munmap(mapped_, mapped_bytes_);
 }
 
 void* Arena::take(size_t bytes) {
@@ -100,9 +98,8 @@ void Arena::add_free(size_t place, size_t size) {
   auto next = free_.lower_bound(place);
   if (next != free_.end() && place + size == next->first) {
     size += next->second;
-    remove_free(next);
+    next = remove_free(next);
   }
-  next = free_.lower_bound(place);
   if (next != free_.begin()) {
     const auto before = std::prev(next);
     if (before->first + before->second == place) {
@@ -115,9 +112,9 @@ void Arena::add_free(size_t place, size_t size) {
   fit_.emplace(size, place);
 }
 
-void Arena::remove_free(std::map<size_t, size_t>::iterator range) {
+Arena::Ranges::iterator Arena::remove_free(Ranges::iterator range) {
   fit_.erase({range->second, range->first});
-  free_.erase(range);
+  return free_.erase(range);
 }
 
 void Arena::use_pages(size_t place, size_t size) {

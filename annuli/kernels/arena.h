@@ -49,22 +49,23 @@ class Arena {
   size_t kept() const { return (resident_ - in_use_) * kHugePage; }
 
  private:
-  void reserve(size_t bytes);
+  using Ranges = std::map<size_t, size_t>;  // place -> size, bytes
+
   size_t take_free(size_t size);
   void grow(size_t size);
   void add_free(size_t place, size_t size);
-  void remove_free(std::map<size_t, size_t>::iterator range);
+  Ranges::iterator remove_free(Ranges::iterator range);  // the one after it
   void use_pages(size_t place, size_t size);
   void leave_pages(size_t place, size_t size);
   void give_back_above(size_t most);
 
   std::byte* mapped_ = nullptr;
   size_t mapped_bytes_ = 0;
-  std::byte* memory_ = nullptr;    // the first huge page of it
-  size_t reserved_ = 0;            // bytes from there
-  size_t grown_ = 0;               // bytes of it that blocks may lie in
-  std::map<size_t, size_t> live_;  // place -> size
-  std::map<size_t, size_t> free_;  // place -> size
+  std::byte* memory_ = nullptr;  // the first huge page of it
+  size_t reserved_ = 0;          // bytes from there
+  size_t grown_ = 0;             // bytes of it that blocks may lie in
+  Ranges live_;
+  Ranges free_;                              // no two are neighbours
   std::set<std::pair<size_t, size_t>> fit_;  // (size, place) of the free ones
 
   // By huge page: blocks that lie in it, and whether it may hold memory.

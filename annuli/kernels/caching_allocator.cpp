@@ -16,7 +16,7 @@ namespace {
 constexpr size_t kSmallest = size_t{1} << 20;
 constexpr size_t kAlignment = 64;
 
-// Addresses are free; no machine has more memory than this.
+// Addresses cost nothing; 4 TiB are more than there is memory.
 constexpr size_t kReserved = size_t{1} << 42;
 
 class CachingAllocator final : public c10::Allocator {
