@@ -1,6 +1,7 @@
 #include "annuli/core/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -46,6 +47,25 @@ struct OpenFile {
   size_t size = 0;
 };
 
+constexpr const char* kTemporary = ".tmp-";
+
+// Makes a file and locks it; -1 if it cannot be made. `remove_temporaries` may
+// have removed it between the two: then it is no longer the one of that name.
+int make_locked(const fs::path& path) {
+  for (;;) {
+    const int descriptor =
+        ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor < 0) return -1;
+    struct stat status = {};
+    const bool locked = ::flock(descriptor, LOCK_EX) == 0;
+    // Where there are no locks, nobody removes what is locked either.
+    if (!locked || ::fstat(descriptor, &status) != 0 || status.st_nlink > 0) {
+      return descriptor;
+    }
+    ::close(descriptor);
+  }
+}
+
 fs::path folder_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
@@ -86,6 +106,22 @@ std::string read_file(const fs::path& path) {
   return content;
 }
 
+void remove_temporaries(const fs::path& folder) {
+  std::error_code error;
+  for (const auto& item : fs::directory_iterator(folder, error)) {
+    const std::string name = item.path().filename().string();
+    if (name.find(kTemporary) == std::string::npos ||
+        !item.is_regular_file(error))
+      continue;
+    const int descriptor = ::open(item.path().c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) continue;
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) {
+      ::unlink(item.path().c_str());
+    }
+    ::close(descriptor);
+  }
+}
+
 void write_file_atomically(const fs::path& path, std::string_view content) {
   AtomicFile file(path);
   file.write(content);
@@ -96,9 +132,8 @@ AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
   static std::atomic<int> count = 0;
   do {
     temporary_ = path_;
-    temporary_ += fmt::format(".tmp-{}-{}", ::getpid(), count++);
-    descriptor_ = ::open(temporary_.c_str(),
-                         O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    temporary_ += fmt::format("{}{}-{}", kTemporary, ::getpid(), count++);
+    descriptor_ = make_locked(temporary_);
   } while (descriptor_ < 0 && errno == EEXIST);
   if (descriptor_ < 0) {
     temporary_.clear();

@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,8 +23,13 @@ void sync_folder(const fs::path& folder);
 // on failure the temporary file is removed.
 void write_file_atomically(const fs::path& path, std::string_view content);
 
-// The same for content that is written piece by piece. Move-only; a writer
-// destroyed before `commit` leaves nothing behind.
+// Removes the temporary files in a folder that writers left who are no more: a
+// writer holds a lock on its file as long as it lives.
+void remove_temporaries(const fs::path& folder);
+
+// What write_file_atomically does, for content that comes piece by piece.
+// Move-only; a writer destroyed before `commit` leaves nothing behind, one that
+// was killed a file for `remove_temporaries`.
 class AtomicFile {
  public:
   explicit AtomicFile(fs::path path);

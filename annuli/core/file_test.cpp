@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
 
 #include "annuli/core/error.h"
 
@@ -96,6 +97,23 @@ TEST_F(File, FailedCommitRemovesTheTemporary) {
   fs::create_directories(folder_ / "a" / "full");
   EXPECT_THROW(write_file_atomically(folder_ / "a", "x"), UserError);
   EXPECT_EQ(files_in_folder(), 1u);
+}
+
+// A killed writer's file goes, that of a writer at work stays.
+TEST_F(File, TemporariesOfTheDeadAreRemoved) {
+  std::ofstream(folder_ / "a.tmp-1-0") << "half";
+  std::ofstream(folder_ / "whole") << "whole";
+  AtomicFile at_work(folder_ / "b");
+  at_work.write("half");
+  remove_temporaries(folder_);
+  EXPECT_FALSE(fs::exists(folder_ / "a.tmp-1-0"));
+  EXPECT_EQ(files_in_folder(), 2u);
+  at_work.write(", whole");
+  at_work.commit();
+  EXPECT_EQ(read_file(folder_ / "b"), "half, whole");
+  EXPECT_EQ(read_file(folder_ / "whole"), "whole");
+  EXPECT_EQ(files_in_folder(), 2u);
+  remove_temporaries(folder_ / "missing");
 }
 
 TEST_F(File, MapsWholeFiles) {

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <utility>
 
@@ -30,6 +31,10 @@ std::string pattern() {
 
 ScratchFile::ScratchFile() {
   std::string path = pattern();
+  // Without a name from the start, where the file system can do that.
+  descriptor_ = ::open(std::filesystem::path(path).parent_path().c_str(),
+                       O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+  if (descriptor_ >= 0) return;
   descriptor_ = ::mkostemp(path.data(), O_CLOEXEC);
   if (descriptor_ < 0) fail("creating", std::strerror(errno));
   ::unlink(path.c_str());

@@ -132,6 +132,7 @@ PrepareStats prepare_tokens_in(const fs::path& folder,
   const std::vector<fs::path> files = find_inputs(inputs);
   const std::string hash = hash_inputs(files, tokenizer);
   const std::string key = sha256_of(hash + tokenizer.hash());
+  remove_temporaries(folder);
   return prepare_files(files, tokenizer,
                        folder / fmt::format("{}.tokens", key.substr(0, 16)),
                        hash, options);
