@@ -49,6 +49,12 @@ void History::append(const nlohmann::json& record) {
   bytes_ += static_cast<int64_t>(line.size());
 }
 
+void History::sync() {
+  if (::fsync(descriptor_) == 0) return;
+  user_error("writing the history {}: {}", path_.string(),
+             std::strerror(errno));
+}
+
 std::vector<nlohmann::json> read_history(const std::filesystem::path& path) {
   const std::string text = read_file(path);
   std::vector<nlohmann::json> records;

@@ -5,9 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-// training_history.jsonl: one JSON object per line, on disk (flushed) before
-// `append` returns. A crash can tear only the last line; `open` drops a torn
-// line and can cut the file back to the length that a training state
+// training_history.jsonl: one JSON object per line, handed to the system
+// before `append` returns. A crash can tear only the last line; `open` drops a
+// torn line and can cut the file back to the length that a training state
 // remembers, so that a resumed run continues where the saved one stood.
 namespace annuli::train {
 
@@ -21,6 +21,8 @@ class History {
   History& operator=(const History&) = delete;
 
   void append(const nlohmann::json& record);
+  // Makes what was appended survive a loss of power.
+  void sync();
   int64_t bytes() const { return bytes_; }
 
  private:

@@ -69,6 +69,7 @@ StepRecord Trainer::step(int64_t step) {
   record.step = step;
   record.learning_rate = learning_rate(train_, step);
   squares_.assign(model_.table().size(), 0);
+  first_bad_row_.reset();
   router_mean_.clear();
   if (holds_gradient()) {
     step_with_whole_gradient(record);
@@ -130,6 +131,7 @@ void Trainer::measure(const data::Batch& batch, int64_t step) {
   model_.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
     note_squares(row, squares_of(gradient));
   });
+  require_finite_gradient(step, /*updated=*/false);
 }
 
 void Trainer::step_inside_backward(StepRecord& record) {
@@ -154,6 +156,7 @@ void Trainer::step_inside_backward(StepRecord& record) {
       note_squares(row, update(row, gradient, record, scale));
     });
   }
+  require_finite_gradient(record.step, /*updated=*/true);
   for (size_t row = 0; row < reached.size(); ++row) {
     if (!reached[row]) update(row, at::Tensor(), record, scale);
   }
@@ -201,6 +204,7 @@ void Trainer::step_with_whole_gradient(StepRecord& record) {
   for (size_t row = 0; row < gradients.size(); ++row) {
     note_squares(row, squares_of(gradients[row]) * share * share);
   }
+  require_finite_gradient(record.step, /*updated=*/false);
   const double scale = share * clip_scale(norm());
   for (size_t row = 0; row < gradients.size(); ++row) {
     update(row, gradients[row], record, scale);
@@ -210,6 +214,19 @@ void Trainer::step_with_whole_gradient(StepRecord& record) {
 
 void Trainer::note_squares(size_t row, double squares) {
   squares_[row] = squares;
+  if (!std::isfinite(squares) && !first_bad_row_) first_bad_row_ = row;
+}
+
+void Trainer::require_finite_gradient(int64_t step, bool updated) const {
+  if (!first_bad_row_) return;
+  throw VerdictError(fmt::format(
+      "training step {}: the gradient of {} is not finite; {}; try a lower "
+      "learning_rate, a longer warm-up or max_grad_norm",
+      step, model_.table()[*first_bad_row_].name,
+      updated
+          ? "weights were updated with it inside the backward pass, so this "
+            "model is not saved, and --resume goes on from the last state"
+          : "nothing was updated"));
 }
 
 // Added in the order of the rows, whatever order they came in.

@@ -33,7 +33,10 @@
 // many passes would lose what is below 2^-9 of them.
 //
 // Errors: a loss that is not finite throws VerdictError before any update, and
-// the weights are those of the step before.
+// the weights are those of the step before. So does a gradient that is not,
+// where its norm is known before the update. With the update inside the
+// backward pass, weights were updated with it by then: the text names the first
+// such tensor, and the model and the optimizer must not be used or saved.
 namespace annuli::train {
 
 struct StepRecord {
@@ -43,7 +46,8 @@ struct StepRecord {
   double z_loss = 0;     // unweighted; 0 if dense
   double grad_norm = 0;  // of the whole gradient, before clipping
   double learning_rate = 0;
-  int64_t tokens = 0;                      // in this step
+  double loss_rise = 0;  // LossWatch's, by whoever watches; 0: none
+  int64_t tokens = 0;    // in this step
   std::vector<std::vector<int64_t>> load;  // [L][E] slots, empty if dense
   std::vector<double> router_grad_norm;    // [L], empty if dense
 };
@@ -74,6 +78,7 @@ class Trainer {
   void step_inside_backward(StepRecord& record);
   void step_with_whole_gradient(StepRecord& record);
   void note_squares(size_t row, double squares);
+  void require_finite_gradient(int64_t step, bool updated) const;
   double norm() const;
   double clip_scale(double norm) const;
   double update(size_t row, const at::Tensor& gradient,
@@ -89,6 +94,7 @@ class Trainer {
   BatchAhead batches_;
   int64_t sequence_length_;
   std::vector<double> squares_;          // per row, of this step's gradient
+  std::optional<size_t> first_bad_row_;  // the first with squares not finite
   std::vector<at::Tensor> router_mean_;  // [L] of [D], of this step
 };
 

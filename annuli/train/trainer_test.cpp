@@ -1,5 +1,6 @@
 #include "annuli/train/trainer.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -214,6 +215,53 @@ TEST_F(TrainerTest, ANonFiniteLossUpdatesNothing) {
   Trainer trainer(model, optimizer, windows, train, 0.1, 7);
   EXPECT_THROW(trainer.step(1), VerdictError);
   EXPECT_TRUE(same_bits(model.weight(1), before));
+}
+
+// A balance loss near the largest float, on activations a million times too
+// large: the loss is finite, the routers' gradient is not.
+TEST_F(TrainerTest, ANonFiniteGradientIsNamed) {
+  const auto error_of = [&](const TrainPlan& train, bool may_update) {
+    Transformer model = tiny::model(config(true), at::kFloat);
+    std::vector<at::Tensor> before;
+    for (size_t row = 0; row < model.table().size(); ++row) {
+      if (model.table()[row].name.find("norm") != std::string::npos) {
+        model.weight(row).fill_(1e6);
+      }
+      before.push_back(model.weight(row).clone());
+    }
+    Optimizer optimizer({}, model.table().size());
+    data::Loader windows = loader();
+    Trainer trainer(model, optimizer, windows, train, 0.1, 7);
+    std::string text;
+    try {
+      trainer.step(1);
+    } catch (const VerdictError& error) {
+      text = error.what();
+    }
+    for (size_t row = 0; row < before.size() && !may_update; ++row) {
+      EXPECT_TRUE(same_bits(model.weight(row), before[row])) << row;
+    }
+    return text;
+  };
+  const auto with = [&](auto change) {
+    return plan([&](auto& t) {
+      t.router_aux_loss_coef = 1e38;
+      change(t);
+    });
+  };
+  using testing::HasSubstr;
+  const std::string inside = error_of(with([](auto&) {}), true);
+  EXPECT_THAT(inside, HasSubstr("training step 1: the gradient of "));
+  EXPECT_THAT(inside, HasSubstr("is not saved"));
+  for (const ClipNorm clip : {ClipNorm::kWhole, ClipNorm::kTwoPass}) {
+    EXPECT_THAT(error_of(with([&](auto& t) {
+                           t.max_grad_norm = 1;
+                           t.clip = clip;
+                         }),
+                         false),
+                HasSubstr("is not finite; nothing was updated"));
+  }
+  EXPECT_EQ(error_of(plan([](auto&) {}), true), "");
 }
 
 TEST_F(TrainerTest, BatchesAheadAreTheLoaders) {
