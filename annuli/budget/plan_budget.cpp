@@ -1,6 +1,7 @@
 #include "annuli/budget/plan_budget.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "annuli/budget/compute.h"
@@ -144,19 +145,36 @@ class Phase {
   PhaseBudget budget_;
 };
 
-void count_disk(PlanBudget& budget) {
+// Checkpoints stay; of the states, in the order in which they are saved, the
+// newest save_total_limit.
+void count_disk(const Plan& plan, PlanBudget& budget) {
   int64_t kept = 0;
-  int64_t state = 0;
-  for (const PhaseBudget& phase : budget.phases) {
+  std::vector<int64_t> states;
+  const auto on_disk = [&] {
+    return std::accumulate(states.begin(), states.end(), kept);
+  };
+  const auto save = [&](int64_t bytes) {
+    states.push_back(bytes);
+    budget.peak_disk = std::max(budget.peak_disk, on_disk());
+    if (std::ssize(states) > plan.save_total_limit) {
+      states.erase(states.begin());
+    }
+  };
+  for (size_t i = 0; i < budget.phases.size(); ++i) {
+    const PhaseBudget& phase = budget.phases[i];
+    const int64_t within =
+        plan.save_steps > 0
+            ? (plan.phases[i].train.max_steps - 1) / plan.save_steps
+            : 0;
+    for (int64_t n = std::min(within, plan.save_total_limit + 1); n > 0; --n) {
+      save(phase.state_bytes);
+    }
     kept += phase.checkpoint_bytes;
-    budget.peak_disk = std::max(budget.peak_disk, kept + state);
-    // The last phase leaves the state of the one before.
-    if (&phase == &budget.phases.back()) break;
-    budget.peak_disk =
-        std::max(budget.peak_disk, kept + state + phase.state_bytes);
-    state = phase.state_bytes;
+    budget.peak_disk = std::max(budget.peak_disk, on_disk());
+    // After the last phase nothing is left to go on to.
+    if (i + 1 < budget.phases.size()) save(phase.state_bytes);
   }
-  budget.kept_disk = kept + state;
+  budget.kept_disk = on_disk();
 }
 
 void estimate_times(PlanBudget& budget, const MachineRates& rates) {
@@ -183,7 +201,7 @@ PlanBudget plan_budget(const Plan& plan,
         Phase(plan, phase, std::move(config)).budget(budget.program));
     config = budget.phases.back().config;
   }
-  count_disk(budget);
+  count_disk(plan, budget);
   if (rates) estimate_times(budget, *rates);
   return budget;
 }

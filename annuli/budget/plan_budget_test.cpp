@@ -121,14 +121,23 @@ TEST(PlanBudget, PhaseFourByOptimizer) {
             5.7);
 }
 
-TEST(PlanBudget, DiskHoldsCheckpointsAndTwoStatesWhileSaving) {
-  const PlanBudget budget = plan_budget(plan_of("seed.yaml"));
+TEST(PlanBudget, DiskHoldsCheckpointsAndTheStatesThatAreKept) {
+  const auto budget_of = [](const std::vector<std::string>& overrides) {
+    return plan_budget(plan_of("seed.yaml", overrides));
+  };
+  const PlanBudget budget = budget_of({});
+  const auto& phases = budget.phases;
   int64_t checkpoints = 0;
-  for (const PhaseBudget& phase : budget.phases) {
+  for (const PhaseBudget& phase : phases) {
     checkpoints += phase.checkpoint_bytes;
   }
-  EXPECT_EQ(budget.kept_disk, checkpoints + budget.phases[2].state_bytes);
-  EXPECT_GE(budget.peak_disk, budget.kept_disk);
+  EXPECT_EQ(budget.kept_disk,
+            checkpoints + phases[1].state_bytes + phases[2].state_bytes);
+  EXPECT_EQ(budget.peak_disk, budget.kept_disk);
+  EXPECT_EQ(budget_of({"save_total_limit=1"}).kept_disk,
+            checkpoints + phases[2].state_bytes);
+  const PlanBudget often = budget_of({"save_steps=4"});
+  EXPECT_EQ(often.kept_disk, checkpoints + 2 * phases[3].state_bytes);
 }
 
 TEST(PlanBudget, TimeFollowsTheRates) {

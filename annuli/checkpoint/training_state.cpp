@@ -1,50 +1,76 @@
 #include "annuli/checkpoint/training_state.h"
 
-#include <fcntl.h>
-#include <stdio.h>
-
+#include <algorithm>
+#include <functional>
 #include <system_error>
 #include <utility>
 
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/checkpoint/safetensors.h"
 #include "annuli/core/error.h"
+#include "annuli/core/hash.h"
 
 namespace annuli {
 namespace {
 
-constexpr int kFormatVersion = 1;
+constexpr int kFormatVersion = 2;
 constexpr const char* kState = "state.json";
 constexpr const char* kModel = "model.safetensors";
 constexpr const char* kOptimizer = "optimizer.safetensors";
-constexpr const char* kTemporary = ".tmp-";
+constexpr std::string_view kUnfinished = ".tmp-";
+constexpr std::string_view kDamaged = ".damaged-";
 
-// A folder with a state.json that speaks of it; `fault` is empty if the files
-// beside it are as it says. state.json is written last, so a folder without it
-// is a save that was interrupted, and no candidate at all.
-struct Candidate {
-  fs::path folder;
-  Json state{};
-  int64_t sequence = -1;  // counts saves; the newest is the largest
-  std::string fault{};
-};
-
-fs::path parent_of(const fs::path& folder) {
-  return folder.has_parent_path() ? folder.parent_path() : fs::path(".");
+// What a state's folder is called; -1 for anything else.
+int64_t number_of(const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  constexpr size_t kMostDigits = 18;
+  if (name.empty() || name.size() > kMostDigits ||
+      name.find_first_not_of("0123456789") != std::string::npos) {
+    return -1;
+  }
+  return std::stoll(name);
 }
 
-// The folder itself and what saves may have left beside it.
-std::vector<fs::path> possible_folders(const fs::path& folder) {
-  std::vector<fs::path> folders;
+std::string name_of(int64_t number) { return fmt::format("{:06}", number); }
+
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::vector<fs::path> entries;
   std::error_code error;
-  if (fs::is_directory(folder, error)) folders.push_back(folder);
-  const std::string prefix = folder.filename().string() + kTemporary;
-  for (const auto& item : fs::directory_iterator(parent_of(folder), error)) {
-    if (item.path().filename().string().starts_with(prefix)) {
-      folders.push_back(item.path());
-    }
+  for (const auto& item : fs::directory_iterator(folder, error)) {
+    entries.push_back(item.path());
   }
-  return folders;
+  return entries;
+}
+
+// The states in a folder, newest first.
+std::vector<fs::path> numbered_states(const fs::path& folder) {
+  std::vector<fs::path> states = entries_of(folder);
+  std::erase_if(states,
+                [](const fs::path& path) { return number_of(path) < 0; });
+  std::ranges::sort(states, std::greater(), number_of);
+  return states;
+}
+
+bool is_one_state(const fs::path& folder) {
+  std::error_code error;
+  return fs::exists(folder / kState, error);
+}
+
+std::vector<fs::path> states_of(const fs::path& folder) {
+  if (is_one_state(folder)) return {folder};
+  return numbered_states(folder);
+}
+
+void remove_starting_with(const fs::path& folder, std::string_view prefix) {
+  for (const fs::path& path : entries_of(folder)) {
+    if (path.filename().string().starts_with(prefix)) fs::remove_all(path);
+  }
+}
+
+// Of all that state.json says but the hash itself.
+std::string hash_of(Json state) {
+  state.erase("hash");
+  return sha256_of(state.dump());
 }
 
 std::string size_fault(const fs::path& folder, const Json& state) {
@@ -60,19 +86,34 @@ std::string size_fault(const fs::path& folder, const Json& state) {
   return "";
 }
 
+// state.json of a state, and what is wrong with it or with the sizes of the
+// files beside it.
+struct Candidate {
+  fs::path folder;
+  Json state{};
+  std::string fault{};
+};
+
 Candidate examine(const fs::path& folder) {
   Candidate candidate{.folder = folder};
+  if (!is_one_state(folder)) {
+    candidate.fault = fmt::format("{} is missing", kState);
+    return candidate;
+  }
   try {
     candidate.state = read_json(folder / kState);
-    const Json& version = candidate.state.at("format_version");
+    const Json& state = candidate.state;
+    const Json& version = state.at("format_version");
     if (version != kFormatVersion) {
       candidate.fault = fmt::format("format_version {}, expected {}",
                                     version.dump(), kFormatVersion);
-      return candidate;
+    } else if (state.at("hash") != hash_of(state)) {
+      candidate.fault =
+          fmt::format("{} is not what was written (its hash differs)", kState);
+    } else {
+      state.at("progress");
+      candidate.fault = size_fault(folder, state);
     }
-    candidate.sequence = candidate.state.at("sequence").get<int64_t>();
-    candidate.state.at("progress");
-    candidate.fault = size_fault(folder, candidate.state);
   } catch (const UserError& error) {
     candidate.fault = error.what();
   } catch (const Json::exception& error) {
@@ -81,31 +122,12 @@ Candidate examine(const fs::path& folder) {
   return candidate;
 }
 
-// The newest whole state; nothing if there was never one; UserError if all
-// that is left is damaged.
-std::optional<Candidate> find_newest(const fs::path& folder) {
-  std::optional<Candidate> newest;
-  std::string fault;
-  for (const fs::path& possible : possible_folders(folder)) {
-    std::error_code error;
-    if (!fs::exists(possible / kState, error)) {
-      if (possible == folder) fault = fmt::format("{} is missing", kState);
-      continue;
-    }
-    Candidate candidate = examine(possible);
-    if (!candidate.fault.empty()) {
-      fault = candidate.fault;
-    } else if (!newest || candidate.sequence > newest->sequence) {
-      newest = std::move(candidate);
-    }
-  }
-  if (!newest && !fault.empty()) {
-    user_error(
-        "reading the training state {}: {}; it is damaged, remove it "
-        "to start anew",
-        folder.string(), fault);
-  }
-  return newest;
+[[noreturn]] void all_damaged(const DamagedState& newest) {
+  user_error(
+      "reading the training state {}: {}; it is damaged, and there is no "
+      "other; "
+      "start over with --force",
+      newest.folder.string(), newest.fault);
 }
 
 Json write_tensors(const fs::path& path,
@@ -115,33 +137,15 @@ Json write_tensors(const fs::path& path,
           {"content_hash", content_hash(tensors)}};
 }
 
-void write_state(const fs::path& folder, const TrainingState& state,
-                 int64_t sequence) {
+void write_state(const fs::path& folder, const TrainingState& state) {
   Json json = {{"format_version", kFormatVersion},
-               {"sequence", sequence},
                {"progress", state.progress}};
   json["files"][kModel] = write_tensors(folder / kModel, state.weights);
   json["files"][kOptimizer] =
       write_tensors(folder / kOptimizer, state.optimizer);
+  json["hash"] = hash_of(json);
   write_json(folder / kState, json);
   sync_folder(folder);
-}
-
-// Gives `made` the name `folder`. Where the file system cannot exchange two
-// names in one step, the previous state stands aside for a moment, under a
-// name that the reader finds too.
-void exchange(const fs::path& made, const fs::path& folder) {
-  if (!fs::exists(folder)) {
-    fs::rename(made, folder);
-  } else if (renameat2(AT_FDCWD, made.c_str(), AT_FDCWD, folder.c_str(),
-                       RENAME_EXCHANGE) != 0) {
-    fs::path aside = folder;
-    aside += std::string(kTemporary) + "previous";
-    fs::remove_all(aside);
-    fs::rename(folder, aside);
-    fs::rename(made, folder);
-  }
-  sync_folder(parent_of(folder));
 }
 
 std::vector<NamedTensor> read_tensors(const Candidate& candidate,
@@ -154,62 +158,102 @@ std::vector<NamedTensor> read_tensors(const Candidate& candidate,
   const Json& expected =
       candidate.state.at("files").at(name).at("content_hash");
   if (content_hash(tensors) != expected) {
-    user_error(
-        "reading the training state {}: {} is not what was written "
-        "(its content hash differs); it is damaged, remove it to start "
-        "anew",
-        candidate.folder.string(), name);
+    user_error("{} is not what was written (its content hash differs)", name);
   }
   return tensors;
 }
 
+// Fills in what can be read of it; the fault if that is not all.
+std::string read_state(const Candidate& candidate, TrainingState& state) {
+  if (!candidate.fault.empty()) return candidate.fault;
+  try {
+    state.weights = read_tensors(candidate, kModel);
+    state.optimizer = read_tensors(candidate, kOptimizer);
+  } catch (const UserError& error) {
+    state = {};
+    return error.what();
+  }
+  state.progress = candidate.state.at("progress");
+  return "";
+}
+
 }  // namespace
 
-void save_training_state(const fs::path& folder, const TrainingState& state) {
+void save_training_state(const fs::path& folder, const TrainingState& state,
+                         int64_t keep) {
   ANNULI_CHECK(state.progress.is_object(), "progress is an object");
-  ANNULI_CHECK(folder.has_filename(), "a folder with a name");
+  ANNULI_CHECK(keep >= 1);
   try {
-    const std::vector<fs::path> leftovers = possible_folders(folder);
-    int64_t sequence = 0;
-    fs::path newest = folder;
-    for (const fs::path& leftover : leftovers) {
-      const Candidate candidate = examine(leftover);
-      if (candidate.fault.empty() && candidate.sequence >= sequence) {
-        sequence = candidate.sequence + 1;
-        newest = leftover;
-      }
+    fs::create_directories(folder);
+    remove_unfinished_states(folder);
+    std::vector<fs::path> states = numbered_states(folder);
+    const int64_t number = states.empty() ? 1 : number_of(states.front()) + 1;
+    const fs::path made = folder / (std::string(kUnfinished) + name_of(number));
+    fs::create_directory(made);
+    write_state(made, state);
+    fs::rename(made, folder / name_of(number));
+    sync_folder(folder);
+    for (size_t i = static_cast<size_t>(keep) - 1; i < states.size(); ++i) {
+      fs::remove_all(states[i]);
     }
-    fs::path made = folder;
-    made += kTemporary + std::to_string(sequence);
-    for (const fs::path& leftover : leftovers) {
-      if (leftover != folder && leftover != newest) fs::remove_all(leftover);
-    }
-    fs::create_directories(made);
-    write_state(made, state, sequence);
-    exchange(made, folder);
-    for (const fs::path& leftover : possible_folders(folder)) {
-      if (leftover != folder) fs::remove_all(leftover);
-    }
+    remove_starting_with(folder, kDamaged);
   } catch (const fs::filesystem_error& error) {
-    user_error("saving the training state {}: {}", folder.string(),
-               error.what());
+    user_error(
+        "saving the training state in {}: {}; the one before it is whole",
+        folder.string(), error.code().message());
   }
 }
 
-std::optional<TrainingState> load_training_state(const fs::path& folder) {
-  const std::optional<Candidate> newest = find_newest(folder);
-  if (!newest) return std::nullopt;
-  TrainingState state;
-  state.progress = newest->state.at("progress");
-  state.weights = read_tensors(*newest, kModel);
-  state.optimizer = read_tensors(*newest, kOptimizer);
-  return state;
+std::optional<LoadedState> load_training_state(const fs::path& folder,
+                                               int64_t skip) {
+  LoadedState loaded;
+  const int64_t skipped = skip;
+  for (const fs::path& path : states_of(folder)) {
+    const std::string fault = read_state(examine(path), loaded.state);
+    if (fault.empty() && skip-- > 0) continue;
+    if (fault.empty()) {
+      loaded.folder = path;
+      return loaded;
+    }
+    loaded.damaged.push_back({path, fault});
+  }
+  const bool none_is_whole = skip == skipped;
+  if (none_is_whole && !loaded.damaged.empty()) {
+    all_damaged(loaded.damaged.front());
+  }
+  return std::nullopt;
 }
 
 std::optional<Json> load_progress(const fs::path& folder) {
-  const std::optional<Candidate> newest = find_newest(folder);
-  if (!newest) return std::nullopt;
-  return newest->state.at("progress");
+  std::optional<DamagedState> newest;
+  for (const fs::path& path : states_of(folder)) {
+    Candidate candidate = examine(path);
+    if (candidate.fault.empty()) return candidate.state.at("progress");
+    if (!newest) newest = {path, candidate.fault};
+  }
+  if (newest) all_damaged(*newest);
+  return std::nullopt;
+}
+
+bool is_training_state(const fs::path& folder) {
+  return is_one_state(folder) ||
+         std::ranges::any_of(numbered_states(folder), is_one_state);
+}
+
+void set_aside(const fs::path& damaged) {
+  const fs::path aside = damaged.parent_path() /
+                         (std::string(kDamaged) + damaged.filename().string());
+  std::error_code error;
+  fs::remove_all(aside, error);
+  fs::rename(damaged, aside, error);
+  if (error) {
+    user_error("setting the damaged training state {} aside: {}",
+               damaged.string(), error.message());
+  }
+}
+
+void remove_unfinished_states(const fs::path& folder) {
+  remove_starting_with(folder, kUnfinished);
 }
 
 }  // namespace annuli

@@ -8,36 +8,66 @@
 #include "annuli/core/file.h"
 #include "annuli/core/json.h"
 
-// What a stopped run needs to go on bit for bit: a folder of
+// What a stopped run needs to go on bit for bit: numbered states in a folder,
+// the newest with the highest number, each a folder of
 //   model.safetensors      the weights
 //   optimizer.safetensors  the optimizer's parts, "<part>.<tensor>"
-//   state.json             progress, sizes and content hashes of the two
+//   state.json             written last: progress, sizes and content hashes of
+//                          the two, and a hash of all this
 //
 // Guarantees: at any moment, also within a save and after a crash or a loss of
 // power, the newest state that was ever completely saved can be loaded. A save
-// writes `<folder>.tmp-<n>` beside the folder, syncs it, exchanges the two
-// names and only then removes the previous state, so that it needs the room of
-// two on disk. Leftovers of interrupted saves are removed by the next one.
+// writes `.tmp-<number>`, syncs files and folder, gives it its name in one
+// rename, syncs that, and only then removes the oldest: it needs the room of
+// one more state than are kept. What was truncated or changed afterwards, by
+// one bit, is found when it is loaded, and the state before it is used.
 // One process saves to a folder at a time.
 namespace annuli {
 
 struct TrainingState {
-  // An object: the plan's hash, the phase and step, the loader's state, the
-  // per-tensor step counters and multipliers, how much of the history belongs
-  // to this state, and whatever else the run keeps. Doubles survive exactly.
+  // An object: the plan, the phase and step, the loader's state, the per-tensor
+  // step counters and multipliers, how much of the history belongs to this
+  // state, and whatever else the run keeps. Doubles survive exactly.
   Json progress = Json::object();
   std::vector<NamedTensor> weights;
   std::vector<NamedTensor> optimizer;
 };
 
-void save_training_state(const fs::path& folder, const TrainingState& state);
+struct DamagedState {
+  fs::path folder;
+  std::string fault;  // "model.safetensors has 100 bytes, expected 4096"
+};
 
-// Nothing if no state was ever saved there; UserError if what is there is
-// damaged. Tensors come back in memory of their own, in the order in which
-// they were saved; no second copy is held while reading.
-std::optional<TrainingState> load_training_state(const fs::path& folder);
+struct LoadedState {
+  TrainingState state;
+  fs::path folder;
+  std::vector<DamagedState> damaged;  // newer than it, newest first
+};
 
-// Only the progress: cheap, reads no tensors and checks their sizes alone.
+// Keeps the `keep` newest states, this one included; at least one. Removes
+// what interrupted saves and `set_aside` left.
+void save_training_state(const fs::path& folder, const TrainingState& state,
+                         int64_t keep = 1);
+
+// The newest whole state, or the one state that `folder` is itself; with `skip`
+// one that so many whole ones are newer than. Nothing if there is none;
+// UserError if there are states and all are damaged. Tensors come back in
+// memory of their own, in the order in which they were saved; no second copy is
+// held while reading.
+std::optional<LoadedState> load_training_state(const fs::path& folder,
+                                               int64_t skip = 0);
+
+// Only the progress: cheap, reads no tensors and checks their sizes alone, so
+// that it can be that of a newer state than `load_training_state` finds whole.
 std::optional<Json> load_progress(const fs::path& folder);
+
+// True for a folder of states and for one state.
+bool is_training_state(const fs::path& folder);
+
+// Renames a damaged state, so that it is named once and not met again.
+void set_aside(const fs::path& damaged);
+
+// Removes what interrupted saves left.
+void remove_unfinished_states(const fs::path& folder);
 
 }  // namespace annuli

@@ -2,7 +2,10 @@
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
 
 #include "annuli/checkpoint/test_files.h"
 
@@ -22,43 +25,53 @@ TrainingState state_of_step(int step) {
 }
 
 int loaded_step(const fs::path& folder) {
-  return load_training_state(folder)->progress.at("step").get<int>();
+  return load_training_state(folder)->state.progress.at("step").get<int>();
 }
 
-int files_in(const fs::path& folder) {
-  return static_cast<int>(std::distance(fs::directory_iterator(folder), {}));
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& item : fs::directory_iterator(folder)) {
+    names.push_back(item.path().filename().string());
+  }
+  std::ranges::sort(names);
+  return names;
 }
+
+using testing::ElementsAre;
+using testing::HasSubstr;
 
 TEST(TrainingState, RoundTripsBitForBit) {
   const TestFolder folder;
   const TrainingState saved = state_of_step(7);
   save_training_state(folder / "state", saved);
-  const auto loaded = load_training_state(folder / "state");
-  ASSERT_TRUE(loaded);
-  EXPECT_EQ(loaded->progress, saved.progress);
-  EXPECT_EQ(loaded->progress["lr_scale"].get<double>(), 0.1 + 0.2);
-  ASSERT_EQ(loaded->weights.size(), 2);
-  ASSERT_EQ(loaded->optimizer.size(), 2);
+  const auto found = load_training_state(folder / "state");
+  ASSERT_TRUE(found);
+  EXPECT_TRUE(found->damaged.empty());
+  EXPECT_EQ(found->folder, folder / "state" / "000001");
+  const TrainingState& loaded = found->state;
+  EXPECT_EQ(loaded.progress, saved.progress);
+  EXPECT_EQ(loaded.progress["lr_scale"].get<double>(), 0.1 + 0.2);
+  ASSERT_EQ(loaded.weights.size(), 2);
+  ASSERT_EQ(loaded.optimizer.size(), 2);
   for (size_t i = 0; i < 2; ++i) {
-    EXPECT_EQ(loaded->weights[i].name, saved.weights[i].name);
-    EXPECT_TRUE(identical(loaded->weights[i].tensor, saved.weights[i].tensor));
-    EXPECT_EQ(loaded->optimizer[i].name, saved.optimizer[i].name);
+    EXPECT_EQ(loaded.weights[i].name, saved.weights[i].name);
+    EXPECT_TRUE(identical(loaded.weights[i].tensor, saved.weights[i].tensor));
+    EXPECT_EQ(loaded.optimizer[i].name, saved.optimizer[i].name);
     EXPECT_TRUE(
-        identical(loaded->optimizer[i].tensor, saved.optimizer[i].tensor));
+        identical(loaded.optimizer[i].tensor, saved.optimizer[i].tensor));
   }
   EXPECT_FALSE(
-      identical(loaded->weights[0].tensor, state_of_step(8).weights[0].tensor));
+      identical(loaded.weights[0].tensor, state_of_step(8).weights[0].tensor));
   EXPECT_EQ(load_progress(folder / "state"), saved.progress);
-  EXPECT_EQ(files_in(folder.path()), 1);
 }
 
 TEST(TrainingState, LoadedTensorsAreWritableAndTheirOwn) {
   const TestFolder folder;
   save_training_state(folder / "state", state_of_step(1));
   auto loaded = load_training_state(folder / "state");
-  loaded->weights[0].tensor.zero_();
+  loaded->state.weights[0].tensor.zero_();
   EXPECT_TRUE(
-      identical(load_training_state(folder / "state")->weights[0].tensor,
+      identical(load_training_state(folder / "state")->state.weights[0].tensor,
                 state_of_step(1).weights[0].tensor));
 }
 
@@ -66,10 +79,13 @@ TEST(TrainingState, NoneWasEverSaved) {
   const TestFolder folder;
   EXPECT_FALSE(load_training_state(folder / "state"));
   EXPECT_FALSE(load_progress(folder / "nowhere"));
-  // A first save that was interrupted before its state.json.
-  fs::create_directories(folder / "state.tmp-0");
-  test::write_raw(folder / "state.tmp-0" / "model.safetensors", "half");
+  EXPECT_FALSE(is_training_state(folder / "nowhere"));
+  // A first save that was interrupted.
+  fs::create_directories(folder / "state" / ".tmp-000001");
+  test::write_raw(folder / "state" / ".tmp-000001" / "model.safetensors",
+                  "half");
   EXPECT_FALSE(load_training_state(folder / "state"));
+  EXPECT_FALSE(is_training_state(folder / "state"));
 }
 
 TEST(TrainingState, AFreshRunHasNoOptimizerState) {
@@ -77,16 +93,37 @@ TEST(TrainingState, AFreshRunHasNoOptimizerState) {
   TrainingState state = state_of_step(0);
   state.optimizer.clear();
   save_training_state(folder / "state", state);
-  EXPECT_TRUE(load_training_state(folder / "state")->optimizer.empty());
+  EXPECT_TRUE(load_training_state(folder / "state")->state.optimizer.empty());
 }
 
-TEST(TrainingState, NewestReplacesThePrevious) {
+TEST(TrainingState, TheNewestAreKept) {
   const TestFolder folder;
+  const fs::path state = folder / "state";
   for (int step = 1; step <= 3; ++step) {
-    save_training_state(folder / "state", state_of_step(step));
-    EXPECT_EQ(loaded_step(folder / "state"), step);
-    EXPECT_EQ(files_in(folder.path()), 1);
+    save_training_state(state, state_of_step(step));
+    EXPECT_EQ(loaded_step(state), step);
   }
+  EXPECT_THAT(names_in(state), ElementsAre("000003"));
+  for (int step = 4; step <= 6; ++step) {
+    save_training_state(state, state_of_step(step), 3);
+  }
+  EXPECT_THAT(names_in(state), ElementsAre("000004", "000005", "000006"));
+  EXPECT_EQ(loaded_step(state), 6);
+  EXPECT_EQ(loaded_step(state / "000004"), 4);
+  EXPECT_TRUE(is_training_state(state));
+  EXPECT_TRUE(is_training_state(state / "000004"));
+  save_training_state(state, state_of_step(7), 2);
+  EXPECT_THAT(names_in(state), ElementsAre("000006", "000007"));
+}
+
+TEST(TrainingState, NumbersGoOnBeyondTheirDigits) {
+  const TestFolder folder;
+  const fs::path state = folder / "state";
+  save_training_state(state, state_of_step(1));
+  fs::rename(state / "000001", state / "999999");
+  save_training_state(state, state_of_step(2), 2);
+  EXPECT_THAT(names_in(state), ElementsAre("1000000", "999999"));
+  EXPECT_EQ(loaded_step(state), 2);
 }
 
 // Every point at which a save can be cut off.
@@ -94,90 +131,107 @@ TEST(TrainingState, InterruptedSavesLoseNothing) {
   const TestFolder folder;
   const fs::path state = folder / "state";
   save_training_state(state, state_of_step(1));
-  save_training_state(folder / "next", state_of_step(1));
   save_training_state(folder / "next", state_of_step(2));
-  const fs::path made = folder / "state.tmp-1";
+  const fs::path made = state / ".tmp-000002";
 
-  // Half of the tensors written, no state.json yet: the old one counts.
+  // Some files written, or all, and not yet renamed: the old one counts.
   fs::create_directories(made);
-  fs::copy(folder / "next" / "model.safetensors", made);
-  EXPECT_EQ(loaded_step(state), 1);
-
-  // All written, not yet renamed: the new one counts.
-  fs::copy(folder / "next" / "optimizer.safetensors", made);
-  fs::copy(folder / "next" / "state.json", made);
+  for (const char* name :
+       {"model.safetensors", "optimizer.safetensors", "state.json"}) {
+    fs::copy(folder / "next" / "000001" / name, made);
+    EXPECT_EQ(loaded_step(state), 1) << name;
+  }
+  // Renamed, the old one not yet removed: the new one counts.
+  fs::rename(made, state / "000002");
   EXPECT_EQ(loaded_step(state), 2);
-
-  // The old one set aside (file systems without an exchange of names).
-  fs::rename(state, folder / "state.tmp-previous");
-  EXPECT_EQ(loaded_step(state), 2);
-
-  // The new one in place, the old one not yet removed.
-  fs::rename(made, state);
+  // The old one half removed.
+  fs::remove(state / "000001" / "model.safetensors");
   EXPECT_EQ(loaded_step(state), 2);
 
   // The next save clears all of it.
-  fs::remove_all(folder / "next");
+  fs::create_directories(state / ".tmp-000007");
   save_training_state(state, state_of_step(3));
   EXPECT_EQ(loaded_step(state), 3);
-  EXPECT_EQ(files_in(folder.path()), 1);
+  EXPECT_THAT(names_in(state), ElementsAre("000003"));
 }
 
-TEST(TrainingState, ADamagedNewestFallsBackToAWholeOlder) {
-  const TestFolder folder;
-  save_training_state(folder / "state", state_of_step(1));
-  fs::copy(folder / "state", folder / "state.tmp-previous");
-  save_training_state(folder / "other", state_of_step(1));
-  save_training_state(folder / "other", state_of_step(2));
-  fs::remove_all(folder / "state");
-  fs::rename(folder / "other", folder / "state");
-  fs::resize_file(folder / "state" / "model.safetensors", 100);
-  EXPECT_EQ(loaded_step(folder / "state"), 1);
+// Ways to spoil a state, and how each is told.
+struct Damage {
+  void (*spoil)(const fs::path& state);
+  const char* says;
+};
+
+void flip_last_bit(const fs::path& file) {
+  std::string bytes = read_file(file);
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  test::write_raw(file, bytes);
 }
+
+const Damage kDamages[] = {
+    {[](const fs::path& state) {
+       fs::resize_file(state / "model.safetensors", 100);
+     },
+     "model.safetensors has 100 bytes"},
+    {[](const fs::path& state) { fs::remove(state / "optimizer.safetensors"); },
+     "optimizer.safetensors is missing"},
+    {[](const fs::path& state) { fs::remove(state / "state.json"); },
+     "state.json is missing"},
+    {[](const fs::path& state) {
+       test::write_raw(state / "state.json", "{\"a\"");
+     },
+     "state.json"},
+    {[](const fs::path& state) { test::write_raw(state / "state.json", "[]"); },
+     "state.json"},
+    {[](const fs::path& state) {
+       Json json = read_json(state / "state.json");
+       json["format_version"] = 1;
+       write_json(state / "state.json", json);
+     },
+     "format_version 1"},
+    {[](const fs::path& state) {
+       Json json = read_json(state / "state.json");
+       json["progress"]["step"] = 8;
+       write_json(state / "state.json", json);
+     },
+     "state.json is not what was written"},
+    // One bit of one moment, sizes unchanged.
+    {[](const fs::path& state) {
+       flip_last_bit(state / "optimizer.safetensors");
+     },
+     "content hash differs"},
+};
 
 TEST(TrainingState, DamageIsNamed) {
-  const auto error_after = [](const auto& damage) {
+  for (const Damage& damage : kDamages) {
     const TestFolder folder;
     const fs::path state = folder / "state";
     save_training_state(state, state_of_step(1));
-    damage(state);
-    return user_error_of([&] { load_training_state(state); });
-  };
-  using testing::HasSubstr;
-  EXPECT_EQ(error_after([](const fs::path&) {}), "");
-  EXPECT_THAT(error_after([](const fs::path& state) {
-                fs::resize_file(state / "model.safetensors", 100);
-              }),
-              HasSubstr("model.safetensors has 100 bytes"));
-  EXPECT_THAT(error_after([](const fs::path& state) {
-                fs::remove(state / "optimizer.safetensors");
-              }),
-              HasSubstr("optimizer.safetensors is missing"));
-  EXPECT_THAT(error_after([](const fs::path& state) {
-                fs::remove(state / "state.json");
-              }),
-              HasSubstr("state.json is missing"));
-  EXPECT_THAT(error_after([](const fs::path& state) {
-                test::write_raw(state / "state.json", "{\"a\"");
-              }),
-              HasSubstr("state.json"));
-  EXPECT_THAT(error_after([](const fs::path& state) {
-                test::write_raw(state / "state.json", "[]");
-              }),
-              HasSubstr("state.json"));
-  EXPECT_THAT(error_after([](const fs::path& state) {
-                Json json = read_json(state / "state.json");
-                json["format_version"] = 2;
-                write_json(state / "state.json", json);
-              }),
-              HasSubstr("format_version 2"));
-  // One bit of one moment, sizes unchanged.
-  EXPECT_THAT(error_after([](const fs::path& state) {
-                std::string bytes = read_file(state / "optimizer.safetensors");
-                bytes.back() = static_cast<char>(bytes.back() ^ 1);
-                test::write_raw(state / "optimizer.safetensors", bytes);
-              }),
-              HasSubstr("content hash differs"));
+    EXPECT_EQ(user_error_of([&] { load_training_state(state); }), "");
+    damage.spoil(state / "000001");
+    EXPECT_THAT(user_error_of([&] { load_training_state(state); }),
+                HasSubstr(damage.says));
+  }
+}
+
+TEST(TrainingState, ADamagedNewestFallsBackToTheOneBefore) {
+  for (const Damage& damage : kDamages) {
+    const TestFolder folder;
+    const fs::path state = folder / "state";
+    save_training_state(state, state_of_step(1), 2);
+    save_training_state(state, state_of_step(2), 2);
+    damage.spoil(state / "000002");
+    const auto loaded = load_training_state(state);
+    EXPECT_EQ(loaded->state.progress.at("step"), 1) << damage.says;
+    ASSERT_EQ(loaded->damaged.size(), 1u) << damage.says;
+    EXPECT_THAT(loaded->damaged[0].fault, HasSubstr(damage.says));
+
+    set_aside(loaded->damaged[0].folder);
+    EXPECT_TRUE(load_training_state(state)->damaged.empty());
+    EXPECT_THAT(names_in(state), ElementsAre(".damaged-000002", "000001"));
+    save_training_state(state, state_of_step(3), 2);
+    EXPECT_EQ(loaded_step(state), 3);
+    EXPECT_THAT(names_in(state), ElementsAre("000001", "000002"));
+  }
 }
 
 }  // namespace

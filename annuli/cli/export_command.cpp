@@ -4,6 +4,7 @@
 #include <string>
 
 #include "annuli/checkpoint/shards.h"
+#include "annuli/checkpoint/training_state.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/interrupt.h"
 #include "annuli/core/error.h"
@@ -41,7 +42,7 @@ void export_to_pt(const ExportOptions& options, const ModelFile& model) {
 
 void export_to_folder(const ExportOptions& options) {
   InterruptibleFolder out(options.out, options.force);
-  if (fs::exists(fs::path(options.source) / "state.json")) {
+  if (is_training_state(options.source)) {
     if (!options.dtype.empty()) {
       user_error(
           "exporting {}: --dtype is not for a training state, whose "

@@ -191,10 +191,6 @@ void print_run(const Json& run) {
   if (run.contains("lineage")) print_lineage(run.at("lineage"));
 }
 
-bool is_training_state(const fs::path& path) {
-  return is_there(path / "state.json");
-}
-
 Json describe_training_state(const fs::path& folder) {
   std::optional<Json> progress = load_progress(folder);
   if (!progress) {

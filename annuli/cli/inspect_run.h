@@ -11,7 +11,6 @@ bool is_run_folder(const fs::path& path);
 Json describe_run(const fs::path& folder);
 void print_run(const Json& run);
 
-bool is_training_state(const fs::path& path);
 Json describe_training_state(const fs::path& folder);
 void print_training_state(const Json& state);
 

@@ -23,6 +23,7 @@
 #include "annuli/core/memory.h"
 #include "annuli/kernels/caching_allocator.h"
 #include "annuli/kernels/threads.h"
+#include "annuli/run/stopped.h"
 
 namespace {
 
@@ -107,6 +108,9 @@ int main(int argc, char** argv) {
       static_cast<int>(std::thread::hardware_concurrency()));
   try {
     return run_verb(argc, argv);
+  } catch (const annuli::run::Stopped& stopped) {
+    constexpr int kSignalled = 128;
+    return fail(kSignalled + stopped.signal(), stopped.what());
   } catch (const annuli::VerdictError& error) {
     return fail(kCheckFailed, error.what());
   } catch (const annuli::UserError& error) {

@@ -8,6 +8,7 @@
 #include "annuli/budget/plan_budget.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/options.h"
+#include "annuli/cli/stop_signals.h"
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
 #include "annuli/run/plan_runner.h"
@@ -52,6 +53,7 @@ void run(const RunOptions& options) {
   if (const auto limit = parse_memory_limit(options.memory_limit)) {
     budget::require_fits(plan, budget::plan_budget(plan), *limit);
   }
+  const StopSignals stop_signals;
   using enum run::IfPresent;
   run::run_plan(plan,
                 options.force ? kForce : (options.resume ? kResume : kRefuse),

@@ -82,6 +82,7 @@ ANNULI_ENUM_WORDS(Precision, "fp32", "fp64", "bf16-mixed", "bf16");
 ANNULI_ENUM_WORDS(DeviceChoice, "auto", "cpu", "cuda");
 ANNULI_ENUM_WORDS(OptimizerType, "adamw", "adamw_8bit", "adafactor", "sgd");
 ANNULI_ENUM_WORDS(StateDtype, "fp32", "bf16");
+ANNULI_ENUM_WORDS(OnFailure, "stop", "rollback");
 ANNULI_ENUM_WORDS(RouterInit, "random", "mean-orthogonal", "zero");
 ANNULI_ENUM_WORDS(ShardScale, "down", "up-and-down");
 ANNULI_ENUM_WORDS(WidenHead, "untie", "fold", "multiplier");

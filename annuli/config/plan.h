@@ -29,6 +29,9 @@ enum class DeviceChoice { kAuto, kCpu, kCuda };
 enum class OptimizerType { kAdamw, kAdamw8bit, kAdafactor, kSgd };
 // What moments are kept in; an fp64 run keeps fp64 for fp32.
 enum class StateDtype { kFp32, kBf16 };
+// After a check that failed at a phase's end, a loss or gradient that is not
+// finite, or a loss spike (train/loss_watch.h).
+enum class OnFailure { kStop, kRollback };
 
 struct DataPlan {
   std::vector<std::string> text;  // files, folders, globs
@@ -111,9 +114,13 @@ struct Plan {
   ProbePlan probe;
   EvaluationPlan evaluation;
   SamplesPlan samples;
-  int64_t save_steps = 0;          // 0: at phase ends only
-  int64_t logging_steps = 1;       // console lines; the history has every step
-  std::vector<std::string> allow;  // checks whose failure is a warning
+  int64_t save_steps = 0;        // 0: at phase ends only
+  int64_t save_total_limit = 2;  // training states kept
+  OnFailure on_failure = OnFailure::kStop;
+  int64_t max_rollbacks = 3;        // in one phase
+  double rollback_lr_factor = 0.5;  // of the rate, at every rollback
+  int64_t logging_steps = 1;        // console lines; the history has every step
+  std::vector<std::string> allow;   // checks whose failure is a warning
   double boundary_loss_budget = 0.5;  // nats, for steps that are not exact
   std::vector<PhasePlan> phases;
   bool operator==(const Plan&) const = default;
@@ -138,9 +145,12 @@ void check(const Plan& plan);
 std::string to_yaml(const Plan& plan);
 nlohmann::json to_json(const Plan& plan);
 
-// SHA-256 of the canonical JSON, without the fields that say only where and how
-// a run happens (output_dir, device, threads, cache_dir, save_steps,
-// logging_steps) or what may pass with a warning (allow).
+// Without the fields that say only where and how a run happens (output_dir,
+// device, threads, cache_dir, saving, logging, rollbacks) or what may pass with
+// a warning (allow).
+nlohmann::json hashed_json(const Plan& plan);
+
+// SHA-256 of that.
 std::string plan_hash(const Plan& plan);
 
 // Every field with its default, range and help, for people.

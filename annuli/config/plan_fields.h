@@ -303,6 +303,25 @@ void visit_fields(auto&& visit, Is<Plan> auto& plan) {
          .range = at_least(0),
          .hashed = false},
         plan.save_steps);
+  visit({.name = "save_total_limit",
+         .help = "training states kept; the oldest are removed",
+         .range = between(1, 1e6),
+         .hashed = false},
+        plan.save_total_limit);
+  visit({.name = "on_failure",
+         .help = "of a phase-end check, a loss that is not finite or spikes",
+         .hashed = false},
+        plan.on_failure);
+  visit({.name = "max_rollbacks",
+         .help = "to the last state, in one phase",
+         .range = between(1, 1000),
+         .hashed = false},
+        plan.max_rollbacks);
+  visit({.name = "rollback_lr_factor",
+         .help = "of the rate, at each rollback, until the phase ends",
+         .range = {.min = 0, .max = 1, .min_open = true},
+         .hashed = false},
+        plan.rollback_lr_factor);
   visit({.name = "logging_steps",
          .help = "steps between console lines",
          .range = at_least(1),

@@ -92,9 +92,12 @@ nlohmann::json to_json(const Plan& plan) {
   return nlohmann::json::parse(plan_to_json(plan, false).dump());
 }
 
+nlohmann::json hashed_json(const Plan& plan) {
+  return nlohmann::json::parse(plan_to_json(plan, /*hashed_only=*/true).dump());
+}
+
 std::string plan_hash(const Plan& plan) {
-  const std::string ordered = plan_to_json(plan, /*hashed_only=*/true).dump();
-  return sha256_of(nlohmann::json::parse(ordered).dump());
+  return sha256_of(hashed_json(plan).dump());
 }
 
 }  // namespace annuli

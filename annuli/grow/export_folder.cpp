@@ -156,22 +156,23 @@ void export_pt(const ExportOrder& order, const fs::path& path) {
 }
 
 void export_training_state(const fs::path& folder, OutputFolder& out) {
-  const std::optional<TrainingState> state = load_training_state(folder);
-  if (!state) {
+  const std::optional<LoadedState> loaded = load_training_state(folder);
+  if (!loaded) {
     user_error("exporting {}: it holds no training state", folder.string());
   }
+  const TrainingState& state = loaded->state;
   try {
-    const Json& progress = state->progress;
+    const Json& progress = state.progress;
     const Json& config = progress.at("config");
     const TensorTable table = tensor_table(model_config_from_json(config));
-    write_safetensors(out.folder() / "model.safetensors", state->weights);
-    write_safetensors(out.folder() / kOptimizerTensors, state->optimizer);
+    write_safetensors(out.folder() / "model.safetensors", state.weights);
+    write_safetensors(out.folder() / kOptimizerTensors, state.optimizer);
     write_optimizer_rows(out.folder(), rows_of(progress.at("optimizer"), table),
                          progress.at("optimizer_type"));
     write_lineage(out.folder() / "lineage.json",
-                  lineage_of(progress, content_hash(state->weights), folder));
+                  lineage_of(progress, content_hash(state.weights), folder));
     write_json(out.folder() / "config.json",
-               config_json(config, state->weights.at(0).tensor.scalar_type()));
+               config_json(config, state.weights.at(0).tensor.scalar_type()));
   } catch (const Json::exception& error) {
     user_error("exporting {}: its progress is not a run's: {}", folder.string(),
                error.what());

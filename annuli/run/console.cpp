@@ -47,6 +47,17 @@ void print_growth(const Grown& grown) {
              grown.loss_after, grown.loss_after - grown.loss_before);
 }
 
+void print_rollback(const nlohmann::json& line) {
+  fmt::print(
+      "  {}\n  ROLLBACK {} of phase {}: back to step {} of phase {}, learning "
+      "rate times {:g}\n",
+      line.at("reason").get<std::string>(), line.at("rollbacks").get<int64_t>(),
+      line.at("phase").get<std::string>(), line.at("to_step").get<int64_t>(),
+      line.at("to_phase").get<std::string>(),
+      line.at("lr_factor").get<double>());
+  std::fflush(stdout);
+}
+
 void print_verdicts(const std::vector<verify::Verdict>& verdicts) {
   for (const verify::Verdict& verdict : verdicts) {
     fmt::print("  {}\n", verify::to_line(verdict));
@@ -62,19 +73,24 @@ StepLines::StepLines(int64_t first_step, int64_t max_steps,
 
 void StepLines::print(const train::StepRecord& record, double seconds) {
   spent_ += seconds;
-  if (record.step % logging_steps_ != 0 && record.step != max_steps_) return;
+  const bool is_due =
+      record.step % logging_steps_ == 0 || record.step == max_steps_;
+  if (!is_due && record.loss_rise == 0) return;
   const auto done = static_cast<double>(record.step - first_step_ + 1);
   const double left =
       spent_ / done * static_cast<double>(max_steps_ - record.step);
-  std::string balance;
+  std::string notes;
+  if (record.loss_rise > 0) {
+    notes += fmt::format("  SPIKE +{:.2f}", record.loss_rise);
+  }
   if (!record.load.empty()) {
-    balance = fmt::format("  load {:.2f}", train::load_imbalance(record));
+    notes += fmt::format("  load {:.2f}", train::load_imbalance(record));
   }
   fmt::print(
       "  step {:>{}}/{}  loss {:.4f}  grad {:.3g}  lr {:.2e}{}  {:.0f} "
       "tok/s  ETA {}\n",
       record.step, std::to_string(max_steps_).size(), max_steps_, record.loss,
-      record.grad_norm, record.learning_rate, balance,
+      record.grad_norm, record.learning_rate, notes,
       static_cast<double>(record.tokens) / seconds, format_duration(left));
   std::fflush(stdout);
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <chrono>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -20,6 +20,9 @@ void print_phase(const Plan& plan, size_t phase, const ModelConfig& config);
 
 // The growth step's own line and its verdicts.
 void print_growth(const Grown& grown);
+
+// Of a line of the history, `rollback_json`.
+void print_rollback(const nlohmann::json& line);
 
 void print_verdicts(const std::vector<verify::Verdict>& verdicts);
 

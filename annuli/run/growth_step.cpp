@@ -28,6 +28,9 @@ Grown grow_and_verify(Transformer&& parent,
                       std::vector<grow::TensorState>&& optimizer,
                       const GrowthOrder& order, const verify::Probe& probe) {
   const auto start = Clock::now();
+  const auto between_parts = [&] {
+    if (order.between_parts) order.between_parts();
+  };
   grow::Recipe recipe =
       grow::make_operator(order.grow)->recipe(parent.config(), order.seed);
   const bool widens = recipe.width_factor > 1;
@@ -37,6 +40,7 @@ Grown grow_and_verify(Transformer&& parent,
     control = verify::symmetry_control(parent, recipe, probe);
     kernels::give_back_memory();
   }
+  between_parts();
 
   const grow::StateGrowth state_growth{.optimizer = order.grow.optimizer,
                                        .dynamics = order.grow.dynamics};
@@ -44,6 +48,7 @@ Grown grow_and_verify(Transformer&& parent,
       grow::grow(std::move(parent), recipe, record.feed_forward_mean);
   auto states = grow::grow_state(recipe, std::move(optimizer), state_growth);
   kernels::give_back_memory();
+  between_parts();
 
   const verify::GrowthEvidence evidence{
       .parent = record,

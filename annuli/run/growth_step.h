@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -27,8 +28,9 @@ struct Grown {
 struct GrowthOrder {
   const GrowPlan& grow;
   uint64_t seed;
-  double loss_budget;              // nats, if the step is not exact
-  std::vector<std::string> allow;  // checks whose failure is a warning
+  double loss_budget;                   // nats, if the step is not exact
+  std::vector<std::string> allow;       // checks whose failure is a warning
+  std::function<void()> between_parts;  // may throw to give up; may be empty
 };
 
 // Records the parent, grows it (consumed, with its optimizer state) and proves

@@ -23,6 +23,7 @@ json step_json(const std::string& phase, const train::StepRecord& record,
       {"tokens_per_second", static_cast<double>(record.tokens) / seconds},
       {"peak_memory_bytes", peak_resident_bytes()},
   };
+  if (record.loss_rise > 0) line["loss_rise"] = record.loss_rise;
   if (!record.load.empty()) {
     line["moe_aux_loss"] = record.aux_loss;
     line["moe_z_loss"] = record.z_loss;
@@ -48,8 +49,19 @@ json boundary_json(const std::string& phase, const grow::Recipe& recipe,
   };
 }
 
+json rollback_json(const std::string& phase, int64_t from_step,
+                   const std::string& reason, const std::string& to_phase,
+                   const RunState& to) {
+  return {
+      {"type", "rollback"},        {"phase", phase},
+      {"step", from_step},         {"reason", reason},
+      {"to_phase", to_phase},      {"to_step", to.step},
+      {"rollbacks", to.rollbacks}, {"lr_factor", to.lr_factor},
+  };
+}
+
 json phase_json(const std::string& phase, const ModelConfig& config,
-                int64_t peak_bytes) {
+                int64_t peak_bytes, double proof_seconds) {
   const ParameterCount count = count_parameters(config);
   return {
       {"type", "phase"},
@@ -57,6 +69,7 @@ json phase_json(const std::string& phase, const ModelConfig& config,
       {"total_parameters", count.total},
       {"active_parameters", count.active},
       {"peak_memory_bytes", peak_bytes},
+      {"proof_seconds", proof_seconds},
   };
 }
 

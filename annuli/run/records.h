@@ -7,6 +7,7 @@
 
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/run/growth_step.h"
+#include "annuli/run/run_state.h"
 #include "annuli/train/trainer.h"
 #include "annuli/verify/verdict.h"
 
@@ -19,8 +20,12 @@ nlohmann::json step_json(const std::string& phase,
                          const train::StepRecord& record, double seconds);
 nlohmann::json boundary_json(const std::string& phase,
                              const grow::Recipe& recipe, const Grown& grown);
+// The run went back from `from` to `to`, with a lower rate from there on.
+nlohmann::json rollback_json(const std::string& phase, int64_t from_step,
+                             const std::string& reason,
+                             const std::string& to_phase, const RunState& to);
 nlohmann::json phase_json(const std::string& phase, const ModelConfig& config,
-                          int64_t peak_bytes);
+                          int64_t peak_bytes, double proof_seconds);
 
 // Puts the verdicts under `stage` ("growth", "after_phase") into the file and
 // keeps the other stage that may be there.

@@ -8,7 +8,9 @@
 #include <cstring>
 #include <utility>
 
+#include "annuli/checkpoint/training_state.h"
 #include "annuli/core/error.h"
+#include "annuli/core/file.h"
 
 namespace annuli::run {
 
@@ -36,6 +38,13 @@ RunFolder::RunFolder(fs::path root) : root_(std::move(root)) {
 }
 
 RunFolder::~RunFolder() { ::close(lock_); }
+
+void RunFolder::remove_leftovers() {
+  for (const char* folder : {"", "checkpoints", "verify", "samples"}) {
+    remove_temporaries(root_ / folder);
+  }
+  remove_unfinished_states(state());
+}
 
 void RunFolder::clear() {
   for (const char* name :

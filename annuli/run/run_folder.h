@@ -36,6 +36,9 @@ class RunFolder {
     return root_ / "samples" / (phase + ".txt");
   }
 
+  // Removes what killed runs left half-written.
+  void remove_leftovers();
+
   // Removes what a run wrote here (the names above and nothing else).
   void clear();
 

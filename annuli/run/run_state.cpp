@@ -25,11 +25,13 @@ json optimizer_json(const RunState& state) {
   return rows;
 }
 
-json progress_of(const RunState& state, const std::string& plan_hash) {
+json progress_of(const RunState& state, const Plan& plan) {
   json progress = {
-      {"plan_hash", plan_hash},
+      {"plan_hash", plan_hash(plan)},
+      {"plan", hashed_json(plan)},
       {"phase", state.phase},
       {"step", state.step},
+      {"phase_ended", state.phase_ended},
       {"config", to_json(state.model.config())},
       {"loader",
        {{"seed", state.loader.seed},
@@ -38,6 +40,10 @@ json progress_of(const RunState& state, const std::string& plan_hash) {
       {"optimizer_type", std::string(word_of(state.optimizer.plan().type))},
       {"optimizer", optimizer_json(state)},
       {"router_grad_norm", state.router_grad_norm},
+      {"recent_losses", state.recent_losses},
+      {"rollbacks", state.rollbacks},
+      {"after_rollback", state.after_rollback},
+      {"lr_factor", state.lr_factor},
       {"lineage", to_json(state.lineage)},
   };
   if (state.previous_norm) progress["previous_norm"] = *state.previous_norm;
@@ -100,42 +106,31 @@ std::vector<grow::TensorState> states_from(const json& rows,
   return states;
 }
 
-void require_same_plan(const json& progress, const std::string& plan_hash,
-                       const std::filesystem::path& folder) {
-  if (progress.at("plan_hash") == plan_hash) return;
-  user_error(
-      "resuming from {}: the plan is not the one this run began with "
-      "(its copy is plan.yaml beside it); resume with that one, or "
-      "start over with --force",
-      folder.string());
-}
-
 }  // namespace
 
 void save_run_state(const std::filesystem::path& folder, const RunState& state,
-                    const std::string& plan_hash) {
-  save_training_state(folder, {.progress = progress_of(state, plan_hash),
-                               .weights = named_weights(state.model),
-                               .optimizer = optimizer_parts(state)});
+                    const Plan& plan, int64_t keep) {
+  save_training_state(folder,
+                      {.progress = progress_of(state, plan),
+                       .weights = named_weights(state.model),
+                       .optimizer = optimizer_parts(state)},
+                      keep);
 }
 
-std::optional<RunState> load_run_state(const std::filesystem::path& folder,
+std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
                                        const OptimizerPlan& optimizer,
-                                       const std::string& plan_hash,
-                                       at::Device device) {
-  // The plan is compared before gigabytes are read.
-  const std::optional<Json> peek = load_progress(folder);
-  if (!peek) return std::nullopt;
-  require_same_plan(*peek, plan_hash, folder);
-  TrainingState saved = *load_training_state(folder);
-  const json& progress = saved.progress;
-
-  Transformer model = model_from(progress, std::move(saved.weights), device);
+                                       at::Device device, int64_t skip) {
+  std::optional<LoadedState> loaded = load_training_state(folder, skip);
+  if (!loaded) return std::nullopt;
+  const json& progress = loaded->state.progress;
+  Transformer model =
+      model_from(progress, std::move(loaded->state.weights), device);
   auto states = states_from(progress.at("optimizer"), model.table(),
-                            std::move(saved.optimizer), device);
+                            std::move(loaded->state.optimizer), device);
   RunState state{
       .phase = progress.at("phase"),
       .step = progress.at("step"),
+      .phase_ended = progress.at("phase_ended"),
       .model = std::move(model),
       .optimizer = train::Optimizer(optimizer, std::move(states)),
       .loader = {progress.at("loader").at("seed"),
@@ -145,7 +140,12 @@ std::optional<RunState> load_run_state(const std::filesystem::path& folder,
       .control = std::nullopt,
       .router_grad_norm = progress.at("router_grad_norm"),
       .previous_norm = std::nullopt,
-      .lineage = lineage_from_json(progress.at("lineage"), folder.string()),
+      .recent_losses = progress.at("recent_losses"),
+      .rollbacks = progress.at("rollbacks"),
+      .after_rollback = progress.at("after_rollback"),
+      .lr_factor = progress.at("lr_factor"),
+      .lineage =
+          lineage_from_json(progress.at("lineage"), loaded->folder.string()),
   };
   if (progress.contains("previous_norm")) {
     state.previous_norm = progress.at("previous_norm").get<double>();
@@ -156,7 +156,10 @@ std::optional<RunState> load_run_state(const std::filesystem::path& folder,
   if (progress.contains("control")) {
     state.control = verify::SymmetryControl{progress.at("control")};
   }
-  return state;
+  return SavedRun{.state = std::move(state),
+                  .folder = std::move(loaded->folder),
+                  .plan = progress.at("plan"),
+                  .damaged = std::move(loaded->damaged)};
 }
 
 }  // namespace annuli::run

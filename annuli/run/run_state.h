@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "annuli/checkpoint/lineage.h"
+#include "annuli/checkpoint/training_state.h"
+#include "annuli/config/plan.h"
 #include "annuli/data/loader.h"
 #include "annuli/grow/recipe.h"
 #include "annuli/model/transformer.h"
@@ -18,8 +20,9 @@
 namespace annuli::run {
 
 struct RunState {
-  size_t phase = 0;  // index into the plan's phases
-  int64_t step = 0;  // steps done in that phase; its max_steps: phase done
+  size_t phase = 0;          // index into the plan's phases
+  int64_t step = 0;          // steps done in that phase
+  bool phase_ended = false;  // evaluated, proved, its checkpoint written
   Transformer model;
   train::Optimizer optimizer;
   data::LoaderState loader;
@@ -30,18 +33,32 @@ struct RunState {
   std::optional<verify::SymmetryControl> control;
   std::vector<std::vector<double>> router_grad_norm;  // [step][layer]
   std::optional<double> previous_norm;                // train::Trainer's
+  std::vector<double> recent_losses;                  // train::LossWatch's
+
+  // Of the phase at hand: how often it went back to a saved state, what that
+  // has made of its learning rate, and whether no step was saved since.
+  int64_t rollbacks = 0;
+  bool after_rollback = false;
+  double lr_factor = 1;
 
   Lineage lineage;  // initialize, train, upcycle, train, ...
 };
 
+// Keeps the `keep` newest states. What the plan's hash is of is part of each.
 void save_run_state(const std::filesystem::path& folder, const RunState& state,
-                    const std::string& plan_hash);
+                    const Plan& plan, int64_t keep);
 
-// nullopt if there is none. Throws UserError if it is damaged or of another
-// plan.
-std::optional<RunState> load_run_state(const std::filesystem::path& folder,
+struct SavedRun {
+  RunState state;
+  std::filesystem::path folder;
+  nlohmann::json plan;  // `hashed_json` of the plan that it was saved under
+  std::vector<DamagedState> damaged;  // newer states, passed over
+};
+
+// The newest whole state, or an older one: `skip` many are newer. nullopt if
+// there is none. Throws UserError if all are damaged.
+std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
                                        const OptimizerPlan& optimizer,
-                                       const std::string& plan_hash,
-                                       at::Device device);
+                                       at::Device device, int64_t skip = 0);
 
 }  // namespace annuli::run

@@ -102,6 +102,18 @@ void check_is_adamw_in_fp32(const Plan& plan) {
   }
 }
 
+// Growth with its proofs, and those at the phases' ends.
+double seconds_of_proofs(const std::vector<Json>& history) {
+  double seconds = 0;
+  for (const Json& line : history) {
+    if (line.value("type", "") == "boundary") {
+      seconds += line.value("seconds", 0.0);
+    }
+    seconds += line.value("proof_seconds", 0.0);
+  }
+  return seconds;
+}
+
 }  // namespace
 
 Json judge_phases(const fs::path& run_folder) {
@@ -128,6 +140,9 @@ Json judge_phases(const fs::path& run_folder) {
     }
   }
   print("all", total);
+  total["proof_seconds"] = seconds_of_proofs(history);
+  fmt::print("growth and proofs {:.2f} s\n",
+             total["proof_seconds"].get<double>());
   return {{"bandwidth", bandwidth}, {"phases", phases}, {"total", total}};
 }
 

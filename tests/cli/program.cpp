@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,10 +31,15 @@ void redirect(int descriptor, const fs::path& path) {
 // In the child, between fork and exec: no more than system calls.
 [[noreturn]] void become_program(std::vector<char*>& arguments,
                                  const fs::path& scratch, const fs::path& out,
-                                 const fs::path& err) {
+                                 const fs::path& err,
+                                 const Surroundings& surroundings) {
   redirect(STDOUT_FILENO, out);
   redirect(STDERR_FILENO, err);
   ::setenv("TMPDIR", scratch.c_str(), 1);
+  if (surroundings.file_bytes > 0) {
+    const rlimit limit = {surroundings.file_bytes, surroundings.file_bytes};
+    if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(126);
+  }
   if (::chdir(ANNULI_SOURCE_DIR) != 0) ::_exit(126);
   ::execv(ANNULI_PROGRAM, arguments.data());
   ::_exit(127);
@@ -42,7 +48,7 @@ void redirect(int descriptor, const fs::path& path) {
 }  // namespace
 
 Outcome run_program(const std::vector<std::string>& arguments,
-                    const fs::path& scratch) {
+                    const fs::path& scratch, const Surroundings& surroundings) {
   const ScratchFolder streams;
   const fs::path out = streams.path() / "out";
   const fs::path err = streams.path() / "err";
@@ -54,7 +60,7 @@ Outcome run_program(const std::vector<std::string>& arguments,
 
   const pid_t child = ::fork();
   if (child < 0) throw std::runtime_error("fork failed");
-  if (child == 0) become_program(pointers, scratch, out, err);
+  if (child == 0) become_program(pointers, scratch, out, err, surroundings);
   int status = 0;
   ::waitpid(child, &status, 0);
   return {.status =

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -15,10 +16,16 @@ struct Outcome {
   std::string err;
 };
 
+// What the program is up against.
+struct Surroundings {
+  uint64_t file_bytes = 0;  // largest file it may write; 0: any
+};
+
 // Runs the program with these arguments in the source folder (plans name their
 // text relative to it), TMPDIR set to `scratch`.
 Outcome run_program(const std::vector<std::string>& arguments,
-                    const fs::path& scratch);
+                    const fs::path& scratch,
+                    const Surroundings& surroundings = {});
 
 // A folder of its own, removed at the end.
 class ScratchFolder {

@@ -8,6 +8,7 @@
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/checkpoint/optimizer_file.h"
+#include "annuli/checkpoint/training_state.h"
 #include "annuli/core/json.h"
 #include "tests/cli/program.h"
 #include "tests/resume/run_outcome.h"
@@ -81,9 +82,8 @@ TEST_F(FromTest, ContinuesTheFoldersLineageAndItsOptimizer) {
                                             "deepen", "train"));
   EXPECT_EQ(lineage[1].parent, content_hash(ModelFile(folder_)));
   // Saved after the second step of the last phase; the first row is carried.
-  const Json state = read_json(scratch_.path() / "run" / "state/state.json");
-  EXPECT_EQ(state.at("progress").at("optimizer").at(0).at("step"),
-            kSteps + 3 + 2);
+  const auto state = load_progress(scratch_.path() / "run" / "state");
+  EXPECT_EQ(state->at("optimizer").at(0).at("step"), kSteps + 3 + 2);
 }
 
 TEST_F(FromTest, KilledAndResumedItEndsTheSame) {

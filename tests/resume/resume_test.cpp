@@ -8,45 +8,10 @@
 #include <fstream>
 
 #include "annuli/core/rng.h"
-#include "tests/cli/program.h"
-#include "tests/resume/run_outcome.h"
+#include "tests/resume/resume_fixture.h"
 
 namespace annuli::test {
 namespace {
-
-constexpr const char* kTiny = "plans/tiny.yaml";
-
-class ResumeTest : public testing::Test {
- protected:
-  std::vector<std::string> arguments(
-      const std::string& folder, const std::vector<std::string>& more = {}) {
-    return run_arguments(plan_, scratch_.path(), folder, more);
-  }
-
-  fs::path history(const std::string& folder) const {
-    return scratch_.path() / folder / "training_history.jsonl";
-  }
-
-  // The uninterrupted run.
-  RunOutcome whole(const std::vector<std::string>& more = {}) {
-    const Outcome done = run_program(arguments("whole", more), scratch_.path());
-    EXPECT_EQ(done.status, 0) << done.err;
-    return outcome_of(scratch_.path() / "whole");
-  }
-
-  void expect_resumed_equals(const RunOutcome& whole, const std::string& folder,
-                             std::vector<std::string> more = {}) {
-    more.push_back("--resume");
-    const Outcome done = run_program(arguments(folder, more), scratch_.path());
-    ASSERT_EQ(done.status, 0) << done.err;
-    const RunOutcome resumed = outcome_of(scratch_.path() / folder);
-    EXPECT_EQ(resumed.history, whole.history);
-    EXPECT_EQ(resumed.hashes, whole.hashes);
-  }
-
-  std::string plan_ = kTiny;
-  ScratchFolder scratch_;
-};
 
 TEST_F(ResumeTest, TheSameSeedGivesTheSameRunAndAnotherDoesNot) {
   const RunOutcome first = whole();
@@ -178,7 +143,8 @@ TEST_F(ResumeTest, AChangedPlanIsRefused) {
   const Outcome refused = run_program(
       arguments("changed", {"--resume", "--set", "seed=7"}), scratch_.path());
   EXPECT_EQ(refused.status, 2);
-  EXPECT_NE(refused.err.find("the plan is not the one"), std::string::npos)
+  EXPECT_NE(refused.err.find("the plan has changed: seed 42 -> 7"),
+            std::string::npos)
       << refused.err;
 }
 

@@ -20,7 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-pid_t start(const std::vector<std::string>& arguments) {
+pid_t start(const std::vector<std::string>& arguments,
+            const fs::path& errors = {}) {
   const pid_t child = ::fork();
   ANNULI_CHECK(child >= 0);
   if (child > 0) return child;
@@ -31,6 +32,10 @@ pid_t start(const std::vector<std::string>& arguments) {
   argv.push_back(nullptr);
   const int null = ::open("/dev/null", O_WRONLY);
   ::dup2(null, STDOUT_FILENO);
+  if (!errors.empty()) {
+    ::dup2(::open(errors.c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0600),
+           STDERR_FILENO);
+  }
   if (::chdir(ANNULI_SOURCE_DIR) == 0) ::execv(ANNULI_PROGRAM, argv.data());
   ::_exit(127);
 }
@@ -42,18 +47,25 @@ size_t count_lines(const fs::path& path) {
                                         '\n'));
 }
 
-// Waits until `due` or the end of the child; kills it if it still runs.
+// Waits until `due` or the end of the child, which is sent the signal if it
+// still runs; its status as wait() tells it.
 template <typename Due>
-bool kill_when(pid_t child, Due due) {
+int signal_when(pid_t child, Due due, int signal) {
+  int status = 0;
   for (;;) {
-    int status = 0;
-    if (::waitpid(child, &status, WNOHANG) == child) return false;
+    if (::waitpid(child, &status, WNOHANG) == child) return status;
     if (due()) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  ::kill(child, SIGKILL);
-  ::waitpid(child, nullptr, 0);
-  return true;
+  ::kill(child, signal);
+  ::waitpid(child, &status, 0);
+  return status;
+}
+
+// True if it was killed before it ended.
+template <typename Due>
+bool kill_when(pid_t child, Due due) {
+  return WIFSIGNALED(signal_when(child, due, SIGKILL));
 }
 
 }  // namespace
@@ -62,8 +74,8 @@ RunOutcome outcome_of(const fs::path& run) {
   RunOutcome outcome;
   for (nlohmann::json record :
        train::read_history(run / "training_history.jsonl")) {
-    for (const char* key :
-         {"seconds", "tokens_per_second", "peak_memory_bytes"}) {
+    for (const char* key : {"seconds", "proof_seconds", "tokens_per_second",
+                            "peak_memory_bytes"}) {
       record.erase(key);
     }
     outcome.history.push_back(std::move(record));
@@ -90,6 +102,20 @@ bool run_until(const std::vector<std::string>& arguments,
                const fs::path& history, size_t lines) {
   return kill_when(start(arguments),
                    [&] { return count_lines(history) >= lines; });
+}
+
+Outcome signal_at(const std::vector<std::string>& arguments,
+                  const fs::path& history, size_t lines, int signal,
+                  const fs::path& scratch) {
+  const fs::path errors = scratch / "errors";
+  const int status = signal_when(
+      start(arguments, errors), [&] { return count_lines(history) >= lines; },
+      signal);
+  std::ifstream said(errors);
+  return {.status =
+              WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+          .out = "",
+          .err = std::string(std::istreambuf_iterator<char>(said), {})};
 }
 
 bool run_for(const std::vector<std::string>& arguments, int milliseconds) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/cli/program.h"
+
 // What a run left, in a form that two runs can be compared by.
 namespace annuli::test {
 
@@ -27,7 +29,13 @@ std::vector<std::string> run_arguments(
 bool run_until(const std::vector<std::string>& arguments,
                const std::filesystem::path& history, size_t lines);
 
-// The same after so many milliseconds.
+// The same with a signal that the program can answer: how it ended, and what it
+// said on standard error. `scratch` is for the latter.
+Outcome signal_at(const std::vector<std::string>& arguments,
+                  const std::filesystem::path& history, size_t lines,
+                  int signal, const std::filesystem::path& scratch);
+
+// The same as run_until after so many milliseconds.
 bool run_for(const std::vector<std::string>& arguments, int milliseconds);
 
 }  // namespace annuli::test

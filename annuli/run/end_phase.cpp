@@ -1,0 +1,108 @@
+#include "annuli/run/end_phase.h"
+
+#include <fmt/core.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "annuli/checkpoint/content_hash.h"
+#include "annuli/checkpoint/model_file.h"
+#include "annuli/core/memory.h"
+#include "annuli/core/text.h"
+#include "annuli/run/console.h"
+#include "annuli/run/records.h"
+#include "annuli/run/samples.h"
+#include "annuli/train/evaluate.h"
+#include "annuli/verify/verify_growth.h"
+
+namespace annuli::run {
+namespace {
+
+void prove(RunningPlan& run, const RunState& state) {
+  if (!state.recipe) return;
+  const Plan& plan = run.plan();
+  const PhasePlan& phase = run.phase(state);
+  const ModelFile parent(
+      state.phase == 0
+          ? fs::path(plan.model.from)
+          : run.folder().checkpoint(plan.phases[state.phase - 1].checkpoint));
+  const verify::PhaseEvidence evidence{
+      .recipe = *state.recipe,
+      .probe = run.probe(),
+      .control = state.control ? &*state.control : nullptr,
+      .parent_tensor =
+          [&](const std::string& name) { return parent.copy(name); },
+      .steps = state.step,
+      .router_grad_norm = state.router_grad_norm,
+  };
+  auto verdicts = verify::verify_phase(evidence, state.model);
+  verify::allow(verdicts, run.allowed(phase));
+  print_verdicts(verdicts);
+  write_verdicts(run.folder().verdicts(phase.name), "after_phase", verdicts);
+  verify::require(verdicts);
+}
+
+double seconds_of_proof(RunningPlan& run, const RunState& state) {
+  const auto start = std::chrono::steady_clock::now();
+  prove(run, state);
+  const std::chrono::duration<double> seconds =
+      std::chrono::steady_clock::now() - start;
+  return seconds.count();
+}
+
+void write_results(RunningPlan& run, RunState& state) {
+  const Plan& plan = run.plan();
+  const PhasePlan& phase = run.phase(state);
+  append(state.lineage,
+         lineage_record("train", train_arguments(phase.train), plan.seed,
+                        state.lineage.back().child, content_hash(state.model)));
+  run.save_checkpoint(state, phase.checkpoint);
+  write_lineage(run.folder().lineage(), state.lineage);
+  if (plan.samples.prompts.empty()) return;
+  write_samples(run.folder().samples(phase.name), plan, state.model,
+                run.data().tokenizer());
+}
+
+}  // namespace
+
+void evaluate(RunningPlan& run, const RunState& state) {
+  if (run.plan().evaluation.windows == 0) return;
+  const double loss = train::evaluate(state.model, run.data().validation());
+  const double bits_per_byte =
+      loss / std::log(2.0) / run.data().bytes_per_token();
+  fmt::print("  held-out loss {:.4f}, {:.3f} bits per byte\n", loss,
+             bits_per_byte);
+  run.history().append({{"type", "evaluation"},
+                        {"phase", run.phase(state).name},
+                        {"step", state.step},
+                        {"eval_loss", loss},
+                        {"bits_per_byte", bits_per_byte}});
+}
+
+void end_phase(RunningPlan& run, RunState& state) {
+  run.note_place(state);
+  run.stop_if_asked(state);
+  evaluate(run, state);
+  run.stop_if_asked(state);
+  const double proof_seconds = seconds_of_proof(run, state);
+  run.stop_if_asked(state);
+  write_results(run, state);
+
+  const PhasePlan& phase = run.phase(state);
+  run.history().append(phase_json(phase.name, state.model.config(),
+                                  peak_resident_bytes(), proof_seconds));
+  fmt::print("  checkpoint {}  peak memory {}\n", phase.checkpoint,
+             format_bytes(static_cast<double>(peak_resident_bytes())));
+  state.phase_ended = true;
+  state.after_rollback = false;
+  state.rollbacks = 0;
+  state.lr_factor = 1;
+  // After the last phase nothing is left to go on to.
+  if (run.is_last(state)) return;
+  run.note_place(state);
+  run.save(state);
+  run.stop_if_asked(
+      fmt::format("after phase {}; its state is saved", phase.name));
+}
+
+}  // namespace annuli::run

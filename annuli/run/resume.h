@@ -1,0 +1,21 @@
+#pragma once
+
+#include <optional>
+
+#include "annuli/config/plan.h"
+#include "annuli/run/run_folder.h"
+#include "annuli/run/run_state.h"
+
+namespace annuli::run {
+
+// The newest whole state of the run in the folder, to go on from; nothing if
+// none was saved. What killed runs left half-written is removed; damaged states
+// are named on standard error and set aside.
+//
+// If the plan is not the one that the state was saved under, each change is
+// printed with what it means. Changes of what is still to come are taken; one
+// that would have led to another state is a UserError.
+std::optional<RunState> resume(RunFolder& folder, const Plan& plan,
+                               at::Device device);
+
+}  // namespace annuli::run

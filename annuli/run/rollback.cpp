@@ -1,0 +1,101 @@
+#include "annuli/run/rollback.h"
+
+#include <fmt/core.h>
+
+#include <vector>
+
+#include "annuli/core/error.h"
+#include "annuli/kernels/caching_allocator.h"
+#include "annuli/run/console.h"
+#include "annuli/run/records.h"
+
+namespace annuli::run {
+namespace {
+
+// Where the run was when it failed.
+struct Failure {
+  std::string phase;
+  int64_t step = 0;
+  int64_t rollbacks = 0;
+  double lr_factor = 1;
+};
+
+// The state to go back to, and those that are passed over.
+struct WayBack {
+  SavedRun saved;
+  std::vector<fs::path> given_up;
+};
+
+std::optional<WayBack> find_way_back(RunningPlan& run, const Failure& failure) {
+  const auto load = [&](int64_t skip) {
+    return load_run_state(run.folder().state(), run.plan().optimizer,
+                          run.device(), skip);
+  };
+  std::optional<SavedRun> newest = load(0);
+  if (!newest) return std::nullopt;
+  const bool failed_from_it = newest->state.after_rollback &&
+                              newest->state.rollbacks == failure.rollbacks;
+  if (!failed_from_it) {
+    // It takes its own place, so that the one before it stays.
+    const fs::path replaced = newest->folder;
+    return WayBack{std::move(*newest), {replaced}};
+  }
+  const fs::path failed = newest->folder;
+  std::optional<SavedRun> older = load(1);
+  if (!older) return WayBack{std::move(*newest), {failed}};
+  const fs::path replaced = older->folder;
+  return WayBack{std::move(*older), {failed, replaced}};
+}
+
+std::vector<nlohmann::json> rollbacks_in(const fs::path& history) {
+  std::vector<nlohmann::json> lines = train::read_history(history);
+  std::erase_if(lines, [](const nlohmann::json& line) {
+    return line.value("type", "") != "rollback";
+  });
+  return lines;
+}
+
+// Enters the state, which cuts the history; the rollbacks that it told of stay.
+void enter(RunningPlan& run, const RunState& state) {
+  const fs::path history = run.folder().history();
+  const auto before = rollbacks_in(history);
+  run.enter(state);
+  for (size_t i = rollbacks_in(history).size(); i < before.size(); ++i) {
+    run.history().append(before[i]);
+  }
+}
+
+}  // namespace
+
+void roll_back(RunningPlan& run, std::optional<RunState>& state,
+               const std::string& reason) {
+  const Failure failure{.phase = run.phase(*state).name,
+                        .step = state->step,
+                        .rollbacks = state->rollbacks,
+                        .lr_factor = state->lr_factor};
+  if (failure.rollbacks == run.plan().max_rollbacks) {
+    throw VerdictError(fmt::format("{}; {} rollbacks have not helped", reason,
+                                   failure.rollbacks));
+  }
+  state.reset();
+  kernels::give_back_memory();
+  std::optional<WayBack> back = find_way_back(run, failure);
+  if (!back) {
+    throw VerdictError(
+        fmt::format("{}; no state was saved to go back to", reason));
+  }
+  state = std::move(back->saved.state);
+  state->after_rollback = true;
+  state->rollbacks = failure.rollbacks + 1;
+  state->lr_factor = failure.lr_factor * run.plan().rollback_lr_factor;
+  enter(run, *state);
+  const nlohmann::json line = rollback_json(failure.phase, failure.step, reason,
+                                            run.phase(*state).name, *state);
+  print_rollback(line);
+  run.history().append(line);
+  run.note_place(*state);
+  run.save(*state, std::ssize(back->given_up));
+  for (const fs::path& folder : back->given_up) fs::remove_all(folder);
+}
+
+}  // namespace annuli::run

@@ -1,0 +1,71 @@
+#include "annuli/run/running_plan.h"
+
+#include <string.h>
+
+#include "annuli/checkpoint/model_file.h"
+#include "annuli/core/stop_request.h"
+#include "annuli/model/device.h"
+#include "annuli/run/records.h"
+#include "annuli/run/stopped.h"
+
+namespace annuli::run {
+
+RunningPlan::RunningPlan(const Plan& plan, RunFolder& folder)
+    : plan_(plan),
+      folder_(folder),
+      device_(choose_device(plan.device)),
+      data_(plan),
+      probe_(data_.probe(device_)) {}
+
+std::vector<std::string> RunningPlan::allowed(const PhasePlan& phase) const {
+  std::vector<std::string> names = plan_.allow;
+  names.insert(names.end(), phase.allow.begin(), phase.allow.end());
+  return names;
+}
+
+void RunningPlan::enter(const RunState& state) {
+  data_.train().seek(state.loader);
+  history_.emplace(folder_.history(), state.history_bytes);
+  watch_ = train::LossWatch(state.recent_losses);
+}
+
+void RunningPlan::note_place(RunState& state) {
+  state.loader = data_.train().state();
+  state.history_bytes = history_->bytes();
+  state.recent_losses = watch_.recent();
+}
+
+void RunningPlan::save(const RunState& state, int64_t also) {
+  history_->sync();
+  save_run_state(folder_.state(), state, plan_, plan_.save_total_limit + also);
+}
+
+void RunningPlan::save_checkpoint(const RunState& state,
+                                  const std::string& name) {
+  const Tokenizer& tokenizer = data_.tokenizer();
+  save_pt(state.model, folder_.checkpoint(name),
+          without_tensor_maps(state.lineage),
+          {{"tokenizer",
+            {{"name", plan_.tokenizer},
+             {"hash", tokenizer.hash()},
+             {"vocab_size", tokenizer.vocab_size()}}}});
+}
+
+void RunningPlan::stop_if_asked(const RunState& state) {
+  if (stop_requested() == 0) return;
+  save(state);
+  stop_if_asked(fmt::format("after step {} of phase {}; its state is saved",
+                            state.step, phase(state).name));
+}
+
+void RunningPlan::stop_if_asked(const std::string& where) const {
+  const int signal = stop_requested();
+  if (signal == 0) return;
+  throw Stopped(
+      signal,
+      fmt::format("stopped by SIG{} {}; go on with: annuli run {} "
+                  "--resume",
+                  ::sigabbrev_np(signal), where, folder_.plan().string()));
+}
+
+}  // namespace annuli::run

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "annuli/config/plan.h"
+#include "annuli/run/run_data.h"
+#include "annuli/run/run_folder.h"
+#include "annuli/run/run_state.h"
+#include "annuli/train/history.h"
+#include "annuli/train/loss_watch.h"
+#include "annuli/verify/probe.h"
+
+// A plan at work: what it reads and where it writes, and the place in them that
+// a saved state goes back to.
+namespace annuli::run {
+
+class RunningPlan {
+ public:
+  // Plan and folder are borrowed. Throws UserError if the data can't be read.
+  RunningPlan(const Plan& plan, RunFolder& folder);
+
+  const Plan& plan() const { return plan_; }
+  RunFolder& folder() { return folder_; }
+  at::Device device() const { return device_; }
+  RunData& data() { return data_; }
+  const verify::Probe& probe() const { return probe_; }
+  train::History& history() { return *history_; }  // once entered
+  train::LossWatch& watch() { return watch_; }
+
+  const PhasePlan& phase(const RunState& state) const {
+    return plan_.phases[state.phase];
+  }
+  bool is_last(const RunState& state) const {
+    return state.phase + 1 == plan_.phases.size();
+  }
+  // Checks whose failure is a warning in this phase.
+  std::vector<std::string> allowed(const PhasePlan& phase) const;
+
+  // Text, history and losses as they were at that state.
+  void enter(const RunState& state);
+  // Writes into the state what `enter` goes back to.
+  void note_place(RunState& state);
+
+  // Keeps `also` states more than the plan says.
+  void save(const RunState& state, int64_t also = 0);
+
+  // The model, with its lineage and which tokenizer its ids belong to, so that
+  // other verbs can use it.
+  void save_checkpoint(const RunState& state, const std::string& name);
+
+  // Between two parts of the work: if a signal asked the run to stop, saves the
+  // state and throws Stopped.
+  void stop_if_asked(const RunState& state);
+  // The same where all that is to be kept is saved; `where` goes into the text.
+  void stop_if_asked(const std::string& where) const;
+
+ private:
+  const Plan& plan_;
+  RunFolder& folder_;
+  at::Device device_;
+  RunData data_;
+  verify::Probe probe_;
+  train::LossWatch watch_;
+  std::optional<train::History> history_;
+};
+
+}  // namespace annuli::run
