@@ -59,6 +59,12 @@ class SafetensorsWriter {
   int64_t appended_ = 0;  // bytes
 };
 
+// Puts `after` in the place of `before`, which is as long and stands once in
+// the header: for metadata that is known only when the tensors are written.
+// Synced.
+void replace_in_header(const fs::path& path, std::string_view before,
+                       std::string_view after);
+
 // The whole list at once, for when it is already in memory.
 void write_safetensors(const fs::path& path,
                        const std::vector<NamedTensor>& tensors,

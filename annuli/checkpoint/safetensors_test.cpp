@@ -253,6 +253,22 @@ TEST(Safetensors, RefusesWrongHeaderLengths) {
   EXPECT_THAT(error_of(folder / "nowhere"), testing::HasSubstr("nowhere"));
 }
 
+TEST(Safetensors, ReplacesWhatIsKnownLast) {
+  const TestFolder folder;
+  const fs::path path = folder / "a.safetensors";
+  write_safetensors(path, {{"x", at::arange(4, at::kFloat)}},
+                    {{"parent", "0000"}, {"other", "00"}});
+  const std::string before = read_file(path);
+  replace_in_header(path, "0000", "abcd");
+  const SafetensorsFile file(path);
+  EXPECT_EQ(file.metadata().at("parent"), "abcd");
+  EXPECT_EQ(file.metadata().at("other"), "00");
+  EXPECT_TRUE(test::identical(file.copy("x"), at::arange(4, at::kFloat)));
+  EXPECT_EQ(read_file(path).size(), before.size());
+  EXPECT_THROW(replace_in_header(path, "abcd", "long!"), CheckFailure);
+  EXPECT_THROW(replace_in_header(path, "1234", "abcd"), CheckFailure);
+}
+
 TEST(Safetensors, EveryTruncationIsRefused) {
   const TestFolder folder;
   const fs::path path = folder / "a.safetensors";

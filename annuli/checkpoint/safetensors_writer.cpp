@@ -1,3 +1,5 @@
+#include <array>
+#include <fstream>
 #include <set>
 #include <string>
 #include <utility>
@@ -83,6 +85,30 @@ void SafetensorsWriter::finish() {
   ANNULI_CHECK(next_ == entries_.size(), "{} of {} tensors were written", next_,
                entries_.size());
   file_.commit();
+}
+
+void replace_in_header(const fs::path& path, std::string_view before,
+                       std::string_view after) {
+  ANNULI_CHECK(before.size() == after.size() && !before.empty());
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  std::array<unsigned char, sizeof(uint64_t)> size_bytes{};
+  file.read(reinterpret_cast<char*>(size_bytes.data()), size_bytes.size());
+  uint64_t size = 0;
+  for (size_t i = 0; i < size_bytes.size(); ++i) {
+    size |= static_cast<uint64_t>(size_bytes[i]) << (8 * i);
+  }
+  std::string header(size, ' ');
+  file.read(header.data(), std::ssize(header));
+  const size_t at = header.find(before);
+  ANNULI_CHECK(at != std::string::npos && header.rfind(before) == at,
+               "{} stands once in the header of {}", before, path.string());
+  file.seekp(static_cast<std::streamoff>(size_bytes.size() + at));
+  file.write(after.data(), std::ssize(after));
+  file.flush();
+  if (!file)
+    user_error("writing {}: its header cannot be changed", path.string());
+  file.close();
+  sync_file(path);
 }
 
 void write_safetensors(const fs::path& path,

@@ -139,8 +139,11 @@ void grow_model(GrowOptions options) {
   // What can be refused is refused before anything is computed.
   check_out(options, parents.all());
   InterruptibleFolder out(options.out, options.force);
-  const NamedProbe probe =
-      make_probe(options.shape, options.text, options.tokenizer, parent);
+  // Text that nothing is computed on need not be read.
+  const bool uses_text = !options.no_verify || recipe.needs_router_mean();
+  const NamedProbe probe = make_probe(
+      options.shape, uses_text ? options.text : std::vector<std::string>(),
+      options.tokenizer, parent);
   complete(options, probe, order);
   write_child(options, order, plan, *out);
 }

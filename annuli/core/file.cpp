@@ -86,6 +86,16 @@ void sync_folder(const fs::path& folder) {
   }
 }
 
+void sync_file(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (descriptor < 0) fail("syncing", path);
+  const int result = ::fsync(descriptor);
+  const int reason = errno;
+  ::close(descriptor);
+  errno = reason;
+  if (result != 0) fail("syncing", path);
+}
+
 std::string read_file(const fs::path& path) {
   const OpenFile file(path, "reading");
   std::string content;

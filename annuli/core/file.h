@@ -18,6 +18,9 @@ std::string read_file(const fs::path& path);
 // Makes the names in a folder survive a loss of power.
 void sync_folder(const fs::path& folder);
 
+// Makes what was written into a file survive it.
+void sync_file(const fs::path& path);
+
 // Writes to a temporary name beside `path`, syncs it, renames it over `path`
 // and syncs the folder. `path` holds the old content or the new, never a part;
 // on failure the temporary file is removed.

@@ -39,13 +39,31 @@ Json config_of(const FolderOrder& order, const FolderPlan& plan) {
                            recipe.layer_map, torch_dtype(plan.weights.dtype));
 }
 
+// Stands for the hash of a parent until it was read whole.
+std::string hash_to_come(size_t parent) {
+  return fmt::format("{:#064x}", parent);
+}
+
 // What safetensors' metadata says: enough to tell what a stray shard is of.
-Metadata metadata_of(const Recipe& recipe) {
-  return {{"format", "pt"},
-          {"annuli", Json{{"operator", recipe.op},
-                          {"arguments", recipe.arguments},
-                          {"seed", recipe.seed}}
-                         .dump()}};
+Metadata metadata_of(const FolderOrder& order) {
+  const Recipe& recipe = order.weights.recipe;
+  Json description = {{"operator", recipe.op},
+                      {"arguments", recipe.arguments},
+                      {"seed", recipe.seed}};
+  for (size_t i = 0; i < order.weights.parents.size(); ++i) {
+    description["parents"].push_back(hash_to_come(i));
+  }
+  return {{"format", "pt"}, {"annuli", description.dump()}};
+}
+
+void name_parents(const FolderPlan& plan, const Streamed& streamed,
+                  const fs::path& folder) {
+  for (const Shard& shard : plan.weights.shards) {
+    for (size_t i = 0; i < streamed.parents.size(); ++i) {
+      replace_in_header(folder / shard.file, hash_to_come(i),
+                        streamed.parents[i]);
+    }
+  }
 }
 
 Json replay_of(const FolderOrder& order) {
@@ -111,8 +129,9 @@ void write_lineage_and_card(const FolderOrder& order, const FolderPlan& plan,
 Streamed write_weights(const FolderOrder& order, const FolderPlan& plan,
                        const OutputFolder& out) {
   out.require_space(plan.bytes);
-  Streamed streamed = stream(order.weights, plan.weights, out.folder(),
-                             metadata_of(order.weights.recipe));
+  Streamed streamed =
+      stream(order.weights, plan.weights, out.folder(), metadata_of(order));
+  name_parents(plan, streamed, out.folder());
   write_beside(order, plan, out.folder());
   return streamed;
 }

@@ -219,7 +219,10 @@ TEST_F(GrownFolder, IsCompleteAndContinuesTheLineage) {
   EXPECT_EQ(child.lineage()->back().child, content_hash(child));
   const SafetensorsFile weights(base_ / "child" / "model.safetensors");
   EXPECT_EQ(weights.metadata().at("format"), "pt");
-  EXPECT_THAT(weights.metadata().at("annuli"), HasSubstr("widen"));
+  const Json origin = Json::parse(weights.metadata().at("annuli"));
+  EXPECT_EQ(origin.at("operator"), "widen");
+  EXPECT_THAT(origin.at("parents").get<std::vector<std::string>>(),
+              testing::ElementsAre(content_hash(*file_)));
 }
 
 // Changed by another program after its lineage was written.
