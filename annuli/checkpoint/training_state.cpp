@@ -207,18 +207,18 @@ void save_training_state(const fs::path& folder, const TrainingState& state,
 std::optional<LoadedState> load_training_state(const fs::path& folder,
                                                int64_t skip) {
   LoadedState loaded;
-  const int64_t skipped = skip;
   for (const fs::path& path : states_of(folder)) {
     const std::string fault = read_state(examine(path), loaded.state);
-    if (fault.empty() && skip-- > 0) continue;
-    if (fault.empty()) {
+    if (!fault.empty()) {
+      loaded.damaged.push_back({path, fault});
+    } else if (std::ssize(loaded.skipped) < skip) {
+      loaded.skipped.push_back(path);
+    } else {
       loaded.folder = path;
       return loaded;
     }
-    loaded.damaged.push_back({path, fault});
   }
-  const bool none_is_whole = skip == skipped;
-  if (none_is_whole && !loaded.damaged.empty()) {
+  if (loaded.skipped.empty() && !loaded.damaged.empty()) {
     all_damaged(loaded.damaged.front());
   }
   return std::nullopt;

@@ -42,6 +42,7 @@ struct LoadedState {
   TrainingState state;
   fs::path folder;
   std::vector<DamagedState> damaged;  // newer than it, newest first
+  std::vector<fs::path> skipped;      // whole ones, newer than it
 };
 
 // Keeps the `keep` newest states, this one included; at least one. Removes

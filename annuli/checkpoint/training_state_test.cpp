@@ -116,6 +116,19 @@ TEST(TrainingState, TheNewestAreKept) {
   EXPECT_THAT(names_in(state), ElementsAre("000006", "000007"));
 }
 
+TEST(TrainingState, OlderOnesCanBeAskedFor) {
+  const TestFolder folder;
+  const fs::path state = folder / "state";
+  for (int step = 1; step <= 3; ++step) {
+    save_training_state(state, state_of_step(step), 3);
+  }
+  const auto older = load_training_state(state, 1);
+  EXPECT_EQ(older->state.progress.at("step"), 2);
+  EXPECT_THAT(older->skipped, ElementsAre(state / "000003"));
+  EXPECT_EQ(load_training_state(state, 2)->state.progress.at("step"), 1);
+  EXPECT_FALSE(load_training_state(state, 3));
+}
+
 TEST(TrainingState, NumbersGoOnBeyondTheirDigits) {
   const TestFolder folder;
   const fs::path state = folder / "state";

@@ -95,7 +95,6 @@ class PlanRunner {
     const PhasePlan& phase = run_.phase(state);
     TrainPlan plan = phase.train;
     plan.learning_rate *= state.lr_factor;
-    state.model.set_products(number_types(plan_.precision).products);
     kernels::give_back_memory();
     train::Trainer trainer(
         state.model, state.optimizer, run_.data().train(), plan,

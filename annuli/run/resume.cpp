@@ -73,8 +73,7 @@ std::optional<RunState> resume(RunFolder& folder, const Plan& plan,
   const std::optional<Json> peek = load_progress(folder.state());
   if (!peek) return std::nullopt;
   accept_changes(*peek, plan, folder.state());
-  std::optional<SavedRun> saved =
-      load_run_state(folder.state(), plan.optimizer, device);
+  std::optional<SavedRun> saved = load_run_state(folder.state(), plan, device);
   name_damaged(saved->damaged);
   // An older state: what is behind it may be another part of the plan.
   if (!saved->damaged.empty()) {

@@ -20,31 +20,19 @@ struct Failure {
   double lr_factor = 1;
 };
 
-// The state to go back to, and those that are passed over.
-struct WayBack {
-  SavedRun saved;
-  std::vector<fs::path> given_up;
-};
-
-std::optional<WayBack> find_way_back(RunningPlan& run, const Failure& failure) {
+// The state to go back to.
+std::optional<SavedRun> find_way_back(RunningPlan& run,
+                                      const Failure& failure) {
+  const fs::path folder = run.folder().state();
   const auto load = [&](int64_t skip) {
-    return load_run_state(run.folder().state(), run.plan().optimizer,
-                          run.device(), skip);
+    return load_run_state(folder, run.plan(), run.device(), skip);
   };
-  std::optional<SavedRun> newest = load(0);
+  const std::optional<Json> newest = load_progress(folder);
   if (!newest) return std::nullopt;
-  const bool failed_from_it = newest->state.after_rollback &&
-                              newest->state.rollbacks == failure.rollbacks;
-  if (!failed_from_it) {
-    // It takes its own place, so that the one before it stays.
-    const fs::path replaced = newest->folder;
-    return WayBack{std::move(*newest), {replaced}};
-  }
-  const fs::path failed = newest->folder;
-  std::optional<SavedRun> older = load(1);
-  if (!older) return WayBack{std::move(*newest), {failed}};
-  const fs::path replaced = older->folder;
-  return WayBack{std::move(*older), {failed, replaced}};
+  const bool failed_from_it = newest->at("after_rollback").get<bool>() &&
+                              newest->at("rollbacks") == failure.rollbacks;
+  std::optional<SavedRun> saved = load(failed_from_it ? 1 : 0);
+  return saved ? std::move(saved) : load(0);
 }
 
 std::vector<nlohmann::json> rollbacks_in(const fs::path& history) {
@@ -79,12 +67,12 @@ void roll_back(RunningPlan& run, std::optional<RunState>& state,
   }
   state.reset();
   kernels::give_back_memory();
-  std::optional<WayBack> back = find_way_back(run, failure);
-  if (!back) {
+  std::optional<SavedRun> saved = find_way_back(run, failure);
+  if (!saved) {
     throw VerdictError(
         fmt::format("{}; no state was saved to go back to", reason));
   }
-  state = std::move(back->saved.state);
+  state = std::move(saved->state);
   state->after_rollback = true;
   state->rollbacks = failure.rollbacks + 1;
   state->lr_factor = failure.lr_factor * run.plan().rollback_lr_factor;
@@ -94,8 +82,12 @@ void roll_back(RunningPlan& run, std::optional<RunState>& state,
   print_rollback(line);
   run.history().append(line);
   run.note_place(*state);
-  run.save(*state, std::ssize(back->given_up));
-  for (const fs::path& folder : back->given_up) fs::remove_all(folder);
+  // It takes the place of the saved one and of those that were no good, so that
+  // the ones before stay.
+  std::vector<fs::path> replaced = std::move(saved->skipped);
+  replaced.push_back(saved->folder);
+  run.save(*state, std::ssize(replaced));
+  for (const fs::path& folder : replaced) fs::remove_all(folder);
 }
 
 }  // namespace annuli::run

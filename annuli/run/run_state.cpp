@@ -118,13 +118,14 @@ void save_run_state(const std::filesystem::path& folder, const RunState& state,
 }
 
 std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
-                                       const OptimizerPlan& optimizer,
-                                       at::Device device, int64_t skip) {
+                                       const Plan& plan, at::Device device,
+                                       int64_t skip) {
   std::optional<LoadedState> loaded = load_training_state(folder, skip);
   if (!loaded) return std::nullopt;
   const json& progress = loaded->state.progress;
   Transformer model =
       model_from(progress, std::move(loaded->state.weights), device);
+  model.set_products(number_types(plan.precision).products);
   auto states = states_from(progress.at("optimizer"), model.table(),
                             std::move(loaded->state.optimizer), device);
   RunState state{
@@ -132,7 +133,7 @@ std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
       .step = progress.at("step"),
       .phase_ended = progress.at("phase_ended"),
       .model = std::move(model),
-      .optimizer = train::Optimizer(optimizer, std::move(states)),
+      .optimizer = train::Optimizer(plan.optimizer, std::move(states)),
       .loader = {progress.at("loader").at("seed"),
                  progress.at("loader").at("next_window")},
       .history_bytes = progress.at("history_bytes"),
@@ -159,7 +160,8 @@ std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
   return SavedRun{.state = std::move(state),
                   .folder = std::move(loaded->folder),
                   .plan = progress.at("plan"),
-                  .damaged = std::move(loaded->damaged)};
+                  .damaged = std::move(loaded->damaged),
+                  .skipped = std::move(loaded->skipped)};
 }
 
 }  // namespace annuli::run

@@ -52,13 +52,15 @@ struct SavedRun {
   RunState state;
   std::filesystem::path folder;
   nlohmann::json plan;  // `hashed_json` of the plan that it was saved under
-  std::vector<DamagedState> damaged;  // newer states, passed over
+  std::vector<DamagedState> damaged;           // newer states, passed over
+  std::vector<std::filesystem::path> skipped;  // newer states, whole
 };
 
-// The newest whole state, or an older one: `skip` many are newer. nullopt if
-// there is none. Throws UserError if all are damaged.
+// The newest whole state, or an older one: `skip` many are newer. The model has
+// the plan's precision. nullopt if there is none. Throws UserError if all are
+// damaged.
 std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
-                                       const OptimizerPlan& optimizer,
-                                       at::Device device, int64_t skip = 0);
+                                       const Plan& plan, at::Device device,
+                                       int64_t skip = 0);
 
 }  // namespace annuli::run

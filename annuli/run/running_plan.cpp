@@ -1,6 +1,9 @@
 #include "annuli/run/running_plan.h"
 
+#include <fmt/core.h>
 #include <string.h>
+
+#include <chrono>
 
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/core/stop_request.h"
@@ -36,8 +39,13 @@ void RunningPlan::note_place(RunState& state) {
 }
 
 void RunningPlan::save(const RunState& state, int64_t also) {
+  const auto start = std::chrono::steady_clock::now();
   history_->sync();
   save_run_state(folder_.state(), state, plan_, plan_.save_total_limit + also);
+  const std::chrono::duration<double> seconds =
+      std::chrono::steady_clock::now() - start;
+  fmt::print("  state saved after step {} in {:.1f} s\n", state.step,
+             seconds.count());
 }
 
 void RunningPlan::save_checkpoint(const RunState& state,

@@ -43,7 +43,7 @@ class RunningPlan {
   // Writes into the state what `enter` goes back to.
   void note_place(RunState& state);
 
-  // Keeps `also` states more than the plan says.
+  // Says how long it took. Keeps `also` states more than the plan says.
   void save(const RunState& state, int64_t also = 0);
 
   // The model, with its lineage and which tokenizer its ids belong to, so that

@@ -70,7 +70,8 @@ TEST_F(StopTest, StoppedAgainAndAgainItEndsTheSame) {
   const std::vector<std::string> more = {
       "--set", "phases.moe.train.gradient_accumulation_steps=2",
       "--set", "phases.moe.train.max_grad_norm=0.1",
-      "--set", "optimizer.type=adamw_8bit"};
+      "--set", "optimizer.type=adamw_8bit",
+      "--set", "precision=bf16-mixed"};
   const RunOutcome reference = whole(more);
   std::vector<std::string> resume = more;
   resume.push_back("--resume");
