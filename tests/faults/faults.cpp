@@ -10,7 +10,6 @@
 // anything was lost. A fault is survived if the program ended as it may and the
 // next start, without a fault, ends as if there had been none, bit for bit.
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <exception>
@@ -38,8 +37,6 @@ int try_all(const Order& order, const std::string& plan, const fs::path& work) {
 }  // namespace
 }  // namespace annuli::faults
 
-namespace fs = std::filesystem;
-
 int main(int argc, char** argv) {
   annuli::faults::Order order{.kills = 500,
                               .growth_kills = 200,
@@ -47,8 +44,7 @@ int main(int argc, char** argv) {
                               .damages = 100,
                               .each = 20};
   std::string plan = "plans/tiny.yaml";
-  std::string work = fmt::format(
-      "{}/annuli-faults-{}", fs::temp_directory_path().string(), ::getpid());
+  std::string work = annuli::faults::work_folder().string();
   CLI::App app{"Faults, and what becomes of the program.", "annuli_faults"};
   app.add_option("--kills", order.kills, "kills in training")
       ->capture_default_str();

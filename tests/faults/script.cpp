@@ -117,6 +117,13 @@ std::string command_line(const std::vector<std::string>& words,
 
 }  // namespace
 
+fs::path work_folder() {
+  constexpr const char* kMemory = "/dev/shm";
+  const bool writable = ::access(kMemory, W_OK | X_OK) == 0;
+  return (writable ? fs::path(kMemory) : fs::temp_directory_path()) /
+         fmt::format("annuli-faults-{}", ::getpid());
+}
+
 Script::Script(fs::path folder) : folder_(std::move(folder)) {
   fs::create_directories(folder_ / "tmp");
   note("mkdir -p " + (folder_ / "tmp").string());

@@ -16,6 +16,11 @@ using test::Outcome;
 
 inline constexpr int kKilled = 128 + 9;
 
+// A folder name of this process's own, in memory where there is such a place:
+// what was written survives a kill on any file system, and there nothing waits
+// for a disk.
+fs::path work_folder();
+
 // What a run of the program meets.
 struct Surroundings {
   std::map<std::string, std::string> environment{};

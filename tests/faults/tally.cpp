@@ -35,12 +35,6 @@ void Tally::skip(const std::string& kind, const std::string& why) {
   notes_.push_back(fmt::format("skipped: {}: {}\n", kind, why));
 }
 
-int Tally::injected(const std::string& kind) const {
-  const std::lock_guard lock(mutex_);
-  const auto row = rows_.find(kind);
-  return row == rows_.end() ? 0 : row->second.injected;
-}
-
 int Tally::lost() const {
   const std::lock_guard lock(mutex_);
   int total = 0;
@@ -53,13 +47,19 @@ std::string Tally::text() const {
   std::string text = fmt::format("{:<40} {:>8} {:>8} {:>6}\n", "fault",
                                  "injected", "survived", "lost");
   Row total;
+  std::string unmet;
   for (const std::string& kind : order_) {
     const Row& row = rows_.at(kind);
+    if (row.injected == 0) {
+      unmet += (unmet.empty() ? "" : "; ") + kind;
+      continue;
+    }
     text += line(kind, row.injected, row.lost);
     total.injected += row.injected;
     total.lost += row.lost;
   }
   text += line("all", total.injected, total.lost);
+  if (!unmet.empty()) text += "no occasion: " + unmet + "\n";
   for (const std::string& note : notes_) text += note;
   for (const std::string& loss : losses_) text += loss;
   return text;

@@ -22,10 +22,10 @@ class Tally {
   // A kind that could not be tried, and why.
   void skip(const std::string& kind, const std::string& why);
 
-  int injected(const std::string& kind) const;
   int lost() const;
 
-  // One line for each kind, a total, then each lost case.
+  // One line for each kind, a total, which kinds found no occasion, then each
+  // lost case.
   std::string text() const;
 
  private:
