@@ -17,9 +17,6 @@
 namespace annuli::faults {
 namespace {
 
-// A run takes seconds.
-constexpr std::chrono::seconds kPatience{60};
-
 // All that the child needs after fork: pointers into strings made before.
 struct Launch {
   std::vector<std::string> words;
@@ -79,8 +76,9 @@ void limit(int resource, rlim_t bytes) {
   ::_exit(127);
 }
 
-int status_of(pid_t child) {
-  const auto end = std::chrono::steady_clock::now() + kPatience;
+int status_of(pid_t child, int patience) {
+  const auto end =
+      std::chrono::steady_clock::now() + std::chrono::seconds(patience);
   int status = 0;
   while (::waitpid(child, &status, WNOHANG) == 0) {
     if (std::chrono::steady_clock::now() > end) {
@@ -161,7 +159,7 @@ Outcome Script::run(const std::vector<std::string>& arguments,
   const pid_t child = ::fork();
   if (child < 0) throw std::runtime_error("fork failed");
   if (child == 0) become_program(launch);
-  const int status = status_of(child);
+  const int status = status_of(child, surroundings.patience);
   return {.status = status,
           .out = surroundings.out.empty() ? read_file(out) : "",
           .err = read_file(launch.err)};

@@ -27,6 +27,7 @@ struct Surroundings {
   uint64_t largest_file = 0;   // bytes; 0: no limit
   uint64_t address_space = 0;  // bytes; 0: no limit
   std::string out{};           // standard output; "": kept for the outcome
+  int patience = 60;           // seconds
 };
 
 // `folder` is what faults are about. Beside it stand what the program printed
@@ -39,8 +40,8 @@ class Script {
 
   const fs::path& folder() const { return folder_; }
 
-  // Runs the program in the source folder. A run that does not end is killed
-  // after a minute and has the status -1.
+  // Runs the program in the source folder. A run that does not end in
+  // time is killed and has the status -1.
   Outcome run(const std::vector<std::string>& arguments,
               const Surroundings& surroundings = {});
 
