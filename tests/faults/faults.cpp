@@ -13,6 +13,7 @@
 
 #include <CLI/CLI.hpp>
 #include <exception>
+#include <stdexcept>
 
 #include "tests/faults/cases.h"
 
@@ -20,6 +21,10 @@ namespace annuli::faults {
 namespace {
 
 int try_all(const Order& order, const std::string& plan, const fs::path& work) {
+  // It is removed at the end.
+  if (fs::exists(work) && !fs::is_empty(work)) {
+    throw std::runtime_error(work.string() + " is not empty");
+  }
   fs::create_directories(work);
   const fs::path root = fs::canonical(work);
   Scenes scenes(plan, root);
@@ -60,7 +65,8 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--only", order.only, "kinds whose name contains this");
   app.add_option("--plan", plan, "what is trained")->capture_default_str();
-  app.add_option("--work", work, "folder for the cases; kept if one is lost")
+  app.add_option("--work", work,
+                 "new folder for the cases; kept if one is lost")
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   try {

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -53,15 +54,24 @@ class SmallDisk {
   fs::path folder_;
 };
 
+// Without them a user who is not root may not remount. The two families of
+// constants have the same values.
+unsigned long kept_flags(const char* path) {
+  struct statvfs status {};
+  require(::statvfs(path, &status), "looking at the mount");
+  return status.f_flag & (ST_NOSUID | ST_NODEV | ST_NOEXEC);
+}
+
 // A folder that can't be written, as long as the object lives.
 class ReadOnly {
  public:
   explicit ReadOnly(Script& script) : folder_(script.folder()) {
     const char* path = folder_.c_str();
     require(::mount(path, path, nullptr, MS_BIND, nullptr), "mounting");
-    require(::mount("none", path, nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY,
-                    nullptr),
-            "remounting");
+    require(
+        ::mount("none", path, nullptr,
+                MS_REMOUNT | MS_BIND | MS_RDONLY | kept_flags(path), nullptr),
+        "remounting");
     script.note(
         fmt::format("mount --bind {0} {0}; mount -o remount,ro,bind "
                     "{0}",
