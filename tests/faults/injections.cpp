@@ -123,7 +123,7 @@ uint64_t least_memory(const fs::path& root) {
   while (high - low > high / 32) {
     const uint64_t middle = low + (high - low) / 2;
     const Outcome outcome =
-        script.run({"--version"}, {.address_space = middle, .patience = 5});
+        script.run({"--version"}, {.address_space = middle, .patience = 2});
     (outcome.status == 0 ? high : low) = middle;
   }
   script.clean();
