@@ -4,7 +4,7 @@ PLAN ?= plans/seed.yaml
 export CCACHE_BASEDIR := $(CURDIR)
 
 .PHONY: help run test build bench bench-decode bench-grow \
-        bench-tokenizer bench-all compare setup format clean
+        bench-tokenizer bench-all compare faults setup format clean
 
 help:
 	@echo 'make run      set up, build, run $(PLAN)' \
@@ -20,6 +20,8 @@ help:
 	      'in BENCH_DIR (56 GB of room)'
 	@echo 'make compare  set up, build, train a small model with each' \
 	      'optimizer and type, three seeds: what each costs in loss'
+	@echo 'make faults   set up, build, kill and disturb runs and growth,' \
+	      'count what is lost (FAULTS="--only kill --kills 50": a part)'
 	@echo 'make build    set up, build the program: build/annuli'
 	@echo 'make setup    packages, LibTorch and data only'
 	@echo 'make format   clang-format every source'
@@ -64,6 +66,10 @@ bench-grow: build
 
 compare: build
 	@tools/compare_losses
+
+faults: build
+	@tools/build annuli_faults >/dev/null
+	@build/annuli_faults $(FAULTS)
 
 setup:
 	@tools/setup

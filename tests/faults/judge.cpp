@@ -1,0 +1,101 @@
+#include "tests/faults/judge.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <exception>
+#include <set>
+
+#include "annuli/core/file.h"
+#include "tests/resume/run_outcome.h"
+
+namespace annuli::faults {
+namespace {
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+std::set<std::string> names_in(const fs::path& folder) {
+  std::set<std::string> names;
+  for (const auto& item : fs::recursive_directory_iterator(folder)) {
+    names.insert(fs::relative(item.path(), folder).string());
+  }
+  return names;
+}
+
+}  // namespace
+
+std::string bad_ending(const Outcome& outcome, bool killed) {
+  if (killed && outcome.status == kKilled) return "";
+  if (outcome.status < 0 || outcome.status > 2) {
+    return fmt::format("ended with status {}: {}", outcome.status,
+                       first_line(outcome.err));
+  }
+  const auto lines = std::ranges::count(outcome.err, '\n');
+  if (lines > 1 || (lines == 0 && outcome.status != 0)) {
+    return fmt::format("status {} with {} lines on standard error: {}",
+                       outcome.status, lines, outcome.err);
+  }
+  if (lines == 1 && !outcome.err.starts_with("annuli")) {
+    return "a line that is not the program's: " + first_line(outcome.err);
+  }
+  return "";
+}
+
+std::string not_done(const std::string& doing, const Outcome& outcome) {
+  if (outcome.status == 0) return "";
+  return fmt::format("{}: status {}: {}", doing, outcome.status,
+                     first_line(outcome.err));
+}
+
+std::string leftovers(const fs::path& folder) {
+  for (const auto& item : fs::recursive_directory_iterator(folder)) {
+    const bool temporary =
+        item.path().filename().string().find(".tmp") != std::string::npos ||
+        item.path().parent_path() == folder / "tmp";
+    if (temporary) {
+      return "left behind: " + fs::relative(item.path(), folder).string();
+    }
+  }
+  return "";
+}
+
+std::string folder_difference(const fs::path& folder,
+                              const fs::path& reference) {
+  const std::set<std::string> names = names_in(folder);
+  const std::set<std::string> expected = names_in(reference);
+  if (names != expected) {
+    return fmt::format("{} has {} files, expected {}",
+                       folder.filename().string(), names.size(),
+                       expected.size());
+  }
+  for (const std::string& name : names) {
+    if (fs::is_directory(reference / name)) continue;
+    if (read_file(folder / name) != read_file(reference / name)) {
+      return fmt::format("{} differs", (folder.filename() / name).string());
+    }
+  }
+  return "";
+}
+
+std::string run_difference(const fs::path& run, const fs::path& reference) {
+  try {
+    const test::RunOutcome expected = test::outcome_of(reference);
+    const test::RunOutcome found = test::outcome_of(run);
+    if (found.history.size() != expected.history.size()) {
+      return fmt::format("{} lines of history, expected {}",
+                         found.history.size(), expected.history.size());
+    }
+    for (size_t i = 0; i < found.history.size(); ++i) {
+      if (found.history[i] != expected.history[i]) {
+        return fmt::format("line {} of the history differs", i + 1);
+      }
+    }
+    return found.hashes == expected.hashes ? "" : "models differ";
+  } catch (const std::exception& error) {
+    return std::string("reading the run: ") + error.what();
+  }
+}
+
+}  // namespace annuli::faults
