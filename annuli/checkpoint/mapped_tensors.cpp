@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include "annuli/checkpoint/zip_directory.h"
 #include "annuli/core/error.h"
 #include "annuli/kernels/owned_memory.h"
 
@@ -65,6 +66,23 @@ const std::byte* MappedTensors::data_of(const TensorEntry& entry) const {
   return bytes().data() + entry.offset;
 }
 
+void MappedTensors::check_data_of(const TensorEntry& entry) const {
+  if (!entry.crc32) return;
+  const std::span data(data_of(entry), static_cast<size_t>(entry.bytes));
+  if (crc32_of(data) == *entry.crc32) return;
+  user_error(
+      "reading {}: the checksum of tensor '{}' does not match; the file is "
+      "damaged",
+      path().string(), entry.name);
+}
+
+void MappedTensors::check_data() const {
+  for (const TensorEntry& entry : entries_) {
+    check_data_of(entry);
+    release_pages(data_of(entry), entry.bytes);
+  }
+}
+
 at::Tensor MappedTensors::tensor(const std::string& name) const {
   const TensorEntry& found = entry(name);
   const std::byte* data = data_of(found);
@@ -82,6 +100,7 @@ at::Tensor MappedTensors::copy(const std::string& name) const {
   const TensorEntry& found = entry(name);
   at::Tensor result = kernels::owned_empty(found.shape, found.dtype);
   copy_bytes(result.data_ptr(), data_of(found), found.bytes);
+  check_data_of(found);
   release_pages(data_of(found), found.bytes);
   return result;
 }

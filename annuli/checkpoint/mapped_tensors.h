@@ -33,9 +33,13 @@ class MappedTensors {
   // A view of the mapping.
   at::Tensor tensor(const std::string& name) const;
 
-  // A copy in memory of its own (kernels::owned_empty), writable. The file's
-  // pages are let go again, so that copying a whole file tensor by tensor
-  // never holds two of it.
+  // UserError if the bytes of a tensor are not those that the file has a
+  // checksum of. Reads them all; safetensors have none.
+  void check_data() const;
+
+  // A copy in memory of its own (kernels::owned_empty), writable; a checksum
+  // that does not match is a UserError. The file's pages are let go again, so
+  // that copying a whole file tensor by tensor never holds two of it.
   at::Tensor copy(const std::string& name) const;
 
   // Takes what was read out of the resident memory; it comes back when read.
@@ -50,6 +54,7 @@ class MappedTensors {
 
  private:
   const std::byte* data_of(const TensorEntry& entry) const;
+  void check_data_of(const TensorEntry& entry) const;
 
   std::shared_ptr<const MappedFile> file_;
   std::vector<TensorEntry> entries_;

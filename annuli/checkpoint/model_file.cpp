@@ -221,6 +221,10 @@ void ModelFile::drop_resident() const {
   for (const auto& file : files_) file->drop_resident();
 }
 
+void ModelFile::check_data() const {
+  for (const auto& file : files_) file->check_data();
+}
+
 std::vector<std::string> ModelFile::faults() const {
   std::vector<std::string> faults = stored_.faults;
   std::set<std::string> expected;
@@ -272,6 +276,7 @@ Transformer load_model(const fs::path& path, const LoadOptions& options) {
 
 Json inspect_model(const fs::path& path) {
   const ModelFile file(path);
+  file.check_data();
   Json tensors = Json::array();
   int64_t bytes = 0;
   for (const TensorEntry& entry : file.entries()) {

@@ -40,6 +40,8 @@ class ModelFile {
   std::vector<TensorEntry> entries() const;
   // Takes what was read out of the resident memory.
   void drop_resident() const;
+  // Reads everything; UserError if it is not what a checksum in the file says.
+  void check_data() const;
 
   // A tensor of the config's table, under its name there, whatever the layout
   // in the files: a read-only view of them in the stored type, not always
@@ -102,7 +104,7 @@ Transformer load_model(const fs::path& path, const LoadOptions& options = {});
 
 // Everything `annuli inspect` shows, as JSON: path, format, config, parameters
 // (total, active), bytes, tensors (name, dtype, shape, bytes), faults,
-// lineage.
+// lineage. UserError if its data are damaged, as far as the file can tell.
 Json inspect_model(const fs::path& path);
 
 // Both write atomically; a folder's config.json comes last. `extra` may add

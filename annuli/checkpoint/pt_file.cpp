@@ -117,6 +117,7 @@ TensorEntry entry_of(const std::string& name, const PickleTensor& tensor,
         tensor.storage_numel);
   }
   entry.offset = member->offset + tensor.storage_offset * width;
+  if (entry.bytes == member->bytes) entry.crc32 = member->crc32;
   return entry;
 }
 

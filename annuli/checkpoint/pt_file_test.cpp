@@ -181,6 +181,23 @@ TEST(PtFile, EveryFlippedByteIsHarmless) {
   EXPECT_GT(refused, 200);
 }
 
+TEST(PtFile, AFlippedByteOfATensorIsFound) {
+  const TestFolder folder;
+  const fs::path path = folder / "a.pt";
+  write_pt(path,
+           {{"x", at::arange(4, at::kFloat)}, {"y", at::arange(0, at::kFloat)}},
+           {{"a", 1}});
+  PtFile(path).check_data();
+  std::string bytes = read_file(path);
+  const size_t place = static_cast<size_t>(PtFile(path).entry("x").offset) + 5;
+  bytes[place] = static_cast<char>(bytes[place] ^ 1);
+  test::write_raw(path, bytes);
+  const PtFile file(path);
+  const auto says = testing::HasSubstr("the checksum of tensor 'x'");
+  EXPECT_THAT(test::user_error_of([&] { file.check_data(); }), says);
+  EXPECT_THAT(test::user_error_of([&] { file.copy("x"); }), says);
+}
+
 template <typename T>
 std::string number(T value) {
   return {reinterpret_cast<const char*>(&value), sizeof(value)};

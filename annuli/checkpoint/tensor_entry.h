@@ -21,9 +21,10 @@ struct NamedTensor {
 struct TensorEntry {
   std::string name;
   at::ScalarType dtype = at::kFloat;
-  std::vector<int64_t> shape{};  // {} is a scalar; a size of 0 is legal
-  int64_t offset = -1;           // of the first byte, from the file's start
-  int64_t bytes = 0;             // numel * element size
+  std::vector<int64_t> shape{};     // {} is a scalar; a size of 0 is legal
+  int64_t offset = -1;              // of the first byte, from the file's start
+  int64_t bytes = 0;                // numel * element size
+  std::optional<uint32_t> crc32{};  // of the bytes, if the file has it
 };
 
 // The entry that describes a tensor in memory; no offset yet.

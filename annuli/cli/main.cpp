@@ -117,6 +117,14 @@ int main(int argc, char** argv) {
     return fail(kInputWrong, error.what());
   } catch (const std::bad_alloc&) {
     return fail(kInputWrong, "out of memory; try a smaller batch_size");
+  } catch (const std::filesystem::filesystem_error& error) {
+    return fail(kInputWrong, error.what());
+  } catch (const std::system_error& error) {
+    // Of what the library itself asks the system for: threads.
+    return fail(kInputWrong,
+                fmt::format("starting a thread: {}; is memory or the number of "
+                            "processes limited here?",
+                            error.code().message()));
   } catch (const c10::Error& error) {
     return fail(kBug, std::string("a bug, or the machine: ") +
                           error.what_without_backtrace());

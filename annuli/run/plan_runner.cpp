@@ -49,7 +49,7 @@ class PlanRunner {
       if (run_.is_last(*state)) break;
       begin_phase(run_, *state);
     }
-    write_json(run_.folder().summary(), {{"plan_hash", plan_hash(plan_)}});
+    write_summary();
   }
 
  private:
@@ -153,14 +153,35 @@ class PlanRunner {
     if (saves) run_.save(state);
   }
 
+  // Written last: a run that has it is finished.
+  void write_summary() {
+    const train::HistoryMark& history = run_.history().mark();
+    write_json(run_.folder().summary(), {{"plan_hash", plan_hash(plan_)},
+                                         {"history_bytes", history.bytes},
+                                         {"history_crc32", history.crc32}});
+  }
+
   const Plan& plan_;
   RunningPlan run_;
   std::optional<profile::Profiler> profiler_;
 };
 
+// UserError if it is, and its history is no more what it was then.
 bool is_finished(const RunFolder& folder, const Plan& plan) {
-  return fs::exists(folder.summary()) &&
-         read_json(folder.summary()).value("plan_hash", "") == plan_hash(plan);
+  if (!fs::exists(folder.summary())) return false;
+  const Json summary = read_json(folder.summary());
+  try {
+    if (summary.at("plan_hash") != plan_hash(plan)) return false;
+    train::require_unchanged(folder.history(),
+                             {.bytes = summary.at("history_bytes"),
+                              .crc32 = summary.at("history_crc32")});
+  } catch (const Json::exception& error) {
+    user_error(
+        "reading {}: it is not what a finished run writes ({}); remove it to "
+        "go on with --resume",
+        folder.summary().string(), error.what());
+  }
+  return true;
 }
 
 std::optional<profile::Profiler> profiler_of(
@@ -181,6 +202,7 @@ void run_plan(const Plan& plan, IfPresent if_present,
   }
   RunFolder folder(plan.output_dir);
   if (if_present == IfPresent::kForce) folder.clear();
+  folder.remove_leftovers();
   if (is_finished(folder, plan)) {
     fmt::print("{} holds this plan's finished run; --force runs it again\n\n",
                folder.root().string());

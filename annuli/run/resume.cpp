@@ -69,7 +69,6 @@ void name_damaged(const std::vector<DamagedState>& damaged) {
 
 std::optional<RunState> resume(RunFolder& folder, const Plan& plan,
                                at::Device device) {
-  folder.remove_leftovers();
   const std::optional<Json> peek = load_progress(folder.state());
   if (!peek) return std::nullopt;
   accept_changes(*peek, plan, folder.state());

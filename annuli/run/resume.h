@@ -9,8 +9,7 @@
 namespace annuli::run {
 
 // The newest whole state of the run in the folder, to go on from; nothing if
-// none was saved. What killed runs left half-written is removed; damaged states
-// are named on standard error and set aside.
+// none was saved. Damaged ones are named on standard error and set aside.
 //
 // If the plan is not the one that the state was saved under, each change is
 // printed with what it means. Changes of what is still to come are taken; one

@@ -12,6 +12,7 @@
 #include "annuli/data/loader.h"
 #include "annuli/grow/recipe.h"
 #include "annuli/model/transformer.h"
+#include "annuli/train/history.h"
 #include "annuli/train/optimizer.h"
 #include "annuli/verify/symmetry_breaking.h"
 
@@ -26,7 +27,7 @@ struct RunState {
   Transformer model;
   train::Optimizer optimizer;
   data::LoaderState loader;
-  int64_t history_bytes = 0;
+  train::HistoryMark history;
 
   // Of the growth that began this phase, for the checks that end it.
   std::optional<grow::Recipe> recipe;

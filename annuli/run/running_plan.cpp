@@ -28,13 +28,13 @@ std::vector<std::string> RunningPlan::allowed(const PhasePlan& phase) const {
 
 void RunningPlan::enter(const RunState& state) {
   data_.train().seek(state.loader);
-  history_.emplace(folder_.history(), state.history_bytes);
+  history_.emplace(folder_.history(), state.history);
   watch_ = train::LossWatch(state.recent_losses);
 }
 
 void RunningPlan::note_place(RunState& state) {
   state.loader = data_.train().state();
-  state.history_bytes = history_->bytes();
+  state.history = history_->mark();
   state.recent_losses = watch_.recent();
 }
 

@@ -2,33 +2,61 @@
 
 #include <fcntl.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
 
 namespace annuli::train {
+namespace {
 
-History::History(std::filesystem::path path, int64_t bytes)
-    : path_(std::move(path)),
-      descriptor_(::open(path_.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644)),
-      bytes_(bytes) {
+// Of what `before` is the checksum of, with `text` behind it.
+uint32_t checksum(uint32_t before, std::string_view text) {
+  return static_cast<uint32_t>(crc32_z(
+      before, reinterpret_cast<const Bytef*>(text.data()), text.size()));
+}
+
+}  // namespace
+
+void require_unchanged(const std::filesystem::path& path,
+                       const HistoryMark& mark) {
+  if (mark.bytes == 0) return;
+  const std::string text = read_file(path);
+  if (std::cmp_less(text.size(), mark.bytes)) {
+    user_error(
+        "reading the history {}: it has {} bytes, expected at least {}; put it "
+        "back, or start over with --force",
+        path.string(), text.size(), mark.bytes);
+  }
+  const auto written = std::string_view(text).substr(0, mark.bytes);
+  if (checksum(0, written) == mark.crc32) return;
+  user_error(
+      "reading the history {}: its first {} bytes are not those that were "
+      "written (their checksum differs); put it back, or start over with "
+      "--force",
+      path.string(), mark.bytes);
+}
+
+History::History(std::filesystem::path path, const HistoryMark& mark)
+    : path_(std::move(path)), mark_(mark) {
+  require_unchanged(path_, mark_);
+  descriptor_ = ::open(path_.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
   if (descriptor_ < 0) {
     user_error("opening the history {}: {}", path_.string(),
                std::strerror(errno));
   }
-  const int64_t present = ::lseek(descriptor_, 0, SEEK_END);
-  if (present < bytes || ::ftruncate(descriptor_, bytes) != 0 ||
-      ::lseek(descriptor_, 0, SEEK_END) != bytes) {
+  if (::ftruncate(descriptor_, mark_.bytes) != 0 ||
+      ::lseek(descriptor_, 0, SEEK_END) != mark_.bytes) {
+    const int reason = errno;
     ::close(descriptor_);
-    user_error(
-        "cutting the history {} back to {} bytes: it has {}; start "
-        "again with --force",
-        path_.string(), bytes, present);
+    user_error("cutting the history {} back to {} bytes: {}", path_.string(),
+               mark_.bytes, std::strerror(reason));
   }
 }
 
@@ -46,7 +74,8 @@ void History::append(const nlohmann::json& record) {
     }
     done += static_cast<size_t>(n);
   }
-  bytes_ += static_cast<int64_t>(line.size());
+  mark_.bytes += std::ssize(line);
+  mark_.crc32 = checksum(mark_.crc32, line);
 }
 
 void History::sync() {

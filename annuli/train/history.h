@@ -5,17 +5,30 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-// training_history.jsonl: one JSON object per line, handed to the system
-// before `append` returns. A crash can tear only the last line; `open` drops a
-// torn line and can cut the file back to the length that a training state
-// remembers, so that a resumed run continues where the saved one stood.
+// training_history.jsonl: one JSON object per line, handed to the system before
+// `append` returns. A crash can tear only the last line. A training state
+// remembers a mark, to which the file is cut back when it is opened, so that a
+// resumed run continues where the saved one stood; what stands before the mark
+// must be what was written.
 namespace annuli::train {
+
+// A place in the file, and the checksum of all that stands before it.
+struct HistoryMark {
+  int64_t bytes = 0;
+  uint32_t crc32 = 0;
+
+  bool operator==(const HistoryMark&) const = default;
+};
+
+// UserError if the file does not begin with what was there at that mark.
+void require_unchanged(const std::filesystem::path& path,
+                       const HistoryMark& mark);
 
 class History {
  public:
-  // Opens for appending, first cut to `bytes` (0: empty). Throws UserError if
-  // the file is shorter than that or can't be written.
-  History(std::filesystem::path path, int64_t bytes);
+  // Opens for appending, first cut to the mark. Throws UserError if the file
+  // has changed before it or can't be written.
+  explicit History(std::filesystem::path path, const HistoryMark& mark = {});
   ~History();
   History(const History&) = delete;
   History& operator=(const History&) = delete;
@@ -23,12 +36,12 @@ class History {
   void append(const nlohmann::json& record);
   // Makes what was appended survive a loss of power.
   void sync();
-  int64_t bytes() const { return bytes_; }
+  const HistoryMark& mark() const { return mark_; }
 
  private:
   std::filesystem::path path_;
-  int descriptor_;
-  int64_t bytes_;
+  int descriptor_ = -1;
+  HistoryMark mark_;
 };
 
 // Every whole line; a torn last line is left out.

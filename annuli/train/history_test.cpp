@@ -23,11 +23,11 @@ class HistoryTest : public testing::Test {
 };
 
 TEST_F(HistoryTest, CutsBackToTheRememberedLength) {
-  int64_t remembered = 0;
+  HistoryMark remembered;
   {
-    History history(path_, 0);
+    History history(path_);
     history.append({{"step", 1}});
-    remembered = history.bytes();
+    remembered = history.mark();
     history.append({{"step", 2}});
   }
   EXPECT_EQ(read_history(path_).size(), 2u);
@@ -40,14 +40,49 @@ TEST_F(HistoryTest, CutsBackToTheRememberedLength) {
 }
 
 TEST_F(HistoryTest, LeavesOutATornLastLine) {
-  { History(path_, 0).append({{"step", 1}}); }
+  { History(path_).append({{"step", 1}}); }
   std::ofstream(path_, std::ios::app) << "{\"step\": 2";
   EXPECT_EQ(read_history(path_).size(), 1u);
 }
 
 TEST_F(HistoryTest, RefusesAFileShorterThanRemembered) {
-  { History(path_, 0).append({{"step", 1}}); }
-  EXPECT_THROW(History(path_, 1000), UserError);
+  { History(path_).append({{"step", 1}}); }
+  EXPECT_THROW(History(path_, {.bytes = 1000}), UserError);
+}
+
+TEST_F(HistoryTest, RefusesAFileThatHasChangedBeforeTheMark) {
+  HistoryMark mark;
+  {
+    History history(path_);
+    history.append({{"step", 1}});
+    mark = history.mark();
+    history.append({{"step", 2}});
+  }
+  const auto flip = [&](int64_t place) {
+    std::fstream file(path_, std::ios::in | std::ios::out);
+    file.seekp(place);
+    file.put('X');
+  };
+  flip(mark.bytes + 3);
+  EXPECT_NO_THROW(require_unchanged(path_, mark));
+  flip(mark.bytes - 3);
+  EXPECT_THROW(require_unchanged(path_, mark), UserError);
+  EXPECT_THROW(History(path_, mark), UserError);
+}
+
+// A mark that was gone back to goes on as one that never was beyond.
+TEST_F(HistoryTest, MarksGoOnFromAMark) {
+  HistoryMark first, second;
+  {
+    History history(path_);
+    history.append({{"step", 1}});
+    first = history.mark();
+    history.append({{"step", 2}});
+    second = history.mark();
+  }
+  History history(path_, first);
+  history.append({{"step", 2}});
+  EXPECT_EQ(history.mark(), second);
 }
 
 TEST_F(HistoryTest, NamesTheLineThatIsNotJson) {
