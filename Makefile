@@ -4,7 +4,8 @@ PLAN ?= plans/seed.yaml
 export CCACHE_BASEDIR := $(CURDIR)
 
 .PHONY: help run test build bench bench-decode bench-grow \
-        bench-tokenizer bench-all compare faults setup format clean
+        bench-tokenizer bench-all compare faults fuzz \
+        setup format clean
 
 help:
 	@echo 'make run      set up, build, run $(PLAN)' \
@@ -22,6 +23,8 @@ help:
 	      'optimizer and type, three seeds: what each costs in loss'
 	@echo 'make faults   set up, build, kill and disturb runs and growth,' \
 	      'count what is lost (FAULTS="--only kill --kills 50": a part)'
+	@echo 'make fuzz     set up, build with clang, fuzz every reader of files' \
+	      '(FUZZ_SECONDS=600 each, FUZZ_TARGETS="pt plan": a part)'
 	@echo 'make build    set up, build the program: build/annuli'
 	@echo 'make setup    packages, LibTorch and data only'
 	@echo 'make format   clang-format every source'
@@ -70,6 +73,11 @@ compare: build
 faults: build
 	@tools/build annuli_faults >/dev/null
 	@build/annuli_faults $(FAULTS)
+
+FUZZ_SECONDS ?= 600
+fuzz:
+	@tools/setup >/dev/null
+	@tools/fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 setup:
 	@tools/setup

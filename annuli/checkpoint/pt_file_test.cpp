@@ -19,6 +19,8 @@ namespace annuli {
 namespace {
 
 using test::identical;
+using test::make_zip;
+using test::number;
 using test::TestFolder;
 using test::user_error_of;
 using namespace std::string_literals;
@@ -198,37 +200,6 @@ TEST(PtFile, AFlippedByteOfATensorIsFound) {
   EXPECT_THAT(test::user_error_of([&] { file.copy("x"); }), says);
 }
 
-template <typename T>
-std::string number(T value) {
-  return {reinterpret_cast<const char*>(&value), sizeof(value)};
-}
-
-using Members = std::vector<std::pair<std::string, std::string>>;
-
-// A plain (not ZIP64) archive of stored members, as any zip tool makes.
-std::string make_zip(const Members& members, uint16_t method = 0) {
-  std::string zip;
-  std::string directory;
-  for (const auto& [name, data] : members) {
-    const uint32_t crc = crc32_of(std::as_bytes(std::span(data)));
-    const auto size = static_cast<uint32_t>(data.size());
-    const std::string common =
-        number<uint16_t>(0) + number(method) + number<uint32_t>(0) +
-        number(crc) + number(size) + number(size) +
-        number(static_cast<uint16_t>(name.size())) + number<uint16_t>(0);
-    directory += "PK\1\2" + number<uint16_t>(20) + number<uint16_t>(20) +
-                 common + number<uint16_t>(0) + number<uint32_t>(0) +
-                 number<uint32_t>(0) +
-                 number(static_cast<uint32_t>(zip.size())) + name;
-    zip += "PK\3\4" + number<uint16_t>(20) + common + name + data;
-  }
-  const auto begin = static_cast<uint32_t>(zip.size());
-  const auto count = static_cast<uint16_t>(members.size());
-  return zip + directory + "PK\5\6" + number<uint32_t>(0) + number(count) +
-         number(count) + number(static_cast<uint32_t>(directory.size())) +
-         number(begin) + number<uint16_t>(0);
-}
-
 std::string text(const std::string& value) {
   return fmt::format("X{}{}", number(static_cast<uint32_t>(value.size())),
                      value);
@@ -322,7 +293,7 @@ TEST(PtFile, RefusesTensorsThatCannotBe) {
 TEST(PtFile, RefusesArchivesThatCannotBe) {
   const TestFolder folder;
   const std::string pkl = data_pkl(TensorPickle{}.bytes());
-  const Members good = {{"a/data.pkl", pkl}, {"a/data/0", six_floats()}};
+  const test::ZipMembers good = {{"a/data.pkl", pkl}, {"a/data/0", six_floats()}};
   const auto with = [&](const std::function<void(std::string&)>& spoil) {
     std::string zip = make_zip(good);
     spoil(zip);

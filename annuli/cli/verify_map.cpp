@@ -61,11 +61,11 @@ GrowPlan read_plan_of(const YamlTree& tree, const std::string& where) {
     refuse_growth(where, describe(tree));
   }
   const auto names_operator = [](const auto& entry) {
-    return grow::is_operator(entry.first);
+    return grow::is_operator(entry.key);
   };
   if (is_map && std::ranges::none_of(tree.entries, names_operator)) {
     refuse_growth(where, tree.entries.empty() ? describe(tree)
-                                              : quote(tree.entries[0].first));
+                                              : quote(tree.entries[0].key));
   }
   GrowPlan plan = read_growth(tree);
   if (plan.chain.empty() && count_operators(plan) != 1) {

@@ -12,7 +12,7 @@ namespace {
 size_t element_index(const YamlTree& list, std::string_view step,
                      const std::string& place) {
   for (size_t i = 0; i < list.entries.size(); ++i) {
-    const YamlTree* name = list.entries[i].second.find("name");
+    const YamlTree* name = list.entries[i].node.find("name");
     if (name != nullptr && name->scalar == step) return i;
   }
   size_t index = 0;
@@ -35,7 +35,7 @@ YamlTree& child(YamlTree& node, std::string_view step,
                place);
   }
   if (node.kind == YamlTree::Kind::kList) {
-    return node.entries[element_index(node, step, place)].second;
+    return node.entries[element_index(node, step, place)].node;
   }
   if (node.kind == YamlTree::Kind::kScalar) {
     user_error("reading {}: nothing has a place under {}, which is {}", place,
@@ -45,7 +45,8 @@ YamlTree& child(YamlTree& node, std::string_view step,
   if (YamlTree* found = node.find(step)) return *found;
   YamlTree empty;
   empty.place = place;
-  return node.entries.emplace_back(step, std::move(empty)).second;
+  node.entries.push_back({std::string(step), std::move(empty)});
+  return node.entries.back().node;
 }
 
 }  // namespace

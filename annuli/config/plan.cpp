@@ -21,7 +21,7 @@ std::string place_of(const YamlTree& tree, const std::string& key) {
     const size_t dot = std::min(key.find('.', start), key.size());
     const std::string step = key.substr(start, dot - start);
     const YamlTree* next = node->kind == YamlTree::Kind::kList
-                               ? &node->entries.at(std::stoul(step)).second
+                               ? &node->entries.at(std::stoul(step)).node
                                : node->find(step);
     if (next == nullptr) break;
     node = next;

@@ -108,7 +108,7 @@ void read_value(const YamlTree& node, const std::string& path,
   if (single) return read_value(node, path, field, values.emplace_back());
   if (node.kind != Kind::kList) reject(node, path, "a list");
   for (size_t i = 0; i < node.entries.size(); ++i) {
-    read_value(node.entries[i].second, join(path, std::to_string(i)), field,
+    read_value(node.entries[i].node, join(path, std::to_string(i)), field,
                values.emplace_back());
   }
 }

@@ -132,7 +132,7 @@ class TreeBuilder : public YAML::EventHandler {
     if (open_.empty()) {
       root_ = std::move(node);
     } else if (open_.back().node.kind == YamlTree::Kind::kList) {
-      open_.back().node.entries.emplace_back("", std::move(node));
+      open_.back().node.entries.push_back({"", std::move(node)});
     } else {
       add_to_map(open_.back(), std::move(node));
     }
@@ -140,8 +140,8 @@ class TreeBuilder : public YAML::EventHandler {
 
   void add_to_map(Open& map, YamlTree node) {
     if (map.key) {
-      map.node.entries.emplace_back(*std::exchange(map.key, {}),
-                                    std::move(node));
+      map.node.entries.push_back(
+          {*std::exchange(map.key, {}), std::move(node)});
       return;
     }
     if (node.kind != YamlTree::Kind::kScalar) {
@@ -174,10 +174,8 @@ void refuse_other_encodings(std::string_view text, const std::string& source) {
 }  // namespace
 
 const YamlTree* YamlTree::find(std::string_view key) const {
-  const auto entry = std::ranges::find(entries, key, [](const auto& entry) {
-    return std::string_view(entry.first);
-  });
-  return entry == entries.end() ? nullptr : &entry->second;
+  const auto entry = std::ranges::find(entries, key, &YamlEntry::key);
+  return entry == entries.end() ? nullptr : &entry->node;
 }
 
 YamlTree* YamlTree::find(std::string_view key) {

@@ -12,6 +12,8 @@
 // multiply beyond it is refused, not expanded).
 namespace annuli {
 
+struct YamlEntry;
+
 struct YamlTree {
   enum class Kind { kNull, kScalar, kList, kMap };
 
@@ -19,10 +21,15 @@ struct YamlTree {
   std::string scalar;
   bool quoted = false;
   std::string place;  // "plans/seed.yaml:12" or "--set seed=3"
-  std::vector<std::pair<std::string, YamlTree>> entries;  // keys empty in lists
+  std::vector<YamlEntry> entries;
 
   const YamlTree* find(std::string_view key) const;
   YamlTree* find(std::string_view key);
+};
+
+struct YamlEntry {
+  std::string key;  // empty in lists
+  YamlTree node;
 };
 
 // Parses one document. Throws UserError: "reading SOURCE:LINE: ...". With

@@ -61,7 +61,7 @@ GrowPlan read_chain(const std::string& yaml, const std::string& source) {
   for (size_t i = 0; i < plan.chain.size(); ++i) {
     if (count_operators(plan.chain[i]) == 1) continue;
     user_error("reading {}: found {} operators, expected one to an entry",
-               tree.entries[i].second.place, count_operators(plan.chain[i]));
+               tree.entries[i].node.place, count_operators(plan.chain[i]));
   }
   return plan;
 }

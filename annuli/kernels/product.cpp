@@ -88,10 +88,23 @@ at::Tensor dense(const at::Tensor& x) {
 
 }  // namespace
 
+namespace {
+
+// Clang learned the name with version 16.
+bool has_amx() {
+#if defined(__x86_64__) && (!defined(__clang__) || __clang_major__ >= 16)
+  return __builtin_cpu_supports("amx-bf16");
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
 bool bf16_is_fast() {
 #ifdef __x86_64__
   static const bool fast =
-      __builtin_cpu_supports("amx-bf16") ||
+      has_amx() ||
       (__builtin_cpu_supports("avx512bf16") &&
        (__builtin_cpu_is("amd") || __builtin_cpu_is("cooperlake")));
   return fast;

@@ -1,0 +1,175 @@
+#include <ATen/ops/arange.h>
+
+#include "annuli/checkpoint/lineage.h"
+#include "annuli/checkpoint/model_file.h"
+#include "annuli/checkpoint/optimizer_file.h"
+#include "annuli/checkpoint/pt_file.h"
+#include "annuli/checkpoint/safetensors.h"
+#include "annuli/checkpoint/training_state.h"
+#include "annuli/core/error.h"
+#include "tests/fuzz/target.h"
+
+namespace annuli::fuzz {
+namespace {
+
+std::vector<NamedTensor> tensors() {
+  return {{"model.norm.weight", at::arange(8, at::kFloat)},
+          {"b", at::arange(6, at::kInt).view({2, 3})}};
+}
+
+std::string safetensors_bytes(Metadata metadata = {}) {
+  return written("seed.safetensors", [&](const fs::path& path) {
+    write_safetensors(path, tensors(), std::move(metadata));
+  });
+}
+
+std::vector<std::string> safetensors_seeds() {
+  return {safetensors_bytes(), safetensors_bytes({{"a", "b"}}),
+          std::string("\2\0\0\0\0\0\0\0{}", 10)};
+}
+
+void read_safetensors(const std::string& bytes) {
+  const SafetensorsFile file(as_file("input.safetensors", bytes));
+  for (const TensorEntry& entry : file.entries()) file.copy(entry.name);
+}
+
+std::vector<std::string> pt_seeds() {
+  return {written("seed.pt", [](const fs::path& path) {
+    write_pt(path, tensors(), {{"model_type", "llama"}, {"x", {1, 2.5, true}}},
+             {{"lineage", {{"records", Json::array()}}}});
+  })};
+}
+
+void read_pt(const std::string& bytes) {
+  const PtFile file(as_file("input.pt", bytes));
+  file.check_data();
+  for (const TensorEntry& entry : file.entries()) file.copy(entry.name);
+}
+
+// A whole model: what its config says, and whether the tensors are that.
+void read_model(const std::string& bytes) {
+  const ModelFile file(as_file("model.pt", bytes));
+  file.faults();
+}
+
+const Json& tiny_config() {
+  static const Json config = {{"model_type", "llama"},
+                              {"architectures", {"LlamaForCausalLM"}},
+                              {"vocab_size", 8},
+                              {"hidden_size", 4},
+                              {"intermediate_size", 8},
+                              {"num_hidden_layers", 1},
+                              {"num_attention_heads", 2},
+                              {"num_key_value_heads", 1},
+                              {"hidden_act", "silu"},
+                              {"rms_norm_eps", 1e-5},
+                              {"rope_theta", 10000.0},
+                              {"max_position_embeddings", 16},
+                              {"tie_word_embeddings", true}};
+  return config;
+}
+
+std::vector<std::string> model_seeds() {
+  return {written("seed.pt", [](const fs::path& path) {
+    write_pt(path, tensors(), tiny_config());
+  })};
+}
+
+// The index decides which files are opened.
+std::vector<std::string> index_seeds() {
+  const Json good = {
+      {"metadata", {{"total_size", 56}}},
+      {"weight_map",
+       {{"model.norm.weight", "a.safetensors"}, {"b", "a.safetensors"}}}};
+  Json outside = good;
+  outside["weight_map"]["b"] = "../../etc/passwd";
+  Json missing = good;
+  missing["weight_map"]["b"] = "none.safetensors";
+  return {good.dump(), outside.dump(), missing.dump(), "{}"};
+}
+
+void read_index(const std::string& bytes) {
+  const fs::path folder = scratch() / "sharded";
+  fs::create_directories(folder);
+  static const bool made = [&] {
+    write_safetensors(folder / "a.safetensors", tensors());
+    write_json(folder / "config.json", tiny_config());
+    return true;
+  }();
+  ANNULI_CHECK(made);
+  as_file("sharded/model.safetensors.index.json", bytes);
+  const ModelFile file(folder);
+  file.faults();
+}
+
+std::vector<std::string> lineage_seeds() {
+  const Lineage lineage = {{.op = "initialize", .seed = 1, .child = "aa"},
+                           {.op = "widen",
+                            .arguments = {{"factor", 2}},
+                            .seed = 7,
+                            .parent = "aa",
+                            .child = "bb",
+                            .replay = {{"dtype", "F32"}}}};
+  return {to_json(lineage).dump(), to_json(Lineage()).dump()};
+}
+
+void take_lineage(const std::string& bytes) {
+  read_lineage(as_file("lineage.json", bytes));
+}
+
+std::vector<std::string> state_seeds() {
+  const fs::path folder = scratch() / "seed-state";
+  save_training_state(folder, {.progress = {{"step", 3}, {"lr", 0.1}},
+                               .weights = tensors(),
+                               .optimizer = {}});
+  return {read_file(load_training_state(folder)->folder / "state.json")};
+}
+
+void read_state(const std::string& bytes) {
+  const fs::path folder = scratch() / "state";
+  fs::create_directories(folder);
+  static const bool made = [&] {
+    write_safetensors(folder / "model.safetensors", tensors());
+    write_safetensors(folder / "optimizer.safetensors", {});
+    return true;
+  }();
+  ANNULI_CHECK(made);
+  as_file("state/state.json", bytes);
+  load_progress(folder);
+  load_training_state(folder);
+}
+
+std::vector<std::string> optimizer_seeds() {
+  const fs::path folder = scratch() / "seed-rows";
+  fs::create_directories(folder);
+  write_optimizer_rows(folder, {{"b", {.step = 3, .lr_multiplier = 0.5}}},
+                       "adamw");
+  return {read_file(folder / kOptimizerRows)};
+}
+
+void read_optimizer(const std::string& bytes) {
+  const fs::path folder = scratch() / "rows";
+  fs::create_directories(folder);
+  static const bool made = [&] {
+    write_safetensors(folder / kOptimizerTensors,
+                      {{"m.b", at::arange(6, at::kFloat).view({2, 3})}});
+    return true;
+  }();
+  ANNULI_CHECK(made);
+  as_file("rows/optimizer.json", bytes);
+  OptimizerFile::open(folder);
+}
+
+}  // namespace
+
+std::vector<Target> checkpoint_targets() {
+  return {{"safetensors", safetensors_seeds, read_safetensors},
+          {"pt", pt_seeds, read_pt},
+          {"model", model_seeds, read_model},
+          {"index", index_seeds, read_index},
+          {"lineage", lineage_seeds, take_lineage},
+          {"state", state_seeds, read_state},
+          {"optimizer", optimizer_seeds, read_optimizer}};
+}
+
+}  // namespace annuli::fuzz

@@ -1,0 +1,104 @@
+#include "annuli/config/model_config.h"
+#include "annuli/config/plan.h"
+#include "annuli/core/error.h"
+#include "annuli/core/json.h"
+#include "annuli/train/history.h"
+#include "tests/fuzz/target.h"
+
+namespace annuli::fuzz {
+namespace {
+
+constexpr const char* kPlan = R"(
+name: fuzzed
+seed: 1
+data: {text: [x.txt], sequence_length: 32}
+model: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2,
+        num_attention_heads: 2}
+phases:
+  - name: dense
+    train: &t {max_steps: 3, learning_rate: 1.0e-3, batch_size: 2}
+  - name: moe
+    grow: {upcycle: {num_experts: 4, num_experts_per_tok: 2}}
+    train: *t
+  - name: wide
+    grow: {widen: {factor: 2, noise_snr_db: null}, optimizer: reset}
+    train: {max_steps: 3, learning_rate: 1.0e-3, batch_size: 2}
+)";
+
+// Aliases that multiply.
+constexpr const char* kLaughs = R"(
+a: &a [x, x, x, x, x, x, x, x, x]
+b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]
+c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]
+name: *c
+)";
+
+std::vector<std::string> plan_seeds() { return {kPlan, kLaughs, "", "- 1"}; }
+
+void read_plan(const std::string& bytes) {
+  const Plan plan = parse_plan(bytes, "input.yaml");
+  // What was accepted can be written and read again.
+  const Plan again = parse_plan(to_yaml(plan), "again.yaml");
+  ANNULI_CHECK(plan_hash(again) == plan_hash(plan));
+}
+
+std::vector<std::string> config_seeds() {
+  Json llama = {{"model_type", "llama"},
+                {"vocab_size", 300},
+                {"hidden_size", 24},
+                {"intermediate_size", 48},
+                {"num_hidden_layers", 2},
+                {"num_attention_heads", 4},
+                {"num_key_value_heads", 2},
+                {"hidden_act", "silu"},
+                {"rms_norm_eps", 1e-5},
+                {"rope_theta", 10000.0},
+                {"rope_scaling", nullptr},
+                {"tie_word_embeddings", false},
+                {"max_position_embeddings", 64}};
+  Json yarn = llama;
+  yarn["rope_scaling"] = {{"rope_type", "llama3"},
+                          {"factor", 8.0},
+                          {"low_freq_factor", 1.0},
+                          {"high_freq_factor", 4.0},
+                          {"original_max_position_embeddings", 32}};
+  Json mixtral = llama;
+  mixtral["model_type"] = "mixtral";
+  mixtral["num_local_experts"] = 4;
+  mixtral["num_experts_per_tok"] = 2;
+  Json qwen = llama;
+  qwen["model_type"] = "qwen3_moe";
+  qwen["num_experts"] = 4;
+  qwen["num_experts_per_tok"] = 2;
+  qwen["moe_intermediate_size"] = 12;
+  qwen["head_dim"] = 8;
+  qwen["norm_topk_prob"] = true;
+  qwen["layer_types"] = {"full_attention", "full_attention"};
+  return {llama.dump(), yarn.dump(), mixtral.dump(), qwen.dump()};
+}
+
+void read_config(const std::string& bytes) {
+  model_config_from_json(read_json(as_file("config.json", bytes)));
+}
+
+std::vector<std::string> history_seeds() {
+  return {written("seed.jsonl", [](const fs::path& path) {
+    train::History history(path);
+    history.append({{"type", "step"}, {"phase", "a"}, {"loss", 3.5}});
+    history.append({{"type", "phase"}, {"phase", "a"}});
+  })};
+}
+
+void read_history(const std::string& bytes) {
+  train::read_history(as_file("history.jsonl", bytes));
+}
+
+}  // namespace
+
+std::vector<Target> config_targets() {
+  return {{"plan", plan_seeds, read_plan},
+          {"config", config_seeds, read_config},
+          {"history", history_seeds, read_history}};
+}
+
+}  // namespace annuli::fuzz

@@ -1,0 +1,114 @@
+#include <zlib.h>
+
+#include "annuli/core/error.h"
+#include "annuli/core/hash.h"
+#include "annuli/data/text_input.h"
+#include "annuli/data/token_file.h"
+#include "annuli/tokenizer/tiny_tokenizer_for_tests.h"
+#include "annuli/tokenizer/tokenizer.h"
+#include "tests/fuzz/target.h"
+
+namespace annuli::fuzz {
+namespace {
+
+void use(const Tokenizer& tokenizer) {
+  tokenizer.decode(tokenizer.encode("hello w\xc3\xb6rld  <|endoftext|>\n"));
+}
+
+std::vector<std::string> tokenizer_seeds() {
+  Json split = tiny_tokenizer_json();
+  split["pre_tokenizer"] = {
+      {"type", "Sequence"},
+      {"pretokenizers",
+       {{{"type", "Split"},
+         {"pattern", {{"Regex", "\\p{L}+|\\p{N}{1,3}|\\s+(?!\\S)|\\s+"}}},
+         {"behavior", "Isolated"},
+         {"invert", false}},
+        {{"type", "ByteLevel"},
+         {"add_prefix_space", false},
+         {"use_regex", false}}}}};
+  split["normalizer"] = {{"type", "NFC"}};
+  return {tiny_tokenizer_json().dump(), split.dump()};
+}
+
+void read_tokenizer(const std::string& bytes) {
+  use(*load_tokenizer(as_file("tokenizer.json", bytes).string()));
+}
+
+// vocab.json and merges.txt, a line of dashes between them.
+constexpr const char* kBetween = "\n--------\n";
+
+std::vector<std::string> vocabulary_seeds() {
+  std::string merges = "#version: 0.2\n";
+  for (const auto& [left, right] : tiny_merges()) {
+    merges += left + " " + right + "\n";
+  }
+  return {tiny_tokenizer_json().at("model").at("vocab").dump() + kBetween +
+          merges};
+}
+
+void read_vocabulary(const std::string& bytes) {
+  const size_t at = bytes.find(kBetween);
+  const std::string merges =
+      at == std::string::npos
+          ? ""
+          : bytes.substr(at + std::string_view(kBetween).size());
+  fs::create_directories(scratch() / "gpt2");
+  as_file("gpt2/vocab.json", bytes.substr(0, at));
+  as_file("gpt2/merges.txt", merges);
+  use(*load_tokenizer((scratch() / "gpt2").string()));
+}
+
+std::vector<std::string> token_seeds() {
+  const auto tokens = [](int64_t vocab_size) {
+    return written("seed.tokens", [&](const fs::path& path) {
+      data::TokenFileWriter writer(
+          path, {vocab_size, sha256_of("tok"), sha256_of("in")});
+      writer.append(std::vector<int32_t>{1, 2, 3}, 9);
+      writer.append(std::vector<int32_t>{4}, 2);
+      writer.commit();
+    });
+  };
+  return {tokens(300), tokens(1 << 20)};
+}
+
+void read_tokens(const std::string& bytes) {
+  const data::TokenFile file(as_file("input.tokens", bytes));
+  std::vector<int64_t> ids(static_cast<size_t>(file.token_count()));
+  file.read(0, ids);
+}
+
+std::vector<std::string> lines_seeds() {
+  return {"{\"text\": \"one\"}\n\n{\"text\": \"t\\u00f6\", \"x\": [1]}\n",
+          "{\"text\": 7}\n", "{\"text\": \"\\ud800\"}\n"};
+}
+
+void read_lines(const std::string& bytes) {
+  data::for_each_document(as_file("input.jsonl", bytes),
+                          [](std::string_view) {});
+}
+
+std::vector<std::string> packed_seeds() {
+  return {written("seed.txt.gz", [](const fs::path& path) {
+    gzFile file = gzopen(path.c_str(), "wb");
+    gzputs(file, "some text that is packed, that is packed");
+    gzclose(file);
+  })};
+}
+
+void read_packed(const std::string& bytes) {
+  data::for_each_document(as_file("input.txt.gz", bytes),
+                          [](std::string_view) {});
+}
+
+}  // namespace
+
+std::vector<Target> text_targets() {
+  return {{"tokenizer", tokenizer_seeds, read_tokenizer},
+          {"vocabulary", vocabulary_seeds, read_vocabulary},
+          {"tokens", token_seeds, read_tokens},
+          {"lines", lines_seeds, read_lines},
+          {"packed", packed_seeds, read_packed}};
+}
+
+}  // namespace annuli::fuzz
