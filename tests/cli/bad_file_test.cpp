@@ -278,7 +278,7 @@ const BadInput kCases[] = {
        p.write("merges.txt", "#version: 0.2\nh e\nq z\n");
        return tokenize_with(p, p.scratch.path().string());
      },
-     {"merges.txt", "line 3"}},
+     {"merge 1", "'qz'"}},
     {"PackedTextThatIsNotPacked",
      [](const Place& p) {
        return Words{
