@@ -14,6 +14,7 @@
 #include "annuli/cli/verify_map.h"
 #include "annuli/cli/verify_probe.h"
 #include "annuli/core/error.h"
+#include "annuli/grow/arguments.h"
 #include "annuli/run/console.h"
 #include "annuli/verify/verify_folders.h"
 
@@ -103,17 +104,37 @@ void conclude(const VerifyOptions& options, verify::FolderVerdicts& result,
   verify::require(result.verdicts);
 }
 
+// The parents that the recipe is of: those given, or, where --with names none,
+// those that the child's maker named.
+ParentFiles parents_of(const VerifyOptions& options,
+                       const std::optional<grow::Recipe>& recipe) {
+  std::vector<std::string> with = options.with;
+  if (with.empty() && recipe) {
+    with = further_parents(grow::plan_of(recipe->op, recipe->arguments));
+  }
+  ParentFiles parents(options.parent, with);
+  const auto given = static_cast<int64_t>(parents.all().size());
+  if (recipe && given != recipe->models) {
+    user_error(
+        "verifying {}: it was made from {} models, found {}; name the others "
+        "with --with",
+        options.child, recipe->models, given);
+  }
+  return parents;
+}
+
 void verify_models(const VerifyOptions& options) {
-  const ParentFiles parents(options.parent, options.with);
+  const ModelFile parent(options.parent);
   std::string why;
   const auto child = open_child(options.child, why);
   if (child == nullptr) {
     verify::FolderVerdicts result{.verdicts = {verify::unreadable(why)}};
     return conclude(options, result, "the child cannot be read");
   }
+  const KnownRecipe known = find_recipe(options.map, parent, *child);
+  const ParentFiles parents = parents_of(options, known.recipe);
   const NamedProbe probe = make_probe(probe_shape(options), options.text,
                                       options.tokenizer, parents.first());
-  const KnownRecipe known = find_recipe(options.map, parents.first(), *child);
   verify::FolderVerdicts result = verify::verify_folders(
       parents.all(), *child, known.recipe, probe.probe,
       {.arithmetic = arithmetic(options, parents.first()),

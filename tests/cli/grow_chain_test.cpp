@@ -187,12 +187,18 @@ TEST_F(GrowChain, VerifyTellsTheParentsOfAMerge) {
   expect_grown({"merge-experts", path("base"), "--with",
                 path("code") + "," + path("math"), "--out", path("child"),
                 "--loss-budget", "100"});
-  const auto verify = [&](const char* second, const char* third) {
-    return run_program({"verify", path("base"), path("child"), "--with",
-                        path(second), "--with", path(third), "--windows", "2",
-                        "--length", "32", "--loss-budget", "100"},
-                       scratch_.path());
+  const auto verify_with = [&](const Words& with) {
+    Words words = {"verify",   path("base"), path("child"),   "--windows", "2",
+                   "--length", "32",         "--loss-budget", "100"};
+    words.insert(words.end(), with.begin(), with.end());
+    return run_program(words, scratch_.path());
   };
+  const auto verify = [&](const char* second, const char* third) {
+    return verify_with({"--with", path(second), "--with", path(third)});
+  };
+  // Where they were, if they are not named.
+  EXPECT_EQ(verify_with({}).status, 0);
+  expect_refused(verify_with({"--with", path("code")}), "from 3 models");
   const Outcome right = verify("code", "math");
   EXPECT_EQ(right.status, 0) << right.out << right.err;
   const Outcome swapped = verify("math", "code");

@@ -67,6 +67,9 @@ OPERATORS = {
         ["expand-experts", "--factor", "2", "--num-experts-per-tok", "4"], MIXTURE, True),
     "expand experts, k kept": (
         ["expand-experts", "--factor", "2", "--num-experts-per-tok", "2"], MIXTURE, False),
+    # The mean and the mixture of equal models is that model.
+    "merge with itself": (
+        ["merge-experts", "--with", "@parent", "--router", "random"], TO_MIXTURE, True),
     "upcycle, deepen, widen": (
         UPCYCLE + ["--router", "random", ",", "deepen", "--preset", "zero-output", "--add-layers",
                    "1", ",", "widen", "--factor", "2", "--noise-snr-db", "10"], TO_MIXTURE, True),
@@ -127,6 +130,7 @@ def steps_of(arguments):
 
 
 def grow(program, words, parent, child, exact):
+    words = [str(parent) if word == "@parent" else word for word in words]
     budget = [] if exact else ["--loss-budget", "100"]
     done = run(program, "grow", words[0], parent, "--out", child, "--seed", "1", *words[1:], *budget)
     if done.returncode != 0:
