@@ -198,7 +198,9 @@ TEST_F(GrowChain, VerifyTellsTheParentsOfAMerge) {
   };
   // Where they were, if they are not named.
   EXPECT_EQ(verify_with({}).status, 0);
-  expect_refused(verify_with({"--with", path("code")}), "from 3 models");
+  const Outcome missing = verify_with({"--with", path("code")});
+  EXPECT_EQ(missing.status, 2);
+  EXPECT_THAT(missing.err, HasSubstr("from 3 models, found 2"));
   const Outcome right = verify("code", "math");
   EXPECT_EQ(right.status, 0) << right.out << right.err;
   const Outcome swapped = verify("math", "code");
