@@ -19,6 +19,7 @@ namespace {
 
 constexpr const char* kHistory = "training_history.jsonl";
 constexpr const char* kState = "state";
+constexpr const char* kSummary = "summary.json";
 
 bool is_there(const fs::path& path) {
   std::error_code ignored;
@@ -140,6 +141,17 @@ std::string verdict_summary(const Json& record) {
                      failed);
 }
 
+// UserError if a finished run's history is not what its summary says, or any
+// other's not what the newest state does.
+void check_history(const fs::path& folder, const std::optional<Json>& state) {
+  if (is_there(folder / kSummary)) {
+    train::require_unchanged(
+        folder / kHistory, train::mark_from_json(read_json(folder / kSummary)));
+  } else if (state) {
+    train::require_unchanged(folder / kHistory, train::mark_from_json(*state));
+  }
+}
+
 }  // namespace
 
 bool is_run_folder(const fs::path& path) {
@@ -158,9 +170,11 @@ Json describe_run(const fs::path& folder) {
               {"format", "run"},
               {"name", plan.name},
               {"plan_hash", plan_hash(plan)},
-              {"finished", is_there(folder / "summary.json")},
+              {"finished", is_there(folder / kSummary)},
               {"phases", phases}};
-  if (const auto saved = load_progress(folder / kState)) {
+  const auto saved = load_progress(folder / kState);
+  check_history(folder, saved);
+  if (saved) {
     const size_t phase = saved->at("phase");
     run["resumes_from"] = {
         {"phase", phase < plan.phases.size() ? plan.phases[phase].name

@@ -104,9 +104,9 @@ int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);
   annuli::tune_malloc();
   annuli::kernels::use_caching_allocator();
-  annuli::kernels::set_num_threads(
-      static_cast<int>(std::thread::hardware_concurrency()));
   try {
+    annuli::kernels::set_num_threads(
+        static_cast<int>(std::thread::hardware_concurrency()));
     return run_verb(argc, argv);
   } catch (const annuli::run::Stopped& stopped) {
     constexpr int kSignalled = 128;

@@ -155,10 +155,9 @@ class PlanRunner {
 
   // Written last: a run that has it is finished.
   void write_summary() {
-    const train::HistoryMark& history = run_.history().mark();
-    write_json(run_.folder().summary(), {{"plan_hash", plan_hash(plan_)},
-                                         {"history_bytes", history.bytes},
-                                         {"history_crc32", history.crc32}});
+    Json summary = train::to_json(run_.history().mark());
+    summary["plan_hash"] = plan_hash(plan_);
+    write_json(run_.folder().summary(), summary);
   }
 
   const Plan& plan_;
@@ -172,9 +171,7 @@ bool is_finished(const RunFolder& folder, const Plan& plan) {
   const Json summary = read_json(folder.summary());
   try {
     if (summary.at("plan_hash") != plan_hash(plan)) return false;
-    train::require_unchanged(folder.history(),
-                             {.bytes = summary.at("history_bytes"),
-                              .crc32 = summary.at("history_crc32")});
+    train::require_unchanged(folder.history(), train::mark_from_json(summary));
   } catch (const Json::exception& error) {
     user_error(
         "reading {}: it is not what a finished run writes ({}); remove it to "

@@ -36,8 +36,6 @@ json progress_of(const RunState& state, const Plan& plan) {
       {"loader",
        {{"seed", state.loader.seed},
         {"next_window", state.loader.next_window}}},
-      {"history_bytes", state.history.bytes},
-      {"history_crc32", state.history.crc32},
       {"optimizer_type", std::string(word_of(state.optimizer.plan().type))},
       {"optimizer", optimizer_json(state)},
       {"router_grad_norm", state.router_grad_norm},
@@ -47,6 +45,7 @@ json progress_of(const RunState& state, const Plan& plan) {
       {"lr_factor", state.lr_factor},
       {"lineage", to_json(state.lineage)},
   };
+  progress.update(train::to_json(state.history));
   if (state.previous_norm) progress["previous_norm"] = *state.previous_norm;
   if (state.recipe) progress["recipe"] = grow::to_json(*state.recipe);
   if (state.control) {
@@ -137,8 +136,7 @@ std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
       .optimizer = train::Optimizer(plan.optimizer, std::move(states)),
       .loader = {progress.at("loader").at("seed"),
                  progress.at("loader").at("next_window")},
-      .history = {.bytes = progress.at("history_bytes"),
-                  .crc32 = progress.at("history_crc32")},
+      .history = train::mark_from_json(progress),
       .recipe = std::nullopt,
       .control = std::nullopt,
       .router_grad_norm = progress.at("router_grad_norm"),

@@ -24,6 +24,15 @@ uint32_t checksum(uint32_t before, std::string_view text) {
 
 }  // namespace
 
+nlohmann::json to_json(const HistoryMark& mark) {
+  return {{"history_bytes", mark.bytes}, {"history_crc32", mark.crc32}};
+}
+
+HistoryMark mark_from_json(const nlohmann::json& record) {
+  return {.bytes = record.at("history_bytes"),
+          .crc32 = record.at("history_crc32")};
+}
+
 void require_unchanged(const std::filesystem::path& path,
                        const HistoryMark& mark) {
   if (mark.bytes == 0) return;

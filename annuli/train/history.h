@@ -20,6 +20,11 @@ struct HistoryMark {
   bool operator==(const HistoryMark&) const = default;
 };
 
+// As states and summaries keep it: "history_bytes" and "history_crc32".
+nlohmann::json to_json(const HistoryMark& mark);
+// A json exception where they are missing.
+HistoryMark mark_from_json(const nlohmann::json& record);
+
 // UserError if the file does not begin with what was there at that mark.
 void require_unchanged(const std::filesystem::path& path,
                        const HistoryMark& mark);
