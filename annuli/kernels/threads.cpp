@@ -13,12 +13,11 @@
 namespace annuli::kernels {
 namespace {
 
-// Where memory is bounded and a thread cannot be started, LibTorch's own pool
-// waits for it for ever and OpenMP's ends the program: whether as many as both
-// of them and a few of ours can be started is tried first.
-void require_threads(int pool) {
-  constexpr int kOurs = 4;
-  const int threads = 2 * pool + kOurs;
+// LibTorch's own pool waits for ever for threads that could not be started, as
+// happens where memory is bounded: whether they can is tried first. No more
+// than those: the stacks of threads that have ended are kept, and are then
+// missing elsewhere.
+void require_threads(int threads) {
   try {
     // All at once: a stack that was given back would be used again.
     std::mutex held;
