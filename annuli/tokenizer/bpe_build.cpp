@@ -94,7 +94,9 @@ BpeTokenizer::Spelling BpeTokenizer::add_vocabulary(
 void BpeTokenizer::add_merges(const BpeDefinition& definition,
                               const Spelling& spelling) {
   int32_t rank = 0;
-  for (const auto& [left, right] : definition.merges) {
+  for (const auto& merge : definition.merges) {
+    const std::string& left = merge.first;
+    const std::string& right = merge.second;
     const auto id_of = [&](const std::string& token) {
       const auto id = value_of(spelling, token);
       if (!id) {
