@@ -1,13 +1,47 @@
 #include "annuli/core/json.h"
 
+#include <algorithm>
+#include <string_view>
+
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
 
 namespace annuli {
+namespace {
+
+// What walks a document, our code and the library's, calls itself once a level.
+constexpr int kDeepest = 500;
+
+// Most brackets that are open at once, outside of strings.
+int depth_of(std::string_view text) {
+  int depth = 0;
+  int deepest = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted && c == '\\') {
+      ++i;
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (!quoted && (c == '[' || c == '{')) {
+      deepest = std::max(deepest, ++depth);
+    } else if (!quoted && (c == ']' || c == '}')) {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
+}  // namespace
 
 Json read_json(const std::filesystem::path& path) {
   try {
-    return Json::parse(read_file(path));
+    const std::string text = read_file(path);
+    if (depth_of(text) > kDeepest) {
+      user_error("reading {}: its values are nested more than {} deep",
+                 path.string(), kDeepest);
+    }
+    return Json::parse(text);
   } catch (const Json::exception& error) {
     // "[json.exception.parse_error.101] parse error at line 2, column 1: ..."
     std::string_view reason = error.what();

@@ -39,6 +39,20 @@ TEST_F(JsonFile, SyntaxErrorsNameFileLineAndColumn) {
   EXPECT_THROW(read_json(path_), UserError);
 }
 
+TEST_F(JsonFile, DeepNestingIsRefused) {
+  const auto nested = [&](size_t depth) {
+    write_file_atomically(path_, std::string(depth, '[') + "\"[[\\\"[\"" +
+                                     std::string(depth, ']'));
+  };
+  nested(500);
+  EXPECT_NO_THROW(read_json(path_));
+  for (const size_t depth : {501, 200'000}) {
+    nested(depth);
+    EXPECT_THAT([&] { read_json(path_); },
+                ThrowsMessage<UserError>(HasSubstr("nested more than 500")));
+  }
+}
+
 TEST_F(JsonFile, InvalidUtf8IsReplacedNotFatal) {
   write_json(path_, {{"text", "a\xff"}});
   EXPECT_EQ(read_json(path_)["text"], "a\xef\xbf\xbd");

@@ -347,6 +347,17 @@ const BadInput kCases[] = {
        return Words{"grow", "--replay", lineage, p.model, "--out", p.out};
      },
      {"lineage.json", "record 1"}},
+    {"LineageNestedTooDeeply",
+     [](const Place& p) {
+       const std::string lineage = p.write(
+           "lineage.json",
+           R"({"format_version": 1, "records": [{"operator": "widen",
+               "seed": 1, "parent": "", "child": "a", "tensors": [],
+               "verdicts": [], "versions": {}, "arguments": )" +
+               std::string(200'000, '[') + std::string(200'000, ']') + "}]}");
+       return Words{"grow", "--replay", lineage, p.model, "--out", p.out};
+     },
+     {"lineage.json", "nested"}},
     {"LineageWithoutItsKeys",
      [](const Place& p) {
        const std::string lineage =
