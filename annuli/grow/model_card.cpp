@@ -1,5 +1,7 @@
 #include "annuli/grow/model_card.h"
 
+#include <fmt/core.h>
+
 #include <string_view>
 
 #include "annuli/core/text.h"
