@@ -15,7 +15,11 @@ namespace {
 
 using enum PickleKind;
 
-constexpr size_t kMaxNodes = 10'000'000;
+constexpr size_t kMaxNodes = 2'000'000;
+// Tensors can share one shape or key; each gets a copy of its own, so both are
+// short.
+constexpr size_t kMaxDimensions = 16;
+constexpr size_t kMaxKey = 64;
 constexpr uint32_t kMark = 0xffffffff;  // on the stack, in place of a node
 
 // The machine of the pickle: a stack of nodes and a memo.
@@ -175,7 +179,8 @@ class Machine {
     const PickleNode& key = node(id.items[2]);
     const PickleNode& numel = node(id.items[4]);
     if (node(id.items[0]).text != "storage" || type.kind != kGlobal ||
-        key.kind != kString || numel.kind != kInteger || numel.integer < 0) {
+        key.kind != kString || key.text.size() > kMaxKey ||
+        numel.kind != kInteger || numel.integer < 0) {
       damaged("has a storage of an unknown kind");
     }
     constexpr std::string_view kModule = "torch ";
@@ -193,6 +198,9 @@ class Machine {
 
   std::vector<int64_t> integers(const PickleNode& tuple) const {
     if (tuple.kind != kTuple) damaged("has a tensor without a shape");
+    if (tuple.items.size() > kMaxDimensions) {
+      damaged("has a tensor of too many dimensions");
+    }
     std::vector<int64_t> values;
     for (const uint32_t item : tuple.items) {
       if (node(item).kind != kInteger) damaged("has a tensor with odd sizes");
@@ -227,7 +235,7 @@ class Machine {
       damaged("calls something that is no function");
     }
     if (name == "torch._utils _rebuild_tensor_v2") {
-      rebuild_tensor(PickleNode(node(arguments)));
+      rebuild_tensor(node(arguments));
     } else if (name == "collections OrderedDict" &&
                node(arguments).items.empty()) {
       push_empty(kDict);
@@ -352,73 +360,6 @@ class Machine {
   std::unordered_map<uint64_t, uint32_t> memo_;
 };
 
-class JsonBuilder {
- public:
-  JsonBuilder(const PickleDocument& document, const std::string& path)
-      : document_(document), path_(path) {}
-
-  Json build(const PickleNode& node, int depth) {
-    constexpr int kMaxDepth = 100;
-    constexpr int kMaxValues = 1'000'000;
-    if (depth > kMaxDepth || ++values_ > kMaxValues) {
-      user_error(
-          "reading {}: its values are nested too deeply or are too "
-          "many",
-          path_);
-    }
-    switch (node.kind) {
-      case kNone:
-        return nullptr;
-      case kBool:
-        return node.integer != 0;
-      case kInteger:
-        return node.integer;
-      case kReal:
-        return node.real;
-      case kString:
-        return node.text;
-      case kList:
-      case kTuple:
-        return list(node, depth);
-      case kDict:
-        return dict(node, depth);
-      default:
-        user_error(
-            "reading {}: found a tensor where a plain value was "
-            "expected",
-            path_);
-    }
-  }
-
- private:
-  Json list(const PickleNode& node, int depth) {
-    Json result = Json::array();
-    for (const uint32_t item : node.items) {
-      result.push_back(build(document_.at(item), depth + 1));
-    }
-    return result;
-  }
-
-  Json dict(const PickleNode& node, int depth) {
-    Json result = Json::object();
-    for (size_t i = 0; i < node.items.size(); i += 2) {
-      const PickleNode& key = document_.at(node.items[i]);
-      if (key.kind != kString) {
-        user_error("reading {}: a dict has a key that is no string", path_);
-      }
-      Json value = build(document_.at(node.items[i + 1]), depth + 1);
-      if (!result.emplace(key.text, std::move(value)).second) {
-        user_error("reading {}: a dict names '{}' twice", path_, key.text);
-      }
-    }
-    return result;
-  }
-
-  const PickleDocument& document_;
-  const std::string& path_;
-  int values_ = 0;
-};
-
 }  // namespace
 
 const PickleNode* PickleDocument::find(const PickleNode& dict,
@@ -436,11 +377,6 @@ const PickleNode* PickleDocument::find(const PickleNode& dict,
 PickleDocument read_pickle(std::span<const std::byte> bytes,
                            const std::string& path) {
   return Machine(bytes, path).run();
-}
-
-Json to_json(const PickleDocument& document, const PickleNode& node,
-             const std::string& path) {
-  return JsonBuilder(document, path).build(node, 0);
 }
 
 }  // namespace annuli

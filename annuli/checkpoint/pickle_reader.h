@@ -70,7 +70,8 @@ PickleDocument read_pickle(std::span<const std::byte> bytes,
 
 // A value without tensors as JSON; tuples become lists. UserError for
 // tensors, keys that are not strings, and documents nested deeper than 100 or
-// larger than a million values once shared parts are written out.
+// larger than a million values once shared parts are written out; 64 bytes of
+// text count as one.
 Json to_json(const PickleDocument& document, const PickleNode& node,
              const std::string& path);
 

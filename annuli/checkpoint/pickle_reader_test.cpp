@@ -139,5 +139,43 @@ TEST(PickleReader, CyclesAndBombsEnd) {
       testing::HasSubstr("too many"));
 }
 
+std::string long_string(const std::string& text) {
+  std::string size(4, '\0');
+  for (size_t i = 0; i < 4; ++i) {
+    size[i] = static_cast<char>(text.size() >> 8 * i);
+  }
+  return "X" + size + text;
+}
+
+TEST(PickleReader, SharedTextsCountEachTime) {
+  // A list of one text of 64 KB, a thousand times.
+  std::string list =
+      "\x80\x02](" + long_string(std::string(65536, 'x')) + "q\x01";
+  for (int i = 0; i < 1000; ++i) list += "h\x01";
+  EXPECT_THAT(user_error_of([&] { json_of(list + "e."); }),
+              testing::HasSubstr("too many"));
+}
+
+// Tensors of the storage `key`, whose shape is `dimensions` ones.
+std::string one_tensor(const std::string& key, int dimensions) {
+  std::string shape = "(";
+  for (int i = 0; i < dimensions; ++i) shape += "K\x01";
+  return "\x80\x02"
+         "ctorch._utils\n_rebuild_tensor_v2\n((" +
+         short_string("storage") + "ctorch\nFloatStorage\n" +
+         short_string(key) + short_string("cpu") + "K\x01tQK\x00"s + shape +
+         "t" + shape + "t\x89)tR."s;
+}
+
+TEST(PickleReader, WhatTensorsMayShareIsShort) {
+  EXPECT_EQ(read(one_tensor("0", 16)).tensors.at(0).shape.size(), 16);
+  EXPECT_THAT(user_error_of([] { read(one_tensor("0", 17)); }),
+              testing::HasSubstr("too many dimensions"));
+  EXPECT_EQ(user_error_of([] { read(one_tensor(std::string(64, '0'), 1)); }),
+            "");
+  EXPECT_THAT(user_error_of([] { read(one_tensor(std::string(65, '0'), 1)); }),
+              testing::HasSubstr("a storage of an unknown kind"));
+}
+
 }  // namespace
 }  // namespace annuli

@@ -134,13 +134,14 @@ const PickleNode& required(const PickleDocument& document,
 }
 
 Json read_extra(const PickleDocument& document, const std::string& path) {
-  Json extra = Json::object();
   const PickleNode& root = document.at(document.root);
+  PickleNode others{.kind = PickleKind::kDict};
   for (size_t i = 0; i < root.items.size(); i += 2) {
     const std::string& key = document.at(root.items[i]).text;
     if (key == "model" || key == "config") continue;
-    extra[key] = to_json(document, document.at(root.items[i + 1]), path);
+    others.items.insert(others.items.end(), {root.items[i], root.items[i + 1]});
   }
+  const Json extra = to_json(document, others, path);
   const Json version = extra.value("format_version", Json(kPtFormatVersion));
   if (!version.is_number_integer() || version != kPtFormatVersion) {
     user_error(
