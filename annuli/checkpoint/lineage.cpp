@@ -2,6 +2,7 @@
 
 #include <torch/headeronly/version.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "annuli/core/error.h"
@@ -21,7 +22,36 @@ Json to_json(const LineageRecord& record) {
   return json;
 }
 
-LineageRecord record_from_json(const Json& json) {
+// What later readers take for granted.
+void check_types(const Json& record, const std::string& where) {
+  const auto require = [&](bool good, const char* key, const char* expected) {
+    if (good) return;
+    user_error("reading the lineage in {}: found another '{}', expected {}",
+               where, key, expected);
+  };
+  const auto is_verdict = [](const Json& verdict) {
+    return verdict.is_object() && verdict.contains("passed") &&
+           verdict["passed"].is_boolean() &&
+           verdict.value("check", Json("")).is_string();
+  };
+  require(record.at("operator").is_string(), "operator", "a name");
+  const Json& verdicts = record.at("verdicts");
+  const Json& versions = record.at("versions");
+  require(record.at("seed").is_number_integer(), "seed", "an integer");
+  require(record.at("arguments").is_structured(), "arguments",
+          "an object, or the list of a chain");
+  require(record.at("tensors").is_array(), "tensors", "a list");
+  require(verdicts.is_array() && std::ranges::all_of(verdicts, is_verdict),
+          "verdicts", "a list of {\"check\", \"passed\": true or false}");
+  require(
+      versions.is_object() && std::ranges::all_of(versions, &Json::is_string),
+      "versions", "an object of texts");
+  require(record.value("replay", Json::object()).is_object(), "replay",
+          "an object");
+}
+
+LineageRecord record_from_json(const Json& json, const std::string& where) {
+  check_types(json, where);
   return {.op = json.at("operator"),
           .arguments = json.at("arguments"),
           .seed = json.at("seed"),
@@ -65,7 +95,7 @@ Lineage lineage_from_json(const Json& json, const std::string& where) {
                  where, json.at("format_version").dump(), kFormatVersion);
     }
     for (const Json& record : json.at("records")) {
-      lineage.push_back(record_from_json(record));
+      lineage.push_back(record_from_json(record, where));
     }
   } catch (const Json::exception& error) {
     user_error("reading the lineage in {}: {}", where, error.what());

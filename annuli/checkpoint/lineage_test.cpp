@@ -67,6 +67,30 @@ TEST(Lineage, RefusesBrokenOnes) {
   EXPECT_NE(error_of([](Json& json) { json = Json::array(); }), "");
 }
 
+TEST(Lineage, RefusesOtherTypes) {
+  const auto error_of = [](const char* key, const char* value) {
+    Json json = to_json(two_steps());
+    json["records"][1][key] = Json::parse(value);
+    return user_error_of([&] { lineage_from_json(json, "here.json"); });
+  };
+  for (const auto& [key, value] :
+       std::vector<std::pair<const char*, const char*>>{
+           {"seed", "1.5"},
+           {"arguments", "3"},
+           {"tensors", "{}"},
+           {"verdicts", "[1]"},
+           {"verdicts", R"([{"passed": "yes"}])"},
+           {"verdicts", R"([{"passed": true, "check": 1}])"},
+           {"versions", "[]"},
+           {"versions", R"({"annuli": 1})"},
+           {"replay", "null"}}) {
+    EXPECT_THAT(error_of(key, value),
+                testing::HasSubstr(fmt::format("found another '{}'", key)))
+        << value;
+  }
+  EXPECT_EQ(error_of("arguments", R"([{"widen": {}}])"), "");  // a chain's
+}
+
 std::vector<NamedTensor> some_tensors() {
   return {{"x", at::arange(100, at::kFloat)},
           {"y", at::arange(6, at::kDouble).reshape({2, 3})},
