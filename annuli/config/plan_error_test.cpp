@@ -131,7 +131,8 @@ TEST(PlanError, KeysTypesAndRanges) {
       {"seed: 1", "seed: {a: 1}", "found a map, expected an integer"},
       {"seed: 1", "seed: -1", "found '-1', expected an integer, 0 to"},
       {"seed: 1", "seed: 99999999999999999999", "expected an integer"},
-      {"seed: 1", "precision: fp16", "expected one of fp32, fp64, bf16-mixed, bf16"},
+      {"seed: 1", "precision: fp16",
+       "expected one of fp32, fp64, bf16-mixed, bf16"},
       {"seed: 1", "optimizer: {weight_decay: .nan}", "expected a number"},
       {"seed: 1", "optimizer: {weight_decay: 1e999}", "expected a number"},
       {"seed: 1", "optimizer: {adam_beta1: 1}",
@@ -266,6 +267,13 @@ TEST(PlanError, AliasBombsAreNotExpanded) {
     bomb += "]\n";
   }
   EXPECT_THAT(complaint(bomb), HasSubstr("found more than"));
+}
+
+// A text of 64 KB, two hundred times.
+TEST(PlanError, AliasesOfLongTextsAreCounted) {
+  std::string bomb = "text: &t " + std::string(65536, 'x') + "\nlist: [";
+  for (int i = 0; i < 200; ++i) bomb += "*t, ";
+  EXPECT_THAT(complaint(bomb + "]\n"), HasSubstr("found more than"));
 }
 
 TEST(PlanError, Overrides) {

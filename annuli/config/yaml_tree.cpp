@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <sstream>
+#include <unordered_set>
 
 #include "annuli/config/quote.h"
 #include "annuli/config/utf8.h"
@@ -17,11 +18,16 @@
 namespace annuli {
 namespace {
 
+// Texts count too, 64 bytes as one node: an alias copies them.
 constexpr size_t kMostNodes = 100'000;
 
+size_t text_cost(const std::string& text) { return text.size() / 64; }
+
 size_t count_nodes(const YamlTree& tree) {
-  size_t count = 1;
-  for (const auto& [key, node] : tree.entries) count += count_nodes(node);
+  size_t count = 1 + text_cost(tree.scalar);
+  for (const auto& [key, node] : tree.entries) {
+    count += text_cost(key) + count_nodes(node);
+  }
   return count;
 }
 
@@ -86,6 +92,7 @@ class TreeBuilder : public YAML::EventHandler {
     YamlTree node;
     YAML::anchor_t anchor;
     std::optional<std::string> key;  // read, its value not yet
+    std::unordered_set<std::string> keys{};
   };
 
   std::string place(const YAML::Mark& mark) const {
@@ -148,9 +155,10 @@ class TreeBuilder : public YAML::EventHandler {
       user_error("reading {}: found {} as a key, expected a name", node.place,
                  describe(node));
     }
-    if (const YamlTree* first = map.node.find(node.scalar)) {
+    if (!map.keys.insert(node.scalar).second) {
       user_error("reading {}: the key {} is there twice, first at {}",
-                 node.place, quote(node.scalar), first->place);
+                 node.place, quote(node.scalar),
+                 map.node.find(node.scalar)->place);
     }
     map.key = std::move(node.scalar);
   }
