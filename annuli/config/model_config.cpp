@@ -1,5 +1,6 @@
 #include "annuli/config/model_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <initializer_list>
 
@@ -10,6 +11,9 @@ namespace {
 
 constexpr int64_t kLargestSize = int64_t{1} << 31;
 constexpr int64_t kLargestCount = int64_t{1} << 16;  // of layers, of experts
+// Of all layers: each expert is some rows of the tensor table.
+constexpr int64_t kMostExperts = int64_t{1} << 17;
+constexpr double kMostParameters = 1e15;
 
 struct Size {
   const char* name;
@@ -71,6 +75,33 @@ void check_mixture_only(const ModelConfig& config) {
   }
 }
 
+// Each size may be possible, and all of them together not.
+void check_total(const ModelConfig& config) {
+  const int64_t experts = config.num_hidden_layers * config.num_experts;
+  if (experts > kMostExperts) {
+    user_error(
+        "checking the model: num_hidden_layers {} of num_experts {} are {} "
+        "experts, expected at most {}",
+        config.num_hidden_layers, config.num_experts, experts, kMostExperts);
+  }
+  const auto product = [](auto... sizes) {
+    return (... * static_cast<double>(sizes));
+  };
+  const double width = product(config.intermediate_size,
+                               std::max<int64_t>(config.num_experts, 1)) +
+                       product(config.shared_expert_intermediate_size) +
+                       product(config.num_attention_heads, config.head_dim);
+  const double parameters =
+      product(config.hidden_size, config.num_hidden_layers, width) +
+      product(config.hidden_size, config.vocab_size);
+  if (parameters > kMostParameters) {
+    user_error(
+        "checking the model: its sizes multiply to about {:.1e} parameters, "
+        "expected at most {:.0e}",
+        parameters, kMostParameters);
+  }
+}
+
 void check_positive(const char* name, double value) {
   if (!(value > 0) || !std::isfinite(value)) {
     user_error("checking the model: {} is {}, expected a positive number", name,
@@ -123,6 +154,7 @@ void validate(const ModelConfig& config) {
   }
   check_experts(config);
   check_mixture_only(config);
+  check_total(config);
   check_rope_scaling(config.rope_scaling);
   check_positive("logit_multiplier", config.logit_multiplier);
   check_positive("rms_norm_eps", config.rms_norm_eps);

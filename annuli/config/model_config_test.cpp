@@ -284,6 +284,19 @@ TEST(ModelConfig, NamesTheFieldThatCannotBe) {
               HasSubstr("initializer_range is inf"));
 }
 
+TEST(ModelConfig, RefusesSizesThatAreImpossibleTogether) {
+  ModelConfig config = make_config(true, true, false);
+  config.num_hidden_layers = 4096;
+  config.num_experts = 4096;
+  EXPECT_THAT(message_of([&] { validate(config); }),
+              HasSubstr("are 16777216 experts, expected at most 131072"));
+  config.num_experts = 16;
+  EXPECT_NO_THROW(validate(config));
+  config.hidden_size = config.intermediate_size = int64_t{1} << 30;
+  EXPECT_THAT(message_of([&] { validate(config); }),
+              HasSubstr("multiply to about 7.6e+22 parameters"));
+}
+
 struct BadJson {
   const char* key;
   nlohmann::json value;

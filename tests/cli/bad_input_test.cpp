@@ -50,6 +50,14 @@ const BadInput kCases[] = {
                     p.out, "--set",           "data.sequence_length=0"};
      },
      {"sequence_length"}},
+    {"PlanOfAnImpossibleModel",
+     [](const Place& p) {
+       return Words{"plan",  "plans/tiny.yaml",
+                    "--set", "model.num_hidden_layers=4096",
+                    "--set", "model.num_experts=4096",
+                    "--set", "model.num_experts_per_tok=2"};
+     },
+     {"are 16777216 experts", "at most 131072"}},
     {"ResumeAndForce",
      [](const Place& p) {
        return Words{"run", "plans/tiny.yaml", "--out",
