@@ -79,6 +79,9 @@ GrowPlan read_plan_of(const YamlTree& tree, const std::string& where) {
 grow::Recipe read_map(const fs::path& path, const ModelConfig& parent) {
   const std::string where = path.string();
   const std::string text = read_file(path);
+  if (is_too_deep(text)) {
+    user_error("reading {}: its values are nested too deeply", where);
+  }
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (json.is_object() && json.contains("records")) {
     return of_lineage(json, parent, where);

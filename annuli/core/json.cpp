@@ -34,10 +34,12 @@ int depth_of(std::string_view text) {
 
 }  // namespace
 
+bool is_too_deep(std::string_view json) { return depth_of(json) > kDeepest; }
+
 Json read_json(const std::filesystem::path& path) {
   try {
     const std::string text = read_file(path);
-    if (depth_of(text) > kDeepest) {
+    if (is_too_deep(text)) {
       user_error("reading {}: its values are nested more than {} deep",
                  path.string(), kDeepest);
     }

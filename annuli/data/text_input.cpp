@@ -128,12 +128,9 @@ std::string text_of_line(std::string_view line, const fs::path& path,
         "string in its field \"text\"",
         path.string(), number, found);
   };
-  Json json;
-  try {
-    json = Json::parse(line);
-  } catch (const Json::exception&) {
-    refuse("no valid JSON");
-  }
+  if (is_too_deep(line)) refuse("values that are nested too deeply");
+  Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) refuse("no valid JSON");
   if (!json.is_object()) refuse(fmt::format("{}", json.type_name()));
   const auto text = json.find("text");
   if (text == json.end()) refuse("no such field");

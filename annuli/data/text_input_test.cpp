@@ -116,6 +116,8 @@ TEST_F(TextInputTest, JsonErrorsNameFileAndLine) {
               refused(place + "found no such field"));
   EXPECT_THAT(reading("{\"text\": 1}"), refused(place + "found number in it"));
   EXPECT_THAT(reading("[1]"), refused(place + "found array"));
+  EXPECT_THAT(reading(std::string(200'000, '[')),
+              refused(place + "found values that are nested too deeply"));
 }
 
 TEST_F(TextInputTest, DamagedGzipIsAnError) {

@@ -12,6 +12,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/json.h"
 
 namespace annuli::train {
 namespace {
@@ -99,12 +100,16 @@ std::vector<nlohmann::json> read_history(const std::filesystem::path& path) {
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = text.find('\n', begin);
     if (end == std::string::npos) break;
-    try {
-      records.push_back(nlohmann::json::parse(text.substr(begin, end - begin)));
-    } catch (const nlohmann::json::exception&) {
+    const auto line = std::string_view(text).substr(begin, end - begin);
+    Json record(Json::value_t::discarded);
+    if (!is_too_deep(line)) {
+      record = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    }
+    if (record.is_discarded()) {
       user_error("reading the history {}: line {} is not JSON", path.string(),
                  records.size() + 1);
     }
+    records.push_back(std::move(record));
     begin = end + 1;
   }
   return records;

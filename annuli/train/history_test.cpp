@@ -88,6 +88,8 @@ TEST_F(HistoryTest, MarksGoOnFromAMark) {
 TEST_F(HistoryTest, NamesTheLineThatIsNotJson) {
   std::ofstream(path_) << "{\"step\": 1}\nnonsense\n";
   EXPECT_THROW(read_history(path_), UserError);
+  std::ofstream(path_) << std::string(200'000, '[') << '\n';
+  EXPECT_THROW(read_history(path_), UserError);
 }
 
 }  // namespace
