@@ -24,6 +24,12 @@ namespace annuli {
 
 class MappedTensors {
  public:
+  virtual ~MappedTensors() = default;
+  MappedTensors(const MappedTensors&) = default;
+  MappedTensors& operator=(const MappedTensors&) = default;
+  MappedTensors(MappedTensors&&) = default;
+  MappedTensors& operator=(MappedTensors&&) = default;
+
   const fs::path& path() const { return file_->path(); }
   const std::vector<TensorEntry>& entries() const { return entries_; }
   bool contains(const std::string& name) const;
