@@ -3,9 +3,9 @@
 PLAN ?= plans/seed.yaml
 export CCACHE_BASEDIR := $(CURDIR)
 
-.PHONY: help run test build bench bench-decode bench-grow \
+.PHONY: help run test build bench bench-decode bench-grow bench-memory \
         bench-tokenizer bench-all compare faults fuzz \
-        setup format clean
+        asan tsan coverage tidy setup format clean
 
 help:
 	@echo 'make run      set up, build, run $(PLAN)' \
@@ -15,6 +15,8 @@ help:
 	      '(CASE=dense-fp32, BENCH=--no-peers: a part)'
 	@echo 'make bench-decode   measure generation against read bandwidth' \
 	      '(MODEL=runs/seed/checkpoints/large_moe_final.pt)'
+	@echo 'make bench-memory   the seed plan'"'"'s last phase by optimizer:' \
+	      'planned and measured peak (PARENT=its phase 3; 24 GB, 20 GB of disk)'
 	@echo 'make bench-tokenizer   measure encoding speed'
 	@echo 'make bench-all    all of these'
 	@echo 'make bench-grow   growth from disk to disk against cp,' \
@@ -25,6 +27,11 @@ help:
 	      'count what is lost (FAULTS="--only kill --kills 50": a part)'
 	@echo 'make fuzz     set up, build with clang, fuzz every reader of files' \
 	      '(FUZZ_SECONDS=600 each, FUZZ_TARGETS="pt plan": a part)'
+	@echo 'make asan     set up, build with clang, run every test under the' \
+	      'address and undefined-behaviour sanitizers (TESTS=Pickle: a part)'
+	@echo 'make tsan     the same under the thread sanitizer'
+	@echo 'make coverage what make asan does, and the share of lines it ran'
+	@echo 'make tidy     set up, clang-tidy every source (FILES=...: some)'
 	@echo 'make build    set up, build the program: build/annuli'
 	@echo 'make setup    packages, LibTorch and data only'
 	@echo 'make format   clang-format every source'
@@ -60,6 +67,12 @@ bench-decode: build
 	@mkdir -p benchmarks/results
 	@build/annuli_decode_bench $(MODEL) benchmarks/results/decode.json
 
+PARENT ?= runs/seed/checkpoints/medium_moe_final.pt
+bench-memory:
+	@tools/setup --python >/dev/null
+	@tools/build annuli >/dev/null
+	@build/python/bin/python3 benchmarks/peaks.py $(PARENT)
+
 bench-all: bench bench-tokenizer bench-grow bench-decode
 
 BENCH_DIR ?= build
@@ -76,8 +89,21 @@ faults: build
 
 FUZZ_SECONDS ?= 600
 fuzz:
-	@tools/setup >/dev/null
+	@tools/setup --clang >/dev/null
 	@tools/fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+asan tsan:
+	@tools/setup --python --clang >/dev/null
+	@tools/sanitize $@ $(TESTS)
+
+# The count begins anew, so that a failed test's lines count too.
+coverage:
+	@rm -rf build-asan/profile
+	@$(MAKE) --no-print-directory asan; tools/coverage
+
+tidy:
+	@tools/setup --clang >/dev/null
+	@tools/tidy $(FILES)
 
 setup:
 	@tools/setup

@@ -31,6 +31,8 @@ function(annuli_compile_options target)
     -Wno-missing-field-initializers
     # Sanitizers keep loops as they are, whatever a pragma asks for.
     $<$<CXX_COMPILER_ID:Clang>:-Wno-pass-failed>
+    # A precompiled header's time would keep ccache from using its files.
+    "$<$<CXX_COMPILER_ID:Clang>:SHELL:-Xclang -fno-pch-timestamp>"
     $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 endfunction()
 

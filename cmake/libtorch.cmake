@@ -30,6 +30,13 @@ target_compile_definitions(annuli_torch INTERFACE AT_PER_OPERATOR_HEADERS)
 target_compile_options(annuli_torch INTERFACE -fopenmp)
 target_link_options(annuli_torch INTERFACE
   -Wl,--disable-new-dtags,-rpath,${torch_lib})
+# One pool of threads: LibTorch's own OpenMP runtime for g++; clang's also
+# speaks g++'s interface and, being loaded first, serves LibTorch too.
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  set(openmp_runtime ${OpenMP_omp_LIBRARY})
+else()
+  set(openmp_runtime ${torch_lib}/libgomp.so.1)
+endif()
 target_link_libraries(annuli_torch INTERFACE
-  -Wl,--no-as-needed ${torch_lib}/libtorch_cpu.so -Wl,--as-needed
-  ${torch_lib}/libc10.so ${torch_lib}/libgomp.so.1)
+  -Wl,--no-as-needed ${openmp_runtime} ${torch_lib}/libtorch_cpu.so
+  -Wl,--as-needed ${torch_lib}/libc10.so)

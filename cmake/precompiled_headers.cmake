@@ -36,7 +36,5 @@ annuli_headers(torch_test DEPS annuli_torch GTest::gmock
   HEADERS ${tensor_headers} ${test_headers})
 
 function(annuli_precompile target kind)
-  if(NOT ANNULI_SANITIZE)
-    target_precompile_headers(${target} REUSE_FROM annuli_headers_${kind})
-  endif()
+  target_precompile_headers(${target} REUSE_FROM annuli_headers_${kind})
 endfunction()

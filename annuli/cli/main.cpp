@@ -103,7 +103,9 @@ int main(int argc, char** argv) {
   // A file that grows beyond a limit is an error of writing, not the end.
   std::signal(SIGXFSZ, SIG_IGN);
   annuli::tune_malloc();
+#ifndef ANNULI_SANITIZED  // watches the borders of blocks that it serves
   annuli::kernels::use_caching_allocator();
+#endif
   try {
     annuli::kernels::set_num_threads(
         static_cast<int>(std::thread::hardware_concurrency()));

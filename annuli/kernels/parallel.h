@@ -27,8 +27,7 @@ void parallel_blocks(int64_t n, int64_t block, const F& f) {
 // On a function: compiled for AVX-512, AVX2 and plain x86-64, chosen at load
 // time. The resolvers run before a sanitizer is ready, so not under one. The
 // three agree to rounding only (fused multiply-add).
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
+#if defined(__x86_64__) && !defined(ANNULI_SANITIZED)
 #define ANNULI_VECTOR_CLONES \
   __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
