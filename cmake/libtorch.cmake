@@ -25,7 +25,10 @@ target_include_directories(annuli_torch SYSTEM INTERFACE
   "${own_headers}"
   "${ANNULI_TORCH_DIR}/torch/include"
   "${ANNULI_TORCH_DIR}/torch/include/torch/csrc/api/include")
-target_compile_definitions(annuli_torch INTERFACE AT_PER_OPERATOR_HEADERS)
+# NDEBUG in debug builds, too: some of its types have other members without it
+# than in the library, which was built with it.
+target_compile_definitions(annuli_torch INTERFACE AT_PER_OPERATOR_HEADERS
+  NDEBUG)
 # at::parallel_for is silently serial in files compiled without -fopenmp.
 target_compile_options(annuli_torch INTERFACE -fopenmp)
 target_link_options(annuli_torch INTERFACE
