@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "annuli/kernels/attention.h"
 #include "annuli/kernels/caching_allocator.h"
 #include "annuli/kernels/product.h"
 #include "annuli/model/tensor_table.h"
@@ -68,11 +69,15 @@ class Sizes {
 };
 
 // Kept of attention: the block's input, what q, k and v read, these three, what
-// the heads mixed, and with q/k norms what those read.
+// the heads mixed (as o reads it, and where attention itself keeps it), and
+// with q/k norms what those read.
 int64_t kept_of_attention(const ModelConfig& config, const Sizes& size) {
   int64_t kept = size.stream() + size.kept_rows(config.hidden_size) +
                  size.queries() + 2 * size.keys() +
                  size.kept_rows(config.num_attention_heads * config.head_dim);
+  if (size.narrow() && kernels::attention_keeps_result()) {
+    kept += size.queries();
+  }
   if (config.qk_norm != QkNorm::kNone) kept += size.queries() + size.keys();
   return kept;
 }

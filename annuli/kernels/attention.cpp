@@ -224,6 +224,8 @@ at::Tensor rotary_attention(const at::Tensor& q, const at::Tensor& k,
                        {rotary.cos.contiguous(), rotary.sin.contiguous()}, out);
 }
 
+bool attention_keeps_result() { return !has_avx512(); }
+
 at::Tensor reference::causal_attention(const at::Tensor& q, const at::Tensor& k,
                                        const at::Tensor& v) {
   check_shapes(q, k, v);

@@ -44,6 +44,10 @@ at::Tensor rotary_attention(const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v, const RotaryTable& rotary,
                             at::ScalarType out);
 
+// Whether the backward pass keeps what the two return, in the type of q. The
+// own kernel's does not.
+bool attention_keeps_result();
+
 namespace reference {
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table);
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k,
