@@ -1,0 +1,55 @@
+#include "annuli/checkpoint/optimizer_file.h"
+
+#include <ATen/ops/arange.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "annuli/checkpoint/test_files.h"
+#include "annuli/core/json.h"
+
+namespace annuli {
+namespace {
+
+using test::TestFolder;
+using test::user_error_of;
+using ::testing::HasSubstr;
+
+// A folder with the state of one tensor, "b".
+class OptimizerFileTest : public ::testing::Test {
+ protected:
+  OptimizerFileTest() {
+    write_safetensors(folder_ / kOptimizerTensors,
+                      {{"m.b", at::arange(6, at::kFloat).view({2, 3})}});
+    write_optimizer_rows(folder_.path(), rows_, "adamw");
+  }
+
+  // What is said of the file if the row's `key` is `value`.
+  std::string said_of(const std::string& key, const Json& value) {
+    Json json = read_json(folder_ / kOptimizerRows);
+    json["tensors"]["b"][key] = value;
+    write_json(folder_ / kOptimizerRows, json);
+    return user_error_of([&] { OptimizerFile::open(folder_.path()); });
+  }
+
+  const TestFolder folder_;
+  const OptimizerRows rows_ = {{"b", {.step = 3, .lr_multiplier = 0.5}}};
+};
+
+TEST_F(OptimizerFileTest, RoundTrips) {
+  const auto file = OptimizerFile::open(folder_.path());
+  ASSERT_NE(file, nullptr);
+  EXPECT_EQ(file->rows(), rows_);
+  EXPECT_EQ(file->optimizer(), "adamw");
+  EXPECT_EQ(file->part("m", "b").sum().item<double>(), 15);
+}
+
+// A fraction would be cut, and what no integer holds is undefined.
+TEST_F(OptimizerFileTest, StepsAreWholeNumbers) {
+  EXPECT_THAT(said_of("step", 1e23), HasSubstr("step 1e+23 of b"));
+  EXPECT_THAT(said_of("step", 2.5), HasSubstr("step 2.5 of b"));
+  EXPECT_THAT(said_of("step", "3"), HasSubstr("whole number"));
+  EXPECT_THAT(said_of("step", true), HasSubstr("whole number"));
+}
+
+}  // namespace
+}  // namespace annuli
