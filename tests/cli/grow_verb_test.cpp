@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,22 +32,24 @@ class Grow : public ::testing::Test {
     return scratch_.file(name);
   }
 
-  Outcome run(std::vector<std::string> arguments) {
-    return run_program(arguments, scratch_.path());
+  Outcome run(std::vector<std::string> arguments,
+              const Surroundings& surroundings = {}) {
+    return run_program(arguments, scratch_.path(), surroundings);
   }
 
-  Outcome grow(std::vector<std::string> arguments) {
+  Outcome grow(std::vector<std::string> arguments,
+               const Surroundings& surroundings = {}) {
     arguments.insert(arguments.begin(), "grow");
-    return run(arguments);
+    return run(arguments, surroundings);
   }
 
   // The growth of `parent` into `out`, on a small probe.
-  Outcome grow_into(const std::string& out,
-                    std::vector<std::string> arguments) {
+  Outcome grow_into(const std::string& out, std::vector<std::string> arguments,
+                    const Surroundings& surroundings = {}) {
     const std::vector<std::string> always = {
         path("parent"), "--out", path(out), "--windows", "2", "--length", "32"};
     arguments.insert(arguments.end(), always.begin(), always.end());
-    return grow(arguments);
+    return grow(arguments, surroundings);
   }
 
   void expect_refused(const Outcome& outcome, const std::string& why) {
@@ -233,13 +234,9 @@ TEST_F(Grow, InterruptedItLeavesNothingAndKilledItIsTidiedUp) {
 
 // A limit on the size of files fails as a full disk does.
 TEST_F(Grow, AWriteThatFailsIsOneLine) {
-  rlimit old{};
-  ::getrlimit(RLIMIT_FSIZE, &old);
-  const rlimit limit{60'000, old.rlim_max};
-  ::setrlimit(RLIMIT_FSIZE, &limit);
-  const Outcome outcome = grow_into("child", {"widen", "--no-verify"});
-  ::setrlimit(RLIMIT_FSIZE, &old);
-  expect_refused(outcome, "File too large");
+  expect_refused(
+      grow_into("child", {"widen", "--no-verify"}, {.file_bytes = 60'000}),
+      "File too large");
 }
 
 TEST_F(Grow, ExportsBothWays) {

@@ -151,6 +151,9 @@ Outcome Script::run(const std::vector<std::string>& arguments,
   changes["TMPDIR"] = (folder_ / "tmp").string();
   // Cases run side by side, so waiting threads must not spin.
   changes["OMP_WAIT_POLICY"] = "passive";
+  if (surroundings.largest_file != 0) {
+    changes["LLVM_PROFILE_FILE"] = "/dev/null";  // counts that do not fit
+  }
   launch.environment = merged(changes);
   launch.argv = pointers(launch.words);
   launch.envp = pointers(launch.environment);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <vector>
 
@@ -21,7 +20,8 @@ const fs::path kReference = ANNULI_TOKENIZER_REFERENCE;
 std::vector<int32_t> read_ids(const fs::path& path) {
   const std::string bytes = read_file(path);
   std::vector<int32_t> ids(bytes.size() / sizeof(int32_t));
-  std::memcpy(ids.data(), bytes.data(), ids.size() * sizeof(int32_t));
+  std::copy_n(bytes.data(), ids.size() * sizeof(int32_t),
+              reinterpret_cast<char*>(ids.data()));
   return ids;
 }
 
