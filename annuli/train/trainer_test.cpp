@@ -217,14 +217,17 @@ TEST_F(TrainerTest, ANonFiniteLossUpdatesNothing) {
   EXPECT_TRUE(same_bits(model.weight(1), before));
 }
 
-// A balance loss near the largest float, on activations a million times too
-// large: the loss is finite, the routers' gradient is not.
+// A balance loss near the largest float, on inputs of routers and experts a
+// million times too large: the loss is finite, the routers' gradient is not.
+// (Inputs of attention are left as they are: with scores of 1e12 the backward
+// pass of LibTorch's is not finite by itself.)
 TEST_F(TrainerTest, ANonFiniteGradientIsNamed) {
   const auto error_of = [&](const TrainPlan& train, bool may_update) {
     Transformer model = tiny::model(config(true), at::kFloat);
     std::vector<at::Tensor> before;
     for (size_t row = 0; row < model.table().size(); ++row) {
-      if (model.table()[row].name.find("norm") != std::string::npos) {
+      if (model.table()[row].name.find("post_attention_layernorm") !=
+          std::string::npos) {
         model.weight(row).fill_(1e6);
       }
       before.push_back(model.weight(row).clone());
