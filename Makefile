@@ -4,7 +4,7 @@ PLAN ?= plans/seed.yaml
 export CCACHE_BASEDIR := $(CURDIR)
 
 .PHONY: help run test build bench bench-decode bench-grow bench-memory \
-        bench-tokenizer bench-all compare faults fuzz \
+        bench-save bench-tokenizer bench-all compare faults fuzz \
         asan tsan coverage tidy setup format clean
 
 help:
@@ -17,6 +17,8 @@ help:
 	      '(MODEL=runs/seed/checkpoints/large_moe_final.pt)'
 	@echo 'make bench-memory   the seed plan'"'"'s last phase by optimizer:' \
 	      'planned and measured peak (PARENT=its phase 3; 24 GB, 20 GB of disk)'
+	@echo 'make bench-save   the seed plan'"'"'s first phase with and without' \
+	      'saving state (BENCH="--steps 40 --save-steps 20": shorter)'
 	@echo 'make bench-tokenizer   measure encoding speed'
 	@echo 'make bench-all    all of these'
 	@echo 'make bench-grow   growth from disk to disk against cp,' \
@@ -72,6 +74,11 @@ bench-memory:
 	@tools/setup --python >/dev/null
 	@tools/build annuli >/dev/null
 	@build/python/bin/python3 benchmarks/peaks.py $(PARENT)
+
+bench-save:
+	@tools/setup --python >/dev/null
+	@tools/build annuli >/dev/null
+	@build/python/bin/python3 benchmarks/saving.py $(BENCH)
 
 bench-all: bench bench-tokenizer bench-grow bench-decode
 

@@ -147,7 +147,7 @@ std::vector<Case> collect_cases(const Order& order, Scenes& scenes,
   }
   collector.training("folder vanishes", order.each, vanish_at_random);
   collector.training("clock jumps", order.each, jump_clock);
-  add_memory(collector, scenes.root());
+  if (order.memory) add_memory(collector, scenes.root());
   add_damage(collector, order.damages);
   return collector.take();
 }

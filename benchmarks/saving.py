@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""What saving training state costs: a plan's first phase with and without.
+
+    saving.py [--plan FILE] [--steps N] [--save-steps N] [--rounds N]
+              [--out FOLDER]
+
+Trains N steps (200) of the phase in turns without saving and with a state every
+--save-steps (100), as whole processes. Prints how much longer the second takes,
+and what share of it the run itself spent in writing. Writes FOLDER/saving.json
+(benchmarks/results). Needs a quiet machine and room for three states.
+"""
+import argparse
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def train(plan, folder, save_steps):
+    """Seconds of the process, and those of each state that it wrote."""
+    command = ["build/annuli", "run", plan, "--out", folder, "--set",
+               f"save_steps={save_steps}"]
+    start = time.monotonic()
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+    seconds = time.monotonic() - start
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))}: exit {done.returncode}\n"
+                 f"{done.stderr}")
+    shutil.rmtree(folder)
+    saves = re.findall(r"state saved after step \d+ in ([\d.]+) s",
+                       done.stdout)
+    return seconds, [float(text) for text in saves]
+
+
+def first_phase(path, steps):
+    plan = yaml.safe_load(path.read_text())
+    plan["phases"] = plan["phases"][:1]
+    plan["phases"][0]["train"]["max_steps"] = steps
+    plan["phases"][0].pop("expected", None)
+    plan["evaluation"] = {"windows": 0}
+    plan.pop("samples", None)
+    return plan
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--plan", default=ROOT / "plans/seed.yaml",
+                        type=pathlib.Path)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--save-steps", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--out", type=pathlib.Path,
+                        default=ROOT / "benchmarks/results")
+    options = parser.parse_args()
+    plan = first_phase(options.plan, options.steps)
+    rounds = []
+    print(f"{'round':<6} {'without':>10} {'with':>10} {'longer':>8} "
+          f"{'states':>7} {'writing':>8}")
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as scratch:
+        scratch = pathlib.Path(scratch)
+        path = scratch / "plan.yaml"
+        path.write_text(yaml.safe_dump(plan, sort_keys=False))
+        for number in range(1, options.rounds + 1):
+            without, none = train(path, scratch / "run", 0)
+            saving, saves = train(path, scratch / "run", options.save_steps)
+            if none or not saves:
+                sys.exit(f"saving: {len(none)} and {len(saves)} states were "
+                         f"written, expected none and some; --save-steps must "
+                         f"be below --steps")
+            rounds.append({"seconds_without": without, "seconds_with": saving,
+                           "seconds_of_states": saves})
+            print(f"{number:<6} {without:>8.1f} s {saving:>8.1f} s "
+                  f"{100 * (saving / without - 1):>+7.1f}% {len(saves):>7} "
+                  f"{100 * sum(saves) / without:>7.1f}%", flush=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "saving.json").write_text(json.dumps(
+        {"steps": options.steps, "save_steps": options.save_steps,
+         "rounds": rounds}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
