@@ -14,7 +14,7 @@ namespace {
 
 // With AVX2 alone, MKL adds up most products in an order that depends on the
 // number of threads, unless it is asked not to; at the same speed
-// (docs/numerics.md). It reads the variable at its first call, so before main
+// (docs/log.md). It reads the variable at its first call, so before main
 // is early enough. What the user chose stands.
 [[maybe_unused]] const int strict_sums = [] {
   __builtin_cpu_init();
