@@ -21,7 +21,8 @@ struct Order {
   int quick_kills = 0;  // in plans/quick.yaml
   int damages = 0;      // cut files, and as many with a byte flipped
   int each = 0;         // of every other kind in training; half in growth
-  bool memory = true;   // bounds on it, under which last digits can differ
+  // Bounds on training's memory, too: it may then end with other last digits.
+  bool bounded_training = true;
   uint64_t seed = 1;
   std::string only{};  // part of a kind's name
 };

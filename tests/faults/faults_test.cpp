@@ -37,8 +37,11 @@ void append(const fs::path& file, const std::string& text) {
 TEST_F(FaultsTest, TensOfThemAreSurvived) {
   Scenes scenes(kTiny, root_);
   Tally tally;
-  const Order order{
-      .kills = 3, .growth_kills = 3, .damages = 1, .each = 1, .memory = false};
+  const Order order{.kills = 3,
+                    .growth_kills = 3,
+                    .damages = 1,
+                    .each = 1,
+                    .bounded_training = false};
   try_cases(collect_cases(order, scenes, tally), root_, tally);
   std::cout << tally.text();
   EXPECT_EQ(tally.lost(), 0);
