@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/parallel.h"
 #include "annuli/kernels/random_words.h"
 
 namespace annuli::kernels {
@@ -15,14 +16,8 @@ namespace {
 
 constexpr int kBlocks = kRandomBlocks;  // at a time, four numbers each
 
-// The same arithmetic on every processor; only the vector width differs. Not
-// under a sanitizer, as ANNULI_VECTOR_CLONES.
-#if defined(__x86_64__) && !defined(ANNULI_SANITIZED)
-#define ANNULI_CLONES \
-  __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define ANNULI_CLONES
-#endif
+// The same arithmetic on every processor; only the vector width differs.
+#define ANNULI_SAME_CLONES ANNULI_CLONES_FOR("avx512f", "avx2", "default")
 
 // Natural logarithm of x in (0, 1]; the Cephes polynomial, 1 ulp.
 inline float log_of(float x) {
@@ -71,7 +66,8 @@ inline void sin_cos_turns(float u, float& sine, float& cosine) {
   cosine = ((quadrant + 1) & 2) != 0 ? -c0 : c0;
 }
 
-ANNULI_CLONES void box_muller(const RandomWords& words, float* __restrict out) {
+ANNULI_SAME_CLONES void box_muller(const RandomWords& words,
+                                   float* __restrict out) {
   float radius[kBlocks];
   float cosine[kBlocks];
   float sine[kBlocks];

@@ -24,15 +24,18 @@ void parallel_blocks(int64_t n, int64_t block, const F& f) {
 
 }  // namespace annuli::kernels
 
-// On a function: compiled for AVX-512, AVX2 and plain x86-64, chosen at load
-// time. The resolvers run before a sanitizer is ready, so not under one. The
-// three agree to rounding only (fused multiply-add).
+// On a function: compiled for each of these targets, chosen at load time. The
+// resolvers run before a sanitizer is ready, so not under one.
 #if defined(__x86_64__) && !defined(ANNULI_SANITIZED)
-#define ANNULI_VECTOR_CLONES \
-  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define ANNULI_CLONES_FOR(...) __attribute__((target_clones(__VA_ARGS__)))
 #else
-#define ANNULI_VECTOR_CLONES
+#define ANNULI_CLONES_FOR(...)
 #endif
+
+// AVX-512, AVX2 and plain x86-64. The three agree to rounding only (fused
+// multiply-add).
+#define ANNULI_VECTOR_CLONES \
+  ANNULI_CLONES_FOR("arch=x86-64-v4", "arch=x86-64-v3", "default")
 
 // On the template behind such clones, so that each gets its own body.
 #define ANNULI_INLINE __attribute__((always_inline)) inline
