@@ -80,7 +80,8 @@ bench-save:
 	@tools/build annuli >/dev/null
 	@build/python/bin/python3 benchmarks/saving.py $(BENCH)
 
-bench-all: bench bench-tokenizer bench-grow bench-decode
+bench-all: bench bench-tokenizer bench-grow bench-decode bench-memory \
+           bench-save
 
 BENCH_DIR ?= build
 bench-grow: build

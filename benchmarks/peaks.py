@@ -13,13 +13,11 @@ import argparse
 import json
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 
-import yaml
+from short_plan import ROOT, annuli, cut, write
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 MOST_OFF = 0.05
 
 VARIANTS = {
@@ -32,14 +30,6 @@ VARIANTS = {
         "precision=bf16", "optimizer.type=adamw_8bit",
         "phases.0.train.gradient_checkpointing=true"],
 }
-
-
-def annuli(*words):
-    command = ["build/annuli", *map(str, words)]
-    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
-    return done.stdout
 
 
 def measure(plan, settings, scratch):
@@ -67,18 +57,13 @@ def main():
     parser.add_argument("--out", type=pathlib.Path,
                         default=ROOT / "benchmarks/results")
     options = parser.parse_args()
-    plan = yaml.safe_load(options.plan.read_text())
+    plan = cut(options.plan, -1, 2)
     plan["model"] = {"from": str(options.model)}
-    plan["phases"] = plan["phases"][-1:]
-    plan["phases"][0]["train"]["max_steps"] = 2
-    plan["phases"][0].pop("expected", None)
-    plan["evaluation"] = {"windows": 0}
-    plan.pop("samples", None)
     rows = []
     print(f"{'optimizer':<28} {'planned':>9} {'measured':>9} {'off':>7}")
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as scratch:
         path = pathlib.Path(scratch) / "plan.yaml"
-        path.write_text(yaml.safe_dump(plan, sort_keys=False))
+        write(plan, path)
         for name in options.only:
             planned, measured = measure(path, VARIANTS[name], scratch)
             rows.append({"name": name, "planned_bytes": planned,

@@ -14,40 +14,22 @@ import json
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 
-import yaml
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from short_plan import ROOT, annuli, cut, write
 
 
 def train(plan, folder, save_steps):
     """Seconds of the process, and those of each state that it wrote."""
-    command = ["build/annuli", "run", plan, "--out", folder, "--set",
-               f"save_steps={save_steps}"]
     start = time.monotonic()
-    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+    printed = annuli("run", plan, "--out", folder, "--set",
+                     f"save_steps={save_steps}")
     seconds = time.monotonic() - start
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}: exit {done.returncode}\n"
-                 f"{done.stderr}")
     shutil.rmtree(folder)
-    saves = re.findall(r"state saved after step \d+ in ([\d.]+) s",
-                       done.stdout)
+    saves = re.findall(r"state saved after step \d+ in ([\d.]+) s", printed)
     return seconds, [float(text) for text in saves]
-
-
-def first_phase(path, steps):
-    plan = yaml.safe_load(path.read_text())
-    plan["phases"] = plan["phases"][:1]
-    plan["phases"][0]["train"]["max_steps"] = steps
-    plan["phases"][0].pop("expected", None)
-    plan["evaluation"] = {"windows": 0}
-    plan.pop("samples", None)
-    return plan
 
 
 def main():
@@ -61,14 +43,14 @@ def main():
     parser.add_argument("--out", type=pathlib.Path,
                         default=ROOT / "benchmarks/results")
     options = parser.parse_args()
-    plan = first_phase(options.plan, options.steps)
+    plan = cut(options.plan, 0, options.steps)
     rounds = []
     print(f"{'round':<6} {'without':>10} {'with':>10} {'longer':>8} "
           f"{'states':>7} {'writing':>8}")
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as scratch:
         scratch = pathlib.Path(scratch)
         path = scratch / "plan.yaml"
-        path.write_text(yaml.safe_dump(plan, sort_keys=False))
+        write(plan, path)
         for number in range(1, options.rounds + 1):
             without, none = train(path, scratch / "run", 0)
             saving, saves = train(path, scratch / "run", options.save_steps)
