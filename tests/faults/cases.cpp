@@ -105,19 +105,14 @@ void add_damage(Collector& collector, int count) {
 }
 
 // The bound is looked for once, and only if it is asked for.
-void add_memory(Collector& collector, const Order& order,
-                const fs::path& root) {
+void add_memory(Collector& collector, const fs::path& root) {
   const std::shared_future<uint64_t> least =
       std::async(std::launch::deferred, least_memory, root).share();
-  const auto bounded = [least](const Scenario& scenario, Script& script,
-                               const CounterRng& rng) {
-    return limit_memory(scenario, script, least.get(), rng);
-  };
-  if (order.bounded_training) {
-    collector.both("memory bound", bounded);
-  } else {
-    collector.growth("memory bound", order.each, bounded);
-  }
+  collector.both(
+      "memory bound",
+      [least](const Scenario& scenario, Script& script, const CounterRng& rng) {
+        return limit_memory(scenario, script, least.get(), rng);
+      });
 }
 
 void try_case(const Case& one, const fs::path& folder, Tally& tally) {
@@ -152,7 +147,7 @@ std::vector<Case> collect_cases(const Order& order, Scenes& scenes,
   }
   collector.training("folder vanishes", order.each, vanish_at_random);
   collector.training("clock jumps", order.each, jump_clock);
-  add_memory(collector, order, scenes.root());
+  add_memory(collector, scenes.root());
   add_damage(collector, order.damages);
   return collector.take();
 }

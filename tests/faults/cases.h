@@ -21,8 +21,6 @@ struct Order {
   int quick_kills = 0;  // in plans/quick.yaml
   int damages = 0;      // cut files, and as many with a byte flipped
   int each = 0;         // of every other kind in training; half in growth
-  // Bounds on training's memory, too: it may then end with other last digits.
-  bool bounded_training = true;
   uint64_t seed = 1;
   std::string only{};  // part of a kind's name
 };

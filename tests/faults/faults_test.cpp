@@ -6,6 +6,7 @@
 
 #include <fstream>
 
+#include "annuli/core/error.h"
 #include "annuli/core/file.h"
 #include "tests/faults/cases.h"
 #include "tests/faults/damage.h"
@@ -37,11 +38,7 @@ void append(const fs::path& file, const std::string& text) {
 TEST_F(FaultsTest, TensOfThemAreSurvived) {
   Scenes scenes(kTiny, root_);
   Tally tally;
-  const Order order{.kills = 3,
-                    .growth_kills = 3,
-                    .damages = 1,
-                    .each = 1,
-                    .bounded_training = false};
+  const Order order{.kills = 3, .growth_kills = 3, .damages = 1, .each = 1};
   try_cases(collect_cases(order, scenes, tally), root_, tally);
   std::cout << tally.text();
   EXPECT_EQ(tally.lost(), 0);
@@ -74,6 +71,30 @@ TEST_F(FaultsTest, AnythingElseThanTheReferenceIsLost) {
   EXPECT_THAT(training.difference(run), HasSubstr("large_moe_final.pt"));
   append(run / "training_history.jsonl", "{\"type\": \"step\"}\n");
   EXPECT_THAT(training.difference(run), HasSubstr("history"));
+}
+
+// What is judged where digits may differ: all but them.
+TEST_F(FaultsTest, ARunThatIsOnlyLikeTheReferenceIsNotWhatIsLost) {
+  Scenes scenes(kTiny, root_);
+  const fs::path reference = scenes.training().reference() / "run";
+  const fs::path run = path("run");
+  fs::copy(reference, run, fs::copy_options::recursive);
+  const fs::path history = run / "training_history.jsonl";
+  const std::string lines = read_file(history);
+  const auto with = [&](const std::string& text, const std::string& other) {
+    std::string changed = lines;
+    const size_t at = changed.find(text);
+    ANNULI_CHECK(at != changed.npos);
+    write_file_atomically(history, changed.replace(at, text.size(), other));
+    return run_unlikeness(run, reference);
+  };
+  EXPECT_EQ(with("\"loss\":5.5", "\"loss\":5.51"), "");
+  EXPECT_THAT(with("\"loss\":5.", "\"loss\":6."), HasSubstr("line 1 "));
+  EXPECT_THAT(with("\"loss\":5.", "\"lost\":5."), HasSubstr("line 1 "));
+  EXPECT_THAT(with("\"step\":2", "\"step\":3"), HasSubstr("line 2 "));
+  EXPECT_EQ(with("", ""), "");
+  append(run / "checkpoints/dense_model.pt", " ");
+  EXPECT_THAT(run_unlikeness(run, reference), HasSubstr("dense_model.pt"));
 }
 
 TEST_F(FaultsTest, AHalfChildAndATouchedParentAreLost) {

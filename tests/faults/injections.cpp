@@ -27,10 +27,12 @@ bool failed(const Script&, const Outcome& outcome) {
 // The start under a fault, which came if `came` says so, and the one after it.
 template <typename Came>
 Result start_twice(const Scenario& scenario, Script& script,
-                   const Surroundings& faulty, Came came) {
+                   const Surroundings& faulty, Came came,
+                   std::string (Scenario::*finish)(Script&)
+                       const = &Scenario::finish) {
   const Outcome outcome = script.run(scenario.arguments(script), faulty);
   Result result{.injected = came(script, outcome), .lost = bad_ending(outcome)};
-  if (result.lost.empty()) result.lost = scenario.finish(script);
+  if (result.lost.empty()) result.lost = (scenario.*finish)(script);
   return result;
 }
 
@@ -133,7 +135,8 @@ uint64_t least_memory(const fs::path& root) {
 Result limit_memory(const Scenario& scenario, Script& script, uint64_t least,
                     const CounterRng& rng) {
   const Surroundings bounded{.address_space = least + rng.below(0, 2 * least)};
-  return start_twice(scenario, script, bounded, failed);
+  return start_twice(scenario, script, bounded, failed,
+                     &Scenario::finish_but_digits);
 }
 
 Result vanish_at_random(const Training& training, Script& script,

@@ -39,7 +39,8 @@ Result fill_output(const Scenario& scenario, Script& script,
 Result jump_clock(const Scenario& scenario, Script& script,
                   const CounterRng& rng);
 
-// The address space is bounded, between `least` and thrice that.
+// The address space is bounded, between `least` and thrice that. Digits may
+// differ then (docs/reliability.md).
 Result limit_memory(const Scenario& scenario, Script& script, uint64_t least,
                     const CounterRng& rng);
 

@@ -27,4 +27,10 @@ std::string folder_difference(const fs::path& folder,
 // of the lineage.
 std::string run_difference(const fs::path& run, const fs::path& reference);
 
+// The same for runs that may differ in digits: as many lines with the same
+// members, whose fractions differ by at most 1 %, or 0.01 if they are below 1;
+// the same checkpoints by name and size. Which expert got a token does not
+// count.
+std::string run_unlikeness(const fs::path& run, const fs::path& reference);
+
 }  // namespace annuli::faults

@@ -68,6 +68,14 @@ std::string Training::finish(Script& script,
   return wrong;
 }
 
+std::string Training::finish_but_digits(Script& script) const {
+  std::string wrong = not_done("the next start", script.run(arguments(script)));
+  const fs::path run = script.folder() / "run";
+  if (wrong.empty()) wrong = run_unlikeness(run, reference() / "run");
+  if (wrong.empty()) wrong = leftovers(script.folder());
+  return wrong;
+}
+
 std::string Training::difference(const fs::path& run) const {
   std::string wrong = run_difference(run, reference() / "run");
   for (const auto& item :

@@ -26,6 +26,10 @@ class Scenario {
   // The next start, without a fault. Says what is then not as it would have
   // been without one, or was not before; "" if all is.
   virtual std::string finish(Script& script) const = 0;
+  // The same after a fault that may change the last digits of what is trained.
+  virtual std::string finish_but_digits(Script& script) const {
+    return finish(script);
+  }
 
   // How many calls of these kinds (fault.h) an undisturbed start makes.
   long calls(const std::string& kinds) const;
@@ -52,6 +56,7 @@ class Training : public Scenario {
   void prepare(const Script&) const override {}
   std::vector<std::string> arguments(const Script& script) const override;
   std::string finish(Script& script) const override;
+  std::string finish_but_digits(Script& script) const override;
 
   // The same with more arguments for the last start.
   std::string finish(Script& script,
