@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "annuli/core/json.h"
 #include "annuli/core/text.h"
 
 namespace annuli::budget {
@@ -58,15 +59,15 @@ std::string to_table(const PlanBudget& budget) {
                     budget.rates->memory_bytes / 1e9);
 }
 
-nlohmann::json to_json(const PlanBudget& budget) {
-  nlohmann::json phases = nlohmann::json::array();
+Json to_json(const PlanBudget& budget) {
+  Json phases = Json::array();
   for (const PhaseBudget& phase : budget.phases) {
-    nlohmann::json moments = nlohmann::json::array();
+    Json moments = Json::array();
     for (const Moment& moment : phase.moments) {
       moments.push_back(
           {{"name", moment.name}, {"bytes", moment.bytes + budget.program}});
     }
-    nlohmann::json json = {
+    Json json = {
         {"name", phase.name},
         {"parameters", phase.parameters.total},
         {"active_parameters", phase.parameters.active},
@@ -86,11 +87,11 @@ nlohmann::json to_json(const PlanBudget& budget) {
     if (phase.seconds) json["seconds"] = *phase.seconds;
     phases.push_back(std::move(json));
   }
-  nlohmann::json json = {{"program_bytes", budget.program},
-                         {"peak_memory_bytes", budget.peak_memory()},
-                         {"kept_disk_bytes", budget.kept_disk},
-                         {"peak_disk_bytes", budget.peak_disk},
-                         {"phases", phases}};
+  Json json = {{"program_bytes", budget.program},
+               {"peak_memory_bytes", budget.peak_memory()},
+               {"kept_disk_bytes", budget.kept_disk},
+               {"peak_disk_bytes", budget.peak_disk},
+               {"phases", phases}};
   if (budget.rates) {
     json["product_flops_per_second"] = budget.rates->product_flops;
     json["memory_bytes_per_second"] = budget.rates->memory_bytes;

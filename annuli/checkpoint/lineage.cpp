@@ -98,7 +98,7 @@ Lineage lineage_from_json(const Json& json, const std::string& where) {
       lineage.push_back(record_from_json(record, where));
     }
   } catch (const Json::exception& error) {
-    user_error("reading the lineage in {}: {}", where, error.what());
+    user_error("reading the lineage in {}: {}", where, reason_of(error));
   }
   for (size_t i = 1; i < lineage.size(); ++i) {
     if (lineage[i].parent != lineage[i - 1].child) {

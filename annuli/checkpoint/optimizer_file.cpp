@@ -34,14 +34,10 @@ Settings read_settings(const fs::path& path) {
     }
     settings.optimizer = json.at("optimizer");
     for (const auto& [name, row] : json.at("tensors").items()) {
-      if (!row.at("step").is_number_integer()) {
-        user_error("reading {}: step {} of {}, expected a whole number",
-                   path.string(), row.at("step").dump(), name);
-      }
       settings.rows[name] = row_from(row);
     }
   } catch (const Json::exception& error) {
-    user_error("reading {}: {}", path.string(), error.what());
+    user_error("reading {}: {}", path.string(), reason_of(error));
   }
   return settings;
 }

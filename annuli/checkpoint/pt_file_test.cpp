@@ -293,7 +293,8 @@ TEST(PtFile, RefusesTensorsThatCannotBe) {
 TEST(PtFile, RefusesArchivesThatCannotBe) {
   const TestFolder folder;
   const std::string pkl = data_pkl(TensorPickle{}.bytes());
-  const test::ZipMembers good = {{"a/data.pkl", pkl}, {"a/data/0", six_floats()}};
+  const test::ZipMembers good = {{"a/data.pkl", pkl},
+                                 {"a/data/0", six_floats()}};
   const auto with = [&](const std::function<void(std::string&)>& spoil) {
     std::string zip = make_zip(good);
     spoil(zip);

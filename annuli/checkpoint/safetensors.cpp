@@ -72,7 +72,8 @@ Json parse_header(std::string_view text, const std::string& path) {
   try {
     return Json::parse(text, check);
   } catch (const Json::exception& error) {
-    user_error("reading {}: the header is not JSON ({})", path, error.what());
+    user_error("reading {}: the header is not JSON ({})", path,
+               reason_of(error));
   }
 }
 

@@ -117,7 +117,7 @@ Candidate examine(const fs::path& folder) {
   } catch (const UserError& error) {
     candidate.fault = error.what();
   } catch (const Json::exception& error) {
-    candidate.fault = fmt::format("{}: {}", kState, error.what());
+    candidate.fault = fmt::format("{}: {}", kState, reason_of(error));
   }
   return candidate;
 }

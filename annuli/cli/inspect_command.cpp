@@ -147,7 +147,7 @@ void inspect(const InspectOptions& options) {
   } catch (const Json::exception& error) {
     // Records are looked at by key; one that lacks them is not ours.
     user_error("inspecting {}: a record is not as annuli writes it: {}",
-               options.path, error.what());
+               options.path, reason_of(error));
   }
 }
 

@@ -6,11 +6,11 @@
 
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/config/grown_shape.h"
-#include "annuli/config/quote.h"
 #include "annuli/config/read_plan.h"
 #include "annuli/config/yaml_tree.h"
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/quote.h"
 #include "annuli/grow/arguments.h"
 #include "annuli/grow/registry.h"
 

@@ -5,7 +5,7 @@
 
 #include "annuli/config/check_growth.h"
 #include "annuli/config/field.h"
-#include "annuli/config/quote.h"
+#include "annuli/core/quote.h"
 #include "annuli/core/text.h"
 
 namespace annuli {

@@ -1,8 +1,8 @@
 #include <cmath>
 
 #include "annuli/config/family.h"
-#include "annuli/config/quote.h"
 #include "annuli/core/error.h"
+#include "annuli/core/quote.h"
 
 namespace annuli {
 

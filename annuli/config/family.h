@@ -1,11 +1,11 @@
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "annuli/config/model_config.h"
+#include "annuli/core/json.h"
 
 // A family of models: what one class of transformers fixes, what its
 // config.json says instead, and how it names its tensors.
@@ -89,7 +89,7 @@ struct Family {
   SlidingWindow sliding_window = SlidingWindow::kNever;
   int64_t default_sliding_window = 0;  // 0: null
   // Keys of this family alone that must be absent, null or of this value.
-  std::vector<std::pair<const char*, nlohmann::json>> neutral_keys = {};
+  std::vector<std::pair<const char*, Json>> neutral_keys = {};
   TensorNames names = {};
 };
 
@@ -105,11 +105,11 @@ const Family& family_of(const ModelConfig& config);
 
 // The shape that the family's config.json states, and the other way round;
 // `read_shape` does not look at what the shape cannot hold.
-ModelConfig read_shape(const Family& family, const nlohmann::json& json);
-nlohmann::json write_shape(const Family& family, const ModelConfig& config);
+ModelConfig read_shape(const Family& family, const Json& json);
+Json write_shape(const Family& family, const ModelConfig& config);
 
 // UserError for keys that change the function and are not computed here.
-void refuse_unsupported(const Family& family, const nlohmann::json& json,
+void refuse_unsupported(const Family& family, const Json& json,
                         const ModelConfig& config);
 
 }  // namespace annuli

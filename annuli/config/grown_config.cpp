@@ -6,11 +6,10 @@
 
 #include "annuli/config/family.h"
 #include "annuli/config/json_field.h"
+#include "annuli/core/json.h"
 
 namespace annuli {
 namespace {
-
-using Json = nlohmann::json;
 
 // What a child of another family must not inherit: switches that its class
 // would read and that its parent's did not mean for it.

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "annuli/config/model_config.h"
+#include "annuli/core/json.h"
 
 // The config.json of a grown model, from its parent's.
 namespace annuli {
@@ -17,9 +17,8 @@ namespace annuli {
 // not touch, unknown keys included, stays as it stands; lists with one entry
 // per layer are rearranged: entry i of the child's is entry layer_map[i] of the
 // parent's. `dtype` ("bfloat16") is that of the stored weights.
-nlohmann::json grown_config_json(const nlohmann::json& parent_json,
-                                 const ModelConfig& child,
-                                 const std::vector<int64_t>& layer_map,
-                                 const std::string& dtype);
+Json grown_config_json(const Json& parent_json, const ModelConfig& child,
+                       const std::vector<int64_t>& layer_map,
+                       const std::string& dtype);
 
 }  // namespace annuli

@@ -5,11 +5,10 @@
 #include <numeric>
 
 #include "annuli/core/error.h"
+#include "annuli/core/json.h"
 
 namespace annuli {
 namespace {
-
-using Json = nlohmann::json;
 
 std::vector<int64_t> identity(int64_t layers) {
   std::vector<int64_t> map(layers);

@@ -1,19 +1,19 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <type_traits>
 
-#include "annuli/config/quote.h"
 #include "annuli/core/error.h"
+#include "annuli/core/json.h"
+#include "annuli/core/quote.h"
 
 // Reading a model's config.json key by key. nlohmann's own `get` would turn 1.5
 // into 1 and true into 1; these are UserErrors that name the key.
 namespace annuli {
 
 template <typename T>
-bool holds(const nlohmann::json& json) {
+bool holds(const Json& json) {
   if constexpr (std::is_same_v<T, bool>) return json.is_boolean();
   if constexpr (std::is_same_v<T, int64_t>) {
     return json.is_number_integer() &&
@@ -33,13 +33,12 @@ template <>
 inline constexpr const char* kTypeName<double> = "a number";
 
 // One line, whatever the value holds.
-inline std::string shown(const nlohmann::json& json) {
-  return quote(
-      json.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+inline std::string shown(const Json& json) {
+  return quote(json.dump(-1, ' ', true, Json::error_handler_t::replace));
 }
 
 template <typename T>
-T field(const nlohmann::json& json, const char* key) {
+T field(const Json& json, const char* key) {
   const auto found = json.find(key);
   if (found == json.end()) {
     user_error("reading a model's config.json: no '{}', expected {}", key,
@@ -53,13 +52,13 @@ T field(const nlohmann::json& json, const char* key) {
 }
 
 // Whether the key is there with a value other than null.
-inline bool states(const nlohmann::json& json, const char* key) {
+inline bool states(const Json& json, const char* key) {
   const auto found = json.find(key);
   return found != json.end() && !found->is_null();
 }
 
 template <typename T>
-T field_or(const nlohmann::json& json, const char* key, T fallback) {
+T field_or(const Json& json, const char* key, T fallback) {
   return states(json, key) ? field<T>(json, key) : fallback;
 }
 

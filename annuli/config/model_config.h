@@ -1,8 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
+
+#include "annuli/core/json.h"
 
 // The shape of one decoder-only transformer; everything that its function
 // depends on besides the weights. Names are Hugging Face's.
@@ -74,8 +75,8 @@ void validate(const ModelConfig& config);
 // A Hugging Face config.json object and back: of the family that the shape
 // belongs to (family.h), in the words of transformers 4 and 5 both.
 // `from_json` throws UserError, also for what is not computed here.
-nlohmann::json to_json(const ModelConfig& config);
-ModelConfig model_config_from_json(const nlohmann::json& json);
+Json to_json(const ModelConfig& config);
+ModelConfig model_config_from_json(const Json& json);
 
 // "llama", "mixtral", ...; "annuli" and "annuli_moe" where transformers has no
 // class for the shape.

@@ -7,11 +7,10 @@
 #include "annuli/config/field.h"
 #include "annuli/config/json_field.h"
 #include "annuli/config/rope_json.h"
+#include "annuli/core/json.h"
 
 namespace annuli {
 namespace {
-
-using Json = nlohmann::json;
 
 // The key of a switch of several values.
 template <typename T>

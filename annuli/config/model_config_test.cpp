@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "annuli/core/error.h"
+#include "annuli/core/json.h"
 
 namespace annuli {
 namespace {
@@ -45,7 +46,7 @@ std::string message_of(const std::function<void()>& body) {
   return "no UserError";
 }
 
-std::string reading(const nlohmann::json& json) {
+std::string reading(const Json& json) {
   const std::string message = message_of([&] { model_config_from_json(json); });
   EXPECT_THAT(message, Not(HasSubstr("\n")));
   return message;
@@ -74,11 +75,11 @@ TEST(ModelConfig, EveryFamilySurvivesItsJson) {
   for (const auto& family : kFamilies) {
     const ModelConfig config =
         make_config(family.mixture, family.gated, family.qk_norm);
-    const nlohmann::json json = to_json(config);
+    const Json json = to_json(config);
     EXPECT_EQ(model_type(config), family.type);
     EXPECT_EQ(json["model_type"], family.type);
     EXPECT_EQ(json["architectures"][0], family.architecture);
-    const auto reread = nlohmann::json::parse(json.dump());
+    const auto reread = Json::parse(json.dump());
     EXPECT_TRUE(model_config_from_json(reread) == config) << json.dump(1);
   }
 }
@@ -143,7 +144,7 @@ TEST(ModelConfig, EveryShapeHasAFamilyThatSaysAllOfIt) {
       shape.change(config);
       validate(config);
       EXPECT_EQ(model_type(config), mixture ? shape.mixture : shape.dense);
-      const auto reread = nlohmann::json::parse(to_json(config).dump());
+      const auto reread = Json::parse(to_json(config).dump());
       EXPECT_TRUE(model_config_from_json(reread) == config) << reread.dump(1);
     }
   }
@@ -155,14 +156,14 @@ TEST(ModelConfig, EqualitySeesEachFieldOfTheJson) {
   for (const char* key :
        {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
         "num_local_experts", "max_position_embeddings"}) {
-    nlohmann::json json = to_json(config);
+    Json json = to_json(config);
     json[key] = json[key].get<int64_t>() + 1;
     EXPECT_FALSE(model_config_from_json(json) == config) << key;
   }
 }
 
 TEST(ModelConfig, ReadsWhatTransformersWrites) {
-  const auto json = nlohmann::json::parse(R"({
+  const auto json = Json::parse(R"({
     "architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe",
     "attention_bias": false, "decoder_sparse_step": 1, "head_dim": 128,
     "hidden_act": "silu", "hidden_size": 2048, "intermediate_size": 6144,
@@ -182,18 +183,18 @@ TEST(ModelConfig, ReadsWhatTransformersWrites) {
 
 TEST(ModelConfig, ReadsBothFormsOfTheRotaryPositions) {
   const RopeScaling llama3{RopeScaling::Type::kLlama3, 8, 1, 4, 8192};
-  const nlohmann::json scaling = {{"rope_type", "llama3"},
-                                  {"factor", 8.0},
-                                  {"low_freq_factor", 1.0},
-                                  {"high_freq_factor", 4.0},
-                                  {"original_max_position_embeddings", 8192}};
-  nlohmann::json v4 = to_json(make_config(false, true, false));
+  const Json scaling = {{"rope_type", "llama3"},
+                        {"factor", 8.0},
+                        {"low_freq_factor", 1.0},
+                        {"high_freq_factor", 4.0},
+                        {"original_max_position_embeddings", 8192}};
+  Json v4 = to_json(make_config(false, true, false));
   v4.erase("rope_parameters");
   v4["rope_scaling"] = scaling;
   EXPECT_EQ(model_config_from_json(v4).rope_scaling, llama3);
   EXPECT_EQ(model_config_from_json(v4).rope_theta, 500000);
 
-  nlohmann::json v5 = v4;
+  Json v5 = v4;
   v5.erase("rope_scaling");
   v5.erase("rope_theta");
   v5["rope_parameters"] = scaling;
@@ -208,10 +209,10 @@ TEST(ModelConfig, ReadsBothFormsOfTheRotaryPositions) {
 }
 
 TEST(ModelConfig, ReadsTheNumberOfExpertsUnderEitherName) {
-  const nlohmann::json both = to_json(make_config(true, true, true));
+  const Json both = to_json(make_config(true, true, true));
   ASSERT_EQ(both["model_type"], "qwen3_moe");
   for (const char* key : {"num_experts", "num_local_experts"}) {
-    nlohmann::json json = both;
+    Json json = both;
     json.erase(key);
     EXPECT_EQ(model_config_from_json(json).num_experts, 5);
     json[key] = 6;
@@ -222,11 +223,11 @@ TEST(ModelConfig, ReadsTheNumberOfExpertsUnderEitherName) {
 TEST(ModelConfig, RefusesMultipliersThatNoLlamaHas) {
   ModelConfig config = make_config(false, true, false);
   config.logit_multiplier = 0.25;
-  const nlohmann::json good = to_json(config);
+  const Json good = to_json(config);
   EXPECT_NO_THROW(model_config_from_json(good));
   for (const char* key : {"embedding_multiplier", "residual_multiplier",
                           "attention_multiplier"}) {
-    nlohmann::json json = good;
+    Json json = good;
     json[key] = 12.0;
     EXPECT_THAT(reading(json), HasSubstr(key));
   }
@@ -234,7 +235,7 @@ TEST(ModelConfig, RefusesMultipliersThatNoLlamaHas) {
 
 // The class of a Mistral slides where its config says nothing.
 TEST(ModelConfig, AMistralIsALlamaWithoutItsWindow) {
-  nlohmann::json json = to_json(make_config(false, true, false));
+  Json json = to_json(make_config(false, true, false));
   json["model_type"] = "mistral";
   EXPECT_NO_THROW(model_config_from_json(json));
   json["max_position_embeddings"] = 8192;
@@ -244,7 +245,7 @@ TEST(ModelConfig, AMistralIsALlamaWithoutItsWindow) {
 }
 
 TEST(ModelConfig, FillsWhatMayBeAbsent) {
-  nlohmann::json json = to_json(make_config(false, true, false));
+  Json json = to_json(make_config(false, true, false));
   json["head_dim"] = nullptr;
   json["num_key_value_heads"] = nullptr;
   json.erase("rope_parameters");
@@ -299,7 +300,7 @@ TEST(ModelConfig, RefusesSizesThatAreImpossibleTogether) {
 
 struct BadJson {
   const char* key;
-  nlohmann::json value;
+  Json value;
   const char* message;
 };
 
@@ -340,19 +341,19 @@ TEST(ModelConfig, RefusesWhatItWouldReadWrongly) {
       {"num_local_experts", 0, "num_experts 0"},
   };
   for (const auto& bad : cases) {
-    nlohmann::json json = to_json(make_config(true, true, false));
+    Json json = to_json(make_config(true, true, false));
     EXPECT_NO_THROW(model_config_from_json(json));
     json[bad.key] = bad.value;
     EXPECT_THAT(reading(json), HasSubstr(bad.message)) << bad.key;
   }
   // A class of its own names for what a mixture of Llamas is.
-  nlohmann::json json = to_json(make_config(true, true, false));
+  Json json = to_json(make_config(true, true, false));
   json["model_type"] = "annuli_moe";
   json["gated"] = true;
   json["num_experts"] = 5;
   EXPECT_THAT(reading(json),
               HasSubstr("'annuli_moe' with fields of 'mixtral'"));
-  EXPECT_THAT(reading(nlohmann::json::array()), HasSubstr("found array"));
+  EXPECT_THAT(reading(Json::array()), HasSubstr("found array"));
   EXPECT_THAT(reading({{"model_type", "llama"}}),
               HasSubstr("no 'vocab_size', expected an integer"));
 }

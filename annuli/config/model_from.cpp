@@ -4,9 +4,9 @@
 #include <system_error>
 
 #include "annuli/config/plan_json.h"
-#include "annuli/config/quote.h"
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
+#include "annuli/core/quote.h"
 
 namespace annuli {
 namespace {

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <charconv>
 
-#include "annuli/config/quote.h"
 #include "annuli/config/yaml_tree.h"
 #include "annuli/core/error.h"
+#include "annuli/core/quote.h"
 
 namespace annuli {
 namespace {

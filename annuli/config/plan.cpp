@@ -4,11 +4,11 @@
 
 #include "annuli/config/check_plan.h"
 #include "annuli/config/model_from.h"
-#include "annuli/config/quote.h"
 #include "annuli/config/read_plan.h"
 #include "annuli/config/yaml_tree.h"
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/quote.h"
 
 namespace annuli {
 namespace {

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,6 +9,7 @@
 
 #include "annuli/config/model_config.h"
 #include "annuli/config/phase_plan.h"
+#include "annuli/core/json.h"
 
 // A plan: one YAML file with the model, the data and a list of phases.
 //
@@ -143,12 +143,12 @@ void check(const Plan& plan);
 
 // Every field, in the order of the file. Reading them back gives an equal plan.
 std::string to_yaml(const Plan& plan);
-nlohmann::json to_json(const Plan& plan);
+Json to_json(const Plan& plan);
 
 // Without the fields that say only where and how a run happens (output_dir,
 // device, threads, cache_dir, saving, logging, rollbacks) or what may pass with
 // a warning (allow).
-nlohmann::json hashed_json(const Plan& plan);
+Json hashed_json(const Plan& plan);
 
 // SHA-256 of that.
 std::string plan_hash(const Plan& plan);

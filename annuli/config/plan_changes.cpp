@@ -7,26 +7,26 @@
 #include <set>
 #include <string_view>
 
+#include "annuli/core/json.h"
+
 namespace annuli {
 namespace {
-
-using nlohmann::json;
 
 // What only measures or writes, and proofs that are still to come.
 constexpr auto kFromHereOn = std::to_array<std::string_view>(
     {"evaluation", "samples", "probe", "boundary_loss_budget"});
 
-std::string text_of(const json* value) {
+std::string text_of(const Json* value) {
   return value == nullptr ? "nothing" : value->dump();
 }
 
-const json* member(const json* object, const std::string& key) {
+const Json* member(const Json* object, const std::string& key) {
   if (object == nullptr || !object->is_object()) return nullptr;
   const auto found = object->find(key);
   return found == object->end() ? nullptr : &*found;
 }
 
-bool is_object(const json* value) {
+bool is_object(const Json* value) {
   return value != nullptr && value->is_object();
 }
 
@@ -37,7 +37,7 @@ class Differences {
 
   std::vector<PlanChange> found;
 
-  void compare_plans(const json& before, const json& after) {
+  void compare_plans(const Json& before, const Json& after) {
     for (const std::string& key : keys_of(&before, &after)) {
       if (key == "phases") {
         compare_phases(before.at(key), after.at(key));
@@ -51,15 +51,15 @@ class Differences {
   }
 
  private:
-  static std::set<std::string> keys_of(const json* before, const json* after) {
+  static std::set<std::string> keys_of(const Json* before, const Json* after) {
     std::set<std::string> keys;
-    for (const json* side : {before, after}) {
+    for (const Json* side : {before, after}) {
       for (const auto& [key, value] : side->items()) keys.insert(key);
     }
     return keys;
   }
 
-  void compare(const std::string& key, const json* before, const json* after,
+  void compare(const std::string& key, const Json* before, const Json* after,
                ChangeEffect effect) {
     if (is_object(before) && is_object(after)) {
       for (const std::string& name : keys_of(before, after)) {
@@ -71,11 +71,11 @@ class Differences {
     }
   }
 
-  void compare_phases(const json& before, const json& after) {
+  void compare_phases(const Json& before, const Json& after) {
     for (size_t i = 0; i < std::max(before.size(), after.size()); ++i) {
-      const json* old_phase = i < before.size() ? &before[i] : nullptr;
-      const json* new_phase = i < after.size() ? &after[i] : nullptr;
-      const json& named = new_phase != nullptr ? *new_phase : *old_phase;
+      const Json* old_phase = i < before.size() ? &before[i] : nullptr;
+      const Json* new_phase = i < after.size() ? &after[i] : nullptr;
+      const Json& named = new_phase != nullptr ? *new_phase : *old_phase;
       const std::string key = "phases." + named.value("name", "");
       if (i == phase_ && !phase_ended_ && is_object(old_phase) &&
           is_object(new_phase)) {
@@ -88,8 +88,8 @@ class Differences {
   }
 
   // How it is trained, judged and named may change; what it grew by may not.
-  void compare_current(const std::string& key, const json& before,
-                       const json& after) {
+  void compare_current(const std::string& key, const Json& before,
+                       const Json& after) {
     for (const std::string& name : keys_of(&before, &after)) {
       const bool done = name == "grow" || name == "name";
       compare(key + "." + name, member(&before, name), member(&after, name),
@@ -103,7 +103,7 @@ class Differences {
 
 }  // namespace
 
-std::vector<PlanChange> plan_changes(const json& before, const json& after,
+std::vector<PlanChange> plan_changes(const Json& before, const Json& after,
                                      size_t phase, bool phase_ended) {
   Differences differences(phase, phase_ended);
   differences.compare_plans(before, after);

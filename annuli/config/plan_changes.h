@@ -1,11 +1,11 @@
 #pragma once
 
 #include <cstddef>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "annuli/config/plan.h"
+#include "annuli/core/json.h"
 
 // What differs between the plan that a run began with and the one that it is to
 // go on with, and what that means for it.
@@ -27,9 +27,8 @@ struct PlanChange {
 // `before` and `after` are `hashed_json` of the two. Fields that are not part
 // of the hash do not count. `phase` is the one the run is in, its growth done;
 // `phase_ended` tells whether its training is over too.
-std::vector<PlanChange> plan_changes(const nlohmann::json& before,
-                                     const nlohmann::json& after, size_t phase,
-                                     bool phase_ended);
+std::vector<PlanChange> plan_changes(const Json& before, const Json& after,
+                                     size_t phase, bool phase_ended);
 
 // "phases.large.train.max_steps 10 -> 20"
 std::string to_text(const PlanChange& change);

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "annuli/config/plan_fields.h"
-#include "annuli/config/quote.h"
 #include "annuli/config/read_value.h"
 #include "annuli/core/error.h"
+#include "annuli/core/quote.h"
 #include "annuli/core/text.h"
 
 namespace annuli {

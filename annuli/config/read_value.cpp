@@ -5,8 +5,8 @@
 #include <optional>
 #include <vector>
 
-#include "annuli/config/quote.h"
 #include "annuli/core/error.h"
+#include "annuli/core/quote.h"
 #include "annuli/core/text.h"
 
 namespace annuli {

@@ -4,11 +4,10 @@
 
 #include "annuli/config/family.h"
 #include "annuli/config/json_field.h"
+#include "annuli/core/json.h"
 
 namespace annuli {
 namespace {
-
-using Json = nlohmann::json;
 
 [[noreturn]] void unsupported(std::string_view what) {
   user_error("reading a model's config.json: {}, which no model here computes",

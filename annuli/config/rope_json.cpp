@@ -1,11 +1,11 @@
 #include "annuli/config/rope_json.h"
 
 #include "annuli/config/json_field.h"
+#include "annuli/core/json.h"
 
 namespace annuli {
 namespace {
 
-using Json = nlohmann::json;
 using Type = RopeScaling::Type;
 
 Type read_type(const Json& rope) {

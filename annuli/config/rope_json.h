@@ -1,8 +1,7 @@
 #pragma once
 
-#include <nlohmann/json.hpp>
-
 #include "annuli/config/model_config.h"
+#include "annuli/core/json.h"
 
 // Rotary positions in config.json, in both forms: `rope_theta` beside
 // `rope_scaling` (transformers 4), and one object `rope_parameters` (5).
@@ -12,10 +11,9 @@ namespace annuli {
 // already. As transformers 5 does: `rope_scaling` goes before
 // `rope_parameters`, a theta within the object before the one beside it.
 // UserError for types that are not computed here.
-void read_rope(const nlohmann::json& json, double default_theta,
-               ModelConfig& config);
+void read_rope(const Json& json, double default_theta, ModelConfig& config);
 
 // Writes both forms.
-void write_rope(const ModelConfig& config, nlohmann::json& json);
+void write_rope(const ModelConfig& config, Json& json);
 
 }  // namespace annuli

@@ -7,6 +7,7 @@
 #include "annuli/config/plan.h"
 #include "annuli/config/plan_json.h"
 #include "annuli/core/hash.h"
+#include "annuli/core/json.h"
 
 namespace annuli {
 namespace {
@@ -88,12 +89,12 @@ std::string to_yaml(const Plan& plan) {
   return out;
 }
 
-nlohmann::json to_json(const Plan& plan) {
-  return nlohmann::json::parse(plan_to_json(plan, false).dump());
+Json to_json(const Plan& plan) {
+  return Json::parse(plan_to_json(plan, false).dump());
 }
 
-nlohmann::json hashed_json(const Plan& plan) {
-  return nlohmann::json::parse(plan_to_json(plan, /*hashed_only=*/true).dump());
+Json hashed_json(const Plan& plan) {
+  return Json::parse(plan_to_json(plan, /*hashed_only=*/true).dump());
 }
 
 std::string plan_hash(const Plan& plan) {

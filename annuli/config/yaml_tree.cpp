@@ -11,9 +11,9 @@
 #include <sstream>
 #include <unordered_set>
 
-#include "annuli/config/quote.h"
 #include "annuli/config/utf8.h"
 #include "annuli/core/error.h"
+#include "annuli/core/quote.h"
 
 namespace annuli {
 namespace {

@@ -5,6 +5,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/quote.h"
 
 namespace annuli {
 namespace {
@@ -34,6 +35,20 @@ int depth_of(std::string_view text) {
 
 }  // namespace
 
+void throw_not_integer(const Json& json) {
+  const std::string found =
+      json.is_number() ? json.dump() : std::string(json.type_name());
+  throw Json::type_error::create(
+      302, "found " + found + ", expected a whole number in its range", &json);
+}
+
+// "[json.exception.parse_error.101] parse error at line 2, column 1: ..."
+std::string reason_of(const Json::exception& error) {
+  const std::string reason = one_line(error.what());
+  const size_t end = reason.find("] ");
+  return end == reason.npos ? reason : reason.substr(end + 2);
+}
+
 bool is_too_deep(std::string_view json) { return depth_of(json) > kDeepest; }
 
 Json read_json(const std::filesystem::path& path) {
@@ -45,12 +60,7 @@ Json read_json(const std::filesystem::path& path) {
     }
     return Json::parse(text);
   } catch (const Json::exception& error) {
-    // "[json.exception.parse_error.101] parse error at line 2, column 1: ..."
-    std::string_view reason = error.what();
-    if (const size_t end = reason.find("] "); end != reason.npos) {
-      reason.remove_prefix(end + 2);
-    }
-    user_error("reading {}: {}", path.string(), reason);
+    user_error("reading {}: {}", path.string(), reason_of(error));
   }
 }
 

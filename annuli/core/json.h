@@ -1,12 +1,51 @@
 #pragma once
 
+#include <concepts>
+#include <cstdint>
 #include <filesystem>
+#include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace annuli {
 
-using Json = nlohmann::json;
+template <typename T, typename Enable = void>
+struct JsonConversion : nlohmann::adl_serializer<T, Enable> {};
+
+// A value of JSON whose integers are integers: the library's own `get` makes 1
+// of 1.5 and of true, wraps what is too large, and of 1e23 makes undefined
+// behaviour. Each is an exception here, as a text in a number's place is.
+using Json =
+    nlohmann::basic_json<std::map, std::vector, std::string, bool, int64_t,
+                         uint64_t, double, std::allocator, JsonConversion>;
+
+[[noreturn]] void throw_not_integer(const Json& json);
+
+template <typename T>
+requires(std::integral<T> && !std::same_as<T, bool>) struct JsonConversion<T>
+    : nlohmann::adl_serializer<T> {
+  static void from_json(const Json& json, T& value) {
+    const auto take = [&](auto number) {
+      if (!std::in_range<T>(number)) throw_not_integer(json);
+      value = static_cast<T>(number);
+    };
+    if (json.is_number_unsigned()) {
+      take(json.get_ref<const uint64_t&>());
+    } else if (json.is_number_integer()) {
+      take(json.get_ref<const int64_t&>());
+    } else {
+      throw_not_integer(json);
+    }
+  }
+};
+
+// What an exception of the library says, on one line and without its number:
+// "(/tensors/b/step) found 1.5, expected a whole number in its range".
+std::string reason_of(const Json::exception& error);
 
 // Whether more than 500 arrays and objects are open at once. What walks such a
 // document recurses as deep, so it is asked of a text before it is parsed.

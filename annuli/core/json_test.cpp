@@ -53,6 +53,46 @@ TEST_F(JsonFile, DeepNestingIsRefused) {
   }
 }
 
+// What the text says of a conversion that it refuses.
+template <typename T>
+std::string refusal(const Json& json) {
+  try {
+    json.get<T>();
+    return "";
+  } catch (const Json::exception& error) {
+    return reason_of(error);
+  }
+}
+
+TEST(JsonIntegers, AreTakenInTheirRange) {
+  const Json json = Json::parse(R"([-1, 255, 9223372036854775808])");
+  EXPECT_EQ(json[0].get<int8_t>(), -1);
+  EXPECT_EQ(json[1].get<uint8_t>(), 255);
+  EXPECT_EQ(json[2].get<uint64_t>(), uint64_t{1} << 63);
+  EXPECT_EQ(json[1].get<double>(), 255);
+  EXPECT_THAT(refusal<uint64_t>(json[0]), HasSubstr("found -1"));
+  EXPECT_THAT(refusal<int8_t>(json[1]), HasSubstr("found 255"));
+  EXPECT_THAT(refusal<int64_t>(json[2]),
+              HasSubstr("found 9223372036854775808"));
+}
+
+TEST(JsonIntegers, NothingElseIsMadeOne) {
+  const Json json = Json::parse(R"({"sizes": [1, 1.5, 1e23, true, "1", {}]})");
+  const Json& sizes = json["sizes"];
+  for (size_t i = 1; i < sizes.size(); ++i) {
+    EXPECT_THAT(refusal<int64_t>(sizes[i]), HasSubstr("a whole number"));
+    EXPECT_THAT(refusal<int>(sizes[i]), HasSubstr("a whole number"));
+  }
+  EXPECT_EQ(refusal<std::vector<int64_t>>(sizes),
+            "(/sizes/1) found 1.5, expected a whole number in its range");
+}
+
+// A key of theirs is part of the place.
+TEST(JsonIntegers, ARefusalIsOneLine) {
+  const Json json = {{"a\nb", 0.5}};
+  EXPECT_THAT(refusal<int>(json.at("a\nb")), HasSubstr("(/a\\x0ab)"));
+}
+
 TEST_F(JsonFile, InvalidUtf8IsReplacedNotFatal) {
   write_json(path_, {{"text", "a\xff"}});
   EXPECT_EQ(read_json(path_)["text"], "a\xef\xbf\xbd");

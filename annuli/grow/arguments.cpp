@@ -5,12 +5,11 @@
 #include "annuli/config/read_plan.h"
 #include "annuli/config/yaml_tree.h"
 #include "annuli/core/error.h"
+#include "annuli/core/json.h"
 #include "annuli/grow/registry.h"
 
 namespace annuli::grow {
 namespace {
-
-using Json = nlohmann::json;
 
 Json plain(const OrderedJson& json) { return Json::parse(json.dump()); }
 

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "annuli/config/phase_plan.h"
+#include "annuli/core/json.h"
 #include "annuli/grow/recipe.h"
 
 // Operators and their arguments as JSON. A recipe, a lineage, a plan and a
@@ -18,10 +18,10 @@ Recipe begin_recipe(const GrowthStep& step, const ModelConfig& parent,
 
 // What Recipe::arguments holds: every option of the one operator that is set;
 // of a chain the list of its steps, each {"widen": {...}}.
-nlohmann::json arguments_of(const GrowPlan& plan);
+Json arguments_of(const GrowPlan& plan);
 
 // The inverse. Throws UserError naming the argument that cannot be.
-GrowPlan plan_of(const std::string& op, const nlohmann::json& arguments);
+GrowPlan plan_of(const std::string& op, const Json& arguments);
 
 // The operators of a chain's file: YAML, a list of {operator: {options}}, or a
 // map of `chain` alone to one.
@@ -29,7 +29,7 @@ GrowPlan read_chain(const std::string& yaml, const std::string& source);
 
 // The recipe that a record of a growth states, made again. UserError, naming
 // `where`, if the arguments are not the operator's.
-Recipe recipe_of(const std::string& op, const nlohmann::json& arguments,
+Recipe recipe_of(const std::string& op, const Json& arguments,
                  const ModelConfig& parent, uint64_t seed,
                  const std::string& where);
 

@@ -1,5 +1,6 @@
 // A chain is its steps one after the other, byte for byte.
 #include "annuli/grow/chain.h"
+#include "annuli/core/json.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>
@@ -232,8 +233,7 @@ TEST(Arguments, SurviveJson) {
   plan.widen =
       WidenPlan{.factor = 1.25, .noise_snr_db = std::nullopt, .hidden = 1000};
   const auto json = arguments_of(plan);
-  EXPECT_EQ(plan_of("widen", nlohmann::json::parse(json.dump())).widen,
-            plan.widen);
+  EXPECT_EQ(plan_of("widen", Json::parse(json.dump())).widen, plan.widen);
   EXPECT_THAT(
       [&] {
         plan_of("widen", {{"factor", "two"}});

@@ -175,7 +175,7 @@ void export_training_state(const fs::path& folder, OutputFolder& out) {
                config_json(config, state.weights.at(0).tensor.scalar_type()));
   } catch (const Json::exception& error) {
     user_error("exporting {}: its progress is not a run's: {}", folder.string(),
-               error.what());
+               reason_of(error));
   }
   out.commit();
 }

@@ -4,13 +4,13 @@
 
 #include <cstdint>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "annuli/config/model_config.h"
+#include "annuli/core/json.h"
 #include "annuli/model/tensor_table.h"
 
 // The recipe: for every tensor of the child, which parent slices, how tiled,
@@ -128,7 +128,7 @@ struct ExpertRule {
 
 struct Recipe {
   std::string op;  // the registry's name, or "chain"
-  nlohmann::json arguments;
+  Json arguments;
   uint64_t seed = 0;
   ModelConfig parent;
   ModelConfig child;
@@ -172,9 +172,9 @@ Recipe without_noise(Recipe recipe);
 std::vector<std::pair<size_t, size_t>> noise_pairs(
     const std::vector<Slice>& slices);
 
-nlohmann::json to_json(const Recipe& recipe);
+Json to_json(const Recipe& recipe);
 // The inverse; throws UserError naming what is missing or of the wrong type.
-Recipe recipe_from_json(const nlohmann::json& json);
+Recipe recipe_from_json(const Json& json);
 
 const char* to_string(Source source);
 const char* to_string(Fill fill);

@@ -1,3 +1,4 @@
+#include "annuli/core/json.h"
 #include "annuli/grow/recipe.h"
 
 #include <utility>
@@ -6,8 +7,6 @@
 
 namespace annuli::grow {
 namespace {
-
-using Json = nlohmann::json;
 
 Json slices_to_json(const std::vector<Slice>& slices) {
   Json json = Json::array();
@@ -215,7 +214,7 @@ Recipe recipe_from_json(const Json& json) {
   try {
     return parse(json);
   } catch (const Json::exception& error) {
-    user_error("reading a recipe: {}", error.what());
+    user_error("reading a recipe: {}", reason_of(error));
   }
 }
 

@@ -1,4 +1,5 @@
 #include "annuli/grow/recipe.h"
+#include "annuli/core/json.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -173,11 +174,11 @@ TEST(Recipe, LayerMapsThatLoseALayerAreRefused) {
 TEST(Recipe, SurvivesJson) {
   const Recipe recipe = Widen({.factor = 2, .noise_snr_db = 7.5})
                             .recipe(tiny::config({.mixture = true}), 99);
-  const nlohmann::json json = to_json(recipe);
-  const Recipe back = recipe_from_json(nlohmann::json::parse(json.dump()));
+  const Json json = to_json(recipe);
+  const Recipe back = recipe_from_json(Json::parse(json.dump()));
   EXPECT_EQ(to_json(back), json);
   EXPECT_EQ(back.tensors.size(), recipe.tensors.size());
-  nlohmann::json broken = json;
+  Json broken = json;
   broken["tensors"][0].erase("scale");
   EXPECT_THROW(recipe_from_json(broken), UserError);
 }

@@ -6,13 +6,12 @@
 #include <optional>
 #include <vector>
 
+#include "annuli/core/json.h"
 #include "annuli/core/text.h"
 #include "annuli/train/history.h"
 
 namespace annuli::report {
 namespace {
-
-using Json = nlohmann::json;
 
 // What the history says of one phase.
 struct PhaseSummary {

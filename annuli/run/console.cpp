@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "annuli/config/field.h"
+#include "annuli/core/json.h"
 #include "annuli/core/text.h"
 #include "annuli/kernels/product.h"
 #include "annuli/model/tensor_table.h"
@@ -47,7 +48,7 @@ void print_growth(const Grown& grown) {
              grown.loss_after, grown.loss_after - grown.loss_before);
 }
 
-void print_rollback(const nlohmann::json& line) {
+void print_rollback(const Json& line) {
   fmt::print(
       "  {}\n  ROLLBACK {} of phase {}: back to step {} of phase {}, learning "
       "rate times {:g}\n",

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "annuli/config/plan.h"
+#include "annuli/core/json.h"
 #include "annuli/run/growth_step.h"
 #include "annuli/train/trainer.h"
 #include "annuli/verify/verdict.h"
@@ -22,7 +22,7 @@ void print_phase(const Plan& plan, size_t phase, const ModelConfig& config);
 void print_growth(const Grown& grown);
 
 // Of a line of the history, `rollback_json`.
-void print_rollback(const nlohmann::json& line);
+void print_rollback(const Json& line);
 
 void print_verdicts(const std::vector<verify::Verdict>& verdicts);
 

@@ -176,7 +176,7 @@ bool is_finished(const RunFolder& folder, const Plan& plan) {
     user_error(
         "reading {}: it is not what a finished run writes ({}); remove it to "
         "go on with --resume",
-        folder.summary().string(), error.what());
+        folder.summary().string(), reason_of(error));
   }
   return true;
 }

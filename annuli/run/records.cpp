@@ -8,11 +8,9 @@
 
 namespace annuli::run {
 
-using nlohmann::json;
-
-json step_json(const std::string& phase, const train::StepRecord& record,
+Json step_json(const std::string& phase, const train::StepRecord& record,
                double seconds) {
-  json line = {
+  Json line = {
       {"type", "step"},
       {"phase", phase},
       {"step", record.step},
@@ -34,7 +32,7 @@ json step_json(const std::string& phase, const train::StepRecord& record,
   return line;
 }
 
-json boundary_json(const std::string& phase, const grow::Recipe& recipe,
+Json boundary_json(const std::string& phase, const grow::Recipe& recipe,
                    const Grown& grown) {
   return {
       {"type", "boundary"},
@@ -49,7 +47,7 @@ json boundary_json(const std::string& phase, const grow::Recipe& recipe,
   };
 }
 
-json rollback_json(const std::string& phase, int64_t from_step,
+Json rollback_json(const std::string& phase, int64_t from_step,
                    const std::string& reason, const std::string& to_phase,
                    const RunState& to) {
   return {
@@ -60,7 +58,7 @@ json rollback_json(const std::string& phase, int64_t from_step,
   };
 }
 
-json phase_json(const std::string& phase, const ModelConfig& config,
+Json phase_json(const std::string& phase, const ModelConfig& config,
                 int64_t peak_bytes, double proof_seconds) {
   const ParameterCount count = count_parameters(config);
   return {
@@ -75,7 +73,7 @@ json phase_json(const std::string& phase, const ModelConfig& config,
 
 void write_verdicts(const std::filesystem::path& path, const std::string& stage,
                     const std::vector<verify::Verdict>& verdicts) {
-  json file = json::object();
+  Json file = Json::object();
   if (stage != "growth" && std::filesystem::exists(path)) {
     file = read_json(path);
   }
@@ -83,7 +81,7 @@ void write_verdicts(const std::filesystem::path& path, const std::string& stage,
   write_json(path, file);
 }
 
-LineageRecord lineage_record(const std::string& op, json arguments,
+LineageRecord lineage_record(const std::string& op, Json arguments,
                              uint64_t seed, const std::string& parent,
                              const std::string& child) {
   LineageRecord record;
@@ -108,7 +106,7 @@ LineageRecord growth_record(const grow::Recipe& recipe,
   return record;
 }
 
-json train_arguments(const TrainPlan& train) {
+Json train_arguments(const TrainPlan& train) {
   return {{"max_steps", train.max_steps},
           {"learning_rate", train.learning_rate},
           {"batch_size", train.batch_size},
@@ -116,7 +114,7 @@ json train_arguments(const TrainPlan& train) {
 }
 
 Lineage without_tensor_maps(Lineage lineage) {
-  for (LineageRecord& record : lineage) record.tensors = json::array();
+  for (LineageRecord& record : lineage) record.tensors = Json::array();
   return lineage;
 }
 

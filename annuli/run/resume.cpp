@@ -8,6 +8,7 @@
 
 #include "annuli/config/plan_changes.h"
 #include "annuli/core/error.h"
+#include "annuli/core/json.h"
 
 namespace annuli::run {
 namespace {
@@ -27,7 +28,7 @@ std::string meaning_of(ChangeEffect effect, const PhasePlan& phase,
 }
 
 // The plan is compared before gigabytes are read.
-void accept_changes(const nlohmann::json& progress, const Plan& plan,
+void accept_changes(const Json& progress, const Plan& plan,
                     const fs::path& folder) {
   const size_t phase = progress.at("phase");
   const int64_t step = progress.at("step");

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "annuli/core/error.h"
+#include "annuli/core/json.h"
 #include "annuli/kernels/caching_allocator.h"
 #include "annuli/run/console.h"
 #include "annuli/run/records.h"
@@ -35,9 +36,9 @@ std::optional<SavedRun> find_way_back(RunningPlan& run,
   return saved ? std::move(saved) : load(0);
 }
 
-std::vector<nlohmann::json> rollbacks_in(const fs::path& history) {
-  std::vector<nlohmann::json> lines = train::read_history(history);
-  std::erase_if(lines, [](const nlohmann::json& line) {
+std::vector<Json> rollbacks_in(const fs::path& history) {
+  std::vector<Json> lines = train::read_history(history);
+  std::erase_if(lines, [](const Json& line) {
     return line.value("type", "") != "rollback";
   });
   return lines;
@@ -77,8 +78,8 @@ void roll_back(RunningPlan& run, std::optional<RunState>& state,
   state->rollbacks = failure.rollbacks + 1;
   state->lr_factor = failure.lr_factor * run.plan().rollback_lr_factor;
   enter(run, *state);
-  const nlohmann::json line = rollback_json(failure.phase, failure.step, reason,
-                                            run.phase(*state).name, *state);
+  const Json line = rollback_json(failure.phase, failure.step, reason,
+                                  run.phase(*state).name, *state);
   print_rollback(line);
   run.history().append(line);
   run.note_place(*state);

@@ -7,14 +7,13 @@
 #include "annuli/checkpoint/training_state.h"
 #include "annuli/config/field.h"
 #include "annuli/core/error.h"
+#include "annuli/core/json.h"
 
 namespace annuli::run {
 namespace {
 
-using nlohmann::json;
-
-json optimizer_json(const RunState& state) {
-  json rows = json::array();
+Json optimizer_json(const RunState& state) {
+  Json rows = Json::array();
   for (const grow::TensorState& tensor : state.optimizer.states()) {
     rows.push_back(
         {{"step", tensor.step},
@@ -25,8 +24,8 @@ json optimizer_json(const RunState& state) {
   return rows;
 }
 
-json progress_of(const RunState& state, const Plan& plan) {
-  json progress = {
+Json progress_of(const RunState& state, const Plan& plan) {
+  Json progress = {
       {"plan_hash", plan_hash(plan)},
       {"plan", hashed_json(plan)},
       {"phase", state.phase},
@@ -68,7 +67,7 @@ std::vector<NamedTensor> optimizer_parts(const RunState& state) {
   return tensors;
 }
 
-Transformer model_from(const json& progress, std::vector<NamedTensor> weights,
+Transformer model_from(const Json& progress, std::vector<NamedTensor> weights,
                        at::Device device) {
   ANNULI_CHECK(!weights.empty());
   Transformer model(model_config_from_json(progress.at("config")),
@@ -81,7 +80,7 @@ Transformer model_from(const json& progress, std::vector<NamedTensor> weights,
   return model;
 }
 
-std::vector<grow::TensorState> states_from(const json& rows,
+std::vector<grow::TensorState> states_from(const Json& rows,
                                            const TensorTable& table,
                                            std::vector<NamedTensor> parts,
                                            at::Device device) {
@@ -91,7 +90,7 @@ std::vector<grow::TensorState> states_from(const json& rows,
   }
   std::vector<grow::TensorState> states(table.size());
   for (size_t row = 0; row < table.size(); ++row) {
-    const json& saved = rows.at(row);
+    const Json& saved = rows.at(row);
     grow::TensorState& state = states[row];
     state.step = saved.at("step");
     state.lr_multiplier = saved.at("lr_multiplier");
@@ -122,7 +121,7 @@ std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
                                        int64_t skip) {
   std::optional<LoadedState> loaded = load_training_state(folder, skip);
   if (!loaded) return std::nullopt;
-  const json& progress = loaded->state.progress;
+  const Json& progress = loaded->state.progress;
   Transformer model =
       model_from(progress, std::move(loaded->state.weights), device);
   model.set_products(number_types(plan.precision).products);

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/checkpoint/training_state.h"
 #include "annuli/config/plan.h"
+#include "annuli/core/json.h"
 #include "annuli/data/loader.h"
 #include "annuli/grow/recipe.h"
 #include "annuli/model/transformer.h"
@@ -52,7 +52,7 @@ void save_run_state(const std::filesystem::path& folder, const RunState& state,
 struct SavedRun {
   RunState state;
   std::filesystem::path folder;
-  nlohmann::json plan;  // `hashed_json` of the plan that it was saved under
+  Json plan;  // `hashed_json` of the plan that it was saved under
   std::vector<DamagedState> damaged;           // newer states, passed over
   std::vector<std::filesystem::path> skipped;  // newer states, whole
 };

@@ -25,11 +25,11 @@ uint32_t checksum(uint32_t before, std::string_view text) {
 
 }  // namespace
 
-nlohmann::json to_json(const HistoryMark& mark) {
+Json to_json(const HistoryMark& mark) {
   return {{"history_bytes", mark.bytes}, {"history_crc32", mark.crc32}};
 }
 
-HistoryMark mark_from_json(const nlohmann::json& record) {
+HistoryMark mark_from_json(const Json& record) {
   return {.bytes = record.at("history_bytes"),
           .crc32 = record.at("history_crc32")};
 }
@@ -72,7 +72,7 @@ History::History(std::filesystem::path path, const HistoryMark& mark)
 
 History::~History() { ::close(descriptor_); }
 
-void History::append(const nlohmann::json& record) {
+void History::append(const Json& record) {
   const std::string line = record.dump() + "\n";
   for (size_t done = 0; done < line.size();) {
     const ssize_t n =
@@ -94,9 +94,9 @@ void History::sync() {
              std::strerror(errno));
 }
 
-std::vector<nlohmann::json> read_history(const std::filesystem::path& path) {
+std::vector<Json> read_history(const std::filesystem::path& path) {
   const std::string text = read_file(path);
-  std::vector<nlohmann::json> records;
+  std::vector<Json> records;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = text.find('\n', begin);
     if (end == std::string::npos) break;

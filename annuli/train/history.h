@@ -2,8 +2,9 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <vector>
+
+#include "annuli/core/json.h"
 
 // training_history.jsonl: one JSON object per line, handed to the system before
 // `append` returns. A crash can tear only the last line. A training state
@@ -21,9 +22,9 @@ struct HistoryMark {
 };
 
 // As states and summaries keep it: "history_bytes" and "history_crc32".
-nlohmann::json to_json(const HistoryMark& mark);
+Json to_json(const HistoryMark& mark);
 // A json exception where they are missing.
-HistoryMark mark_from_json(const nlohmann::json& record);
+HistoryMark mark_from_json(const Json& record);
 
 // UserError if the file does not begin with what was there at that mark.
 void require_unchanged(const std::filesystem::path& path,
@@ -38,7 +39,7 @@ class History {
   History(const History&) = delete;
   History& operator=(const History&) = delete;
 
-  void append(const nlohmann::json& record);
+  void append(const Json& record);
   // Makes what was appended survive a loss of power.
   void sync();
   const HistoryMark& mark() const { return mark_; }
@@ -50,6 +51,6 @@ class History {
 };
 
 // Every whole line; a torn last line is left out.
-std::vector<nlohmann::json> read_history(const std::filesystem::path& path);
+std::vector<Json> read_history(const std::filesystem::path& path);
 
 }  // namespace annuli::train

@@ -6,13 +6,12 @@
 #include <functional>
 
 #include "annuli/config/field.h"
+#include "annuli/core/json.h"
 #include "annuli/verify/axis_layout.h"
 #include "annuli/verify/layer_pairs.h"
 
 namespace annuli::verify {
 namespace {
-
-using Json = nlohmann::json;
 
 struct Field {
   const char* name;

@@ -9,6 +9,7 @@
 
 #include "annuli/config/phase_plan.h"
 #include "annuli/core/error.h"
+#include "annuli/core/json.h"
 #include "annuli/grow/axis_rule.h"
 #include "annuli/grow/registry.h"
 #include "annuli/verify/demands.h"
@@ -53,7 +54,7 @@ bool has_zero(const Transformer& child, Part part) {
 grow::Recipe identity_recipe(const ModelConfig& parent) {
   grow::Recipe recipe;
   recipe.op = "identity";
-  recipe.arguments = nlohmann::json::object();
+  recipe.arguments = Json::object();
   recipe.parent = parent;
   recipe.child = parent;
   grow::derive({}, recipe);

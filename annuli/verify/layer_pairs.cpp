@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "annuli/core/json.h"
 #include "annuli/verify/axis_layout.h"
 
 namespace annuli::verify {
@@ -62,7 +63,7 @@ int64_t shards_of(const grow::Recipe& recipe) {
     return recipe.arguments.value("granularity", kWhole);
   }
   if (!recipe.arguments.is_array()) return kWhole;
-  for (const nlohmann::json& step : recipe.arguments) {
+  for (const Json& step : recipe.arguments) {
     if (!step.contains("upcycle")) continue;
     return step.at("upcycle").value("granularity", kWhole);
   }

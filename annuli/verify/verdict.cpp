@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/core/json.h"
 
 namespace annuli::verify {
 namespace {
@@ -45,8 +46,8 @@ Verdict at_least(std::string check, std::string aspect, double measured,
 
 double worse(double a, double b) { return std::isnan(a) || a >= b ? a : b; }
 
-nlohmann::json to_json(const Verdict& verdict) {
-  nlohmann::json json = {
+Json to_json(const Verdict& verdict) {
+  Json json = {
       {"check", verdict.check},       {"aspect", verdict.aspect},
       {"passed", verdict.passed},     {"allowed", verdict.allowed},
       {"measured", verdict.measured}, {"limit", verdict.limit},
@@ -59,8 +60,8 @@ nlohmann::json to_json(const Verdict& verdict) {
   return json;
 }
 
-nlohmann::json to_json(const std::vector<Verdict>& verdicts) {
-  nlohmann::json list = nlohmann::json::array();
+Json to_json(const std::vector<Verdict>& verdicts) {
+  Json list = Json::array();
   for (const Verdict& verdict : verdicts) list.push_back(to_json(verdict));
   return list;
 }

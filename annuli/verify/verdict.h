@@ -1,8 +1,9 @@
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include "annuli/core/json.h"
 
 // The outcome of one named check: what was measured, the limit, pass or fail.
 namespace annuli::verify {
@@ -18,7 +19,7 @@ struct Verdict {
   int64_t layer = -1;     // first that differs, if one does
   std::string tensor;     // first that differs, if one does
   std::string note;       // one line for people
-  nlohmann::json data;    // further figures
+  Json data;              // further figures
 
   bool stops() const { return !passed && !allowed; }
 };
@@ -32,8 +33,8 @@ Verdict at_least(std::string check, std::string aspect, double measured,
 // The larger of two distances; NaN, once seen, stays.
 double worse(double a, double b);
 
-nlohmann::json to_json(const Verdict& verdict);
-nlohmann::json to_json(const std::vector<Verdict>& verdicts);  // an array
+Json to_json(const Verdict& verdict);
+Json to_json(const std::vector<Verdict>& verdicts);  // an array
 
 // "functional_identity  logits  1.2e-07 <= 1.0e-05  pass"
 std::string to_line(const Verdict& verdict);

@@ -1,4 +1,5 @@
 #include "annuli/verify/verdict.h"
+#include "annuli/core/json.h"
 
 #include <gtest/gtest.h>
 
@@ -93,7 +94,7 @@ TEST(Verdict, JsonKeepsEveryFigure) {
   Verdict verdict = at_least("a", "b", 2, 1);
   verdict.layer = 0;
   verdict.tensor = "t";
-  const nlohmann::json json = to_json(verdict);
+  const Json json = to_json(verdict);
   EXPECT_EQ(json.at("check"), "a");
   EXPECT_EQ(json.at("aspect"), "b");
   EXPECT_EQ(json.at("passed"), true);

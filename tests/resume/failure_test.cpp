@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "annuli/checkpoint/training_state.h"
+#include "annuli/core/json.h"
 #include "annuli/run/run_folder.h"
 #include "tests/resume/resume_fixture.h"
 
@@ -24,12 +25,12 @@ class FailureTest : public ResumeTest {
     return scratch_.path() / folder / "state";
   }
   // Lines of the history of one type.
-  std::vector<nlohmann::json> lines(const std::string& folder,
-                                    const std::string& type) const {
-    std::vector<nlohmann::json> found;
+  std::vector<Json> lines(const std::string& folder,
+                          const std::string& type) const {
+    std::vector<Json> found;
     std::ifstream file(history(folder));
     for (std::string line; std::getline(file, line);) {
-      nlohmann::json json = nlohmann::json::parse(line);
+      Json json = Json::parse(line);
       if (json.at("type") == type) found.push_back(std::move(json));
     }
     return found;
@@ -71,7 +72,7 @@ TEST_F(FailureTest, RollbackTriesALowerRate) {
               HasSubstr("training step "));
   EXPECT_EQ(rollbacks[0].at("lr_factor"), 1e-33);
   // The next phase has its own rate again.
-  for (const nlohmann::json& step : lines("run", "step")) {
+  for (const Json& step : lines("run", "step")) {
     if (step.at("phase") == "medium") {
       EXPECT_GT(step.at("learning_rate").get<double>(), 1e-6);
     }

@@ -13,6 +13,7 @@
 
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/core/error.h"
+#include "annuli/core/json.h"
 #include "annuli/train/history.h"
 
 namespace annuli::test {
@@ -72,8 +73,7 @@ bool kill_when(pid_t child, Due due) {
 
 RunOutcome outcome_of(const fs::path& run) {
   RunOutcome outcome;
-  for (nlohmann::json record :
-       train::read_history(run / "training_history.jsonl")) {
+  for (Json record : train::read_history(run / "training_history.jsonl")) {
     for (const char* key : {"seconds", "proof_seconds", "tokens_per_second",
                             "peak_memory_bytes"}) {
       record.erase(key);

@@ -1,10 +1,10 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "annuli/core/json.h"
 #include "tests/cli/program.h"
 
 // What a run left, in a form that two runs can be compared by.
@@ -12,7 +12,7 @@ namespace annuli::test {
 
 struct RunOutcome {
   // The history without what differs from run to run: times, rates, memory.
-  std::vector<nlohmann::json> history;
+  std::vector<Json> history;
   // Of lineage.json: the content hash of the model after every step of it.
   std::vector<std::string> hashes;
 };

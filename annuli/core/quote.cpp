@@ -1,4 +1,4 @@
-#include "annuli/config/quote.h"
+#include "annuli/core/quote.h"
 
 #include <fmt/core.h>
 
