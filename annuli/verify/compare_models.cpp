@@ -71,16 +71,17 @@ class Sources {
     if (names == by_shape_.end()) return "";
     const Fingerprint wanted = fingerprint_of(tensor);
     if (wanted.norm == 0) return "";
+    // Storage moves a projection by some 2^-9 (bf16), those of two different
+    // tensors differ by about 1; `relate` decides.
+    double nearest = 0x1p-6;
+    std::string source;
     for (const std::string& name : names->second) {
-      const Fingerprint& found = of(name);
-      // Storage moves a direction by 2^-8 at most (bf16), two of different
-      // tensors differ by about 1.
-      const double scale = 1 + std::abs(found.projection);
-      if (std::abs(found.projection - wanted.projection) < 1e-6 * scale) {
-        return name;
-      }
+      const double off = std::abs(of(name).projection - wanted.projection);
+      if (off >= nearest) continue;
+      nearest = off;
+      source = name;
     }
-    return "";
+    return source;
   }
 
  private:
@@ -99,6 +100,20 @@ class Sources {
 
 bool is_zero(const at::Tensor& tensor) {
   return tensor.abs().max().item<double>() == 0;
+}
+
+// What a tensor without a namesake is, made of `source`.
+std::string made_of(const TensorRelation& relation, const std::string& source) {
+  switch (relation.relation) {
+    case Relation::kEqual:
+      return "new, equal to " + source;
+    case Relation::kScaled:
+      if (relation.factor == 1) return "new, a rounding of " + source;
+      break;
+    default:
+      break;
+  }
+  return fmt::format("new, {} of {}", describe(relation), source);
 }
 
 TensorDifference difference_of(const std::string& name, const ModelFile& first,
@@ -127,11 +142,8 @@ TensorDifference difference_of(const std::string& name, const ModelFile& first,
     difference.source.clear();
     difference.what = "new";
   } else if (!by_name) {
-    const bool equal = difference.relation.relation == Relation::kEqual;
-    difference.what =
-        fmt::format("new, {} {}", equal ? "equal to" : difference.what + " of",
-                    difference.source);
-  } else if (difference.relation.change != 0 && is_zero(tensor)) {
+    difference.what = made_of(difference.relation, difference.source);
+  } else if (difference.relation.factor == 0 && is_zero(tensor)) {
     difference.what = "zeros now";
   }
   return difference;

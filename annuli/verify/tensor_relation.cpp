@@ -94,7 +94,8 @@ double square(const at::Tensor& tensor) {
   return std::pow(tensor.norm().item<double>(), 2);
 }
 
-Fit fit(const Blocks& blocks) {
+// A factor within `near` of 1 is 1.
+Fit fit(const Blocks& blocks, double near) {
   double aa = 0;
   double am = 0;
   blocks.for_each([&](const at::Tensor& a, const std::vector<at::Tensor>& b) {
@@ -103,10 +104,11 @@ Fit fit(const Blocks& blocks) {
       am += (a * copy).sum().item<double>() / static_cast<double>(b.size());
     }
   });
-  Fit fit{.factor = aa > 0 ? am / aa : 0};
+  Fit fit{.factor = aa > 0 ? am / aa : 1};
   // The nearest number with a short binary form, if that is what it is.
   const double rounded = std::round(fit.factor * 4096) / 4096;
   if (std::abs(fit.factor - rounded) < 1e-6) fit.factor = rounded;
+  if (std::abs(fit.factor - 1) < near) fit.factor = 1;
   double each = 0;
   double mean = 0;
   double plain = 0;
@@ -190,10 +192,13 @@ TensorRelation relate(const at::Tensor& a, const at::Tensor& b,
   if (y.size(0) < x.size(0) || y.size(1) < x.size(1)) return best;
   const double limit =
       std::max(rounding(a.scalar_type()), rounding(b.scalar_type()));
+  // Four times what the roundings of so many entries, limit / 8 at most and
+  // each another, move the factor by.
+  const double near = limit / 2 / std::sqrt(static_cast<double>(x.numel()));
   for (const CopyLayout& rows : layouts(x.size(0), y.size(0), head_dim)) {
     for (const CopyLayout& cols : layouts(x.size(1), y.size(1), head_dim)) {
       const TensorRelation found =
-          judged(fit(Blocks(x, y, rows, cols)), rows, cols, limit);
+          judged(fit(Blocks(x, y, rows, cols), near), rows, cols, limit);
       if (found.relation != Relation::kChanged) best = found;
       if (best.relation == Relation::kApart ||
           (best.relation == Relation::kChanged && found.change < best.change)) {
@@ -222,7 +227,9 @@ std::string describe(const TensorRelation& relation) {
     case Relation::kEqual:
       return "equal";
     case Relation::kScaled:
-      return fmt::format("times {:.6g}", relation.factor);
+      return relation.factor == 1
+                 ? "equal but for rounding"
+                 : fmt::format("times {:.6g}", relation.factor);
     case Relation::kCopies:
       return fmt::format("{} copies{}{}", copies, factor, layout);
     case Relation::kNoisy:
@@ -230,6 +237,7 @@ std::string describe(const TensorRelation& relation) {
                          copies, factor, layout,
                          -20 * std::log10(relation.change));
     case Relation::kChanged:
+      if (std::isinf(relation.change)) return "changed from zeros";
       return fmt::format("changed by {:.2g} of its size", relation.change);
     case Relation::kApart:
       return "of another shape";

@@ -12,7 +12,7 @@ namespace annuli::verify {
 
 enum class Relation {
   kEqual,    // the same values
-  kScaled,   // factor times it
+  kScaled,   // factor times it; 1: but for rounding
   kCopies,   // copies of it, factor times each
   kNoisy,    // copies whose mean is factor times it: noise that cancels
   kChanged,  // of the same shape, or of copies' shape, but something else
@@ -31,7 +31,7 @@ struct TensorRelation {
   Relation relation = Relation::kApart;
   double factor = 1;  // that fits best
   // ||b - factor a|| / ||factor a||, over all copies; for kChanged of one shape
-  // with factor 1.
+  // with factor 1. Infinite where a is zeros and b is not.
   double change = 0;
   std::vector<CopyLayout> layout;  // by dimension
 };

@@ -58,6 +58,26 @@ class ModelVerbs : public ::testing::Test {
   ScratchFolder scratch_;
 };
 
+TEST_F(ModelVerbs, InspectComparesTwoModels) {
+  const std::string dense = tiny_checkpoint("dense_model.pt");
+  const std::string moe = tiny_checkpoint("moe_init.pt");
+  const Outcome text = run({"inspect", dense, moe});
+  EXPECT_EQ(text.status, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("num_experts                  - -> 4"));
+  EXPECT_THAT(text.out,
+              HasSubstr("8 x model.layers.*.mlp.experts.*.up_proj.weight  "
+                        "[64,32]: new, equal to "
+                        "model.layers.*.mlp.up_proj.weight\n"));
+  EXPECT_THAT(text.out, HasSubstr("model.norm.weight  [32]: equal\n"));
+  EXPECT_THAT(run({"inspect", dense, moe, "--tensors"}).out,
+              HasSubstr("model.layers.1.mlp.experts.3.up_proj.weight"));
+  const json record = run_json({"inspect", dense, moe});
+  EXPECT_EQ(record.at("first"), dense);
+  EXPECT_EQ(record.at("second"), moe);
+  EXPECT_THAT(run({"inspect", dense, dense}).out,
+              HasSubstr("config\n  equal\n"));
+}
+
 TEST_F(ModelVerbs, InspectCountsParametersAndShowsTheLineage) {
   const std::string path = tiny_checkpoint("moe_model_final.pt");
   const json model = run_json({"inspect", path});
