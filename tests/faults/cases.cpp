@@ -105,7 +105,10 @@ void add_damage(Collector& collector, int count) {
 }
 
 // The bound is looked for once, and only if it is asked for.
-void add_memory(Collector& collector, const fs::path& root) {
+void add_memory(Collector& collector, const fs::path& root, Tally& tally) {
+#ifdef ANNULI_SANITIZED
+  tally.skip("memory bound", "a sanitizer needs the whole address space");
+#else
   const std::shared_future<uint64_t> least =
       std::async(std::launch::deferred, least_memory, root).share();
   collector.both(
@@ -113,6 +116,7 @@ void add_memory(Collector& collector, const fs::path& root) {
       [least](const Scenario& scenario, Script& script, const CounterRng& rng) {
         return limit_memory(scenario, script, least.get(), rng);
       });
+#endif
 }
 
 void try_case(const Case& one, const fs::path& folder, Tally& tally) {
@@ -147,11 +151,7 @@ std::vector<Case> collect_cases(const Order& order, Scenes& scenes,
   }
   collector.training("folder vanishes", order.each, vanish_at_random);
   collector.training("clock jumps", order.each, jump_clock);
-#ifdef ANNULI_SANITIZED
-  tally.skip("memory bound", "a sanitizer needs the whole address space");
-#else
-  add_memory(collector, scenes.root());
-#endif
+  add_memory(collector, scenes.root(), tally);
   add_damage(collector, order.damages);
   return collector.take();
 }
