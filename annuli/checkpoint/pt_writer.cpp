@@ -6,7 +6,6 @@
 #include <torch/csrc/jit/serialization/pickler.h>
 
 #include <exception>
-#include <limits>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -42,11 +41,8 @@ IValue to_ivalue(const Json& json) {
     case Json::value_t::boolean:
       return json.get<bool>();
     case Json::value_t::number_integer:
-      return json.get<int64_t>();
     case Json::value_t::number_unsigned:
-      if (json.get<uint64_t>() > std::numeric_limits<int64_t>::max()) {
-        return json.dump();
-      }
+      if (!fits_in<int64_t>(json)) return json.dump();
       return json.get<int64_t>();
     case Json::value_t::number_float:
       return json.get<double>();

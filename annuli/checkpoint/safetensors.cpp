@@ -1,7 +1,6 @@
 #include "annuli/checkpoint/safetensors.h"
 
 #include <algorithm>
-#include <limits>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -89,8 +88,7 @@ const Json& field(const Json& value, const char* key, const std::string& name,
 std::vector<int64_t> sizes(const Json& list, const char* key,
                            const std::string& name, const std::string& path) {
   const auto fits = [](const Json& item) {
-    return item.is_number_unsigned() &&
-           item.get<uint64_t>() <= std::numeric_limits<int64_t>::max();
+    return item.is_number_unsigned() && fits_in<int64_t>(item);
   };
   if (!list.is_array() || !std::ranges::all_of(list, fits)) {
     user_error("reading {}: tensor '{}' has {} {}, expected a list of sizes",

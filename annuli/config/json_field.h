@@ -8,17 +8,14 @@
 #include "annuli/core/json.h"
 #include "annuli/core/quote.h"
 
-// Reading a model's config.json key by key. nlohmann's own `get` would turn 1.5
-// into 1 and true into 1; these are UserErrors that name the key.
+// Reading a model's config.json key by key. What is missing or of another type
+// is a UserError that names the key.
 namespace annuli {
 
 template <typename T>
 bool holds(const Json& json) {
   if constexpr (std::is_same_v<T, bool>) return json.is_boolean();
-  if constexpr (std::is_same_v<T, int64_t>) {
-    return json.is_number_integer() &&
-           !(json.is_number_unsigned() && json.get<uint64_t>() > INT64_MAX);
-  }
+  if constexpr (std::is_same_v<T, int64_t>) return fits_in<T>(json);
   if constexpr (std::is_same_v<T, double>) return json.is_number();
   if constexpr (std::is_same_v<T, std::string>) return json.is_string();
 }

@@ -35,7 +35,7 @@ int depth_of(std::string_view text) {
 
 }  // namespace
 
-void throw_not_integer(const Json& json) {
+void detail::throw_not_integer(const Json& json) {
   const std::string found =
       json.is_number() ? json.dump() : std::string(json.type_name());
   throw Json::type_error::create(

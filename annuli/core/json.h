@@ -23,23 +23,26 @@ using Json =
     nlohmann::basic_json<std::map, std::vector, std::string, bool, int64_t,
                          uint64_t, double, std::allocator, JsonConversion>;
 
+namespace detail {
 [[noreturn]] void throw_not_integer(const Json& json);
+}  // namespace detail
+
+// Whether it is a whole number that a T holds.
+template <std::integral T>
+bool fits_in(const Json& json) {
+  if (json.is_number_unsigned()) {
+    return std::in_range<T>(json.get_ref<const uint64_t&>());
+  }
+  return json.is_number_integer() &&
+         std::in_range<T>(json.get_ref<const int64_t&>());
+}
 
 template <typename T>
 requires(std::integral<T> && !std::same_as<T, bool>) struct JsonConversion<T>
     : nlohmann::adl_serializer<T> {
   static void from_json(const Json& json, T& value) {
-    const auto take = [&](auto number) {
-      if (!std::in_range<T>(number)) throw_not_integer(json);
-      value = static_cast<T>(number);
-    };
-    if (json.is_number_unsigned()) {
-      take(json.get_ref<const uint64_t&>());
-    } else if (json.is_number_integer()) {
-      take(json.get_ref<const int64_t&>());
-    } else {
-      throw_not_integer(json);
-    }
+    if (!fits_in<T>(json)) detail::throw_not_integer(json);
+    nlohmann::adl_serializer<T>::from_json(json, value);
   }
 };
 

@@ -96,7 +96,9 @@ TEST_P(Activation, SameBitsForAnyNumberOfThreads) {
   const auto two = activate_backward(kind(), dout(at::kFloat), in, by, false);
   EXPECT_TRUE(test::same_bits(one.out, two.out));
   EXPECT_TRUE(test::same_bits(one.dx, two.dx));
-  if (by.defined()) EXPECT_TRUE(test::same_bits(one.dgate, two.dgate));
+  if (by.defined()) {
+    EXPECT_TRUE(test::same_bits(one.dgate, two.dgate));
+  }
 }
 
 TEST_P(Activation, KeepsNonFiniteNumbers) {

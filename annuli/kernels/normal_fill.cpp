@@ -16,9 +16,6 @@ namespace {
 
 constexpr int kBlocks = kRandomBlocks;  // at a time, four numbers each
 
-// The same arithmetic on every processor; only the vector width differs.
-#define ANNULI_SAME_CLONES ANNULI_CLONES_FOR("avx512f", "avx2", "default")
-
 // Natural logarithm of x in (0, 1]; the Cephes polynomial, 1 ulp.
 inline float log_of(float x) {
   const uint32_t bits = std::bit_cast<uint32_t>(x);
@@ -66,8 +63,9 @@ inline void sin_cos_turns(float u, float& sine, float& cosine) {
   cosine = ((quadrant + 1) & 2) != 0 ? -c0 : c0;
 }
 
-ANNULI_SAME_CLONES void box_muller(const RandomWords& words,
-                                   float* __restrict out) {
+// The same arithmetic on every processor; only the vector width differs.
+ANNULI_CLONES_FOR("avx512f", "avx2", "default")
+void box_muller(const RandomWords& words, float* __restrict out) {
   float radius[kBlocks];
   float cosine[kBlocks];
   float sine[kBlocks];

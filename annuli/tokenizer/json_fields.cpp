@@ -1,16 +1,12 @@
 #include "annuli/tokenizer/json_fields.h"
 
-#include <limits>
-
 #include "annuli/core/error.h"
 
 namespace annuli {
 
 int32_t id_of(const Json& json, const std::string& token,
               const std::string& where) {
-  const bool fits = json.is_number_unsigned() &&
-                    json.get<uint64_t>() <= std::numeric_limits<int32_t>::max();
-  if (!fits) {
+  if (!json.is_number_unsigned() || !fits_in<int32_t>(json)) {
     user_error("reading {}: token '{}' has id {}, expected a number from 0 up",
                where, token, json.dump());
   }

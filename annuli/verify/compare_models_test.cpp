@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "annuli/core/error.h"
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
@@ -52,7 +53,7 @@ const TensorDifference& difference(const ModelComparison& comparison,
                                    const std::string& name) {
   const auto found =
       std::ranges::find(comparison.tensors, name, &TensorDifference::name);
-  if (found == comparison.tensors.end()) ADD_FAILURE() << "no " << name;
+  ANNULI_CHECK(found != comparison.tensors.end(), "no {}", name);
   return *found;
 }
 

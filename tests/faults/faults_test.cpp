@@ -74,7 +74,7 @@ TEST_F(FaultsTest, AnythingElseThanTheReferenceIsLost) {
 }
 
 // What is judged where digits may differ: all but them.
-TEST_F(FaultsTest, ARunThatIsOnlyLikeTheReferenceIsNotWhatIsLost) {
+TEST_F(FaultsTest, ARunIsLikeTheReferenceButForDigits) {
   Scenes scenes(kTiny, root_);
   const fs::path reference = scenes.training().reference() / "run";
   const fs::path run = path("run");

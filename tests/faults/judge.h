@@ -27,7 +27,11 @@ std::string folder_difference(const fs::path& folder,
 // of the lineage.
 std::string run_difference(const fs::path& run, const fs::path& reference);
 
-// The same for runs that may differ in digits: as many lines with the same
+// The same checkpoints, byte for byte.
+std::string checkpoint_difference(const fs::path& run,
+                                  const fs::path& reference);
+
+// All of this for runs that may differ in digits: as many lines with the same
 // members, whose fractions differ by at most 1 %, or 0.01 if they are below 1;
 // the same checkpoints by name and size. Which expert got a token does not
 // count.

@@ -6,7 +6,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "annuli/core/file.h"
 #include "tests/faults/judge.h"
 #include "tests/resume/run_outcome.h"
 
@@ -62,29 +61,29 @@ std::string Training::finish(Script& script,
                              const std::vector<std::string>& more) const {
   std::vector<std::string> last = arguments(script);
   last.insert(last.end(), more.begin(), more.end());
-  std::string wrong = not_done("the next start", script.run(last));
-  if (wrong.empty()) wrong = difference(script.folder() / "run");
-  if (wrong.empty()) wrong = leftovers(script.folder());
-  return wrong;
+  return finish_by(script, last,
+                   [&](const fs::path& run) { return difference(run); });
 }
 
 std::string Training::finish_but_digits(Script& script) const {
-  std::string wrong = not_done("the next start", script.run(arguments(script)));
-  const fs::path run = script.folder() / "run";
-  if (wrong.empty()) wrong = run_unlikeness(run, reference() / "run");
+  return finish_by(script, arguments(script), [&](const fs::path& run) {
+    return run_unlikeness(run, reference() / "run");
+  });
+}
+
+std::string Training::finish_by(Script& script,
+                                const std::vector<std::string>& last,
+                                const Judge& judge) const {
+  std::string wrong = not_done("the next start", script.run(last));
+  if (wrong.empty()) wrong = judge(script.folder() / "run");
   if (wrong.empty()) wrong = leftovers(script.folder());
   return wrong;
 }
 
 std::string Training::difference(const fs::path& run) const {
-  std::string wrong = run_difference(run, reference() / "run");
-  for (const auto& item :
-       fs::directory_iterator(reference() / "run/checkpoints")) {
-    const fs::path file = run / "checkpoints" / item.path().filename();
-    const bool same = fs::exists(file) && read_file(file) == read_file(item);
-    if (wrong.empty() && !same) wrong = file.filename().string() + " differs";
-  }
-  return wrong;
+  const std::string wrong = run_difference(run, reference() / "run");
+  return wrong.empty() ? checkpoint_difference(run, reference() / "run")
+                       : wrong;
 }
 
 Growth::Growth(std::vector<std::string> operation, fs::path parent,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -65,6 +66,10 @@ class Training : public Scenario {
   std::string difference(const fs::path& run) const;
 
  private:
+  using Judge = std::function<std::string(const fs::path& run)>;
+  std::string finish_by(Script& script, const std::vector<std::string>& last,
+                        const Judge& judge) const;
+
   std::string name_;
   std::string plan_;
   std::string save_steps_;
