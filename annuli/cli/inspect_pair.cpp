@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +38,9 @@ struct Line {
   std::string shapes;
   int64_t count = 0;
   std::string first_name;
+  // Where the tensors are changed: by how much of their size.
+  double least_change = 0;
+  double most_change = 0;
 };
 
 std::string shapes_of(const Json& tensor) {
@@ -46,36 +51,68 @@ std::string shapes_of(const Json& tensor) {
   return first.dump() + " -> " + second.dump();
 }
 
-// What a tensor is said to be, without figures that differ from one to the next
-// and layers that its source lies in.
-std::string kind_of(const std::string& what) {
-  std::string kind = without_numbers(what);
-  const size_t figure = kind.find("changed by ");
-  return figure == 0 ? "changed" : kind;
+bool is_changed(const Json& tensor) {
+  return tensor.value("relation", "") == "changed" &&
+         std::isfinite(tensor.at("change").get<double>());
 }
 
-std::vector<Line> lines_of(const Json& tensors, bool each) {
+Line line_of(const Json& tensor) {
+  Line line{.what = without_numbers(tensor.at("what")),
+            .name = without_numbers(tensor.at("name")),
+            .shapes = shapes_of(tensor),
+            .count = 1,
+            .first_name = tensor.at("name")};
+  if (is_changed(tensor)) {
+    line.what = "changed";
+    line.least_change = line.most_change = tensor.at("change");
+  }
+  return line;
+}
+
+bool tells_the_same(const Line& a, const Line& b) {
+  return a.what == b.what && a.name == b.name && a.shapes == b.shapes;
+}
+
+std::vector<Line> lines_of(const Json& tensors) {
   std::vector<Line> lines;
   for (const Json& tensor : tensors) {
-    const std::string name = tensor.at("name");
-    const std::string what = tensor.at("what");
-    Line line{.what = each ? what : kind_of(what),
-              .name = each ? name : without_numbers(name),
-              .shapes = shapes_of(tensor),
-              .count = 1,
-              .first_name = name};
-    bool merged = false;
-    for (Line& other : lines) {
-      if (!each && other.what == line.what && other.name == line.name &&
-          other.shapes == line.shapes) {
-        ++other.count;
-        merged = true;
-        break;
-      }
+    Line line = line_of(tensor);
+    const auto same = std::ranges::find_if(
+        lines, [&](const Line& other) { return tells_the_same(line, other); });
+    if (same == lines.end()) {
+      lines.push_back(std::move(line));
+      continue;
     }
-    if (!merged) lines.push_back(std::move(line));
+    ++same->count;
+    same->least_change = std::min(same->least_change, line.least_change);
+    same->most_change = std::max(same->most_change, line.most_change);
   }
   return lines;
+}
+
+std::string what_of(const Line& line) {
+  if (line.what != "changed") return line.what;
+  const std::string least = fmt::format("{:.2g}", line.least_change);
+  const std::string most = fmt::format("{:.2g}", line.most_change);
+  return fmt::format("changed by {} of its size",
+                     least == most ? least : least + " to " + most);
+}
+
+void print_tensors(const Json& tensors) {
+  for (const Line& line : lines_of(tensors)) {
+    const std::string count =
+        line.count > 1 ? fmt::format("{} x", line.count) : "";
+    fmt::print("  {:>6} {}  {}: {}\n", count,
+               line.count > 1 ? line.name : line.first_name, line.shapes,
+               what_of(line));
+  }
+}
+
+void print_each_tensor(const Json& tensors) {
+  for (const Json& tensor : tensors) {
+    fmt::print("  {:>6} {}  {}: {}\n", "", tensor.at("name").get<std::string>(),
+               shapes_of(tensor), tensor.at("what").get<std::string>());
+  }
 }
 
 void print_settings(const Json& settings) {
@@ -106,12 +143,11 @@ void print_comparison(const Json& comparison, bool each) {
              comparison.at("second").get<std::string>());
   print_settings(comparison.at("config"));
   fmt::print("\ntensors\n");
-  for (const Line& line : lines_of(comparison.at("tensors"), each)) {
-    const std::string count =
-        line.count > 1 ? fmt::format("{} x", line.count) : "";
-    fmt::print("  {:>6} {}  {}: {}\n", count,
-               line.count > 1 ? line.name : line.first_name, line.shapes,
-               line.what);
+  const Json& tensors = comparison.at("tensors");
+  if (each) {
+    print_each_tensor(tensors);
+  } else {
+    print_tensors(tensors);
   }
 }
 

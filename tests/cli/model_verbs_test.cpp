@@ -1,9 +1,11 @@
 // The verbs that read a model: inspect, evaluate, generate.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -76,6 +78,27 @@ TEST_F(ModelVerbs, InspectComparesTwoModels) {
   EXPECT_EQ(record.at("second"), moe);
   EXPECT_THAT(run({"inspect", dense, dense}).out,
               HasSubstr("config\n  equal\n"));
+}
+
+TEST_F(ModelVerbs, InspectTellsByHowMuchTensorsChanged) {
+  const std::string init = tiny_checkpoint("moe_init.pt");
+  const std::string trained = tiny_checkpoint("moe_model_final.pt");
+  std::vector<double> changes;
+  const json record = run_json({"inspect", init, trained});
+  for (const json& tensor : record.at("tensors")) {
+    const std::string name = tensor.at("name");
+    if (name.ends_with(".mlp.gate.weight")) {
+      changes.push_back(tensor.at("change"));
+    }
+  }
+  ASSERT_EQ(changes.size(), 2u);
+  const auto [least, most] = std::ranges::minmax(changes);
+  ASSERT_GT(least, 0);
+  EXPECT_THAT(
+      run({"inspect", init, trained}).out,
+      HasSubstr(fmt::format("2 x model.layers.*.mlp.gate.weight  [4,32]: "
+                            "changed by {:.2g} to {:.2g} of its size\n",
+                            least, most)));
 }
 
 TEST_F(ModelVerbs, InspectCountsParametersAndShowsTheLineage) {
@@ -248,7 +271,7 @@ TEST_F(ModelVerbs, GenerateContinuesSeveralPromptsAsEachAlone) {
 }
 
 TEST_F(ModelVerbs, GenerateReadsWeightsInTheTypeThatIsAsked) {
-  const auto tokens = [&](std::vector<std::string> more) {
+  const auto tokens = [&](const std::vector<std::string>& more) {
     return run_json(generate("The miller "), more).at("tokens");
   };
   const json stored = tokens({});
