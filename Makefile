@@ -110,7 +110,7 @@ coverage:
 	@$(MAKE) --no-print-directory asan; tools/coverage
 
 tidy:
-	@tools/setup --clang >/dev/null
+	@tools/setup --tidy >/dev/null
 	@tools/tidy $(FILES)
 
 setup:
