@@ -90,7 +90,7 @@ int64_t wait_and_watch(pid_t child) {
     std::ifstream file(path);
     for (std::string line; std::getline(file, line);) {
       if (line.starts_with("RssAnon:")) {
-        peak = std::max<int64_t>(peak, std::atoll(line.c_str() + 8) * 1024);
+        peak = std::max<int64_t>(peak, std::stoll(line.substr(8)) * 1024);
       }
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
@@ -202,8 +202,8 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "annuli_grow_bench FOLDER [GB] [ROUNDS]\n");
     return 2;
   }
-  const double gigabytes = argc > 2 ? std::atof(argv[2]) : 2;
-  const int rounds = argc > 3 ? std::atoi(argv[3]) : 3;
+  const double gigabytes = argc > 2 ? std::stod(argv[2]) : 2;
+  const int rounds = argc > 3 ? std::stoi(argv[3]) : 3;
   const annuli::fs::path base = annuli::fs::path(argv[1]) / "grow-bench";
   try {
     for (const double size : {gigabytes, 2 * gigabytes}) {

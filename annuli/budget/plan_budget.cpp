@@ -31,13 +31,13 @@ bool holds_gradient(const TrainPlan& train) {
 // One phase, from the config that the phase before left.
 class Phase {
  public:
-  Phase(const Plan& plan, const PhasePlan& phase, ModelConfig parent)
+  Phase(const Plan& plan, const PhasePlan& phase, const ModelConfig& parent)
       : plan_(plan), phase_(phase), numbers_(number_types(plan.precision)) {
     if (phase.grow) {
       recipe_ = grow::make_operator(*phase.grow)->recipe(parent, 0);
     }
     budget_.name = phase.name;
-    budget_.config = recipe_ ? recipe_->child : std::move(parent);
+    budget_.config = recipe_ ? recipe_->child : parent;
     budget_.parameters = count_parameters(budget_.config);
     budget_.weights = weight_bytes(budget_.config, numbers_);
     budget_.optimizer = state_bytes(budget_.config, plan);
@@ -197,8 +197,7 @@ PlanBudget plan_budget(const Plan& plan,
   PlanBudget budget{.program = program_bytes(), .rates = rates};
   ModelConfig config = config_at_start(plan);
   for (const PhasePlan& phase : plan.phases) {
-    budget.phases.push_back(
-        Phase(plan, phase, std::move(config)).budget(budget.program));
+    budget.phases.push_back(Phase(plan, phase, config).budget(budget.program));
     config = budget.phases.back().config;
   }
   count_disk(plan, budget);

@@ -101,7 +101,8 @@ TEST(ExpertLayout, RefusesWhatFitsBoth) {
 TEST(ExpertLayout, NamesWhatIsWrong) {
   const TestFolder folder;
   const Transformer model = tiny::model(mixture_config(), at::kFloat);
-  const auto error_after = [&](const std::string& name, at::Tensor value) {
+  const auto error_after = [&](const std::string& name,
+                               const at::Tensor& value) {
     std::vector<NamedTensor> tensors = fused(model, false);
     std::erase_if(tensors, [&](const auto& t) { return t.name == name; });
     if (value.defined()) tensors.push_back({name, value});

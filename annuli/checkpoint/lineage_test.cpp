@@ -128,7 +128,7 @@ TEST(ContentHash, IsTheStatedFormula) {
 
 TEST(ContentHash, IsTheSameOnAnyNumberOfThreads) {
   std::vector<NamedTensor> tensors;
-  for (int i = 0; i < 50; ++i) {
+  for (int64_t i = 0; i < 50; ++i) {
     tensors.push_back({std::to_string(i), at::full({i * 10}, i, at::kFloat)});
   }
   const int threads = at::get_num_threads();

@@ -26,12 +26,14 @@ void copy_bytes(void* target, const std::byte* source, int64_t size) {
 // Unmaps the pages that lie wholly within the range; they stay in the page
 // cache and come back when touched. Failure only costs memory.
 void release_pages(const std::byte* data, int64_t size) {
-  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<uintptr_t>(data);
-  const uintptr_t first = (begin + page - 1) / page * page;
-  const uintptr_t last = (begin + static_cast<uintptr_t>(size)) / page * page;
-  if (first < last) {
-    madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  const int64_t page = sysconf(_SC_PAGESIZE);
+  const auto begin = static_cast<int64_t>(reinterpret_cast<uintptr_t>(data) %
+                                          static_cast<uintptr_t>(page));
+  const int64_t skipped = (page - begin) % page;
+  const int64_t released = (size - skipped) / page * page;
+  if (released > 0) {
+    madvise(const_cast<std::byte*>(data) + skipped,
+            static_cast<size_t>(released), MADV_DONTNEED);
   }
 }
 

@@ -155,7 +155,7 @@ void ModelFile::open_shards(const fs::path& index) {
   }
   for (const auto& [tensor, shard] : json["weight_map"].items()) {
     const auto held = found.find(tensor);
-    if (held == found.end() || held->second != shard) {
+    if (held == found.end() || held->second != shard.get<std::string>()) {
       user_error(
           "opening the model {}: {} says that tensor '{}' is in '{}', which "
           "does not hold it",

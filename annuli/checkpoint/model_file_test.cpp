@@ -1,5 +1,6 @@
 #include "annuli/checkpoint/model_file.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
 #include <gtest/gtest.h>
 

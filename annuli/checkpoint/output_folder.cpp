@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
-#include <utility>
 
 #include "annuli/core/error.h"
 #include "annuli/core/text.h"
@@ -72,7 +71,7 @@ int try_lock(const fs::path& folder) {
 
 }  // namespace
 
-OutputFolder::OutputFolder(fs::path path, bool replace)
+OutputFolder::OutputFolder(const fs::path& path, bool replace)
     : path_(without_slash(path)), replace_(replace) {
   check_target(path_, replace);
   std::error_code error;

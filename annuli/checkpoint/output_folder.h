@@ -19,7 +19,7 @@ namespace annuli {
 
 class OutputFolder {
  public:
-  OutputFolder(fs::path path, bool replace);
+  OutputFolder(const fs::path& path, bool replace);
   ~OutputFolder();
   OutputFolder(const OutputFolder&) = delete;
   OutputFolder& operator=(const OutputFolder&) = delete;

@@ -157,7 +157,7 @@ std::vector<NamedTensor> read_tensors(const Candidate& candidate,
   }
   const Json& expected =
       candidate.state.at("files").at(name).at("content_hash");
-  if (content_hash(tensors) != expected) {
+  if (Json(content_hash(tensors)) != expected) {
     user_error("{} is not what was written (its content hash differs)", name);
   }
   return tensors;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
@@ -56,7 +57,7 @@ inline bool states(const Json& json, const char* key) {
 
 template <typename T>
 T field_or(const Json& json, const char* key, T fallback) {
-  return states(json, key) ? field<T>(json, key) : fallback;
+  return states(json, key) ? field<T>(json, key) : std::move(fallback);
 }
 
 }  // namespace annuli

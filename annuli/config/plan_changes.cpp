@@ -75,7 +75,7 @@ class Differences {
     for (size_t i = 0; i < std::max(before.size(), after.size()); ++i) {
       const Json* old_phase = i < before.size() ? &before[i] : nullptr;
       const Json* new_phase = i < after.size() ? &after[i] : nullptr;
-      const Json& named = new_phase != nullptr ? *new_phase : *old_phase;
+      const Json& named = i < after.size() ? after[i] : before[i];
       const std::string key = "phases." + named.value("name", "");
       if (i == phase_ && !phase_ended_ && is_object(old_phase) &&
           is_object(new_phase)) {

@@ -18,7 +18,8 @@ int64_t status_bytes(const std::string& key) {
   const std::string status = read_file("/proc/self/status");
   const size_t found = status.find("\n" + key + ":");
   ANNULI_CHECK(found != std::string::npos, "/proc/self/status has no {}", key);
-  return std::atoll(status.c_str() + found + key.size() + 2) * 1024;
+  return std::strtoll(status.c_str() + found + key.size() + 2, nullptr, 10) *
+         1024;
 }
 
 }  // namespace

@@ -155,12 +155,13 @@ TEST_F(TokenFileTest, IdsOutsideTheVocabularyAreFound) {
 
 TEST_F(TokenFileTest, IdsAreCheckedInEverySlice) {
   // Longer than one slice of the scan, and of 4 bytes.
-  std::vector<int32_t> ids((4 << 20) + 10, 1);
+  constexpr int64_t kSlice = int64_t{4} << 20;
+  std::vector<int32_t> ids(kSlice + 10, 1);
   const fs::path path = write_tokens({ids}, 70000);
   ASSERT_NO_THROW(TokenFile{path});
   std::string bytes = read_file(path);
   const uint32_t bad = ~uint32_t{0};
-  std::memcpy(bytes.data() + 256 + 4 * ((4 << 20) + 3), &bad, 4);
+  std::memcpy(bytes.data() + 256 + 4 * (kSlice + 3), &bad, 4);
   write_file_atomically(path, bytes);
   EXPECT_THAT([&] { TokenFile file(path); },
               ThrowsMessage<UserError>(

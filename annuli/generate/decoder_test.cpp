@@ -81,7 +81,7 @@ const double kBound = 4 * (6 * 3 + 1) * std::sqrt(40.0) * 0x1p-24;
 
 // Tokens of the text, and how many are read at once: none, a short prompt, one
 // that goes through the matrix library.
-constexpr std::pair<size_t, size_t> kReadings[] = {
+constexpr std::pair<int64_t, int64_t> kReadings[] = {
     {40, 0}, {40, 9}, {140, 136}};
 
 TEST(Decoder, EqualsAPlainPassInFp64) {

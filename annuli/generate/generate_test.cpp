@@ -63,7 +63,8 @@ Transformer make_model(const ModelConfig& config, at::ScalarType dtype) {
 std::vector<int32_t> random_ids(int64_t n, int64_t vocab_size) {
   const CounterRng rng(5, "test/ids");
   std::vector<int32_t> ids(n);
-  for (int64_t i = 0; i < n; ++i) ids[i] = rng.below(i, vocab_size);
+  for (int64_t i = 0; i < n; ++i)
+    ids[i] = static_cast<int32_t>(rng.below(i, vocab_size));
   return ids;
 }
 
@@ -273,7 +274,7 @@ TEST(Generate, GivesNothingWhenNothingIsAsked) {
 
 TEST(Generate, RefusesPromptsItCannotRead) {
   const Transformer model = make_model(tiny_dense(), at::kFloat);
-  const auto refuses = [&](std::vector<int32_t> prompt) {
+  const auto refuses = [&](const std::vector<int32_t>& prompt) {
     EXPECT_THROW(generate(model, prompt, {}), UserError);
   };
   refuses({});

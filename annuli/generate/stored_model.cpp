@@ -24,7 +24,7 @@ at::ScalarType type_to_read(at::ScalarType stored,
 // The file's own pages where they can be read as they are, else a copy.
 at::Tensor weight(const ModelFile& file, const std::string& name,
                   const StoredModelOptions& options) {
-  const at::Tensor stored = file.tensor(name);
+  at::Tensor stored = file.tensor(name);
   const at::ScalarType type = type_to_read(stored.scalar_type(), options);
   const bool in_rows = stored.dim() == 2 ? kernels::is_row_matrix(stored)
                                          : stored.is_contiguous();

@@ -169,8 +169,11 @@ void read_replay(const Json& replay, FolderOrder& order) {
   order.state.optimizer = word_from<OptimizerState>(replay, "optimizer");
   order.state.dynamics = word_from<Dynamics>(replay, "dynamics");
   if (replay.contains("dtype")) {
-    order.weights.dtype =
-        dtype_from_name(replay.at("dtype").get<std::string>()).value();
+    const auto name = replay.at("dtype").get<std::string>();
+    order.weights.dtype = dtype_from_name(name);
+    if (!order.weights.dtype) {
+      user_error("dtype is '{}', expected an element type", name);
+    }
   }
   for (const Json& mean : replay.value("router_mean", Json::array())) {
     order.weights.router_mean.push_back(

@@ -17,7 +17,6 @@
 namespace annuli::grow {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 

@@ -12,7 +12,7 @@ constexpr size_t kBehind = 4;  // tensors
 
 }  // namespace
 
-ParentHasher::ParentHasher(std::vector<const ModelFile*> models) {
+ParentHasher::ParentHasher(const std::vector<const ModelFile*>& models) {
   for (const ModelFile* file : models) {
     Model model{file, {}, {}, {}};
     for (const TensorSpec& spec : tensor_table(file->config())) {

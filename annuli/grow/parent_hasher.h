@@ -14,7 +14,7 @@ namespace annuli::grow {
 // everything else, when it is first needed, so that the disk reads it once.
 class ParentHasher {
  public:
-  explicit ParentHasher(std::vector<const ModelFile*> models);
+  explicit ParentHasher(const std::vector<const ModelFile*>& models);
 
   // Tensor `name` of a model is about to be read. Waits if hashing has fallen
   // far behind.

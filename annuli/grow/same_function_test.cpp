@@ -354,6 +354,7 @@ TEST(Growth, ConsumesTheParentAndSharesNothing) {
   }
   EXPECT_EQ(moved, storages.size());
   for (size_t row = 0; row < storages.size(); ++row) {
+    // That nothing is left is promised: NOLINTNEXTLINE(bugprone-use-after-move)
     EXPECT_FALSE(parent.weight(row).defined());
   }
 }

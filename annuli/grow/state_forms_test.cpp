@@ -265,7 +265,7 @@ TEST(OptimizerFileParts, AreRefusedWhereTheyDoNotFit) {
   const test::TestFolder base;
   const at::Tensor codes = at::zeros({4, 4}, at::kByte);
   write_optimizer_rows(base.path(), {{"w", {}}}, "adamw_8bit");
-  const auto opens = [&](std::vector<NamedTensor> tensors) {
+  const auto opens = [&](const std::vector<NamedTensor>& tensors) {
     write_safetensors(base / kOptimizerTensors, tensors);
     OptimizerFile::open(base.path());
   };

@@ -1,6 +1,7 @@
 #include "annuli/grow/stream.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/linspace.h>
 #include <gmock/gmock.h>

@@ -23,7 +23,8 @@ struct Result {
   std::vector<double> losses = std::vector<double>(kRows);
 };
 
-Result run(at::Tensor logits, double gradient_scale, bool rounded = false) {
+Result run(const at::Tensor& logits, double gradient_scale,
+           bool rounded = false) {
   std::vector<int64_t> targets(kRows);
   for (int64_t n = 0; n < kRows; ++n) targets[n] = n * 71;
   Result result{logits.clone()};

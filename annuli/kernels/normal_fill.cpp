@@ -44,6 +44,7 @@ inline float log_of(float x) {
 // sin and cos of 2 pi u, u in [0, 1): the octant is exact, the rest a Cephes
 // polynomial on [-pi/4, pi/4].
 inline void sin_cos_turns(float u, float& sine, float& cosine) {
+  // lround is not a vector's. NOLINTNEXTLINE(bugprone-incorrect-roundings)
   const int32_t quadrant = static_cast<int32_t>(u * 4.0f + 0.5f);
   const float r =
       (u - 0.25f * static_cast<float>(quadrant)) * 6.283185307179586f;

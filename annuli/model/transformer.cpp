@@ -30,9 +30,9 @@ struct Transformer::Gathered {
   at::Tensor head;  // a tied table as the head reads it, if it is recorded
 };
 
-Transformer::Transformer(ModelConfig config, NumberTypes numbers,
+Transformer::Transformer(const ModelConfig& config, NumberTypes numbers,
                          at::Device device)
-    : config_(std::move(config)),
+    : config_(config),
       table_(tensor_table(config_)),
       numbers_(numbers),
       device_(device),

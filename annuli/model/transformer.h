@@ -109,7 +109,7 @@ using GradientSink = std::function<void(size_t row, const at::Tensor& grad)>;
 class Transformer {
  public:
   // Weights are undefined until set. A single type will do for `numbers`.
-  Transformer(ModelConfig config, NumberTypes numbers,
+  Transformer(const ModelConfig& config, NumberTypes numbers,
               at::Device device = at::kCPU);
 
   const ModelConfig& config() const { return config_; }

@@ -14,7 +14,6 @@ namespace annuli {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 std::unique_ptr<Tokenizer> load(const Json& json) {
   const TemporaryFolder folder;

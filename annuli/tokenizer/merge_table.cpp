@@ -65,12 +65,12 @@ void PairMerger::run_short(std::vector<int32_t>& symbols) {
   while (!ranks_.empty()) {
     const auto best = std::min_element(ranks_.begin(), ranks_.end());
     if (*best == kNever) break;
-    const size_t at = best - ranks_.begin();
+    const auto at = best - ranks_.begin();
     symbols[at] = merges_.find(symbols[at], symbols[at + 1])->id;
     symbols.erase(symbols.begin() + at + 1);
     ranks_.erase(best);
     if (at > 0) ranks_[at - 1] = rank_of(symbols[at - 1], symbols[at]);
-    if (at < ranks_.size()) {
+    if (at < std::ssize(ranks_)) {
       ranks_[at] = rank_of(symbols[at], symbols[at + 1]);
     }
   }

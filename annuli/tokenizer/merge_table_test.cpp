@@ -15,10 +15,11 @@ struct RandomMerges {
 
   explicit RandomMerges(uint64_t seed) {
     const CounterRng rng(seed, "merge_table_test");
+    uint64_t draw = 0;
     for (int32_t rank = 0; rank < 200; ++rank) {
       const int32_t known = kAtoms + rank;
-      const auto left = static_cast<int32_t>(rng.below(2 * rank, known));
-      const auto right = static_cast<int32_t>(rng.below(2 * rank + 1, known));
+      const auto left = static_cast<int32_t>(rng.below(draw++, known));
+      const auto right = static_cast<int32_t>(rng.below(draw++, known));
       if (table.find(left, right) == nullptr) {
         table.insert(left, right, {rank, known});
       }
@@ -31,8 +32,8 @@ std::vector<int32_t> merged_plainly(const MergeTable& table,
                                     std::vector<int32_t> symbols) {
   while (true) {
     const Merge* best = nullptr;
-    size_t at = 0;
-    for (size_t i = 0; i + 1 < symbols.size(); ++i) {
+    int64_t at = 0;
+    for (int64_t i = 0; i + 1 < std::ssize(symbols); ++i) {
       const Merge* merge = table.find(symbols[i], symbols[i + 1]);
       if (merge != nullptr && (best == nullptr || merge->rank < best->rank)) {
         best = merge;

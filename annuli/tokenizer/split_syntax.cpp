@@ -80,6 +80,8 @@ class Translator {
         refuse("an anchor");
       case '\0':
         refuse("a null byte");
+      default:
+        break;
     }
     out_ += c;
     ++at_;

@@ -136,7 +136,7 @@ TEST(TokenizerJson, SurvivesChangedBytes) {
   const std::string text = tiny_tokenizer_json().dump();
   for (size_t at = 0; at < text.size(); at += 11) {
     std::string changed = text;
-    changed[at] ^= 1 << (at % 8);
+    changed[at] = static_cast<char>(changed[at] ^ (1 << (at % 8)));
     error_of(changed);
   }
 }

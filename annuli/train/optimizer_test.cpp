@@ -19,7 +19,7 @@ namespace {
 using test::random_tensor;
 using test::same_bits;
 
-TensorSpec spec_of(const std::string& name, std::vector<int64_t> shape) {
+TensorSpec spec_of(const std::string& name, const std::vector<int64_t>& shape) {
   TensorSpec spec{.name = name, .part = Part::kUp};
   for (const int64_t size : shape) {
     spec.dimensions.push_back({Axis::kFfn, AxisRole::kProduced, size});

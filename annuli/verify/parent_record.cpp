@@ -40,12 +40,11 @@ double cross_entropy(const at::Tensor& logits, const at::Tensor& targets) {
 }
 
 at::Tensor logits_in_double(const Transformer& model, const Probe& probe) {
-  const size_t count = std::min(kDoubleWindows, probe.tokens.size());
-  const std::vector<at::Tensor> first(probe.tokens.begin(),
-                                      probe.tokens.begin() + count);
+  const at::TensorList windows = probe.tokens;
+  const size_t count = std::min(kDoubleWindows, windows.size());
   ForwardOptions options;
   options.double_arithmetic = true;
-  return model.logits(at::cat(first), options);
+  return model.logits(at::cat(windows.slice(0, count)), options);
 }
 
 void trace_layers(

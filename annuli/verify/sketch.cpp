@@ -53,7 +53,8 @@ struct Parts {
   at::Tensor drawn;
 };
 
-Parts parts_of(const Demanded& demanded, int64_t dimension, at::Tensor mask) {
+Parts parts_of(const Demanded& demanded, int64_t dimension,
+               const at::Tensor& mask) {
   const at::Tensor drawn =
       drawn_anew(demanded.recipe, dimension, demanded.seed);
   if (!drawn.defined()) return {mask, {}};

@@ -32,7 +32,7 @@ class Grow : public ::testing::Test {
     return scratch_.file(name);
   }
 
-  Outcome run(std::vector<std::string> arguments,
+  Outcome run(const std::vector<std::string>& arguments,
               const Surroundings& surroundings = {}) {
     return run_program(arguments, scratch_.path(), surroundings);
   }

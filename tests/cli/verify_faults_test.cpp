@@ -108,7 +108,8 @@ void drop_shard(const fs::path& folder) {
   fs::remove(folder / "model.safetensors");
 }
 
-std::function<void(const fs::path&)> setting(const char* key, json value) {
+std::function<void(const fs::path&)> setting(const char* key,
+                                             const json& value) {
   return [key, value](const fs::path& folder) {
     set_in_config(folder, key, value);
   };

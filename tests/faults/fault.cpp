@@ -62,7 +62,7 @@ Orders read_orders() {
     orders.chosen[i] =
         names_kind(std::string_view(text).substr(0, first), kNames[i]);
   }
-  orders.at = ::atol(text.c_str() + first + 1);
+  orders.at = ::strtol(text.c_str() + first + 1, nullptr, 10);
   orders.action = text.substr(second + 1);
   orders.lasting = orders.action == "full" || orders.action == "short";
   for (const auto& [name, error] : kErrors) {

@@ -39,17 +39,14 @@ int try_all(const Order& order, const std::string& plan, const fs::path& work) {
   return 1;
 }
 
-}  // namespace
-}  // namespace annuli::faults
-
-int main(int argc, char** argv) {
-  annuli::faults::Order order{.kills = 500,
-                              .growth_kills = 200,
-                              .quick_kills = 8,
-                              .damages = 100,
-                              .each = 20};
+int run(int argc, char** argv) {
+  Order order{.kills = 500,
+              .growth_kills = 200,
+              .quick_kills = 8,
+              .damages = 100,
+              .each = 20};
   std::string plan = "plans/tiny.yaml";
-  std::string work = annuli::faults::work_folder().string();
+  std::string work = work_folder().string();
   CLI::App app{"Faults, and what becomes of the program.", "annuli_faults"};
   app.add_option("--kills", order.kills, "kills in training")
       ->capture_default_str();
@@ -69,8 +66,15 @@ int main(int argc, char** argv) {
                  "new folder for the cases; kept if one is lost")
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
+  return try_all(order, plan, work);
+}
+
+}  // namespace
+}  // namespace annuli::faults
+
+int main(int argc, char** argv) {
   try {
-    return annuli::faults::try_all(order, plan, work);
+    return annuli::faults::run(argc, argv);
   } catch (const std::exception& error) {
     fmt::print(stderr, "annuli_faults: {}\n", error.what());
     return 2;

@@ -162,8 +162,8 @@ std::string checkpoint_difference(const fs::path& run,
 
 std::string run_unlikeness(const fs::path& run, const fs::path& reference) {
   try {
-    const std::string lines = history_difference(
-        without_routes(run), without_routes(reference), alike);
+    std::string lines = history_difference(without_routes(run),
+                                           without_routes(reference), alike);
     if (!lines.empty()) return lines;
     return other_checkpoint(
         run, reference, [](const fs::path& found, const fs::path& expected) {

@@ -31,7 +31,8 @@ class CompareLogits : public testing::TestWithParam<std::string> {
         std::string("'" ANNULI_PYTHON "' '" ANNULI_COMPARE_LOGITS "' '") +
         (folder_ / "model.pt").string() + "' '" +
         (folder_ / "logits.safetensors").string() + "'";
-    const int status = std::system(command.c_str());
+    const int status =
+        std::system(command.c_str());  // NOLINT(bugprone-command-processor)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
 

@@ -52,7 +52,7 @@ double training_error(const ModelCase& reference, Change change) {
   const at::Tensor expected = steps.tensor("losses");
   EXPECT_EQ(static_cast<int64_t>(losses.size()), expected.size(0));
   double worst = 0;
-  for (size_t i = 0; i < losses.size(); ++i) {
+  for (int64_t i = 0; i < std::ssize(losses); ++i) {
     const double loss = expected[i].item<double>();
     worst = std::max(worst, std::abs(losses[i] - loss) / loss);
   }

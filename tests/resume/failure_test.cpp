@@ -175,7 +175,6 @@ TEST_F(FailureTest, ASecondRunOfOneFolderIsRefused) {
 // A disk that is full, as a limit on the size of a file.
 TEST_F(FailureTest, AStateThatCannotBeWrittenLeavesTheOneBefore) {
   const RunOutcome reference = whole();
-  const fs::path folder = scratch_.path() / "run";
   run_until(arguments("run"), history("run"), 8);
   const auto before = load_progress(state("run"));
   const Outcome full = run_program(arguments("run", {"--resume"}),

@@ -1,5 +1,6 @@
 // A plan that starts from a model folder: it grows it before the first step,
 // takes up its lineage and its optimizer's state, and can be stopped anywhere.
+#include <ATen/TensorOperators.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
