@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include "annuli/checkpoint/zip_directory.h"
@@ -26,14 +27,11 @@ void copy_bytes(void* target, const std::byte* source, int64_t size) {
 // Unmaps the pages that lie wholly within the range; they stay in the page
 // cache and come back when touched. Failure only costs memory.
 void release_pages(const std::byte* data, int64_t size) {
-  const int64_t page = sysconf(_SC_PAGESIZE);
-  const auto begin = static_cast<int64_t>(reinterpret_cast<uintptr_t>(data) %
-                                          static_cast<uintptr_t>(page));
-  const int64_t skipped = (page - begin) % page;
-  const int64_t released = (size - skipped) / page * page;
-  if (released > 0) {
-    madvise(const_cast<std::byte*>(data) + skipped,
-            static_cast<size_t>(released), MADV_DONTNEED);
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  void* first = const_cast<std::byte*>(data);
+  auto room = static_cast<size_t>(size);
+  if (std::align(page, page, first, room) != nullptr) {
+    madvise(first, room / page * page, MADV_DONTNEED);
   }
 }
 

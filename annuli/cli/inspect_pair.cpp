@@ -56,6 +56,7 @@ bool is_changed(const Json& tensor) {
          std::isfinite(tensor.at("change").get<double>());
 }
 
+// One tensor, as a line that others may be counted into.
 Line line_of(const Json& tensor) {
   Line line{.what = without_numbers(tensor.at("what")),
             .name = without_numbers(tensor.at("name")),
@@ -98,20 +99,25 @@ std::string what_of(const Line& line) {
                      least == most ? least : least + " to " + most);
 }
 
+void print_line(const std::string& count, const std::string& name,
+                const std::string& shapes, const std::string& what) {
+  fmt::print("  {:>6} {}  {}: {}\n", count, name, shapes, what);
+}
+
 void print_tensors(const Json& tensors) {
   for (const Line& line : lines_of(tensors)) {
-    const std::string count =
-        line.count > 1 ? fmt::format("{} x", line.count) : "";
-    fmt::print("  {:>6} {}  {}: {}\n", count,
-               line.count > 1 ? line.name : line.first_name, line.shapes,
-               what_of(line));
+    if (line.count > 1) {
+      print_line(fmt::format("{} x", line.count), line.name, line.shapes,
+                 what_of(line));
+    } else {
+      print_line("", line.first_name, line.shapes, what_of(line));
+    }
   }
 }
 
 void print_each_tensor(const Json& tensors) {
   for (const Json& tensor : tensors) {
-    fmt::print("  {:>6} {}  {}: {}\n", "", tensor.at("name").get<std::string>(),
-               shapes_of(tensor), tensor.at("what").get<std::string>());
+    print_line("", tensor.at("name"), shapes_of(tensor), tensor.at("what"));
   }
 }
 
