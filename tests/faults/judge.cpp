@@ -143,7 +143,7 @@ std::string run_difference(const fs::path& run, const fs::path& reference) {
   try {
     const test::RunOutcome expected = test::outcome_of(reference);
     const test::RunOutcome found = test::outcome_of(run);
-    const std::string lines =
+    std::string lines =
         history_difference(found, expected, std::equal_to<Json>());
     if (!lines.empty()) return lines;
     return found.hashes == expected.hashes ? "" : "models differ";
