@@ -266,6 +266,19 @@ TEST_F(GrownFolder, AReplayIsTheSameByteForByte) {
   EXPECT_TRUE(contents(base_ / "child") == contents(base_ / "twin"));
 }
 
+TEST_F(GrownFolder, AReplayRefusesAnElementTypeThatNobodyKnows) {
+  const Recipe recipe = widened(config_);
+  FolderOrder order = folder_order(recipe, *file_);
+  OutputFolder out(base_ / "child", false);
+  LineageRecord record = grow_folder(order, plan_folder(order), out);
+  apply_replay(record, "lineage.json", order);
+  record.replay["dtype"] = "float7";
+  EXPECT_EQ(
+      test::user_error_of([&] { apply_replay(record, "lineage.json", order); }),
+      "reading the lineage in lineage.json: dtype is 'float7', expected "
+      "an element type");
+}
+
 TEST_F(GrownFolder, AReplayRefusesAnotherParent) {
   const Recipe recipe = widened(config_);
   const FolderOrder order = folder_order(recipe, *file_);
