@@ -242,11 +242,11 @@ TEST(PlanError, TextThatIsNotAPlan) {
   EXPECT_THAT(complaint("a: [1, 2"), StartsWith("reading bad.yaml:"));
   EXPECT_THAT(complaint("a: [1, 2"), HasSubstr("not YAML"));
   EXPECT_THAT(complaint("a: 1\n b: 2"), HasSubstr("bad.yaml:2:"));
-  EXPECT_THAT(complaint("a: \"\\\x01\""), HasSubstr("not YAML"));
+  EXPECT_THAT(complaint("a: \"\\q\""), HasSubstr("not YAML"));
   EXPECT_THAT(complaint("a: *nowhere"), HasSubstr("not YAML"));
   EXPECT_THAT(complaint("seed: 1\nname: a\xff"),
-              HasSubstr("line 2 holds the byte \\xff, expected UTF-8"));
-  EXPECT_THAT(complaint("name: a\xed\xa0\x80"), HasSubstr("expected UTF-8"));
+              HasSubstr("line 2 holds the byte \\xff, expected text in UTF-8"));
+  EXPECT_THAT(complaint("name: a\xed\xa0\x80"), HasSubstr("in UTF-8"));
   EXPECT_THAT(complaint("name: \"\\ud800\""), HasSubstr("not YAML"));
   EXPECT_THAT(complaint("a: &x [*x]"), HasSubstr("alias"));
   EXPECT_THAT(complaint("name: !!python/object a"), HasSubstr("found the tag"));
@@ -256,6 +256,25 @@ TEST(PlanError, TextThatIsNotAPlan) {
               HasSubstr("bad.yaml:3: the key 'name' is there twice, first at "
                         "bad.yaml:1"));
   EXPECT_THAT(complaint(std::string(100'000, '[')), HasSubstr("not YAML"));
+}
+
+// What yaml-cpp would make into strings that are not UTF-8, which no JSON can
+// hold: a NUL as an escape, and two escapes as one byte.
+TEST(PlanError, BytesThatAreNoText) {
+  using namespace std::string_literals;
+  EXPECT_THAT(complaint("seed: 1\nname: a\0N"s),
+              HasSubstr("line 2 holds the byte \\x00, expected text in UTF-8"));
+  EXPECT_THAT(complaint("name: a\x1b[2J\xff"), HasSubstr("the byte \\x1b"));
+  for (const std::string escape : {"\\N", "\\_"}) {
+    const std::string text = "\"a" + escape + "b\"";
+    EXPECT_THAT(complaint(replaced("good", text)),
+                HasSubstr("bad.yaml:1: found the escape"));
+    EXPECT_THAT(complaint(kGood, {"name=" + text}),
+                HasSubstr("found the escape"));
+    EXPECT_THAT(complaint(text + ": 1"), HasSubstr("found the escape"));
+  }
+  EXPECT_EQ(complaint(replaced("a.txt", "\"\\x85\\xa0\\t\"")), "no UserError");
+  EXPECT_EQ(complaint(replaced("good", "good\r")), "no UserError");
 }
 
 // Ten levels of ten aliases each are 10^10 values.

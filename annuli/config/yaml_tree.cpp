@@ -64,6 +64,7 @@ class TreeBuilder : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag,
                 YAML::anchor_t anchor, const std::string& value) override {
     refuse_tag(mark, tag);
+    refuse_bytes(mark, value);
     YamlTree node = make(YamlTree::Kind::kScalar, mark);
     node.quoted = tag == "!";
     if (!node.quoted && is_null_word(value)) node.kind = YamlTree::Kind::kNull;
@@ -125,6 +126,15 @@ class TreeBuilder : public YAML::EventHandler {
         place(mark), quote(tag));
   }
 
+  // The library makes one byte of these escapes, where UTF-8 has two.
+  void refuse_bytes(const YAML::Mark& mark, const std::string& value) const {
+    if (first_invalid_utf8(value) == value.size()) return;
+    user_error(
+        "reading {}: found the escape \\N or \\_, expected the character "
+        "itself, or \\x85 or \\xa0",
+        place(mark));
+  }
+
   void close() {
     Open done = std::move(open_.back());
     open_.pop_back();
@@ -171,12 +181,20 @@ class TreeBuilder : public YAML::EventHandler {
   size_t nodes_ = 0;
 };
 
-void refuse_other_encodings(std::string_view text, const std::string& source) {
-  const size_t bad = first_invalid_utf8(text);
+bool is_control(char c) {
+  return c >= 0 && c < ' ' && c != '\t' && c != '\n' && c != '\r';
+}
+
+// YAML has no other characters, and its library takes a NUL for an escape.
+void refuse_what_is_no_text(std::string_view text, const std::string& source) {
+  const auto control = std::ranges::find_if(text, is_control);
+  const size_t bad = std::min(first_invalid_utf8(text),
+                              static_cast<size_t>(control - text.begin()));
   if (bad == text.size()) return;
   const auto line = std::ranges::count(text.substr(0, bad), '\n') + 1;
-  user_error("reading {}: line {} holds the byte \\x{:02x}, expected UTF-8",
-             source, line, static_cast<unsigned char>(text[bad]));
+  user_error(
+      "reading {}: line {} holds the byte \\x{:02x}, expected text in UTF-8",
+      source, line, static_cast<unsigned char>(text[bad]));
 }
 
 }  // namespace
@@ -192,7 +210,7 @@ YamlTree* YamlTree::find(std::string_view key) {
 
 YamlTree parse_yaml(std::string_view text, const std::string& source,
                     bool numbered) {
-  refuse_other_encodings(text, source);
+  refuse_what_is_no_text(text, source);
   TreeBuilder builder(source, numbered);
   try {
     std::istringstream stream{std::string(text)};

@@ -7,9 +7,9 @@
 
 // A YAML document as a plain tree that remembers where everything stands.
 //
-// Guarantees: map keys are strings, unique in their map; aliases are expanded;
-// the whole tree has at most a fixed number of nodes (a document whose aliases
-// multiply beyond it is refused, not expanded).
+// Guarantees: map keys are strings, unique in their map; every string is UTF-8;
+// aliases are expanded; the whole tree has at most a fixed number of nodes (a
+// document whose aliases multiply beyond it is refused, not expanded).
 namespace annuli {
 
 struct YamlEntry;
