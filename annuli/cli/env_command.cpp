@@ -153,7 +153,7 @@ void add_env_command(CLI::App& app) {
   command->callback([json] {
     const Json env = environment();
     if (*json) {
-      fmt::print("{}\n", env.dump(2));
+      fmt::print("{}\n", pretty(env));
     } else {
       print_environment(env);
     }

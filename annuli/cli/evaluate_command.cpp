@@ -14,6 +14,7 @@
 #include "annuli/cli/options.h"
 #include "annuli/cli/text_windows.h"
 #include "annuli/core/error.h"
+#include "annuli/core/json.h"
 #include "annuli/core/progress.h"
 #include "annuli/core/text.h"
 #include "annuli/model/device.h"
@@ -146,7 +147,7 @@ void print_figures(const EvaluateOptions& options, const Figures& figures) {
                {"windows", figures.windows},
                {"sequence_length", figures.sequence_length}};
   if (!options.logits.empty()) json["logits"] = options.logits;
-  fmt::print("{}\n", json.dump(2));
+  fmt::print("{}\n", pretty(json));
 }
 
 void evaluate(const EvaluateOptions& options) {

@@ -128,7 +128,7 @@ void print_tensor(const grow::Recipe& recipe, const std::string& name) {
   for (const Json& tensor : tensors) {
     names.push_back(tensor.at("child"));
     if (names.back() != name) continue;
-    fmt::print("\n{}\n", tensor.dump(2));
+    fmt::print("\n{}\n", pretty(tensor));
     return;
   }
   user_error("printing a recipe: the child has no tensor '{}'{}", name,

@@ -138,12 +138,12 @@ void inspect(const InspectOptions& options) {
     if (!options.other.empty()) {
       const Json comparison = compare_paths(options.path, options.other);
       if (!options.json) return print_comparison(comparison, options.tensors);
-      fmt::print("{}\n", comparison.dump(2));
+      fmt::print("{}\n", pretty(comparison));
       return;
     }
     const Json description = describe(options.path);
     if (!options.json) return print(description, options.tensors);
-    fmt::print("{}\n", description.dump(2));
+    fmt::print("{}\n", pretty(description));
   } catch (const Json::exception& error) {
     // Records are looked at by key; one that lacks them is not ours.
     user_error("inspecting {}: a record is not as annuli writes it: {}",

@@ -9,6 +9,7 @@
 #include "annuli/cli/commands.h"
 #include "annuli/cli/options.h"
 #include "annuli/config/plan.h"
+#include "annuli/core/json.h"
 #include "annuli/kernels/threads.h"
 #include "annuli/model/number_types.h"
 
@@ -34,7 +35,7 @@ void plan(const PlanOptions& options) {
     rates = budget::measure_rates(number_types(plan.precision).products);
   }
   const budget::PlanBudget budget = budget::plan_budget(plan, rates);
-  fmt::print("{}", options.json ? budget::to_json(budget).dump(2) + "\n"
+  fmt::print("{}", options.json ? pretty(budget::to_json(budget)) + "\n"
                                 : budget::to_table(budget));
   if (limit) budget::require_fits(plan, budget, *limit);
 }

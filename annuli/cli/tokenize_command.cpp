@@ -29,7 +29,7 @@ void print_json(const Tokenizer& tokenizer, const data::PrepareStats& stats) {
                      {"vocab_size", tokenizer.vocab_size()},
                      {"tokenizer_hash", tokenizer.hash()},
                      {"reused", stats.reused}};
-  fmt::print("{}\n", json.dump(2));
+  fmt::print("{}\n", pretty(json));
 }
 
 void print_line(const data::PrepareStats& stats) {

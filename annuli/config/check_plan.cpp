@@ -5,6 +5,7 @@
 
 #include "annuli/config/check_growth.h"
 #include "annuli/config/field.h"
+#include "annuli/config/utf8.h"
 #include "annuli/core/quote.h"
 #include "annuli/core/text.h"
 
@@ -25,6 +26,13 @@ void check_name(const Complain& complain, const std::string& key,
   complain(key, fmt::format("found {}, expected letters, digits, '_', '-' and "
                             "'.', as it becomes part of file names",
                             quote(name)));
+}
+
+// It is part of the run's state, which is JSON.
+void check_output_dir(const Complain& complain, const std::string& folder) {
+  if (first_invalid_utf8(folder) == folder.size()) return;
+  complain("output_dir",
+           fmt::format("found {}, expected UTF-8", quote(folder)));
 }
 
 void check_allow(const Complain& complain, const std::string& key,
@@ -169,6 +177,7 @@ void check_plan(const Plan& plan, const Locate& locate) {
     user_error("{}: {}: {}", locate(key), key, problem);
   };
   check_name(complain, "name", plan.name);
+  check_output_dir(complain, plan.output_dir);
   check_data(complain, plan);
   check_optimizer(complain, plan);
   check_allow(complain, "allow", plan.allow);

@@ -64,12 +64,12 @@ Json read_json(const std::filesystem::path& path) {
   }
 }
 
+std::string pretty(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
 void write_json(const std::filesystem::path& path, const Json& json) {
-  // Bytes that are not UTF-8 (a path, a sample's text) become U+FFFD: a
-  // record is worth more than the byte.
-  const std::string text =
-      json.dump(2, ' ', false, Json::error_handler_t::replace);
-  write_file_atomically(path, text + "\n");
+  write_file_atomically(path, pretty(json) + "\n");
 }
 
 }  // namespace annuli

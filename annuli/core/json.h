@@ -57,7 +57,11 @@ bool is_too_deep(std::string_view json);
 // Parses a file; a UserError names the file and the place of a syntax error.
 Json read_json(const std::filesystem::path& path);
 
-// Pretty-printed, atomically.
+// On lines of two spaces an indent. Bytes that are not UTF-8 (in a path, in a
+// sample's text) become U+FFFD: a record is worth more than the byte.
+std::string pretty(const Json& json);
+
+// pretty(), atomically.
 void write_json(const std::filesystem::path& path, const Json& json);
 
 }  // namespace annuli

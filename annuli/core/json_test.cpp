@@ -94,7 +94,9 @@ TEST(JsonIntegers, ARefusalIsOneLine) {
 }
 
 TEST_F(JsonFile, InvalidUtf8IsReplacedNotFatal) {
-  write_json(path_, {{"text", "a\xff"}});
+  const Json json = {{"text", "a\xff"}};
+  EXPECT_EQ(pretty(json), "{\n  \"text\": \"a\xef\xbf\xbd\"\n}");
+  write_json(path_, json);
   EXPECT_EQ(read_json(path_)["text"], "a\xef\xbf\xbd");
 }
 

@@ -310,6 +310,11 @@ const BadInput kCases[] = {
        return run_plan(p, std::string(kPlan) + "name: again\n");
      },
      {"plan.yaml:", "name"}},
+    {"PlanWithANul",
+     [](const Place& p) {
+       return run_plan(p, kPlan + std::string("# a\0N", 5));
+     },
+     {"plan.yaml: line ", "\\x00"}},
     {"PlanWithAWordForANumber",
      [](const Place& p) {
        return run_plan(p, std::string(kPlan) + "seed: lucky\n");

@@ -44,6 +44,11 @@ const BadInput kCases[] = {
                     p.out, "--set",           "phases.0.train.max_step=3"};
      },
      {"max_step", "did you mean 'max_steps'?"}},
+    {"OutThatIsNotUtf8",
+     [](const Place& p) {
+       return Words{"run", "plans/tiny.yaml", "--out", p.out + "\xff"};
+     },
+     {"output_dir", "expected UTF-8"}},
     {"PlanWithABadValue",
      [](const Place& p) {
        return Words{"run", "plans/tiny.yaml", "--out",

@@ -62,6 +62,16 @@ TEST_F(Verbs, PlanHelpListsTheFieldsOfAPlan) {
   }
 }
 
+// A path may hold any bytes, JSON may not.
+TEST_F(Verbs, PathsThatAreNotUtf8) {
+  const std::string tokens = scratch_.file("t\xff.tokens");
+  const std::string shown = scratch_.file("t\xef\xbf\xbd.tokens");
+  const json made =
+      run_json({"tokenize", kText, "--tokenizer", "bytes", "--out", tokens});
+  EXPECT_EQ(made.at("path"), shown);
+  EXPECT_EQ(run_json({"inspect", tokens}).at("path"), shown);
+}
+
 TEST_F(Verbs, EnvSaysWhatTheProgramRunsOn) {
   const json env = run_json({"env"});
   EXPECT_GE(env.at("threads").get<int>(), 1);
