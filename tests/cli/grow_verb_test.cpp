@@ -14,6 +14,7 @@
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/core/json.h"
 #include "program.h"
+#include "tests/support/thread_sanitizer.h"
 #include "tests/support/tiny_model.h"
 
 namespace annuli::test {
@@ -234,6 +235,7 @@ TEST_F(Grow, InterruptedItLeavesNothingAndKilledItIsTidiedUp) {
 
 // A limit on the size of files fails as a full disk does.
 TEST_F(Grow, AWriteThatFailsIsOneLine) {
+  if (kThreadSanitizer) GTEST_SKIP() << "it would not come to our main()";
   expect_refused(
       grow_into("child", {"widen", "--no-verify"}, {.file_bytes = 60'000}),
       "File too large");

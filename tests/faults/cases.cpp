@@ -12,6 +12,7 @@
 #include "tests/faults/damage.h"
 #include "tests/faults/injections.h"
 #include "tests/faults/mounts.h"
+#include "tests/support/thread_sanitizer.h"
 
 namespace annuli::faults {
 namespace {
@@ -104,6 +105,23 @@ void add_damage(Collector& collector, int count) {
   }
 }
 
+void add_lack_of_room(Collector& collector, const std::string& no_mounts,
+                      Tally& tally) {
+  if (test::kThreadSanitizer) {
+    tally.skip("file size limit, small disk",
+               "the thread sanitizer begins with a file of its own");
+  } else {
+    collector.both("file size limit", limit_files);
+  }
+  collector.both("standard output full", fill_output);
+  if (!no_mounts.empty()) {
+    tally.skip("small disk, read-only file system", no_mounts);
+    return;
+  }
+  if (!test::kThreadSanitizer) collector.both("small disk", fill_small_disk);
+  collector.both("read-only file system", mount_read_only);
+}
+
 // The bound is looked for once, and only if it is asked for.
 void add_memory(Collector& collector, const fs::path& root, Tally& tally) {
 #ifdef ANNULI_SANITIZED
@@ -141,14 +159,7 @@ std::vector<Case> collect_cases(const Order& order, Scenes& scenes,
   collector.quick("kill", order.quick_kills, kill_at_random);
   collector.growth("kill", order.growth_kills, kill_at_random);
   add_failures(collector);
-  collector.both("file size limit", limit_files);
-  collector.both("standard output full", fill_output);
-  if (no_mounts.empty()) {
-    collector.both("small disk", fill_small_disk);
-    collector.both("read-only file system", mount_read_only);
-  } else {
-    tally.skip("small disk, read-only file system", no_mounts);
-  }
+  add_lack_of_room(collector, no_mounts, tally);
   collector.training("folder vanishes", order.each, vanish_at_random);
   collector.training("clock jumps", order.each, jump_clock);
   add_memory(collector, scenes.root(), tally);

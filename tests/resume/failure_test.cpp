@@ -9,6 +9,7 @@
 #include "annuli/core/json.h"
 #include "annuli/run/run_folder.h"
 #include "tests/resume/resume_fixture.h"
+#include "tests/support/thread_sanitizer.h"
 
 namespace annuli::test {
 namespace {
@@ -174,6 +175,7 @@ TEST_F(FailureTest, ASecondRunOfOneFolderIsRefused) {
 
 // A disk that is full, as a limit on the size of a file.
 TEST_F(FailureTest, AStateThatCannotBeWrittenLeavesTheOneBefore) {
+  if (kThreadSanitizer) GTEST_SKIP() << "it would not come to our main()";
   const RunOutcome reference = whole();
   run_until(arguments("run"), history("run"), 8);
   const auto before = load_progress(state("run"));
