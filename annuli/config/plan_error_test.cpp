@@ -246,7 +246,8 @@ TEST(PlanError, TextThatIsNotAPlan) {
   EXPECT_THAT(complaint("a: *nowhere"), HasSubstr("not YAML"));
   EXPECT_THAT(complaint("seed: 1\nname: a\xff"),
               HasSubstr("line 2 holds the byte \\xff, expected text in UTF-8"));
-  EXPECT_THAT(complaint("name: a\xed\xa0\x80"), HasSubstr("in UTF-8"));
+  EXPECT_THAT(complaint("name: a\xed\xa0\x80"),
+              HasSubstr("expected text in UTF-8"));
   EXPECT_THAT(complaint("name: \"\\ud800\""), HasSubstr("not YAML"));
   EXPECT_THAT(complaint("a: &x [*x]"), HasSubstr("alias"));
   EXPECT_THAT(complaint("name: !!python/object a"), HasSubstr("found the tag"));
@@ -265,6 +266,7 @@ TEST(PlanError, BytesThatAreNoText) {
   EXPECT_THAT(complaint("seed: 1\nname: a\0N"s),
               HasSubstr("line 2 holds the byte \\x00, expected text in UTF-8"));
   EXPECT_THAT(complaint("name: a\x1b[2J\xff"), HasSubstr("the byte \\x1b"));
+  EXPECT_THAT(complaint("a: \"\\\x01\""), HasSubstr("the byte \\x01"));
   for (const std::string escape : {"\\N", "\\_"}) {
     const std::string text = "\"a" + escape + "b\"";
     EXPECT_THAT(complaint(replaced("good", text)),
