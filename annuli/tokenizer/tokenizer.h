@@ -58,6 +58,11 @@ class Tokenizer {
   // The token that separates documents, if there is one.
   virtual std::optional<int32_t> end_of_text() const = 0;
 
+  // What Python's `add_special_tokens=True` puts before and after a text (the
+  // post-processor's tokens); empty where there is none.
+  virtual std::span<const int32_t> begin_ids() const { return {}; }
+  virtual std::span<const int32_t> end_ids() const { return {}; }
+
   // SHA-256 over what decides the ids: vocabulary, merges, added tokens,
   // normalizer and split patterns. The same tokenizer has the same hash
   // whether it was read from tokenizer.json or from vocab.json + merges.txt.
