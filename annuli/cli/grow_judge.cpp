@@ -8,15 +8,14 @@
 namespace annuli::cli {
 
 Json judge_child(const GrowthOnDisk& growth, const fs::path& folder) {
-  auto verdicts = verify::verify_folders(growth.parents, ModelFile(folder),
-                                         growth.recipe, growth.probe.probe,
-                                         {.loss_budget = growth.loss_budget})
-                      .verdicts;
-  verify::allow(verdicts, growth.allow);
-  fmt::print("probe: {}\n", growth.probe.name);
-  run::print_verdicts(verdicts);
-  verify::require(verdicts);
-  return verify::to_json(verdicts);
+  verify::FolderVerdicts result = verify::verify_folders(
+      growth.parents, ModelFile(folder), growth.recipe, growth.probe.probe,
+      {.loss_budget = growth.loss_budget, .whole_probe = growth.whole_probe});
+  verify::allow(result.verdicts, growth.allow);
+  fmt::print("probe: {}\n", in_words(growth.probe, result.windows));
+  run::print_verdicts(result.verdicts);
+  verify::require(result.verdicts);
+  return verify::to_json(result.verdicts);
 }
 
 }  // namespace annuli::cli

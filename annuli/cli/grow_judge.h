@@ -13,6 +13,7 @@ struct GrowthOnDisk {
   std::vector<const ModelFile*> parents;
   const grow::Recipe& recipe;
   const NamedProbe& probe;
+  bool whole_probe;                // compare all windows of the probe
   double loss_budget;              // nats, if the recipe is not exact
   std::vector<std::string> allow;  // checks whose failure is a warning
 };

@@ -105,6 +105,7 @@ void complete(const GrowOptions& options, const NamedProbe& probe,
     return judge_child({.parents = order.weights.parents,
                         .recipe = recipe,
                         .probe = probe,
+                        .whole_probe = options.shape.whole,
                         .loss_budget = options.loss_budget,
                         .allow = options.allow},
                        child);

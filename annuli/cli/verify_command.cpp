@@ -53,6 +53,7 @@ ProbeShape probe_shape(const VerifyOptions& options) {
   if (options.tokens > 0) {
     shape.length = std::min(shape.length, options.tokens);
     shape.windows = (options.tokens + shape.length - 1) / shape.length;
+    shape.whole = true;
   }
   return shape;
 }
@@ -73,7 +74,7 @@ void print_head(const verify::FolderVerdicts& result, const std::string& source,
     fmt::print("growth: {} {} ({})\n", result.recipe->op,
                result.recipe->arguments.dump(), source);
   }
-  fmt::print("probe: {}\n", probe.name);
+  fmt::print("probe: {}\n", in_words(probe, result.windows));
   const std::optional<Lineage>& lineage = child.lineage();
   if (lineage && !lineage->empty() && lineage->back().op == "train") {
     fmt::print(
@@ -133,12 +134,14 @@ void verify_models(const VerifyOptions& options) {
   }
   const KnownRecipe known = find_recipe(options.map, parent, *child);
   const ParentFiles parents = parents_of(options, known.recipe);
-  const NamedProbe probe = make_probe(probe_shape(options), options.text,
-                                      options.tokenizer, parents.first());
+  const ProbeShape shape = probe_shape(options);
+  const NamedProbe probe =
+      make_probe(shape, options.text, options.tokenizer, parents.first());
   verify::FolderVerdicts result = verify::verify_folders(
       parents.all(), *child, known.recipe, probe.probe,
       {.arithmetic = arithmetic(options, parents.first()),
-       .loss_budget = options.loss_budget});
+       .loss_budget = options.loss_budget,
+       .whole_probe = shape.whole});
   print_head(result, known.source, probe, *child);
   conclude(options, result, known.source);
 }

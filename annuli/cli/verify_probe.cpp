@@ -77,10 +77,19 @@ NamedProbe make_probe(const ProbeShape& shape,
              : text_probe(shape, text, *tokenizer_of(model, tokenizer));
 }
 
+std::string in_words(const NamedProbe& probe, size_t compared) {
+  const bool all = compared == 0 || compared == probe.probe.tokens.size();
+  return all ? probe.name
+             : fmt::format("{}; the first {} decided", probe.name, compared);
+}
+
 void add_probe_shape(CLI::App& command, ProbeShape& shape) {
-  command.add_option("--windows", shape.windows, "Windows of the probe")
+  command
+      .add_option("--windows", shape.windows,
+                  "Windows of the probe, all of which are compared (default: "
+                  "as many as decide, at most 8)")
       ->check(whole_number_from(1))
-      ->capture_default_str();
+      ->each([&shape](const std::string&) { shape.whole = true; });
   command.add_option("--length", shape.length, "Tokens in a window")
       ->check(whole_number_from(1))
       ->capture_default_str();

@@ -14,6 +14,7 @@ namespace annuli::cli {
 
 struct ProbeShape {
   int64_t windows = 8;
+  bool whole = false;            // all are compared, not as many as decide
   int64_t length = 256;          // T
   int64_t router_tokens = 2048;  // rounded up to whole windows
 };
@@ -35,6 +36,9 @@ NamedProbe random_probe(const ProbeShape& shape, int64_t vocab_size);
 NamedProbe make_probe(const ProbeShape& shape,
                       const std::vector<std::string>& text,
                       const std::string& tokenizer, const ModelFile& model);
+
+// The probe in words, of which so many windows were compared; 0: none.
+std::string in_words(const NamedProbe& probe, size_t compared);
 
 // --windows and --length.
 void add_probe_shape(CLI::App& command, ProbeShape& shape);

@@ -3,6 +3,7 @@
 #include <ATen/ops/cat.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "annuli/core/error.h"
@@ -13,11 +14,15 @@
 namespace annuli::verify {
 namespace {
 
-at::Tensor first_windows(const std::vector<at::Tensor>& windows, size_t count) {
+// The first windows, of each the first tokens; 0: all.
+at::Tensor part_of(const std::vector<at::Tensor>& windows, size_t count,
+                   int64_t length) {
   const size_t kept =
       count == 0 ? windows.size() : std::min(count, windows.size());
-  return at::cat(std::vector<at::Tensor>(
+  const at::Tensor whole = at::cat(std::vector<at::Tensor>(
       windows.begin(), windows.begin() + static_cast<int64_t>(kept)));
+  return length == 0 ? whole
+                     : whole.narrow(1, 0, std::min(length, whole.size(1)));
 }
 
 // What a layer did in window w, of W.
@@ -107,14 +112,23 @@ void compare_logits(VocabularyPass& parent, VocabularyPass& child,
   }
 }
 
+// Of the mean of x.
+double standard_error(const at::Tensor& x) {
+  const auto count = static_cast<double>(x.numel());
+  return std::sqrt(x.var(/*unbiased=*/false).item<double>() / count);
+}
+
 }  // namespace
 
 SideBySide run_side_by_side(const Transformer& parent, const Transformer& child,
                             const grow::Recipe& recipe, const Probe& probe,
                             const SideBySideOptions& options,
                             const std::vector<WindowCheck*>& checks) {
-  const at::Tensor tokens = first_windows(probe.tokens, options.windows);
-  const at::Tensor targets = first_windows(probe.targets, options.windows);
+  const auto part = [&](const std::vector<at::Tensor>& windows) {
+    return part_of(windows, options.windows, options.length);
+  };
+  const at::Tensor tokens = part(probe.tokens);
+  const at::Tensor targets = part(probe.targets);
   Runner before(parent, tokens, options.arithmetic, Dispatch::kSorted);
   Runner after(child, tokens, options.arithmetic, options.dispatch);
   Comparison comparison(recipe, options.storage_roundoff, checks);
@@ -126,16 +140,18 @@ SideBySide run_side_by_side(const Transformer& parent, const Transformer& child,
                  tokens.size(1), comparison);
   result.loss_before = parent_head.loss();
   result.loss_after = child_head.loss();
+  result.loss_error =
+      standard_error(child_head.losses() - parent_head.losses());
   result.compared = comparison.compared();
   return result;
 }
 
 double streamed_loss(const Transformer& model, const Probe& probe,
                      at::ScalarType arithmetic) {
-  const at::Tensor tokens = first_windows(probe.tokens, 0);
+  const at::Tensor tokens = part_of(probe.tokens, 0, 0);
   Runner runner(model, tokens, arithmetic, Dispatch::kSorted);
   runner.finish();
-  VocabularyPass head = runner.vocabulary(first_windows(probe.targets, 0));
+  VocabularyPass head = runner.vocabulary(part_of(probe.targets, 0, 0));
   const int64_t V = model.config().vocab_size;
   const int64_t part =
       vocabulary_part(model.config().hidden_size, tokens.numel());

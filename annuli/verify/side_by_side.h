@@ -19,13 +19,16 @@ struct SideBySideOptions {
   at::ScalarType arithmetic = at::kFloat;  // or kDouble
   Dispatch dispatch = Dispatch::kSorted;   // of the child
   size_t windows = 0;                      // the first so many; 0: all
+  int64_t length = 0;                      // of each its first; 0: all
   double storage_roundoff = 0;             // of the child, see tensor_audit.h
 };
 
 struct SideBySide {
   double loss_before = 0;  // the parent's mean over the windows, nats
   double loss_after = 0;   // the child's
-  double compared = 1;     // share of the positions that were shown
+  // Standard error of loss_after - loss_before, as if tokens were independent.
+  double loss_error = 0;
+  double compared = 1;  // share of the positions that were shown
   // The child's chosen experts by layer, [N, k]; empty if dense.
   std::vector<at::Tensor> experts;
 };

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <cmath>
 #include <utility>
 
 #include "annuli/core/error.h"
@@ -10,6 +11,7 @@
 #include "annuli/verify/functional_identity.h"
 #include "annuli/verify/infer_recipe.h"
 #include "annuli/verify/layer_pairs.h"
+#include "annuli/verify/probe_share.h"
 #include "annuli/verify/rope_integrity.h"
 #include "annuli/verify/router_health.h"
 #include "annuli/verify/router_logit_scale.h"
@@ -20,9 +22,6 @@
 
 namespace annuli::verify {
 namespace {
-
-// Windows that are also computed in fp64, and in equal GEMM shapes.
-constexpr size_t kFewWindows = 2;
 
 void append(std::vector<Verdict>& verdicts, std::vector<Verdict>&& more) {
   for (Verdict& verdict : more) verdicts.push_back(std::move(verdict));
@@ -73,7 +72,11 @@ class FolderVerifier {
         child_(child),
         recipe_(recipe),
         probe_(probe),
-        options_(options) {}
+        options_(options),
+        few_(options.whole_probe
+                 ? probe.tokens.size()
+                 : windows_needed(recipe, probe.tokens[0].size(1),
+                                  probe.tokens.size())) {}
 
   std::vector<Verdict> run(const std::vector<std::vector<Sketch>>& sketches) {
     verdicts_ = {config_audit(recipe_, child_.config())};
@@ -92,47 +95,81 @@ class FolderVerifier {
     return std::move(verdicts_);
   }
 
+  size_t windows() const { return windows_; }
+
  private:
-  SideBySide run_with(at::ScalarType arithmetic, Dispatch dispatch,
-                      size_t windows, const std::vector<WindowCheck*>& checks) {
-    return run_side_by_side(parents_[0], child_, recipe_, probe_,
-                            {.arithmetic = arithmetic,
-                             .dispatch = dispatch,
-                             .windows = windows,
-                             .storage_roundoff = roundoff_},
-                            checks);
+  // Of the first window, a few tokens: what needs more time a token.
+  void compare_few_tokens(at::ScalarType arithmetic, Dispatch dispatch,
+                          FunctionalIdentity& identity) {
+    run_side_by_side(parents_[0], child_, recipe_, probe_,
+                     {.arithmetic = arithmetic,
+                      .dispatch = dispatch,
+                      .windows = 1,
+                      .length = kCostlyTokens,
+                      .storage_roundoff = roundoff_},
+                     {&identity});
+    append(verdicts_, identity.verdicts());
   }
 
   void compare_bits() {
     if (!is_plain_upcycle(recipe_) || roundoff_ > 0) return;
     FunctionalIdentity bitwise(recipe_, {options_.arithmetic, roundoff_},
                                /*equal_shapes=*/true);
-    run_with(options_.arithmetic, Dispatch::kFullBlock, kFewWindows,
-             {&bitwise});
-    append(verdicts_, bitwise.verdicts());
+    compare_few_tokens(options_.arithmetic, Dispatch::kFullBlock, bitwise);
   }
 
+  // On as many windows as decide; where they do not, on all.
   void compare() {
+    std::vector<Verdict> verdicts;
+    windows_ = few_;
+    if (!compare_windows(verdicts)) {
+      windows_ = probe_.tokens.size();
+      verdicts.clear();
+      compare_windows(verdicts);
+    }
+    append(verdicts_, std::move(verdicts));
+  }
+
+  // Whether the first `windows_` have decided.
+  bool compare_windows(std::vector<Verdict>& verdicts) {
     const Precision precision{options_.arithmetic, roundoff_};
     FunctionalIdentity identity(recipe_, precision, /*equal_shapes=*/false);
     RopeIntegrity rope(recipe_, precision);
     RouterLogitScale router(recipe_, roundoff_);
-    const SideBySide run = run_with(options_.arithmetic, Dispatch::kSorted, 0,
-                                    {&identity, &rope, &router});
-    append(verdicts_, identity.verdicts());
-    append(verdicts_, rope.verdicts());
-    append(verdicts_, router.verdicts());
+    const SideBySide run =
+        run_side_by_side(parents_[0], child_, recipe_, probe_,
+                         {.arithmetic = options_.arithmetic,
+                          .windows = windows_,
+                          .storage_roundoff = roundoff_},
+                         {&identity, &rope, &router});
+    if (!decides(run)) return false;
+    append(verdicts, identity.verdicts());
+    append(verdicts, rope.verdicts());
+    append(verdicts, router.verdicts());
     if (run.compared < 1) {
-      verdicts_.push_back(at_least("functional_identity",
-                                   "share of the probe before a near-tie",
-                                   run.compared, kFewestCompared));
+      verdicts.push_back(at_least("functional_identity",
+                                  "share of the probe before a near-tie",
+                                  run.compared, kFewestCompared));
     }
-    if (is_upcycle(recipe_)) {
-      append(verdicts_, router_load(child_, run.experts));
-    }
-    verdicts_.push_back(boundary_record(
+    if (is_upcycle(recipe_)) append(verdicts, load_of(run));
+    verdicts.push_back(boundary_record(
         parents_loss(run.loss_before), run.loss_after, recipe_.exact,
         options_.loss_budget, identity_limit(recipe_, precision)));
+    return true;
+  }
+
+  bool decides(const SideBySide& run) const {
+    if (windows_ == probe_.tokens.size()) return true;
+    if (run.compared < kFewestCompared) return false;
+    const double rise = run.loss_after - run.loss_before;
+    return recipe_.exact || std::abs(rise - options_.loss_budget) >
+                                kErrorsThatDecide * run.loss_error;
+  }
+
+  // Experts' load is a statistic: it needs all tokens that there are for it.
+  std::vector<Verdict> load_of(const SideBySide& run) const {
+    return windows_ == probe_.tokens.size() ? router_load(child_, run.experts)
+                                            : router_load(child_, probe_);
   }
 
   void compare_in_double() {
@@ -141,8 +178,7 @@ class FolderVerifier {
     if (options_.arithmetic == at::kDouble || bitwise || !recipe_.exact) return;
     FunctionalIdentity identity(recipe_, {at::kDouble, roundoff_},
                                 /*equal_shapes=*/false);
-    run_with(at::kDouble, Dispatch::kSorted, kFewWindows, {&identity});
-    append(verdicts_, identity.verdicts());
+    compare_few_tokens(at::kDouble, Dispatch::kSorted, identity);
   }
 
   // What a merged child's loss is held against: the mean of its parents'.
@@ -159,6 +195,8 @@ class FolderVerifier {
   const grow::Recipe& recipe_;
   const Probe& probe_;
   const FolderOptions& options_;
+  size_t few_;  // windows that are compared first
+  size_t windows_ = 0;
   double roundoff_ = 0;
   std::vector<Verdict> verdicts_;
 };
@@ -208,9 +246,9 @@ FolderVerdicts verify_folders(const std::vector<const ModelFile*>& parents,
                                   "makes")};
     return result;
   }
-  result.verdicts =
-      FolderVerifier(models, grown, *result.recipe, probe, options)
-          .run(sketches);
+  FolderVerifier verifier(models, grown, *result.recipe, probe, options);
+  result.verdicts = verifier.run(sketches);
+  result.windows = verifier.windows();
   return result;
 }
 

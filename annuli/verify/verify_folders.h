@@ -23,10 +23,12 @@
 namespace annuli::verify {
 
 struct FolderOptions {
-  // kDouble: all arithmetic in fp64. kFloat: in fp32, and the first two windows
-  // in fp64 as well unless the child must agree bit for bit.
+  // kDouble: all arithmetic in fp64. kFloat: in fp32, and some tokens in fp64
+  // as well unless the child must agree bit for bit.
   at::ScalarType arithmetic = at::kFloat;
   double loss_budget = 0.5;  // nats, if the recipe is not exact
+  // Compare all windows of the probe, not as many as decide (probe_share.h).
+  bool whole_probe = false;
 };
 
 struct FolderVerdicts {
@@ -34,6 +36,7 @@ struct FolderVerdicts {
   // the one verdict says why.
   std::optional<grow::Recipe> recipe;
   std::vector<Verdict> verdicts;
+  size_t windows = 0;  // of the probe that were compared, in fp32 or in fp64
 };
 
 // `recipe`: how the child was made; without one it is inferred. Nothing is

@@ -57,9 +57,9 @@ void VocabularyPass::count_loss(const at::Tensor& logits, int64_t begin) {
   of_targets_ = at::where(here, found, of_targets_);
 }
 
-double VocabularyPass::loss() const {
-  return (log_sum_ - of_targets_).mean().item<double>();
-}
+at::Tensor VocabularyPass::losses() const { return log_sum_ - of_targets_; }
+
+double VocabularyPass::loss() const { return losses().mean().item<double>(); }
 
 int64_t vocabulary_part(int64_t hidden_size, int64_t tokens) {
   constexpr int64_t kEntries = int64_t{1} << 22;  // 32 MB in fp64

@@ -18,7 +18,9 @@ class VocabularyPass {
   // Logits [W, T, count] of the tokens from `begin` on, counted in the loss.
   at::Tensor logits(int64_t begin, int64_t count);
 
-  // Mean of -log softmax(logits)[target], nats, of what was asked for.
+  // -log softmax(logits)[target], nats, of what was asked for, [W, T] fp64; and
+  // its mean.
+  at::Tensor losses() const;
   double loss() const;
 
  private:
