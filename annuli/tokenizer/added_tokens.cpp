@@ -1,10 +1,24 @@
 #include "annuli/tokenizer/added_tokens.h"
 
+#include <algorithm>
+
+#include "annuli/tokenizer/characters.h"
+
 namespace annuli {
+namespace {
+
+bool stands_alone(std::string_view text, size_t begin, size_t end) {
+  return !ends_with_word(text.substr(0, begin)) &&
+         !starts_with_word(text.substr(end));
+}
+
+}  // namespace
 
 AddedTokenMatcher::AddedTokenMatcher(const std::vector<AddedToken>& tokens)
-    : nodes_(1) {
-  for (const AddedToken& token : tokens) {
+    : tokens_(tokens), nodes_(1) {
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    const AddedToken& token = tokens_[i];
+    if (token.content.empty()) continue;
     int32_t node = 0;
     for (char byte : token.content) {
       int32_t next = child(node, byte);
@@ -15,8 +29,7 @@ AddedTokenMatcher::AddedTokenMatcher(const std::vector<AddedToken>& tokens)
       }
       node = next;
     }
-    nodes_[node].id = token.id;
-    nodes_[node].special = token.special;
+    nodes_[node].token = static_cast<int32_t>(i);
     starts_[static_cast<unsigned char>(token.content[0])] = true;
   }
 }
@@ -35,7 +48,7 @@ AddedTokenMatcher::Match AddedTokenMatcher::longest_at(std::string_view text,
   while (at < text.size()) {
     node = child(node, text[at++]);
     if (node < 0) break;
-    if (nodes_[node].id >= 0) best = {at, node};
+    if (nodes_[node].token >= 0) best = {at, node};
   }
   return best;
 }
@@ -56,11 +69,20 @@ void AddedTokenMatcher::split(
       ++at;
       continue;
     }
-    const Node& node = nodes_[match.node];
-    if (allow_special || !node.special) {
-      if (at > begin) plain(text.substr(begin, at - begin));
-      token(node.id);
-      begin = match.end;
+    const AddedToken& found = tokens_[nodes_[match.node].token];
+    const bool taken =
+        (allow_special || !found.special) &&
+        (!found.single_word || stands_alone(text, at, match.end));
+    if (taken) {
+      size_t from = at;
+      size_t to = match.end;
+      if (found.lstrip) {
+        from = std::max(begin, size_before_spaces(text.substr(0, at)));
+      }
+      if (found.rstrip) to += spaces_at_start(text.substr(to));
+      if (from > begin) plain(text.substr(begin, from - begin));
+      token(found.id);
+      begin = to;
     }
     at = match.end;
   }

@@ -1,194 +1,199 @@
-// Making a BpeTokenizer from its definition: every check on what the files
-// say, and the hash.
+// Making a BpeModel from its definition: every check on what the files say,
+// what the hash covers, and where words may be cut.
 #include <algorithm>
-#include <array>
 
 #include "annuli/core/error.h"
-#include "annuli/core/hash.h"
-#include "annuli/tokenizer/bpe_tokenizer.h"
+#include "annuli/tokenizer/bpe_model.h"
 #include "annuli/tokenizer/byte_alphabet.h"
-#include "annuli/tokenizer/nfc.h"
+#include "annuli/tokenizer/token_decoder.h"
+#include "annuli/tokenizer/utf8.h"
 
 namespace annuli {
 namespace {
 
-constexpr int32_t kLargestId = (1 << 22) - 1;
+constexpr size_t kDirectCharacters = 1 << 16;
 
-// What base models use to separate documents.
-constexpr std::array<std::string_view, 3> kEndOfText = {
-    "<|endoftext|>", "<|end_of_text|>", "</s>"};
+std::string_view first_character(std::string_view text) {
+  return text.substr(0, utf8_length_at(text, 0));
+}
 
-template <typename Map>
-std::optional<int32_t> value_of(const Map& map, std::string_view key) {
-  const auto found = map.find(typename Map::key_type(key));
-  if (found == map.end()) return std::nullopt;
-  return found->second;
+std::string_view last_character(std::string_view text) {
+  size_t at = text.size() - 1;
+  while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
+  return text.substr(at);
 }
 
 }  // namespace
 
-void BpeTokenizer::build(BpeDefinition definition) {
-  const Spelling spelling = add_vocabulary(definition);
-  add_merges(definition, spelling);
-  add_added_tokens(definition, spelling);
-  for (int32_t id = 0; id < vocab_size(); ++id) {
-    if (!tokens_[id].empty()) ids_.try_emplace(tokens_[id], id);
-  }
-  for (const AddedToken& token : definition.added_tokens) {
-    ids_[tokens_[token.id]] = token.id;
-  }
-  if (definition.ignore_merges) {
-    for (const auto& [spelled, id] : definition.vocabulary) {
-      if (bytes_of_spelling(spelled)) whole_words_[tokens_[id]] = id;
-    }
-  }
-  find_end_of_text(definition);
-  hash_ = hash_of(definition, spelling);
-  pre_tokenizer_ = std::move(definition.pre_tokenizer);
+BpeModel::BpeModel(std::string source, const Vocabulary& vocabulary,
+                   BpeDefinition definition)
+    : source_(std::move(source)),
+      definition_(std::move(definition)),
+      merges_(definition_.merges.size()),
+      joins_(definition_.byte_level ? 0 : 4 * definition_.merges.size()) {
+  add_vocabulary(vocabulary);
+  add_merges();
+  const bool words_are_cut = !definition_.byte_level &&
+                             !definition_.ignore_merges &&
+                             definition_.continuing_subword_prefix.empty() &&
+                             definition_.end_of_word_suffix.empty();
+  if (words_are_cut) add_marks();
 }
 
-void BpeTokenizer::add_token(int32_t id, std::string bytes,
-                             const std::string& spelled) {
-  if (id < 0 || id > kLargestId) {
-    user_error("reading tokenizer {}: token '{}' has id {}, expected 0 to {}",
-               name_, spelled, id, kLargestId);
-  }
-  if (bytes.empty()) {
-    user_error("reading tokenizer {}: id {} is an empty token", name_, id);
-  }
-  if (id >= vocab_size()) tokens_.resize(id + 1);
-  if (!tokens_[id].empty()) {
-    user_error("reading tokenizer {}: id {} is given twice, second to '{}'",
-               name_, id, spelled);
-  }
-  tokens_[id] = std::move(bytes);
-}
-
-// Tokens with characters outside the byte alphabet (special tokens written
-// into the vocabulary) stand for their own text.
-BpeTokenizer::Spelling BpeTokenizer::add_vocabulary(
-    const BpeDefinition& definition) {
-  Spelling spelling;
-  spelling.reserve(definition.vocabulary.size());
-  for (const auto& [spelled, id] : definition.vocabulary) {
-    add_token(id, bytes_of_spelling(spelled).value_or(spelled), spelled);
-    if (!spelling.emplace(spelled, id).second) {
-      user_error("reading tokenizer {}: token '{}' is given twice", name_,
+void BpeModel::add_vocabulary(const Vocabulary& vocabulary) {
+  spelling_.reserve(vocabulary.size());
+  for (const auto& [spelled, id] : vocabulary) {
+    if (!spelling_.emplace(spelled, id).second) {
+      user_error("reading tokenizer {}: token '{}' is given twice", source_,
                  spelled);
     }
+    if (!definition_.ignore_merges) continue;
+    const auto word = definition_.byte_level ? bytes_of_spelling(spelled)
+                                             : std::optional(spelled);
+    if (word) whole_words_[*word] = id;
   }
   for (int byte = 0; byte < 256; ++byte) {
-    const std::string spelled = spell_byte(static_cast<unsigned char>(byte));
-    const auto id = value_of(spelling, spelled);
-    if (!id) {
-      user_error(
-          "reading tokenizer {}: no token '{}' for byte 0x{:02x}, expected "
-          "one for each of the 256 bytes (byte-level BPE)",
-          name_, spelled, byte);
-    }
-    byte_ids_.push_back(*id);
+    byte_ids_[byte] = id_of(spell_byte(static_cast<unsigned char>(byte)));
+    byte_tokens_[byte] = id_of(token_of_byte(static_cast<unsigned char>(byte)));
   }
-  return spelling;
+  if (definition_.unk_token) unknown_id_ = id_of(*definition_.unk_token);
+  if (definition_.byte_level) {
+    if (missing_bytes().size() == byte_ids_.size()) {
+      user_error(
+          "reading tokenizer {}: found no token for any of the 256 bytes, "
+          "expected a byte-level vocabulary, as pre_tokenizer ByteLevel says",
+          source_);
+    }
+    return;
+  }
+  std::vector<int32_t> characters(kDirectCharacters, -1);
+  for (const auto& [spelled, id] : vocabulary) {
+    if (spelled.empty() || utf8_length_at(spelled, 0) != spelled.size()) {
+      continue;
+    }
+    size_t at = 0;
+    const char32_t character = decode_utf8(spelled, at);
+    if (character < kDirectCharacters) characters[character] = id;
+  }
+  character_ids_ = std::move(characters);
 }
 
-void BpeTokenizer::add_merges(const BpeDefinition& definition,
-                              const Spelling& spelling) {
+void BpeModel::add_merges() {
   int32_t rank = 0;
-  for (const auto& merge : definition.merges) {
+  for (const auto& merge : definition_.merges) {
     const std::string& left = merge.first;
     const std::string& right = merge.second;
-    const auto id_of = [&](const std::string& token) {
-      const auto id = value_of(spelling, token);
-      if (!id) {
+    const auto id_of_token = [&](const std::string& token) {
+      const auto found = spelling_.find(token);
+      if (found == spelling_.end()) {
         user_error(
             "reading tokenizer {}: merge {} ('{}' + '{}') names the token "
             "'{}', which is not in the vocabulary",
-            name_, rank, left, right, token);
+            source_, rank, left, right, token);
       }
-      return *id;
+      return found->second;
     };
-    merges_.insert(id_of(left), id_of(right), {rank, id_of(left + right)});
+    const std::string& prefix = definition_.continuing_subword_prefix;
+    if (right.size() < prefix.size()) {
+      user_error(
+          "reading tokenizer {}: merge {} ('{}' + '{}'), expected the second "
+          "to begin with '{}' (continuing_subword_prefix)",
+          source_, rank, left, right, prefix);
+    }
+    const std::string joined = left + right.substr(prefix.size());
+    merges_.insert(id_of_token(left), id_of_token(right),
+                   {rank, id_of_token(joined)});
     ++rank;
   }
 }
 
-void BpeTokenizer::add_added_tokens(const BpeDefinition& definition,
-                                    const Spelling& spelling) {
-  std::vector<AddedToken> before;
-  std::vector<AddedToken> after;
-  std::unordered_map<std::string, int32_t> seen;
-  for (const AddedToken& token : definition.added_tokens) {
-    if (!seen.emplace(token.content, token.id).second) {
-      user_error("reading tokenizer {}: added token '{}' is given twice", name_,
-                 token.content);
-    }
-    if (const auto known = value_of(spelling, token.content)) {
-      if (*known != token.id) {
-        user_error(
-            "reading tokenizer {}: added token '{}' has id {}, but {} in the "
-            "vocabulary",
-            name_, token.content, token.id, *known);
-      }
-      if (tokens_[token.id] != token.content) {
-        user_error(
-            "reading tokenizer {}: added token '{}' is also the spelling of "
-            "other bytes in the vocabulary",
-            name_, token.content);
-      }
-    } else {
-      add_token(token.id, token.content, token.content);
-    }
-    (token.normalized ? after : before).push_back(token);
-    if (token.normalized && normalize_nfc_) {
-      after.back().content = to_nfc(token.content);
-    }
-  }
-  added_ = AddedTokenMatcher(before);
-  added_normalized_ = AddedTokenMatcher(after);
+bool BpeModel::has_byte_tokens() const {
+  return std::all_of(byte_tokens_.begin(), byte_tokens_.end(),
+                     [](int32_t id) { return id >= 0; });
 }
 
-void BpeTokenizer::find_end_of_text(const BpeDefinition& definition) {
-  for (std::string_view name : kEndOfText) {
-    for (const AddedToken& token : definition.added_tokens) {
-      if (token.content == name) {
-        end_of_text_ = token.id;
+// The characters at the seam of each merge.
+void BpeModel::add_joins() {
+  for (const auto& [left, right] : definition_.merges) {
+    const int32_t l = id_of(last_character(left));
+    const int32_t r = id_of(first_character(right));
+    if (l >= 0 && r >= 0) joins_.insert(l, r, {0, 0});
+  }
+}
+
+// Tokens that merge are made of characters: a merge with a byte token or the
+// unknown one, which no real vocabulary has, would not be seen in joins_.
+void BpeModel::add_marks() {
+  for (const auto& [left, right] : definition_.merges) {
+    for (const std::string& token : {left, right}) {
+      if (token.empty() || byte_of_token(token) ||
+          token == definition_.unk_token) {
         return;
       }
     }
   }
+  add_joins();
+  may_drop_ = !definition_.unk_token &&
+              !(definition_.byte_fallback && has_byte_tokens());
+  for (const char* text : {"\xE2\x96\x81", " "}) {
+    if (const int32_t id = id_of(text); id >= 0) marks_.push_back({text, id});
+  }
 }
 
-// Sizes stand before contents, so that no two definitions write the same
-// bytes. Whether added tokens are matched before or after normalization counts
-// only where both kinds exist or something is normalized.
-std::string BpeTokenizer::hash_of(const BpeDefinition& definition,
-                                  const Spelling& spelling) const {
-  Sha256 sha;
-  const auto write = [&](std::string_view text) {
-    sha.update(std::to_string(text.size()) + ":");
-    sha.update(text);
-  };
-  write("annuli byte-level BPE 1");
-  write(std::to_string(tokens_.size()));
-  for (const std::string& token : tokens_) write(token);
-  write(std::to_string(definition.merges.size()));
-  for (const auto& [left, right] : definition.merges) {
-    write(std::to_string(spelling.at(left)));
-    write(std::to_string(spelling.at(right)));
+std::vector<int32_t> BpeModel::missing_bytes() const {
+  std::vector<int32_t> missing;
+  for (int byte = 0; byte < 256; ++byte) {
+    if (byte_ids_[byte] < 0) missing.push_back(byte);
   }
-  std::vector<AddedToken> added = definition.added_tokens;
-  std::sort(added.begin(), added.end(),
-            [](const auto& a, const auto& b) { return a.id < b.id; });
-  const bool order_counts =
-      normalize_nfc_ || (!added_.empty() && !added_normalized_.empty());
-  for (const AddedToken& token : added) {
-    write(fmt::format("added {} {} {}", token.id, token.special,
-                      order_counts && token.normalized));
+  return missing;
+}
+
+std::string BpeModel::kind() const {
+  return definition_.byte_level ? "annuli byte-level BPE 1" : "annuli BPE 1";
+}
+
+// The merges, by the ids of their tokens.
+void BpeModel::describe(const Write& write) const {
+  write(std::to_string(definition_.merges.size()));
+  for (const auto& [left, right] : definition_.merges) {
+    write(std::to_string(spelling_.at(left)));
+    write(std::to_string(spelling_.at(right)));
   }
-  write(definition.pre_tokenizer.description());
-  write(fmt::format("nfc {} whole words {}", normalize_nfc_,
-                    definition.ignore_merges));
-  return sha.hex();
+}
+
+// What changes no id (an unknown token where every byte has one of its own) is
+// left out.
+std::string BpeModel::options() const {
+  std::string text;
+  const bool complete = definition_.byte_level && missing_bytes().empty();
+  const BpeDefinition& d = definition_;
+  if (!complete && d.byte_fallback) text += "byte fallback\n";
+  if (!complete && d.unk_token) {
+    text += fmt::format("unknown {} {}\n", unknown_id_, d.fuse_unk);
+  }
+  if (!d.continuing_subword_prefix.empty()) {
+    text += "prefix " + d.continuing_subword_prefix + "\n";
+  }
+  if (!d.end_of_word_suffix.empty()) {
+    text += "suffix " + d.end_of_word_suffix + "\n";
+  }
+  return text;
+}
+
+std::vector<std::string> BpeModel::notices() const {
+  if (!definition_.byte_level) return {};
+  const std::vector<int32_t> missing = missing_bytes();
+  if (missing.empty()) return {};
+  std::string some;
+  for (size_t i = 0; i < missing.size() && i < 4; ++i) {
+    some += fmt::format("{}0x{:02x}", i > 0 ? ", " : "", missing[i]);
+  }
+  return {fmt::format(
+      "tokenizer {}: {} of the 256 bytes have no token ({}{}); such bytes {}, "
+      "as Python's tokenizers does it",
+      source_, missing.size(), some, missing.size() > 4 ? ", ..." : "",
+      definition_.unk_token ? "become '" + *definition_.unk_token + "'"
+                            : std::string("are dropped"))};
 }
 
 }  // namespace annuli

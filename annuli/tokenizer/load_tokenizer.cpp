@@ -1,8 +1,8 @@
 #include <filesystem>
 
 #include "annuli/core/error.h"
-#include "annuli/tokenizer/bpe_tokenizer.h"
 #include "annuli/tokenizer/bytes_tokenizer.h"
+#include "annuli/tokenizer/pipeline_tokenizer.h"
 #include "annuli/tokenizer/tokenizer_files.h"
 
 namespace annuli {
@@ -13,15 +13,15 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path_or_name) {
   const fs::path path(path_or_name);
   std::error_code ignored;
   if (fs::is_regular_file(path, ignored)) {
-    return std::make_unique<BpeTokenizer>(read_tokenizer_json(path));
+    return std::make_unique<PipelineTokenizer>(read_tokenizer_json(path));
   }
   if (fs::is_regular_file(path / "tokenizer.json", ignored)) {
-    return std::make_unique<BpeTokenizer>(
+    return std::make_unique<PipelineTokenizer>(
         read_tokenizer_json(path / "tokenizer.json"));
   }
   if (fs::is_regular_file(path / "vocab.json", ignored) &&
       fs::is_regular_file(path / "merges.txt", ignored)) {
-    return std::make_unique<BpeTokenizer>(read_vocab_and_merges(path));
+    return std::make_unique<PipelineTokenizer>(read_vocab_and_merges(path));
   }
   user_error(
       "loading tokenizer {}: found no tokenizer there, expected `bytes`, a "

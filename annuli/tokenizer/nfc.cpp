@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "annuli/tokenizer/fold.h"
 #include "annuli/tokenizer/utf8.h"
 
 namespace annuli {
@@ -135,23 +136,58 @@ void recompose(std::vector<char32_t>& text) {
   text.resize(out);
 }
 
+bool composes(NormalForm form) {
+  return form == NormalForm::kNfc || form == NormalForm::kNfkc;
+}
+
+bool is_compatible(NormalForm form) {
+  return form == NormalForm::kNfkc || form == NormalForm::kNfkd;
+}
+
+// The lead byte of the first character that the form may change: nothing below
+// U+0300 composes, U+00C0 is the first to decompose, U+00A0 the first to have
+// another spelling.
+unsigned char first_changing_lead(NormalForm form) {
+  if (is_compatible(form)) return 0xC2;
+  return composes(form) ? 0xCC : 0xC3;
+}
+
+void decompose_all(std::string_view text, bool compatible,
+                   std::vector<char32_t>& out) {
+  for (size_t at = 0; at < text.size();) {
+    const char32_t character = decode_utf8(text, at);
+    const std::string_view other =
+        compatible ? compatible_spelling(character) : std::string_view();
+    if (other.empty()) {
+      decompose(character, out);
+    } else {
+      for (size_t i = 0; i < other.size();) {
+        out.push_back(decode_utf8(other, i));
+      }
+    }
+  }
+}
+
 }  // namespace
 
-bool surely_nfc(std::string_view text) {
-  // The lead bytes of U+0000 to U+02FF are below 0xCC.
-  return std::none_of(text.begin(), text.end(), [](char c) {
-    return static_cast<unsigned char>(c) >= 0xCC;
+std::string name_of(NormalForm form) {
+  static constexpr const char* kNames[] = {"NFC", "NFD", "NFKC", "NFKD"};
+  return kNames[static_cast<int>(form)];
+}
+
+bool surely_in_form(std::string_view text, NormalForm form) {
+  const unsigned char lead = first_changing_lead(form);
+  return std::none_of(text.begin(), text.end(), [&](char c) {
+    return static_cast<unsigned char>(c) >= lead;
   });
 }
 
-std::string to_nfc(std::string_view text) {
+std::string to_form(std::string_view text, NormalForm form) {
   std::vector<char32_t> characters;
   characters.reserve(text.size());
-  for (size_t at = 0; at < text.size();) {
-    decompose(decode_utf8(text, at), characters);
-  }
+  decompose_all(text, is_compatible(form), characters);
   reorder(characters);
-  recompose(characters);
+  if (composes(form)) recompose(characters);
   std::string normalized;
   normalized.reserve(text.size());
   for (char32_t c : characters) append_utf8(normalized, c);

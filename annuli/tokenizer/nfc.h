@@ -3,15 +3,21 @@
 #include <string>
 #include <string_view>
 
-// Unicode normalization form C (UAX #15), which Qwen's tokenizers apply before
-// anything else. The tables stop at Unicode 9, where those of the Python
-// `tokenizers` package stop: younger combining marks are left as they stand.
+// Unicode normalization forms (UAX #15). The tables stop at Unicode 9, where
+// those of the Python `tokenizers` package stop: younger combining marks are
+// left as they stand.
 namespace annuli {
 
-// True where no character can change: everything below U+0300. Cheap.
-bool surely_nfc(std::string_view text);
+enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
+
+// "NFC"
+std::string name_of(NormalForm form);
+
+// True where no character can change; cheap, and false for much that is in
+// its form.
+bool surely_in_form(std::string_view text, NormalForm form);
 
 // `text` must be valid UTF-8.
-std::string to_nfc(std::string_view text);
+std::string to_form(std::string_view text, NormalForm form);
 
 }  // namespace annuli

@@ -14,8 +14,8 @@ std::string utf8(std::u32string_view characters) {
 }
 
 void expect_nfc(std::u32string_view from, std::u32string_view to) {
-  EXPECT_EQ(to_nfc(utf8(from)), utf8(to));
-  EXPECT_EQ(to_nfc(utf8(to)), utf8(to));
+  EXPECT_EQ(to_form(utf8(from), NormalForm::kNfc), utf8(to));
+  EXPECT_EQ(to_form(utf8(to), NormalForm::kNfc), utf8(to));
 }
 
 // Cases of UAX #15's own tables and of its test file's kinds.
@@ -35,10 +35,31 @@ TEST(Nfc, ComposesReordersAndKeeps) {
 }
 
 TEST(Nfc, SureOnlyWhereNothingCanChange) {
-  EXPECT_TRUE(surely_nfc("plain"));
-  EXPECT_TRUE(surely_nfc(utf8(U"\u00e9\u02ff")));
-  EXPECT_FALSE(surely_nfc(utf8(U"e\u0301")));
-  EXPECT_FALSE(surely_nfc(utf8(U"\u212b")));
+  EXPECT_TRUE(surely_in_form("plain", NormalForm::kNfc));
+  EXPECT_TRUE(surely_in_form(utf8(U"\u00e9\u02ff"), NormalForm::kNfc));
+  EXPECT_FALSE(surely_in_form(utf8(U"e\u0301"), NormalForm::kNfc));
+  EXPECT_FALSE(surely_in_form(utf8(U"\u212b"), NormalForm::kNfc));
+}
+
+void expect_form(NormalForm form, std::u32string_view from,
+                 std::u32string_view to) {
+  EXPECT_EQ(to_form(utf8(from), form), utf8(to)) << name_of(form);
+  EXPECT_EQ(to_form(utf8(to), form), utf8(to)) << name_of(form);
+}
+
+TEST(Nfc, TheOtherForms) {
+  expect_form(NormalForm::kNfd, U"\u1ea1\u0307", U"a\u0323\u0307");
+  expect_form(NormalForm::kNfd, U"\uac01 \ufb01", U"\u1100\u1161\u11a8 \ufb01");
+  expect_form(NormalForm::kNfkd, U"\ufb01\u00e9\u2460", U"fie\u03011");
+  expect_form(NormalForm::kNfkc, U"\uff21\u030a\u00a0", U"\u00c5 ");
+  expect_form(NormalForm::kNfkc, U"\u3392", U"MHz");
+}
+
+TEST(Nfc, SureOfTheOtherFormsOnlyWhereNothingCanChange) {
+  EXPECT_TRUE(surely_in_form(utf8(U"a\u00bf"), NormalForm::kNfd));
+  EXPECT_FALSE(surely_in_form(utf8(U"\u00c0"), NormalForm::kNfd));
+  EXPECT_TRUE(surely_in_form("a\x7f", NormalForm::kNfkc));
+  EXPECT_FALSE(surely_in_form(utf8(U"\u00a0"), NormalForm::kNfkd));
 }
 
 }  // namespace

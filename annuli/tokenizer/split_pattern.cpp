@@ -97,9 +97,9 @@ SplitPattern::Workspace::Workspace(const SplitPattern& pattern)
 SplitPattern::Workspace::~Workspace() = default;
 SplitPattern::Workspace::Workspace(Workspace&&) noexcept = default;
 
-void SplitPattern::split(
-    std::string_view text, Workspace& workspace,
-    const std::function<void(std::string_view)>& emit) const {
+template <typename Emit>
+void SplitPattern::each(std::string_view text, Workspace& workspace,
+                        const Emit& emit) const {
   Workspace::State& state = *workspace.state_;
   const size_t* span = pcre2_get_ovector_pointer(state.match.get());
   size_t at = 0;
@@ -115,11 +115,23 @@ void SplitPattern::split(
     }
     ANNULI_CHECK(span[0] >= at && span[1] > span[0], "match {}..{} from {}",
                  span[0], span[1], at);
-    if (span[0] > at) emit(text.substr(at, span[0] - at));
-    emit(text.substr(span[0], span[1] - span[0]));
+    if (span[0] > at) emit(text.substr(at, span[0] - at), false);
+    emit(text.substr(span[0], span[1] - span[0]), true);
     at = span[1];
   }
-  if (at < text.size()) emit(text.substr(at));
+  if (at < text.size()) emit(text.substr(at), false);
+}
+
+void SplitPattern::split(
+    std::string_view text, Workspace& workspace,
+    const std::function<void(std::string_view)>& emit) const {
+  each(text, workspace, [&](std::string_view piece, bool) { emit(piece); });
+}
+
+void SplitPattern::find(
+    std::string_view text, Workspace& workspace,
+    const std::function<void(std::string_view, bool)>& emit) const {
+  each(text, workspace, emit);
 }
 
 }  // namespace annuli

@@ -41,10 +41,18 @@ class SplitPattern {
   void split(std::string_view text, Workspace& workspace,
              const std::function<void(std::string_view)>& emit) const;
 
+  // The same, and whether each piece is a match or lies between two.
+  void find(std::string_view text, Workspace& workspace,
+            const std::function<void(std::string_view, bool)>& emit) const;
+
   const std::string& pattern() const { return pattern_; }
 
  private:
   struct Code;
+  template <typename Emit>
+  void each(std::string_view text, Workspace& workspace,
+            const Emit& emit) const;
+
   std::string pattern_;
   std::unique_ptr<Code> code_;
 };

@@ -54,7 +54,7 @@ TEST(SplitPattern, LongRunsNeedNoDeepStack) {
 
 TEST(SplitPattern, RefusesWhatOnigurumaReadsDifferently) {
   for (const char* pattern :
-       {"\\w+",         "\\bx",  "\\h",        "^x",           "x$",
+       {"\\W+",         "\\bx",  "\\h",        "^x",           "x$",
         "\\p{N}{1,3}+", "x{2}?", "x{,3}",      "[a[b]]",       "[a&&b]",
         "(?m:x)",       "(?i)x", "(?<n>x)",    "(*UTF)x",      "(x)\\1",
         "\\Kx",         "\\Cx",  "\\p{Alpha}", "(?i:\\p{Lu})", "[\\s-x]",
@@ -76,6 +76,12 @@ TEST(SplitPattern, QuotedTextMatchesItself) {
               ElementsAre("x", odd, "y"));
 }
 
+TEST(SplitPattern, WordCharacters) {
+  EXPECT_THAT(split("\\w+", "a_\u0301\u0661-\u203f. \u200d"),
+              ElementsAre("a_\u0301\u0661", "-", "\u203f", ". \u200d"));
+  EXPECT_THAT(split("[\\w.]+", "a.b!"), ElementsAre("a.b", "!"));
+}
+
 TEST(PreTokenizer, StagesApplyToThePiecesOfTheStageBefore) {
   PreTokenizer words;
   words.add_split("\\p{N}");
@@ -83,7 +89,7 @@ TEST(PreTokenizer, StagesApplyToThePiecesOfTheStageBefore) {
   words.add_split(PreTokenizer::kGpt2Pattern);
   auto workspace = words.make_workspace();
   std::vector<std::string> pieces;
-  words.split("ab 1 c", workspace,
+  words.split("ab 1 c", true, workspace,
               [&](std::string_view piece) { pieces.emplace_back(piece); });
   EXPECT_THAT(pieces, ElementsAre(" ab", " ", " 1", " c"));
 }

@@ -20,6 +20,9 @@ constexpr std::string_view kNonSpaces =
     R"(\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e})"
     R"(\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
 
+// Oniguruma's \w in Unicode.
+constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+
 constexpr std::string_view kCategories =
     " L Lu Ll Lt Lm Lo M Mn Mc Me N Nd Nl No P Pc Pd Ps Pe Pi Pf Po S Sm Sc "
     "Sk So Z Zs Zl Zp C Cc Cf Cn Co ";
@@ -53,7 +56,7 @@ class Translator {
     user_error(
         "split pattern `{}`: {} at byte {} is not supported; expected what "
         "GPT-2, Llama 3, Qwen and SmolLM2 use: literals, [...], (?:...), "
-        "(?i:...), (?!...), \\s, \\d, \\p{{..}} and quantifiers",
+        "(?i:...), (?!...), \\s, \\d, \\w, \\p{{..}} and quantifiers",
         pattern_, what, at_);
   }
 
@@ -161,7 +164,7 @@ class Translator {
   }
 
   static bool is_set(char c) {
-    return std::string_view("sSdDpP").find(c) != std::string_view::npos;
+    return std::string_view("sSdDpPw").find(c) != std::string_view::npos;
   }
 
   void translate_escape(bool in_class) {
@@ -182,6 +185,11 @@ class Translator {
       case 'd':
       case 'D':
         out_ += c == 'd' ? "\\p{Nd}" : "\\P{Nd}";
+        break;
+      case 'w':
+        if (!in_class) out_ += '[';
+        out_ += kWord;
+        if (!in_class) out_ += ']';
         break;
       case 'p':
       case 'P':

@@ -5,8 +5,8 @@
 
 // Split patterns are written for Oniguruma (Ruby syntax), which the Python
 // package uses; PCRE2 reads some of the same spellings differently. This is
-// the bridge: it rewrites what differs (\s, \d, scripts) and refuses, by a
-// UserError, whatever it does not know to mean the same in both (\w, \b, \h,
+// the bridge: it rewrites what differs (\s, \d, \w, scripts) and refuses, by a
+// UserError, whatever it does not know to mean the same in both (\W, \b, \h,
 // ^, $, flags other than i, nested classes, {n,m}+, ...).
 namespace annuli {
 

@@ -1,6 +1,21 @@
 #include "annuli/tokenizer/tokenizer.h"
 
 namespace annuli {
+namespace {
+
+class Concatenation final : public TextStream {
+ public:
+  explicit Concatenation(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  std::string add(int32_t id) override {
+    return std::string(tokenizer_.token_bytes(id));
+  }
+  std::string finish() override { return ""; }
+
+ private:
+  const Tokenizer& tokenizer_;
+};
+
+}  // namespace
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text,
                                        EncodeOptions options) const {
@@ -15,11 +30,17 @@ void Tokenizer::encode_append(std::string_view text, std::vector<int32_t>& ids,
   append_ids(text, options, ids);
 }
 
-std::string Tokenizer::decode(std::span<const int32_t> ids) const {
+std::string Tokenizer::decode(std::span<const int32_t> ids,
+                              bool at_start) const {
+  const std::unique_ptr<TextStream> pieces = stream(at_start);
   std::string text;
   text.reserve(ids.size() * 4);
-  for (int32_t id : ids) text += token_bytes(id);
-  return text;
+  for (int32_t id : ids) text += pieces->add(id);
+  return text + pieces->finish();
+}
+
+std::unique_ptr<TextStream> Tokenizer::stream(bool) const {
+  return std::make_unique<Concatenation>(*this);
 }
 
 }  // namespace annuli

@@ -10,20 +10,25 @@
 
 // Text to token ids and back.
 //
-// A tokenizer is immutable once made; every method may be called from several
-// threads at once.
+// A tokenizer is immutable once made (but for a count, dropped_bytes); every
+// method may be called from several threads at once.
 //
-// Lossless: without a normalizer and without a prefix space (both are written
-// in tokenizer.json; GPT-2, Llama 3 and SmolLM2 have neither, Qwen has NFC)
-// decode(encode(x)) == x for every string of bytes, valid UTF-8 or not. Valid
-// UTF-8 gives exactly the ids of the Python `tokenizers` package. That package
-// has no answer for other bytes; here a maximal stretch of bytes that belong
-// to no valid character (overlong forms, surrogates, cut-off sequences, values
-// above U+10FFFF) is a word of its own, and the text on either side of it is
-// split as if it stood alone.
+// Valid UTF-8 gives exactly the ids of the Python `tokenizers` package. That
+// package has no answer for other bytes; here a maximal stretch of bytes that
+// belong to no valid character (overlong forms, surrogates, cut-off sequences,
+// values above U+10FFFF) is a word of its own, and the text on either side of
+// it is split as if it stood alone.
 //
-// Never adds tokens of its own: post-processors, truncation and padding
-// written in a tokenizer.json are ignored.
+// Lossless, decode(encode(x)) == x for every string of bytes, valid UTF-8 or
+// not: byte-level vocabularies with a token for each byte, without a normalizer
+// and without a prefix space (GPT-2, Llama 3; Qwen has NFC). Others lose what
+// Python's lose: what a normalizer or a pre-tokenizer takes away, spaces that a
+// decoder strips, characters that are unknown (they become one unknown token)
+// or, where there is no unknown token, dropped: SmolLM2 has no token for 21
+// bytes. dropped_bytes counts these.
+//
+// Never adds tokens of its own: begin_ids and end_ids say what a post-processor
+// would add; truncation and padding written in a tokenizer.json are ignored.
 namespace annuli {
 
 struct EncodeOptions {
@@ -31,6 +36,16 @@ struct EncodeOptions {
   // id. False (Python: encode_special_tokens = True): it is plain text; added
   // tokens that are not special are still matched.
   bool allow_special = true;
+};
+
+// Text of ids that come one at a time. What `add` returns, joined, with
+// `finish` at the end, is what `decode` gives; some text waits until it is
+// certain. Lives no longer than its tokenizer.
+class TextStream {
+ public:
+  virtual ~TextStream() = default;
+  virtual std::string add(int32_t id) = 0;
+  virtual std::string finish() = 0;
 };
 
 class Tokenizer {
@@ -42,11 +57,14 @@ class Tokenizer {
   void encode_append(std::string_view text, std::vector<int32_t>& ids,
                      EncodeOptions options = {}) const;
 
-  // The concatenated bytes of the tokens, special tokens included. An id
-  // outside the vocabulary is a UserError.
-  std::string decode(std::span<const int32_t> ids) const;
+  // The text of the tokens, special tokens included. With `at_start` false
+  // they go on after other text: where a tokenizer strips a space at the start
+  // of a text, it is kept. An id outside the vocabulary is a UserError.
+  std::string decode(std::span<const int32_t> ids, bool at_start = true) const;
+  virtual std::unique_ptr<TextStream> stream(bool at_start = true) const;
 
-  // The bytes one id stands for; they need not be whole characters.
+  // The bytes one id stands for in the middle of a text; they need not be
+  // whole characters.
   virtual std::string_view token_bytes(int32_t id) const = 0;
 
   // The id whose bytes are exactly `token` (" the", not "Ġthe").
@@ -70,6 +88,12 @@ class Tokenizer {
 
   // "bytes", or the file or folder it was read from.
   virtual const std::string& name() const = 0;
+
+  // What a user should know of it, one line each.
+  virtual std::vector<std::string> notices() const { return {}; }
+
+  // Bytes of all texts encoded so far that no token stands for.
+  virtual int64_t dropped_bytes() const { return 0; }
 
  private:
   virtual void append_ids(std::string_view text, EncodeOptions options,

@@ -46,7 +46,6 @@ const std::vector<Fault>& faults() {
       {"TextId", [](Json& j) { j["model"]["vocab"]["he"] = "7"; }, "id"},
       {"NoVocabulary", [](Json& j) { j["model"].erase("vocab"); }, "vocab"},
       {"NoMerges", [](Json& j) { j["model"].erase("merges"); }, "merges"},
-      {"ByteMissing", [](Json& j) { j["model"]["vocab"].erase("A"); }, "0x41"},
       {"UnknownPart", [](Json& j) { j["model"]["merges"][0] = "q z"; }, "qz"},
       {"UnknownLeft",
        [](Json& j) {
@@ -62,30 +61,82 @@ const std::vector<Fault>& faults() {
        "merges[2]"},
       {"WordPiece", [](Json& j) { j["model"]["type"] = "WordPiece"; },
        "WordPiece"},
-      {"ByteFallback", [](Json& j) { j["model"]["byte_fallback"] = true; },
-       "byte_fallback"},
       {"Dropout", [](Json& j) { j["model"]["dropout"] = 0.1; }, "dropout"},
-      {"Suffix", [](Json& j) { j["model"]["end_of_word_suffix"] = "</w>"; },
-       "</w>"},
-      {"Lowercase",
+      {"NoBytes",
        [](Json& j) {
-         j["normalizer"] = {{"type", "Lowercase"}};
+         j["model"]["vocab"] = {{"<|endoftext|>", 263}};
+         j["model"]["merges"] = Json::array();
        },
-       "Lowercase"},
-      {"Metaspace",
+       "256 bytes"},
+      {"Normalizer",
        [](Json& j) {
-         j["pre_tokenizer"] = {{"type", "Metaspace"}};
+         j["normalizer"] = {{"type", "Nmt"}};
        },
-       "Metaspace"},
-      {"NoPreTokenizer", [](Json& j) { j["pre_tokenizer"] = nullptr; },
-       "ByteLevel"},
-      {"SplitRemoved",
+       "Nmt"},
+      {"PreTokenizer",
+       [](Json& j) {
+         j["pre_tokenizer"] = {{"type", "UnicodeScripts"}};
+       },
+       "UnicodeScripts"},
+      {"SpacesAfterBytes",
+       [](Json& j) {
+         j["pre_tokenizer"] = {
+             {"type", "Sequence"},
+             {"pretokenizers", {j["pre_tokenizer"], {{"type", "Metaspace"}}}}};
+       },
+       "Metaspace after ByteLevel"},
+      {"SplitBehavior",
        [](Json& j) {
          j["pre_tokenizer"] = {{"type", "Split"},
                                {"pattern", {{"Regex", "x"}}},
-                               {"behavior", "Removed"}};
+                               {"behavior", "Halved"}};
        },
-       "Removed"},
+       "Halved"},
+      {"SplitOfNothing",
+       [](Json& j) {
+         j["pre_tokenizer"] = {{"type", "Split"},
+                               {"pattern", {{"String", ""}}},
+                               {"behavior", "Isolated"}};
+       },
+       "nothing"},
+      {"Decoder",
+       [](Json& j) {
+         j["decoder"] = {{"type", "WordPiece"}};
+       },
+       "WordPiece"},
+      {"DecoderAfterFuse",
+       [](Json& j) {
+         j["pre_tokenizer"] = nullptr;
+         j["decoder"] = {
+             {"type", "Sequence"},
+             {"decoders", {{{"type", "Fuse"}}, {{"type", "ByteFallback"}}}}};
+       },
+       "ByteFallback after Fuse"},
+      {"PostProcessor",
+       [](Json& j) {
+         j["post_processor"] = {{"type", "Bow"}};
+       },
+       "Bow"},
+      {"TemplateWithoutText",
+       [](Json& j) {
+         j["post_processor"] = {{"type", "TemplateProcessing"},
+                                {"single", Json::array()}};
+       },
+       "0 texts"},
+      {"TemplateUnknownToken",
+       [](Json& j) {
+         j["post_processor"] = {
+             {"type", "TemplateProcessing"},
+             {"single", {{{"SpecialToken", {{"id", "<x>"}}}}}}};
+       },
+       "<x>"},
+      {"TemplateUnknownId",
+       [](Json& j) {
+         j["post_processor"] = {{"type", "RobertaProcessing"},
+                                {"cls", {"<s>", 999}},
+                                {"sep", {"</s>", 5}}};
+       },
+       "999"},
       {"SplitPattern",
        [](Json& j) {
          j["pre_tokenizer"] = {{"type", "Split"},
@@ -93,8 +144,6 @@ const std::vector<Fault>& faults() {
                                {"behavior", "Isolated"}};
        },
        "(x"},
-      {"TokenLstrip", [](Json& j) { j["added_tokens"][0]["lstrip"] = true; },
-       "lstrip"},
       {"TokenEmpty", [](Json& j) { j["added_tokens"][0]["content"] = ""; },
        "content"},
       {"TokenNoId", [](Json& j) { j["added_tokens"][0].erase("id"); }, "id"},

@@ -4,6 +4,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
 #include "annuli/core/json.h"
+#include "annuli/tokenizer/bpe_model.h"
 #include "annuli/tokenizer/json_fields.h"
 #include "annuli/tokenizer/tokenizer_files.h"
 
@@ -54,19 +55,23 @@ void read_merges(const fs::path& path, BpeDefinition& definition) {
 
 }  // namespace
 
-BpeDefinition read_vocab_and_merges(const fs::path& folder) {
+TokenizerDefinition read_vocab_and_merges(const fs::path& folder) {
   refuse_other_tokenizers(folder);
-  BpeDefinition definition;
+  TokenizerDefinition definition;
   definition.source = folder.string();
   const fs::path vocab = folder / "vocab.json";
   definition.vocabulary = vocabulary_of(read_json(vocab), vocab.string());
-  read_merges(folder / "merges.txt", definition);
+  BpeDefinition bpe;
+  read_merges(folder / "merges.txt", bpe);
+  definition.model = std::make_unique<BpeModel>(
+      definition.source, definition.vocabulary, std::move(bpe));
   for (const auto& [spelled, id] : definition.vocabulary) {
     if (spelled == kEndOfText) {
       definition.added_tokens.push_back({spelled, id, true, false});
     }
   }
   definition.pre_tokenizer.add_split(PreTokenizer::kGpt2Pattern);
+  definition.pre_tokenizer.add_byte_alphabet();
   return definition;
 }
 

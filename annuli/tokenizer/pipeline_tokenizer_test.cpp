@@ -1,4 +1,4 @@
-#include "annuli/tokenizer/bpe_tokenizer.h"
+#include "annuli/tokenizer/pipeline_tokenizer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -30,7 +30,7 @@ std::string random_bytes(const CounterRng& rng, uint64_t sample, size_t size) {
   return bytes;
 }
 
-TEST(BpeTokenizer, MergesByRankWithinWords) {
+TEST(PipelineTokenizer, MergesByRankWithinWords) {
   const auto tokenizer = tiny();
   EXPECT_THAT(tokenizer->encode("hello"), ElementsAre(kTinyHello));
   EXPECT_THAT(tokenizer->encode("hello world"),
@@ -39,7 +39,7 @@ TEST(BpeTokenizer, MergesByRankWithinWords) {
   EXPECT_THAT(tokenizer->encode(""), ElementsAre());
 }
 
-TEST(BpeTokenizer, SpecialTokensInTheText) {
+TEST(PipelineTokenizer, SpecialTokensInTheText) {
   const auto tokenizer = tiny();
   EXPECT_THAT(tokenizer->encode("x<|endoftext|>hello"),
               ElementsAre('x', kTinyEnd, kTinyHello));
@@ -49,7 +49,7 @@ TEST(BpeTokenizer, SpecialTokensInTheText) {
   EXPECT_EQ(tokenizer->end_of_text(), kTinyEnd);
 }
 
-TEST(BpeTokenizer, LongestAddedTokenWins) {
+TEST(PipelineTokenizer, LongestAddedTokenWins) {
   Json json = tiny_tokenizer_json();
   json["added_tokens"].push_back(
       {{"id", 264}, {"content", "<|"}, {"special", false}});
@@ -57,7 +57,7 @@ TEST(BpeTokenizer, LongestAddedTokenWins) {
   EXPECT_THAT(tokenizer->encode("<|<|endoftext|>"), ElementsAre(264, kTinyEnd));
 }
 
-TEST(BpeTokenizer, LosesNoByte) {
+TEST(PipelineTokenizer, LosesNoByte) {
   const auto tokenizer = tiny();
   const BytesTokenizer bytes;
   const CounterRng rng(7, "tokenizer_test");
@@ -68,7 +68,7 @@ TEST(BpeTokenizer, LosesNoByte) {
   }
 }
 
-TEST(BpeTokenizer, InvalidStretchIsAWordAndItsSidesStandAlone) {
+TEST(PipelineTokenizer, InvalidStretchIsAWordAndItsSidesStandAlone) {
   const auto tokenizer = tiny();
   // A cut-off euro sign, an overlong slash, a surrogate, a lone continuation.
   for (const std::string bad :
@@ -80,13 +80,13 @@ TEST(BpeTokenizer, InvalidStretchIsAWordAndItsSidesStandAlone) {
   }
 }
 
-TEST(BpeTokenizer, AppendsAfterWhatIsThere) {
+TEST(PipelineTokenizer, AppendsAfterWhatIsThere) {
   std::vector<int32_t> ids = {1, 2};
   tiny()->encode_append("hello", ids);
   EXPECT_THAT(ids, ElementsAre(1, 2, kTinyHello));
 }
 
-TEST(BpeTokenizer, VeryLongWords) {
+TEST(PipelineTokenizer, VeryLongWords) {
   const auto tokenizer = tiny();
   for (const std::string unit : {" ", "l", "\n", "he", "\xFF"}) {
     std::string text;
@@ -96,7 +96,7 @@ TEST(BpeTokenizer, VeryLongWords) {
   EXPECT_EQ(tokenizer->encode(std::string(100000, ' ')).size(), 50000u);
 }
 
-TEST(BpeTokenizer, WordThatIsATokenIgnoresMergesOnlyWhenAsked) {
+TEST(PipelineTokenizer, WordThatIsATokenIgnoresMergesOnlyWhenAsked) {
   Json json = tiny_tokenizer_json();
   json["model"]["vocab"]["xyz"] = 264;
   EXPECT_THAT(load(json)->encode("xyz"), ElementsAre('x', 'y', 'z'));
@@ -104,7 +104,7 @@ TEST(BpeTokenizer, WordThatIsATokenIgnoresMergesOnlyWhenAsked) {
   EXPECT_THAT(load(json)->encode("xyz"), ElementsAre(264));
 }
 
-TEST(BpeTokenizer, LooksUpTokensByTheirBytes) {
+TEST(PipelineTokenizer, LooksUpTokensByTheirBytes) {
   const auto tokenizer = tiny();
   EXPECT_EQ(tokenizer->token_to_id(" w"), 260);
   EXPECT_EQ(tokenizer->token_to_id("Ġw"), std::nullopt);
@@ -112,7 +112,7 @@ TEST(BpeTokenizer, LooksUpTokensByTheirBytes) {
   EXPECT_EQ(tokenizer->vocab_size(), 264);
 }
 
-TEST(BpeTokenizer, RefusesIdsOutsideTheVocabulary) {
+TEST(PipelineTokenizer, RefusesIdsOutsideTheVocabulary) {
   const auto tokenizer = tiny();
   for (int32_t id : {-1, 264, 1 << 30}) {
     EXPECT_THROW(tokenizer->decode(std::vector<int32_t>{id}), UserError);
@@ -120,7 +120,7 @@ TEST(BpeTokenizer, RefusesIdsOutsideTheVocabulary) {
   }
 }
 
-TEST(BpeTokenizer, NormalizesToNfcWhereAsked) {
+TEST(PipelineTokenizer, NormalizesToNfcWhereAsked) {
   Json json = tiny_tokenizer_json();
   const std::string composed = "\xC3\xA9";
   const std::string decomposed = "e\xCC\x81";
@@ -129,7 +129,7 @@ TEST(BpeTokenizer, NormalizesToNfcWhereAsked) {
   EXPECT_EQ(load(json)->encode(composed), load(json)->encode(decomposed));
 }
 
-TEST(BpeTokenizer, EqualResultsFromSeveralThreads) {
+TEST(PipelineTokenizer, EqualResultsFromSeveralThreads) {
   const auto tokenizer = tiny();
   const CounterRng rng(11, "tokenizer_threads");
   std::string text;
@@ -146,7 +146,7 @@ TEST(BpeTokenizer, EqualResultsFromSeveralThreads) {
   for (const auto& ids : found) EXPECT_EQ(ids, expected);
 }
 
-TEST(BpeTokenizer, HashFollowsWhatDecidesTheIds) {
+TEST(PipelineTokenizer, HashFollowsWhatDecidesTheIds) {
   const Json base = tiny_tokenizer_json();
   const std::string hash = load(base)->hash();
   EXPECT_EQ(load(base)->hash(), hash);
