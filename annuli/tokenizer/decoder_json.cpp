@@ -29,7 +29,12 @@ class DecoderReader {
  private:
   DecoderStepPointer step_of(const Json& json, const std::string& type) {
     if (type == "Strip") return strip_of(json);
-    if (fused_) fields_.refuse("decoder " + type + " after Fuse", "Strip");
+    if (fused_)
+      fields_.refuse("decoder " + type + " after Fuse or ByteLevel", "Strip");
+    if (type == "ByteLevel") {
+      fused_ = true;
+      return byte_level_decoder();
+    }
     if (type == "ByteFallback") return byte_fallback_decoder();
     if (type == "Replace") return replace_of(json);
     if (type == "Metaspace") {

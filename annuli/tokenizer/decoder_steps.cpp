@@ -5,6 +5,7 @@
 
 #include <fmt/core.h>
 
+#include "annuli/tokenizer/byte_alphabet.h"
 #include "annuli/tokenizer/normalizer_steps.h"
 #include "annuli/tokenizer/token_decoder.h"
 #include "annuli/tokenizer/utf8.h"
@@ -41,6 +42,16 @@ class LocalSink final : public TokenSink {
  private:
   const Step& step_;
   SinkPointer next_;
+};
+
+class ByteLevel final : public DecoderStep {
+ public:
+  std::string middle(std::string token) const override {
+    return bytes_of_spelling(token).value_or(token);
+  }
+  SinkPointer sink(SinkPointer next, bool) const override {
+    return std::make_unique<LocalSink<ByteLevel>>(*this, std::move(next));
+  }
 };
 
 class Metaspace final : public DecoderStep {
@@ -273,6 +284,10 @@ std::optional<char> byte_of_token(std::string_view token) {
 
 std::string token_of_byte(unsigned char byte) {
   return fmt::format("<0x{:02X}>", byte);
+}
+
+DecoderStepPointer byte_level_decoder() {
+  return std::make_unique<ByteLevel>();
 }
 
 DecoderStepPointer metaspace_decoder(std::string mark, bool strip_first) {

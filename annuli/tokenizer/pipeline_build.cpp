@@ -86,12 +86,6 @@ void PipelineTokenizer::check_added_token(const AddedToken& token,
         "vocabulary",
         name_, token.content, token.id, known->second);
   }
-  if (tokens_[token.id] != token.content) {
-    user_error(
-        "reading tokenizer {}: added token '{}' is also the spelling of "
-        "other bytes in the vocabulary",
-        name_, token.content);
-  }
 }
 
 void PipelineTokenizer::add_added_tokens(const Spelling& spelling) {

@@ -37,6 +37,10 @@ class DecoderStep {
 
 using DecoderStepPointer = std::unique_ptr<const DecoderStep>;
 
+// ByteLevel: a token is the bytes that it spells, or, where a character of it
+// spells none, itself. The result is one token.
+DecoderStepPointer byte_level_decoder();
+
 // Metaspace: `mark` is a space; in the first token of a text it is nothing
 // where `strip_first` says so.
 DecoderStepPointer metaspace_decoder(std::string mark, bool strip_first);

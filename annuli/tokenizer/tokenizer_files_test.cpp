@@ -111,7 +111,7 @@ const std::vector<Fault>& faults() {
              {"type", "Sequence"},
              {"decoders", {{{"type", "Fuse"}}, {{"type", "ByteFallback"}}}}};
        },
-       "ByteFallback after Fuse"},
+       "ByteFallback after"},
       {"PostProcessor",
        [](Json& j) {
          j["post_processor"] = {{"type", "Bow"}};
