@@ -15,6 +15,7 @@
 #include "annuli/core/json.h"
 #include "annuli/generate/generate.h"
 #include "annuli/generate/stored_model.h"
+#include "annuli/generate/text_ids.h"
 #include "annuli/model/device.h"
 
 namespace annuli::cli {
@@ -97,7 +98,8 @@ Texts generate_texts(const Options& options, const Transformer& model,
   Utf8Stream stream;
   bool started = false;
   GenerateOptions sampling = options.sampling;
-  sampling.stop_id = tokenizer.end_of_text();
+  sampling.never_ids = ids_without_token(tokenizer, model.config().vocab_size);
+  if (tokenizer.end_of_text()) sampling.stop_ids = {*tokenizer.end_of_text()};
   if (streamed) {
     sampling.on_token = [&](size_t, int32_t id) {
       // The prompt waits for the first token, so that an error prints none.

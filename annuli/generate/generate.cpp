@@ -32,7 +32,8 @@ void check_prompt(const TokenIds& prompt, int64_t vocab_size) {
 }
 
 SamplerOptions sampler_options(const GenerateOptions& options) {
-  return {options.temperature, options.top_k, options.top_p, options.seed};
+  return {options.temperature, options.top_k, options.top_p, options.seed,
+          options.never_ids};
 }
 
 // A prompt that is being continued.
@@ -92,7 +93,10 @@ class Generation {
     TokenIds& tokens = *sequence.tokens;
     sequence.last =
         sample_token(logits, sampler_options(options_), tokens.size());
-    if (sequence.last == options_.stop_id) return false;
+    if (std::ranges::find(options_.stop_ids, sequence.last) !=
+        options_.stop_ids.end()) {
+      return false;
+    }
     tokens.push_back(sequence.last);
     if (options_.on_token) options_.on_token(sequence.prompt, sequence.last);
     return static_cast<int64_t>(tokens.size()) < options_.max_new_tokens;

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -32,7 +31,8 @@ struct GenerateOptions {
   double top_p = 1;
   uint64_t seed = 0;
   int64_t batch = 8;               // how many prompts are continued at once
-  std::optional<int32_t> stop_id;  // ends a text; not part of it
+  std::vector<int32_t> stop_ids;   // each ends a text; not part of it
+  std::vector<int32_t> never_ids;  // are not drawn; the tokenizer lacks them
   // Each new token of prompt i, at once.
   std::function<void(size_t i, int32_t id)> on_token = {};
 };

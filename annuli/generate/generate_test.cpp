@@ -212,7 +212,7 @@ TEST(Generate, StopsBeforeTheStopTokenAndTellsEachToken) {
 
   const auto stop = whole.begin() + 6;
   const auto first = std::find(whole.begin(), whole.end(), *stop);
-  options.stop_id = *stop;
+  options.stop_ids = {*stop};
   EXPECT_EQ(generate(model, prompt, options),
             std::vector<int32_t>(whole.begin(), first));
 }
@@ -258,7 +258,7 @@ TEST(Generate, OnePromptMayEndBeforeTheOthers) {
     return std::ranges::find(whole[1], id) == whole[1].end();
   });
   ASSERT_NE(stop, whole[0].end());
-  options.stop_id = *stop;
+  options.stop_ids = {*stop};
   const std::vector<TokenIds> stopped = generate(model, prompts, options);
   EXPECT_EQ(stopped[0], TokenIds(whole[0].begin(), stop));
   EXPECT_EQ(stopped[1], whole[1]);

@@ -21,6 +21,15 @@ std::vector<double> to_doubles(const at::Tensor& logits) {
   return {data, data + row.numel()};
 }
 
+void take_out(std::span<const int32_t> never, std::vector<double>& logits) {
+  for (const int32_t id : never) {
+    if (id >= 0 && id < std::ssize(logits)) {
+      logits[static_cast<size_t>(id)] =
+          -std::numeric_limits<double>::infinity();
+    }
+  }
+}
+
 int32_t checked_argmax(const std::vector<double>& logits) {
   size_t best = 0;
   for (size_t i = 0; i < logits.size(); ++i) {
@@ -109,7 +118,8 @@ int32_t greedy_token(const at::Tensor& logits) {
 int32_t sample_token(const at::Tensor& logits, const SamplerOptions& options,
                      uint64_t position) {
   validate(options);
-  const std::vector<double> row = to_doubles(logits);
+  std::vector<double> row = to_doubles(logits);
+  take_out(options.never, row);
   const int32_t best = checked_argmax(row);
   if (options.temperature == 0) return best;
   std::vector<int32_t> ids = candidates(row, options);

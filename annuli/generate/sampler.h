@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 
 // Choosing the next token from one row of logits.
 //
@@ -14,7 +15,7 @@
 // rank by token id, lower first; top_k above V keeps all; top_p always keeps
 // the most probable token; a logit of -inf is never drawn. Logits with NaN or
 // +inf, or none above -inf, are a UserError: the model they come from is
-// broken.
+// broken. Logits of ids that are never drawn are not looked at.
 namespace annuli {
 
 struct SamplerOptions {
@@ -22,6 +23,9 @@ struct SamplerOptions {
   int64_t top_k = 0;       // keep the k greatest; 0 keeps all
   double top_p = 1;        // then the fewest whose probabilities sum to top_p
   uint64_t seed = 0;
+  // Ids that are taken out before anything else looks at the logits. Borrowed;
+  // those outside of the row are passed over.
+  std::span<const int32_t> never = {};
 };
 
 // Throws UserError naming the first option that cannot be.

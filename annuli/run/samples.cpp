@@ -7,12 +7,15 @@
 
 #include "annuli/core/file.h"
 #include "annuli/generate/generate.h"
+#include "annuli/generate/text_ids.h"
 
 namespace annuli::run {
 
 void write_samples(const std::filesystem::path& path, const Plan& plan,
                    const Transformer& model, const Tokenizer& tokenizer) {
   std::string text;
+  const std::vector<int32_t> never =
+      ids_without_token(tokenizer, model.config().vocab_size);
   for (const std::string& prompt : plan.samples.prompts) {
     const std::vector<int32_t> ids = tokenizer.encode(prompt);
     const auto continuation = [&](double temperature) {
@@ -21,7 +24,10 @@ void write_samples(const std::filesystem::path& path, const Plan& plan,
       options.temperature = temperature;
       options.top_k = temperature > 0 ? plan.samples.top_k : 0;
       options.seed = static_cast<uint64_t>(plan.seed);
-      options.stop_id = tokenizer.end_of_text();
+      options.never_ids = never;
+      if (tokenizer.end_of_text()) {
+        options.stop_ids = {*tokenizer.end_of_text()};
+      }
       return tokenizer.decode(generate(model, ids, options));
     };
     text += fmt::format(

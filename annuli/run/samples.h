@@ -10,7 +10,7 @@ namespace annuli::run {
 
 // Continues every prompt of the plan twice, greedily and sampled, and writes
 // the texts to `path`. The same prompts and seed after every phase, so that the
-// files can be laid side by side.
+// files can be laid side by side. Ids without a token are never drawn.
 void write_samples(const std::filesystem::path& path, const Plan& plan,
                    const Transformer& model, const Tokenizer& tokenizer);
 

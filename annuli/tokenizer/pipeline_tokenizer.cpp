@@ -1,6 +1,5 @@
 #include "annuli/tokenizer/pipeline_tokenizer.h"
 
-#include "annuli/core/error.h"
 #include "annuli/tokenizer/utf8.h"
 
 namespace annuli {
@@ -56,7 +55,7 @@ class PipelineTokenizer::Stream final : public TextStream {
       : tokenizer_(tokenizer),
         sink_(tokenizer.parts_.decoder.sink(&text_, at_start)) {}
   std::string add(int32_t id) override {
-    sink_->add(tokenizer_.spelled(id));
+    if (tokenizer_.has_token(id)) sink_->add(tokenizer_.tokens_[id]);
     return std::exchange(text_, {});
   }
   std::string finish() override {
@@ -77,19 +76,9 @@ PipelineTokenizer::PipelineTokenizer(TokenizerDefinition definition)
 
 PipelineTokenizer::~PipelineTokenizer() = default;
 
-const std::string& PipelineTokenizer::spelled(int32_t id) const {
-  if (id < 0 || id >= vocab_size() || tokens_[id].empty()) {
-    user_error(
-        "decoding with {}: found token id {}, expected one of its vocabulary "
-        "of {}; were the ids made by another tokenizer?",
-        name_, id, tokens_.size());
-  }
-  return tokens_[id];
-}
-
 std::string_view PipelineTokenizer::token_bytes(int32_t id) const {
-  const std::string& token = spelled(id);
-  return middle_.empty() ? token : middle_[id];
+  if (!has_token(id)) return {};
+  return middle_.empty() ? tokens_[id] : middle_[id];
 }
 
 std::optional<int32_t> PipelineTokenizer::token_to_id(

@@ -49,6 +49,9 @@ class PipelineTokenizer final : public Tokenizer {
   PipelineTokenizer& operator=(const PipelineTokenizer&) = delete;
 
   std::string_view token_bytes(int32_t id) const override;
+  bool has_token(int32_t id) const override {
+    return Tokenizer::has_token(id) && !tokens_[id].empty();
+  }
   std::optional<int32_t> token_to_id(std::string_view token) const override;
   std::unique_ptr<TextStream> stream(bool at_start) const override;
   int64_t vocab_size() const override {
@@ -74,7 +77,6 @@ class PipelineTokenizer final : public Tokenizer {
                     std::vector<int32_t>& ids) const;
   void append_valid(Stretch stretch, EncodeOptions options, Scratch& scratch,
                     std::vector<int32_t>& ids) const;
-  const std::string& spelled(int32_t id) const;
 
   using Spelling = std::unordered_map<std::string_view, int32_t>;
   void build();  // this and below: pipeline_build.cpp

@@ -59,13 +59,20 @@ class Tokenizer {
 
   // The text of the tokens, special tokens included. With `at_start` false
   // they go on after other text: where a tokenizer strips a space at the start
-  // of a text, it is kept. An id outside the vocabulary is a UserError.
+  // of a text, it is kept. An id without a token adds
+  // nothing, as in transformers.
   std::string decode(std::span<const int32_t> ids, bool at_start = true) const;
   virtual std::unique_ptr<TextStream> stream(bool at_start = true) const;
 
   // The bytes one id stands for in the middle of a text; they need not be
-  // whole characters.
+  // whole characters. None where the id has no token.
   virtual std::string_view token_bytes(int32_t id) const = 0;
+
+  // False for any id outside the vocabulary, and for holes in it: a model's
+  // vocabulary may have more rows than its tokenizer has tokens.
+  virtual bool has_token(int32_t id) const {
+    return id >= 0 && id < vocab_size();
+  }
 
   // The id whose bytes are exactly `token` (" the", not "Ġthe").
   virtual std::optional<int32_t> token_to_id(std::string_view token) const = 0;

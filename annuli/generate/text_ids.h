@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "annuli/tokenizer/tokenizer.h"
+
+// Between text and the ids that a model continues.
+namespace annuli {
+
+// The ids of a model's vocabulary that have no token: rows that only pad it,
+// and holes. They are never drawn (GenerateOptions::never_ids).
+std::vector<int32_t> ids_without_token(const Tokenizer& tokenizer,
+                                       int64_t vocab_size);
+
+}  // namespace annuli
