@@ -4,6 +4,9 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
+#include <exception>
+#include <system_error>
 
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/checkpoint/model_file.h"
@@ -58,9 +61,9 @@ void write_results(RunningPlan& run, RunState& state) {
                         state.lineage.back().child, content_hash(state.model)));
   run.save_checkpoint(state, phase.checkpoint);
   write_lineage(run.folder().lineage(), state.lineage);
-  if (plan.samples.prompts.empty()) return;
-  write_samples(run.folder().samples(phase.name), plan, state.model,
-                run.data().tokenizer());
+  // Of an earlier attempt at this phase: what is there counts as made.
+  std::error_code ignored;
+  fs::remove(run.folder().samples(phase.name), ignored);
 }
 
 }  // namespace
@@ -98,11 +101,30 @@ void end_phase(RunningPlan& run, RunState& state) {
   state.rollbacks = 0;
   state.lr_factor = 1;
   // After the last phase nothing is left to go on to.
-  if (run.is_last(state)) return;
-  run.note_place(state);
-  run.save(state);
-  run.stop_if_asked(
-      fmt::format("after phase {}; its state is saved", phase.name));
+  if (!run.is_last(state)) {
+    run.note_place(state);
+    run.save(state);
+    run.stop_if_asked(
+        fmt::format("after phase {}; its state is saved", phase.name));
+  }
+  make_samples(run, state);
+}
+
+void make_samples(RunningPlan& run, const RunState& state) {
+  const PhasePlan& phase = run.phase(state);
+  const fs::path path = run.folder().samples(phase.name);
+  std::error_code ignored;
+  if (run.plan().samples.prompts.empty() ||
+      fs::is_regular_file(path, ignored)) {
+    return;
+  }
+  try {
+    write_samples(path, run.plan(), state.model, run.data().tokenizer());
+  } catch (const std::exception& error) {
+    const std::string reason = error.what();
+    fmt::print(stderr, "warning: no samples of phase {}: {}\n", phase.name,
+               reason.substr(0, reason.find('\n')));
+  }
 }
 
 }  // namespace annuli::run

@@ -40,6 +40,8 @@ class PlanRunner {
   void run() {
     std::optional<RunState> state = begin();
     run_.enter(*state);
+    // Killed between its state and its samples.
+    if (state->phase_ended) make_samples(run_, *state);
     // A model that was there before can grow before it is trained.
     if (state->phase == 0 && state->step == 0 && run_.phase(*state).grow) {
       grow_into_phase(run_, *state);

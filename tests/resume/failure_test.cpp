@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "annuli/checkpoint/training_state.h"
+#include "annuli/core/file.h"
 #include "annuli/core/json.h"
 #include "annuli/run/run_folder.h"
 #include "tests/resume/resume_fixture.h"
@@ -171,6 +172,49 @@ TEST_F(FailureTest, ASecondRunOfOneFolderIsRefused) {
   const Outcome refused = run("run", {});
   EXPECT_EQ(refused.status, 2);
   EXPECT_THAT(refused.err, HasSubstr("another run is writing this folder"));
+}
+
+// `bytes` has no tokens for an empty prompt: a plan of another tokenizer, say.
+TEST_F(FailureTest, SamplesThatCannotBeMadeEndNoRun) {
+  const RunOutcome reference = whole();
+  const Outcome done = run("run", {"--set", "samples.prompts=['']"});
+  ASSERT_EQ(done.status, 0) << done.err;
+  EXPECT_EQ(outcome_of(scratch_.path() / "run").hashes, reference.hashes);
+  for (const char* phase : {"dense", "moe", "medium", "large"}) {
+    EXPECT_THAT(done.err,
+                HasSubstr(std::string("warning: no samples of phase ") + phase +
+                          ": generating: the prompt has no"));
+    EXPECT_FALSE(fs::exists(scratch_.path() / "run/samples" /
+                            (std::string(phase) + ".txt")));
+  }
+}
+
+// Text so long that it is killed while it is made: the state is there, and who
+// resumes makes the text.
+TEST_F(FailureTest, APhaseIsSavedBeforeItsSamples) {
+  const RunOutcome reference = whole();
+  const fs::path samples = scratch_.path() / "run/samples/dense.txt";
+  ASSERT_TRUE(run_until(
+      arguments("run", {"--set", "samples.max_new_tokens=1000000"}),
+      [&] { return fs::exists(state("run")) && load_progress(state("run")); }));
+  EXPECT_TRUE(load_progress(state("run"))->at("phase_ended").get<bool>());
+  EXPECT_FALSE(fs::exists(samples));
+  expect_resumed_equals(reference, "run");
+  EXPECT_EQ(read_file(samples),
+            read_file(scratch_.path() / "whole/samples/dense.txt"));
+}
+
+// What an earlier attempt at the phase wrote is not taken for this one's.
+TEST_F(FailureTest, SamplesAreThoseOfTheModelThatIsKept) {
+  whole();
+  const Outcome stopped =
+      signal_at(arguments("run"), history("run"), 2, SIGTERM, scratch_.path());
+  ASSERT_EQ(stopped.status, 128 + SIGTERM);
+  const fs::path samples = scratch_.path() / "run/samples/dense.txt";
+  write_file_atomically(samples, "of another model");
+  ASSERT_EQ(run("run", {"--resume"}).status, 0);
+  EXPECT_EQ(read_file(samples),
+            read_file(scratch_.path() / "whole/samples/dense.txt"));
 }
 
 // A disk that is full, as a limit on the size of a file.

@@ -104,6 +104,11 @@ bool run_until(const std::vector<std::string>& arguments,
                    [&] { return count_lines(history) >= lines; });
 }
 
+bool run_until(const std::vector<std::string>& arguments,
+               const std::function<bool()>& due) {
+  return kill_when(start(arguments), due);
+}
+
 Outcome signal_at(const std::vector<std::string>& arguments,
                   const fs::path& history, size_t lines, int signal,
                   const fs::path& scratch) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,10 @@ std::vector<std::string> run_arguments(
 // history holds `lines` lines, or lets it end. True if it was killed.
 bool run_until(const std::vector<std::string>& arguments,
                const std::filesystem::path& history, size_t lines);
+
+// The same as soon as `due` says so.
+bool run_until(const std::vector<std::string>& arguments,
+               const std::function<bool()>& due);
 
 // The same with a signal that the program can answer: how it ended, and what it
 // said on standard error. `scratch` is for the latter.
