@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "annuli/config/model_path.h"
 #include "annuli/config/plan_json.h"
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
@@ -13,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool is_folder(const std::string& path) {
+bool is_folder(const fs::path& path) {
   std::error_code ignored;
   return fs::is_directory(path, ignored);
 }
@@ -58,27 +59,24 @@ void require_agreement(const OrderedJson& given, const OrderedJson& real,
 
 std::optional<ModelConfig> first_config(const ModelPlan& model) {
   if (model.from.empty()) return model_config(model, 1);
-  if (!is_folder(model.from)) return std::nullopt;
-  return model_config_from_json(
-      read_json(fs::path(model.from) / "config.json"));
+  const fs::path path = find_model(model.from);
+  if (!is_folder(path)) return std::nullopt;
+  return model_config_from_json(read_json(path / "config.json"));
 }
 
 void follow_model_from(Plan& plan, const YamlTree& tree) {
   const std::string& from = plan.model.from;
   if (from.empty()) return;
   const YamlTree& fields = *tree.find("model");
-  std::error_code ignored;
-  if (!fs::exists(from, ignored)) {
-    user_error("reading {}: model.from: no such file or folder: {}",
-               fields.find("from")->place, quote(from));
-  }
+  const fs::path path = find_model(
+      from, fmt::format("reading {}: model.from:", fields.find("from")->place));
   const std::optional<ModelConfig> config = first_config(plan.model);
   if (!config) return;
   const OrderedJson given = plan_to_json(plan, false).at("model");
   set_sizes(*config, plan.model);
   require_agreement(given, plan_to_json(plan, false).at("model"), fields, from);
-  if (tree.find("tokenizer") == nullptr && has_tokenizer(from)) {
-    plan.tokenizer = from;
+  if (tree.find("tokenizer") == nullptr && has_tokenizer(path)) {
+    plan.tokenizer = path.string();
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "annuli/config/family.h"
 #include "annuli/config/json_field.h"
+#include "annuli/config/quantization.h"
 #include "annuli/core/json.h"
 
 namespace annuli {
@@ -21,7 +22,6 @@ const std::vector<std::pair<const char*, Json>>& neutral_keys() {
       {"partial_rotary_factor", 1},        {"decoder_sparse_step", 1},
       {"mlp_only_layers", Json::array()},  {"clip_qkv", nullptr},
       {"attn_logit_softcapping", nullptr}, {"final_logit_softcapping", nullptr},
-      {"quantization_config", nullptr},
   };
   return keys;
 }
@@ -76,6 +76,7 @@ void check_attention_scale(const Family& family, const Json& json,
 
 void refuse_unsupported(const Family& family, const Json& json,
                         const ModelConfig& config) {
+  refuse_quantization(json);
   for (const auto& [key, neutral] : neutral_keys()) {
     check_neutral(json, key, neutral);
   }
