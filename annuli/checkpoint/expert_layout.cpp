@@ -38,8 +38,12 @@ class Locator {
           in_fused(spec, down ? "experts.down_proj" : "experts.gate_up_proj");
       if (const TensorEntry* entry = find_(name)) return piece(spec, *entry);
     }
-    complain("tensor '{}' is missing, expected {}", spec.name,
-             to_string(spec.shape()));
+    complain("tensor '{}' is missing, expected {}{}", spec.name,
+             to_string(spec.shape()),
+             spec.part == Part::kHead
+                 ? "; set 'tie_word_embeddings' to true in config.json if the "
+                   "head is the embedding"
+                 : "");
     return {};
   }
 
@@ -55,43 +59,63 @@ class Locator {
     return {.name = entry.name};
   }
 
-  StoredPiece piece(const TensorSpec& spec, const TensorEntry& entry) {
+  // The shapes of a fused tensor in the two orders.
+  struct Orders {
+    Shape fused;
+    Shape turned;
+
+    bool fit(const Shape& shape) const {
+      return shape == fused || shape == turned;
+    }
+    bool tell(const Shape& shape) const {
+      return fused != turned && fit(shape);
+    }
+  };
+
+  Orders orders_of(bool down) const {
+    const int64_t E = config_.num_experts;
     const int64_t D = config_.hidden_size;
     const int64_t F = config_.intermediate_size;
-    const bool down = spec.part == Part::kDown;
     const int64_t rows = down ? D : 2 * F;
     const int64_t columns = down ? F : D;
-    const Shape fused = {config_.num_experts, rows, columns};
-    const Shape turned = {config_.num_experts, columns, rows};
+    return {{E, rows, columns}, {E, columns, rows}};
+  }
+
+  StoredPiece piece(const TensorSpec& spec, const TensorEntry& entry) {
+    const int64_t F = config_.intermediate_size;
+    const bool down = spec.part == Part::kDown;
     StoredPiece piece{.name = entry.name, .expert = spec.expert};
-    piece.rows = down ? D : F;
+    piece.rows = down ? config_.hidden_size : F;
     piece.first = spec.part == Part::kUp ? F : 0;
-    piece.turned = is_turned(spec, entry, fused, turned);
+    piece.turned = is_turned(spec, entry);
     return piece;
   }
 
-  // A down_proj with D = F fits both layouts; its gate_up_proj then does not,
-  // and decides.
-  bool is_turned(const TensorSpec& spec, const TensorEntry& entry,
-                 const Shape& fused, const Shape& turned) {
-    const bool fits = entry.shape == fused || entry.shape == turned;
-    if (fits && fused != turned) return entry.shape == turned;
-    if (fits && spec.part == Part::kDown) {
-      const std::string name = in_fused(spec, "experts.gate_up_proj");
-      const TensorEntry* other = find_(name);
-      if (other != nullptr && other->shape.size() == 3) {
-        return other->shape[1] == config_.hidden_size;
+  // Where the two orders give one shape (D = F of down_proj, D = 2F of
+  // gate_up_proj) the other tensor tells them apart: it never happens to both.
+  bool is_turned(const TensorSpec& spec, const TensorEntry& entry) {
+    const bool down = spec.part == Part::kDown;
+    const Orders orders = orders_of(down);
+    if (orders.tell(entry.shape)) return entry.shape == orders.turned;
+    if (orders.fit(entry.shape)) {
+      const TensorEntry* other = find_(
+          in_fused(spec, down ? "experts.gate_up_proj" : "experts.down_proj"));
+      const Orders theirs = orders_of(!down);
+      if (other != nullptr && theirs.tell(other->shape)) {
+        return other->shape == theirs.turned;
       }
     }
     if (!reported_.insert(entry.name).second) return false;
-    if (fits) {
+    if (orders.fit(entry.shape)) {
       complain(
           "tensor '{}' is {}, which both orders of the experts' dimensions "
-          "fit; save the experts apart",
+          "fit, and the other tensor of the experts does not tell; save the "
+          "experts apart",
           entry.name, to_string(entry.shape));
     } else {
       complain("tensor '{}' is {}, expected {} or {}", entry.name,
-               to_string(entry.shape), to_string(fused), to_string(turned));
+               to_string(entry.shape), to_string(orders.fused),
+               to_string(orders.turned));
     }
     return false;
   }

@@ -19,9 +19,9 @@
 //            mlp.experts.down_proj [E, D, F] (transformers 5, when told so)
 //   turned   the same names, [E, D, 2F] and [E, F, D] (older files)
 //
-// The last two exist for gated experts only and differ by shape alone; where D
-// = 2F gate_up_proj fits both, and the file is refused. Fused files name the
-// router under "mlp" too.
+// The last two exist for gated experts only and differ by shape alone. Where
+// one of the two tensors fits both, gate_up_proj with D = 2F or down_proj with
+// D = F, the other tells. Fused files name the router under "mlp" too.
 namespace annuli {
 
 // A row of the table as a piece of a stored tensor.
