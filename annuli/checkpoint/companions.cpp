@@ -12,27 +12,47 @@ namespace {
 
 constexpr uintmax_t kLargest = uintmax_t{64} << 20;  // of one file
 
-constexpr auto kWrittenAnew =
-    std::to_array<std::string_view>({"config.json", "lineage.json", "README.md",
-                                     "optimizer.json", "state.json"});
-
-constexpr auto kWeights = std::to_array<std::string_view>(
-    {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".gguf", ".h5", ".msgpack",
-     ".onnx", ".index.json"});
-
+// Of tokenizers, whatever their kind.
 constexpr auto kTokenizer = std::to_array<std::string_view>(
     {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-     "vocab.json", "merges.txt", "added_tokens.json"});
+     "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model",
+     "tokenizer.model.v3", "sentencepiece.bpe.model", "spiece.model",
+     "tekken.json", "chat_template.jinja", "chat_template.json"});
+
+constexpr auto kOthers =
+    std::to_array<std::string_view>({"generation_config.json"});
+
+// The terms under which the parent may be used go with what was made of it.
+constexpr auto kTerms = std::to_array<std::string_view>(
+    {"LICENSE", "LICENCE", "NOTICE", "COPYING", "USE_POLICY"});
+
+bool is_of_tokenizer(const std::string& name) {
+  return std::ranges::find(kTokenizer, name) != kTokenizer.end() ||
+         name.ends_with(".tiktoken");
+}
 
 bool is_companion(const fs::path& path) {
   const std::string name = path.filename().string();
-  const auto ends = [&](std::string_view end) { return name.ends_with(end); };
+  const auto begins = [&](std::string_view begin) {
+    return name.starts_with(begin);
+  };
+  const bool belongs = is_of_tokenizer(name) ||
+                       std::ranges::find(kOthers, name) != kOthers.end() ||
+                       std::ranges::any_of(kTerms, begins);
   std::error_code error;
-  return !name.starts_with('.') &&
-         std::ranges::find(kWrittenAnew, name) == kWrittenAnew.end() &&
-         std::ranges::none_of(kWeights, ends) &&
-         fs::is_regular_file(path, error) &&
+  return belongs && fs::is_regular_file(path, error) &&
          fs::file_size(path, error) <= kLargest;
+}
+
+std::vector<fs::path> in_folder(const fs::path& folder,
+                                bool (*wanted)(const fs::path&)) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (const auto& item : fs::directory_iterator(folder, error)) {
+    if (wanted(item.path())) files.push_back(item.path());
+  }
+  std::ranges::sort(files);
+  return files;
 }
 
 std::vector<fs::path> of_tokenizer(const Json& extra) {
@@ -46,24 +66,16 @@ std::vector<fs::path> of_tokenizer(const Json& extra) {
   if (named.filename() == "tokenizer.json" && fs::exists(named, error)) {
     return {named};
   }
-  std::vector<fs::path> files;
-  for (const std::string_view name : kTokenizer) {
-    if (fs::exists(named / name, error)) files.push_back(named / name);
-  }
-  return files;
+  return in_folder(named, [](const fs::path& path) {
+    return is_of_tokenizer(path.filename().string());
+  });
 }
 
 }  // namespace
 
 std::vector<fs::path> companions(const ModelFile& model) {
   if (model.format() != "folder") return of_tokenizer(model.extra());
-  std::vector<fs::path> files;
-  std::error_code error;
-  for (const auto& item : fs::directory_iterator(model.path(), error)) {
-    if (is_companion(item.path())) files.push_back(item.path());
-  }
-  std::ranges::sort(files);
-  return files;
+  return in_folder(model.path(), is_companion);
 }
 
 int64_t size_of(const std::vector<fs::path>& files) {

@@ -7,10 +7,11 @@
 
 namespace annuli {
 
-// The small files that belong to a model beside its weights: tokenizer,
-// generation_config.json, chat template, licence ... What this program writes
-// anew (config, index, lineage, card), weights of any kind, the optimizer's
-// state and hidden files are not among them.
+// The small files that belong to a model beside its weights: of its tokenizer
+// (with chat template), generation_config.json, licence. Nothing else of the
+// folder is taken along: not what a Trainer left (trainer_state.json,
+// training_args.bin, optimizer.pt, logs), no code, no adapter, no other
+// weights, not the parent's card.
 //
 // Of a folder: its own files. Of a .pt: those of the tokenizer that it names,
 // where they can be found.
