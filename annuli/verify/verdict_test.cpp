@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "annuli/core/error.h"
+#include "annuli/verify/boundary_record.h"
 
 namespace annuli::verify {
 namespace {
@@ -105,6 +106,19 @@ TEST(Verdict, JsonKeepsEveryFigure) {
   EXPECT_EQ(json.at("layer"), 0);
   EXPECT_EQ(json.at("tensor"), "t");
   EXPECT_FALSE(to_json(at_most("a", "b", 2, 1)).contains("layer"));
+}
+
+// Logits of 1e5 are equal to 1e-5 of that.
+TEST(BoundaryRecord, TheLimitOfAnExactStepFollowsHugeLogits) {
+  const auto passes = [](double before, double jump) {
+    return boundary_record(before, before + jump, /*exact=*/true, 0, 1e-5)
+        .passed;
+  };
+  EXPECT_TRUE(passes(10.9, 0.9e-4));
+  EXPECT_FALSE(passes(10.9, 1.1e-4));
+  EXPECT_TRUE(passes(1.8e5, 0.8));
+  EXPECT_FALSE(passes(1.8e5, -1));
+  EXPECT_FALSE(passes(1.8e5, kNan));
 }
 
 }  // namespace
