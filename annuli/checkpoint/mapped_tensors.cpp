@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include "annuli/checkpoint/zip_directory.h"
@@ -38,7 +39,16 @@ void release_pages(const std::byte* data, int64_t size) {
 }  // namespace
 
 MappedTensors::MappedTensors(fs::path path)
-    : file_(std::make_shared<MappedFile>(std::move(path))) {}
+    : file_(std::make_shared<MappedFile>(std::move(path))) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes().data()),
+                              bytes().size());
+  if (!text.starts_with("version https://git-lfs")) return;
+  user_error(
+      "reading {}: found a pointer of Git LFS, expected the file that it "
+      "stands "
+      "for; fetch it with `git lfs pull`",
+      this->path().string());
+}
 
 bool MappedTensors::add(TensorEntry entry) {
   const auto size = static_cast<int64_t>(bytes().size());
@@ -48,6 +58,14 @@ bool MappedTensors::add(TensorEntry entry) {
   if (!index_.emplace(entry.name, entries_.size()).second) return false;
   entries_.push_back(std::move(entry));
   return true;
+}
+
+void MappedTensors::add_all(std::vector<TensorEntry> entries) {
+  for (TensorEntry& entry : entries) {
+    const std::string name = entry.name;
+    if (add(std::move(entry))) continue;
+    user_error("reading {}: tensor '{}' is there twice", path().string(), name);
+  }
 }
 
 bool MappedTensors::contains(const std::string& name) const {

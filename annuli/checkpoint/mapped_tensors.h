@@ -52,11 +52,14 @@ class MappedTensors {
   void drop_resident() const { file_->drop_resident(); }
 
  protected:
+  // UserError also for the pointer that Git LFS leaves in a file's place.
   explicit MappedTensors(fs::path path);
 
   std::span<const std::byte> bytes() const { return file_->bytes(); }
   // False if the name is taken. The entry must lie within the file.
   bool add(TensorEntry entry);
+  // UserError for a name that is there twice.
+  void add_all(std::vector<TensorEntry> entries);
 
  private:
   const std::byte* data_of(const TensorEntry& entry) const;

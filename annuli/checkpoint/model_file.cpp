@@ -1,24 +1,25 @@
 #include "annuli/checkpoint/model_file.h"
 
-#include <ATen/ops/equal.h>
-
-#include <map>
 #include <set>
 #include <system_error>
 #include <utility>
 
+#include "annuli/checkpoint/beside_table.h"
 #include "annuli/checkpoint/content_hash.h"
+#include "annuli/checkpoint/foreign_folder.h"
 #include "annuli/checkpoint/pt_file.h"
 #include "annuli/checkpoint/safetensors.h"
+#include "annuli/checkpoint/weight_files.h"
 #include "annuli/config/family.h"
+#include "annuli/config/model_path.h"
 #include "annuli/core/error.h"
+#include "annuli/core/notice.h"
 #include "annuli/kernels/owned_memory.h"
 
 namespace annuli {
 namespace {
 
 constexpr const char* kWeights = "model.safetensors";
-constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr const char* kConfig = "config.json";
 constexpr const char* kLineage = "lineage.json";
 
@@ -27,22 +28,8 @@ bool is_file(const fs::path& path) {
   return fs::is_regular_file(path, ignored);
 }
 
-// The shards that an index lists. Each must be a plain name: an index may not
-// reach outside its folder.
-std::set<std::string> shard_names(const Json& index, const fs::path& path) {
-  if (!index.contains("weight_map") || !index["weight_map"].is_object()) {
-    user_error("reading {}: no object 'weight_map'", path.string());
-  }
-  std::set<std::string> shards;
-  for (const auto& [tensor, shard] : index["weight_map"].items()) {
-    if (!shard.is_string() || fs::path(shard.get<std::string>()).filename() !=
-                                  shard.get<std::string>()) {
-      user_error("reading {}: tensor '{}' is in {}, expected a file name",
-                 path.string(), tensor, shard.dump());
-    }
-    shards.insert(shard.get<std::string>());
-  }
-  return shards;
+std::string weight_of(std::string_view name) {
+  return fmt::format("{}.weight", name);
 }
 
 at::ScalarType dtype_to_load(const ModelFile& file,
@@ -69,24 +56,23 @@ at::Tensor load_tensor(const ModelFile& file, const std::string& name,
 
 }  // namespace
 
-ModelFile::ModelFile(const fs::path& path) : path_(path) {
+ModelFile::ModelFile(const fs::path& path) : path_(find_model(path)) {
   std::error_code ignored;
-  if (fs::is_directory(path, ignored)) {
+  if (fs::is_directory(path_, ignored)) {
     open_folder();
-  } else if (is_file(path)) {
-    open_pt();
   } else {
-    user_error(
-        "opening the model {}: no such file or folder; expected a .pt "
-        "file or a folder with {} and {}",
-        path.string(), kConfig, kWeights);
+    open_pt();
   }
+  locate_tensors();
+}
+
+void ModelFile::read_config(Json json) {
+  config_json_ = std::move(json);
   try {
     config_ = model_config_from_json(config_json_);
   } catch (const UserError& error) {
-    user_error("opening the model {}: {}", path.string(), error.what());
+    user_error("opening the model {}: {}", path_.string(), error.what());
   }
-  locate_tensors();
 }
 
 void ModelFile::locate_tensors() {
@@ -99,17 +85,34 @@ void ModelFile::locate_tensors() {
   for (size_t row = 0; row < table_.size(); ++row) {
     row_.emplace(table_[row].name, row);
   }
-  const auto find = [&](const std::string& name) -> const TensorEntry* {
-    const MappedTensors* file = holder_of(name);
-    return file == nullptr ? nullptr : &file->entry(name);
-  };
-  stored_ = locate(config_, table_, find);
+  names_ = StoredNames(entries(), table_);
+  if (!names_.note().empty()) {
+    notice("{}: {}", path_.string(), names_.note());
+  }
+  stored_ = locate(config_, table_, [&](const std::string& name) {
+    return entry_of_table(name);
+  });
+}
+
+const TensorEntry* ModelFile::entry_of_table(const std::string& name) const {
+  const std::string stored = names_.stored(name);
+  if (!stored.empty()) return &holder_of(stored)->entry(stored);
+  const TensorNames& names = family_of(config_).names;
+  if (!config_.tie_word_embeddings || name != weight_of(names.embedding)) {
+    return nullptr;
+  }
+  const std::string head = names_.stored(weight_of(names.head));
+  if (head.empty()) return nullptr;
+  notice("{}: of the tied pair only {} is stored, which is read for both",
+         path_.string(), head);
+  return &holder_of(head)->entry(head);
 }
 
 void ModelFile::open_pt() {
+  refuse_foreign_file(path_);
   format_ = "pt";
   auto file = std::make_unique<PtFile>(path_);
-  config_json_ = file->config();
+  read_config(file->config());
   extra_ = file->extra();
   if (extra_.contains("lineage")) {
     lineage_ = lineage_from_json(extra_["lineage"], path_.string());
@@ -120,47 +123,17 @@ void ModelFile::open_pt() {
 
 void ModelFile::open_folder() {
   format_ = "folder";
+  refuse_broken_links(path_);
   if (!is_file(path_ / kConfig)) {
-    user_error("opening the model {}: no {} in the folder", path_.string(),
-               kConfig);
+    const std::string what = what_it_is(path_);
+    user_error("opening the model {}: no {} in the folder{}", path_.string(),
+               kConfig, what.empty() ? "" : ": " + what);
   }
-  config_json_ = read_json(path_ / kConfig);
+  read_config(read_json(path_ / kConfig));
   if (is_file(path_ / kLineage)) lineage_ = read_lineage(path_ / kLineage);
-  if (is_file(path_ / kWeights)) {
-    files_.push_back(std::make_unique<SafetensorsFile>(path_ / kWeights));
-  } else if (is_file(path_ / kIndex)) {
-    open_shards(path_ / kIndex);
-  } else {
-    user_error("opening the model {}: neither {} nor {} in the folder",
-               path_.string(), kWeights, kIndex);
-  }
-}
-
-void ModelFile::open_shards(const fs::path& index) {
-  const Json json = read_json(index);
-  std::map<std::string, std::string> found;  // tensor -> shard
-  for (const std::string& shard : shard_names(json, index)) {
-    if (!is_file(path_ / shard)) {
-      user_error(
-          "opening the model {}: the shard '{}' that {} names is missing",
-          path_.string(), shard, kIndex);
-    }
-    files_.push_back(std::make_unique<SafetensorsFile>(path_ / shard));
-    for (const TensorEntry& entry : files_.back()->entries()) {
-      if (!found.emplace(entry.name, shard).second) {
-        user_error("opening the model {}: tensor '{}' is in two shards",
-                   path_.string(), entry.name);
-      }
-    }
-  }
-  for (const auto& [tensor, shard] : json["weight_map"].items()) {
-    const auto held = found.find(tensor);
-    if (held == found.end() || held->second != shard.get<std::string>()) {
-      user_error(
-          "opening the model {}: {} says that tensor '{}' is in '{}', which "
-          "does not hold it",
-          path_.string(), kIndex, tensor, shard.get<std::string>());
-    }
+  files_ = open_weights(path_);
+  if (holds_adapter(path_)) {
+    notice("{} holds an adapter too, which is not applied", path_.string());
   }
 }
 
@@ -202,19 +175,40 @@ at::Tensor ModelFile::copy(const std::string& name) const {
   return kernels::owned_copy(tensor(name));
 }
 
-bool ModelFile::is_redundant(const TensorEntry& entry) const {
-  if (entry.name.ends_with(".rotary_emb.inv_freq")) return true;
+std::optional<std::string> ModelFile::fault_beside_table(
+    const TensorEntry& entry) const {
+  const std::string& name = names_.of_table(entry.name);
+  if (is_derived(name)) return std::nullopt;
+  const MappedTensors& file = *holder_of(entry.name);
   const TensorNames& names = family_of(config_).names;
-  const std::string table = fmt::format("{}.weight", names.embedding);
-  const MappedTensors* file = holder_of(table);
-  if (!config_.tie_word_embeddings || file == nullptr ||
-      entry.name != fmt::format("{}.weight", names.head)) {
-    return false;
+  const TensorEntry* table = entry_of_table(weight_of(names.embedding));
+  if (config_.tie_word_embeddings && name == weight_of(names.head) && table) {
+    const at::Tensor embedding = holder_of(table->name)->tensor(table->name);
+    const auto fault = head_fault(file.tensor(entry.name), embedding);
+    if (fault) return fmt::format("tensor '{}' {}", entry.name, *fault);
+    notice(
+        "{}: {} is stored beside the embedding that it is tied to, and "
+        "equal; it is passed over",
+        path_.string(), entry.name);
+    return std::nullopt;
   }
-  const at::Tensor head = holder_of(entry.name)->tensor(entry.name);
-  const at::Tensor embedding = file->tensor(table);
-  return head.scalar_type() == embedding.scalar_type() &&
-         at::equal(head, embedding);
+  if (is_bias_of_the_table(name) && is_all_zero(file.tensor(entry.name))) {
+    notice("{}: biases of zeros that the config does not have are passed over",
+           path_.string());
+    return std::nullopt;
+  }
+  return fmt::format(
+      "tensor '{}' {} is not part of the model that the config describes",
+      entry.name, to_string(entry.shape));
+}
+
+// A bias of one of the table's matrices.
+bool ModelFile::is_bias_of_the_table(const std::string& name) const {
+  constexpr std::string_view kBias = ".bias";
+  if (!name.ends_with(kBias)) return false;
+  const std::string stem = name.substr(0, name.size() - kBias.size());
+  return row_.contains(weight_of(stem)) ||
+         stem == family_of(config_).names.head;
 }
 
 void ModelFile::drop_resident() const {
@@ -226,22 +220,26 @@ void ModelFile::check_data() const {
 }
 
 std::vector<std::string> ModelFile::faults() const {
-  std::vector<std::string> faults = stored_.faults;
   std::set<std::string> expected;
   for (const StoredPiece& piece : stored_.pieces) expected.insert(piece.name);
+  std::vector<std::string> faults = stored_.faults;
+  std::vector<TensorEntry> beside;
   for (const TensorEntry& entry : entries()) {
-    const bool known = expected.contains(entry.name);
-    if (known && !at::isFloatingType(entry.dtype)) {
+    if (!expected.contains(entry.name)) {
+      beside.push_back(entry);
+    } else if (!at::isFloatingType(entry.dtype)) {
       faults.push_back(
           fmt::format("tensor '{}' is {}, expected a floating type", entry.name,
                       dtype_name(entry.dtype)));
     }
-    if (!known && !is_redundant(entry)) {
-      faults.push_back(
-          fmt::format("tensor '{}' {} is not part of the model "
-                      "that the config describes",
-                      entry.name, to_string(entry.shape)));
+  }
+  for (const TensorEntry& entry : beside) {
+    if (auto fault = fault_beside_table(entry)) {
+      faults.push_back(*std::move(fault));
     }
+  }
+  if (std::string why = unreadable_weights(beside); !why.empty()) {
+    faults.insert(faults.begin(), std::move(why));
   }
   return faults;
 }
@@ -253,6 +251,31 @@ void require_sound(const ModelFile& file, std::string_view doing) {
              faults.size() > 1
                  ? fmt::format(" (and {} more faults)", faults.size() - 1)
                  : "");
+}
+
+std::vector<std::string> value_faults(const ModelFile& file) {
+  std::vector<std::string> faults;
+  const std::vector<std::string> shapes = file.faults();
+  if (!shapes.empty()) return faults;
+  for (const TensorSpec& spec : tensor_table(file.config())) {
+    if (auto fault = value_fault(spec.name, file.tensor(spec.name))) {
+      faults.push_back(*std::move(fault));
+    }
+    file.drop_resident();
+  }
+  return faults;
+}
+
+void require_finite(const ModelFile& file, std::string_view doing) {
+  const std::vector<std::string> faults = value_faults(file);
+  if (faults.empty()) return;
+  user_error(
+      "{} {}: {}{}; the model was broken before: give a sound one, or mend "
+      "that row (zeros, where it is padding)",
+      doing, file.path().string(), faults[0],
+      faults.size() > 1
+          ? fmt::format(" (and {} more tensors)", faults.size() - 1)
+          : "");
 }
 
 Transformer load_model(const ModelFile& file, const LoadOptions& options) {
@@ -286,15 +309,17 @@ Json inspect_model(const fs::path& path) {
                        {"bytes", entry.bytes}});
     bytes += entry.bytes;
   }
+  std::vector<std::string> faults = file.faults();
+  if (faults.empty()) faults = value_faults(file);
   const ParameterCount count = count_parameters(file.config());
   Json result = {
-      {"path", path.string()},
+      {"path", file.path().string()},
       {"format", file.format()},
       {"config", file.config_json()},
       {"parameters", {{"total", count.total}, {"active", count.active}}},
       {"bytes", bytes},
       {"tensors", tensors},
-      {"faults", file.faults()},
+      {"faults", faults},
       {"extra", file.extra()}};
   if (file.lineage()) result["lineage"] = to_json(*file.lineage());
   return result;

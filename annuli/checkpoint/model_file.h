@@ -10,6 +10,7 @@
 #include "annuli/checkpoint/expert_layout.h"
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/checkpoint/mapped_tensors.h"
+#include "annuli/checkpoint/stored_names.h"
 #include "annuli/config/model_config.h"
 #include "annuli/core/file.h"
 #include "annuli/core/json.h"
@@ -17,17 +18,21 @@
 
 // A model on disk, in any form we read:
 //   a `.pt` file (pt_file.h), or
-//   a Hugging Face folder: config.json and model.safetensors, or shards listed
-//   in model.safetensors.index.json; lineage.json if there.
+//   a Hugging Face folder: config.json and weights (weight_files.h);
+//   lineage.json if there.
 // Weights are F64, F32, F16 or BF16, the experts in any layout
-// (expert_layout.h).
+// (expert_layout.h), the names perhaps with what another program put in front
+// (stored_names.h). Of a tied pair one is enough, under either name. A notice
+// says what was taken off, put in front or passed over.
 namespace annuli {
 
 // An opened model: what is in it, no weights read.
 class ModelFile {
  public:
+  // Whatever find_model (config/model_path.h) understands.
   explicit ModelFile(const fs::path& path);
 
+  // Where it was found.
   const fs::path& path() const { return path_; }
   const std::string& format() const { return format_; }  // "pt", "folder"
   const Json& config_json() const { return config_json_; }
@@ -52,19 +57,23 @@ class ModelFile {
   at::Tensor copy(const std::string& name) const;
 
   // One line per tensor that is missing, unexpected, of the wrong shape or not
-  // a floating type; empty if the files hold exactly the config's table. No
-  // fault: a tied head that is stored too and equals the embedding, and the
-  // rotary frequencies that old Llama files carry (they follow from config).
+  // a floating type; empty if the files hold exactly the config's table. Where
+  // the weights are quantised that is the first line. No fault: a tied head
+  // that is stored too and equals the embedding up to rounding, the rotary
+  // frequencies that old Llama files carry (they follow from config), and
+  // biases of zeros that the config does not have.
   std::vector<std::string> faults() const;
 
  private:
   void open_pt();
   void open_folder();
-  void open_shards(const fs::path& index);
+  void read_config(Json json);
   void locate_tensors();
+  const TensorEntry* entry_of_table(const std::string& name) const;
   const MappedTensors* holder_of(const std::string& stored) const;
   const StoredPiece& piece_of(const std::string& name) const;
-  bool is_redundant(const TensorEntry& entry) const;
+  std::optional<std::string> fault_beside_table(const TensorEntry& entry) const;
+  bool is_bias_of_the_table(const std::string& name) const;
 
   fs::path path_;
   std::string format_;
@@ -75,6 +84,7 @@ class ModelFile {
   std::vector<std::unique_ptr<MappedTensors>> files_;
   std::unordered_map<std::string, size_t> holder_;  // stored name -> files_
   TensorTable table_;
+  StoredNames names_;
   StoredTable stored_;
   std::unordered_map<std::string, size_t> row_;  // name in the table -> row
 };
@@ -98,13 +108,21 @@ struct LoadOptions {
 void require_sound(const ModelFile& file,
                    std::string_view doing = "loading the model");
 
+// One line for each tensor that holds NaN or an infinity, with its first such
+// row. Reads all weights.
+std::vector<std::string> value_faults(const ModelFile& file);
+
+// UserError, "DOING FILE: ...", with the first of them.
+void require_finite(const ModelFile& file, std::string_view doing);
+
 // UserError as above.
 Transformer load_model(const ModelFile& file, const LoadOptions& options = {});
 Transformer load_model(const fs::path& path, const LoadOptions& options = {});
 
 // Everything `annuli inspect` shows, as JSON: path, format, config, parameters
-// (total, active), bytes, tensors (name, dtype, shape, bytes), faults,
-// lineage. UserError if its data are damaged, as far as the file can tell.
+// (total, active), bytes, tensors (name, dtype, shape, bytes), faults, those of
+// values too, lineage. Reads all weights. UserError if its data are damaged, as
+// far as the file can tell.
 Json inspect_model(const fs::path& path);
 
 // Both write atomically; a folder's config.json comes last. `extra` may add

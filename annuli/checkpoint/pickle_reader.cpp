@@ -227,6 +227,15 @@ class Machine {
     push_integer(static_cast<int64_t>(document_.tensors.size()) - 1, kTensor);
   }
 
+  // (tensor, requires_grad, hooks)
+  void unwrap_parameter(const PickleNode& arguments) {
+    if (arguments.items.size() != 3 ||
+        node(arguments.items[0]).kind != kTensor) {
+      damaged("has a parameter that is no tensor");
+    }
+    stack_.push_back(arguments.items[0]);
+  }
+
   void reduce() {
     const uint32_t arguments = pop();
     const uint32_t callable = pop();
@@ -236,6 +245,8 @@ class Machine {
     }
     if (name == "torch._utils _rebuild_tensor_v2") {
       rebuild_tensor(node(arguments));
+    } else if (name == "torch._utils _rebuild_parameter") {
+      unwrap_parameter(node(arguments));
     } else if (name == "collections OrderedDict" &&
                node(arguments).items.empty()) {
       push_empty(kDict);

@@ -14,8 +14,9 @@
 //
 // Understood: the opcodes of protocol 2 that PyTorch uses for dicts, lists,
 // tuples, strings, numbers, booleans, None and tensors. The only callables
-// accepted are torch._utils._rebuild_tensor_v2 and collections.OrderedDict,
-// and both are built here, not called. Everything else is a UserError.
+// accepted are torch._utils._rebuild_tensor_v2, torch._utils._rebuild_parameter
+// and collections.OrderedDict; what they make is built here, they are not
+// called. Everything else is a UserError.
 //
 // A document is an arena: nodes refer to each other by index, so that shared
 // and even cyclic values (a pickle can state them) are harmless to hold.

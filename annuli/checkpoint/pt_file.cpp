@@ -11,11 +11,29 @@
 namespace annuli {
 namespace {
 
+// Pickled before everything else, until 1.6: 0x1950a86a20f9469cfc6c.
+void refuse_old_format(std::span<const std::byte> bytes,
+                       const std::string& path) {
+  constexpr std::string_view kMagic =
+      "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()),
+                              bytes.size());
+  if (!text.starts_with(kMagic)) return;
+  user_error(
+      "reading {0}: found the format of PyTorch before 1.6, expected that of "
+      "torch.save since then; convert it with `python3 -c \"import torch; "
+      "torch.save(torch.load('{0}', map_location='cpu', weights_only=True), "
+      "'{0}.new')\"` and put the new file in its place",
+      path);
+}
+
 // PyTorch puts every record into one folder whose name is the writer's choice.
 class Archive {
  public:
   Archive(std::span<const std::byte> bytes, const std::string& path)
-      : bytes_(bytes), path_(path), members_(zip_directory(bytes, path)) {
+      : bytes_(bytes), path_(path) {
+    refuse_old_format(bytes, path);
+    members_ = zip_directory(bytes, path);
     constexpr std::string_view kPickle = "/data.pkl";
     for (const auto& [name, member] : members_) {
       if (name.ends_with(kPickle)) {
@@ -121,13 +139,34 @@ TensorEntry entry_of(const std::string& name, const PickleTensor& tensor,
   return entry;
 }
 
+std::vector<TensorEntry> entries_of(const PickleDocument& document,
+                                    const PickleNode& dict,
+                                    const Archive& archive,
+                                    const std::string& path) {
+  std::vector<TensorEntry> entries;
+  for (size_t i = 0; i < dict.items.size(); i += 2) {
+    const PickleNode& name = document.at(dict.items[i]);
+    const PickleNode& value = document.at(dict.items[i + 1]);
+    if (name.kind != PickleKind::kString || value.kind != PickleKind::kTensor) {
+      user_error(
+          "reading {}: it holds something that is no named tensor ('{}'), "
+          "expected {{name: tensor}}",
+          path, name.text);
+    }
+    const auto& tensor = document.tensors[static_cast<size_t>(value.integer)];
+    entries.push_back(entry_of(name.text, tensor, archive, path));
+  }
+  return entries;
+}
+
 const PickleNode& required(const PickleDocument& document,
                            const std::string& key, const std::string& path) {
   const PickleNode* value = document.find(document.at(document.root), key);
   if (value == nullptr || value->kind != PickleKind::kDict) {
     user_error(
         "reading {}: no dict '{}' in it; expected {{\"model\": "
-        "{{name: tensor}}, \"config\": {{...}}}}",
+        "{{name: tensor}}, \"config\": {{...}}}}; a state dict alone belongs "
+        "into a folder as pytorch_model.bin, beside its config.json",
         path, key);
   }
   return *value;
@@ -162,20 +201,20 @@ PtFile::PtFile(fs::path file) : MappedTensors(std::move(file)) {
   const PickleNode& model = required(document, "model", path);
   config_ = to_json(document, required(document, "config", path), path);
   extra_ = read_extra(document, path);
-  for (size_t i = 0; i < model.items.size(); i += 2) {
-    const PickleNode& name = document.at(model.items[i]);
-    const PickleNode& value = document.at(model.items[i + 1]);
-    if (name.kind != PickleKind::kString || value.kind != PickleKind::kTensor) {
-      user_error(
-          "reading {}: 'model' holds something that is no named tensor "
-          "('{}')",
-          path, name.text);
-    }
-    const auto& tensor = document.tensors[static_cast<size_t>(value.integer)];
-    if (!add(entry_of(name.text, tensor, archive, path))) {
-      user_error("reading {}: tensor '{}' is there twice", path, name.text);
-    }
+  add_all(entries_of(document, model, archive, path));
+}
+
+StateDictFile::StateDictFile(fs::path file) : MappedTensors(std::move(file)) {
+  const std::string path = this->path().string();
+  const Archive archive(bytes(), path);
+  archive.check_byte_order();
+  const PickleDocument document = read_pickle(archive.read("data.pkl"), path);
+  const PickleNode& root = document.at(document.root);
+  if (root.kind != PickleKind::kDict) {
+    user_error("reading {}: its pickle is no dict, expected {{name: tensor}}",
+               path);
   }
+  add_all(entries_of(document, root, archive, path));
 }
 
 }  // namespace annuli

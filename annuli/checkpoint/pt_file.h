@@ -44,4 +44,12 @@ class PtFile : public MappedTensors {
   Json extra_;
 };
 
+// Reads a state dict by itself, {name: tensor, ...}, as torch.save writes it
+// into pytorch_model.bin and its shards: with the same guarantees. The format
+// of PyTorch before 1.6 is refused with the way to convert it.
+class StateDictFile : public MappedTensors {
+ public:
+  explicit StateDictFile(fs::path path);
+};
+
 }  // namespace annuli

@@ -349,5 +349,53 @@ TEST(PtFile, RefusesOtherContents) {
       testing::HasSubstr("not allowed"));
 }
 
+std::string error_of_state_dict(const TestFolder& folder,
+                                const std::string& pkl) {
+  test::write_raw(folder / "hand.bin",
+                  make_zip({{"a/data.pkl", pkl}, {"a/data/0", six_floats()}}));
+  return user_error_of([&] { StateDictFile file(folder / "hand.bin"); });
+}
+
+TEST(StateDictFile, ReadsTensorsAndParameters) {
+  const TestFolder folder;
+  const std::string tensor = TensorPickle{}.bytes();
+  const std::string parameter = "ctorch._utils\n_rebuild_parameter\n(" +
+                                tensor + "\x89" +
+                                "ccollections\nOrderedDict\n)RtR";
+  // An OrderedDict whose _metadata is set last.
+  EXPECT_EQ(error_of_state_dict(folder,
+                                "\x80\x02"
+                                "ccollections\nOrderedDict\n)R(" +
+                                    text("t") + tensor + text("p") + parameter +
+                                    "u}" + text("_metadata") + "}sb."),
+            "");
+  const StateDictFile file(folder / "hand.bin");
+  for (const char* name : {"t", "p"}) {
+    EXPECT_TRUE(
+        identical(file.tensor(name), at::arange(6, at::kFloat).view({2, 3})))
+        << name;
+  }
+}
+
+TEST(StateDictFile, RefusesWhatIsNone) {
+  const TestFolder folder;
+  const auto error = [&](const std::string& pkl) {
+    return error_of_state_dict(folder, pkl);
+  };
+  EXPECT_THAT(error("\x80\x02]."), testing::HasSubstr("is no dict"));
+  EXPECT_THAT(error("\x80\x02}" + text("step") + integer(3) + "s."),
+              testing::HasSubstr("no named tensor ('step')"));
+  EXPECT_THAT(
+      error("\x80\x02}" + text("w") + "ctorch._utils\n_rebuild_parameter\n(" +
+            integer(3) + "\x89}tRs."),
+      testing::HasSubstr("a parameter that is no tensor"));
+  test::write_raw(
+      folder / "old.bin",
+      "\x80\x02\x8a\x0al\xfc\x9c\x46\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.");
+  EXPECT_THAT(user_error_of([&] { StateDictFile file(folder / "old.bin"); }),
+              testing::AllOf(testing::HasSubstr("before 1.6"),
+                             testing::HasSubstr("old.bin.new")));
+}
+
 }  // namespace
 }  // namespace annuli

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "annuli/config/quantization.h"
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
 
@@ -97,6 +98,21 @@ std::vector<int64_t> sizes(const Json& list, const char* key,
   return list.get<std::vector<int64_t>>();
 }
 
+// Types of 8 bits and less hold codes that mean nothing without their scales.
+[[noreturn]] void refuse_dtype(const std::string& name, const Json& dtype,
+                               const std::string& path) {
+  const std::string text = dtype.is_string() ? dtype.get<std::string>() : "";
+  if (text == "I8" || text.starts_with("F8_") || text.starts_with("F6_") ||
+      text.starts_with("F4")) {
+    user_error("reading {}: {}", path,
+               quantized(fmt::format("tensor '{}' is {}", name, text)));
+  }
+  user_error(
+      "reading {}: tensor '{}' has dtype {}, expected one of F64, F32, F16, "
+      "BF16, I64, I32, U8, BOOL",
+      path, name, dtype.dump());
+}
+
 // Offsets stay relative to the data's start here.
 TensorEntry parse_entry(const std::string& name, const Json& value,
                         const std::string& path) {
@@ -106,12 +122,7 @@ TensorEntry parse_entry(const std::string& name, const Json& value,
   const auto known = dtype.is_string()
                          ? dtype_from_name(dtype.get_ref<const std::string&>())
                          : std::nullopt;
-  if (!known) {
-    user_error(
-        "reading {}: tensor '{}' has dtype {}, expected one of F64, "
-        "F32, F16, BF16, I64, I32, U8, BOOL",
-        path, name, dtype.dump());
-  }
+  if (!known) refuse_dtype(name, dtype, path);
   entry.dtype = *known;
   entry.shape = sizes(field(value, "shape", name, path), "shape", name, path);
   const auto bytes = byte_size(entry.shape, entry.dtype);

@@ -10,6 +10,7 @@
 #include "annuli/cli/commands.h"
 #include "annuli/cli/inspect_pair.h"
 #include "annuli/cli/inspect_run.h"
+#include "annuli/config/model_path.h"
 #include "annuli/core/error.h"
 #include "annuli/core/text.h"
 #include "annuli/data/token_file.h"
@@ -108,10 +109,7 @@ void print_fields(const Json& description, const char* what) {
 Json describe(const fs::path& path) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) {
-    user_error(
-        "inspecting {}: no such file or folder; expected a .pt file, a model, "
-        "run or training-state folder, a token file or a .safetensors file",
-        path.string());
+    return inspect_model(find_model(path, "inspecting"));
   }
   if (is_run_folder(path)) return describe_run(path);
   if (is_training_state(path)) return describe_training_state(path);

@@ -92,6 +92,7 @@ FirstState from_file(const Plan& plan, int64_t tokenizer_vocab_size,
         plan.model.from, plan.tokenizer, tokenizer_vocab_size,
         file.config().vocab_size);
   }
+  require_finite(file, "starting from");
   Transformer model =
       load_model(file, {.dtype = numbers.weights, .device = device});
   model.set_products(numbers.products);

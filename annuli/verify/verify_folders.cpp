@@ -1,7 +1,9 @@
 #include "annuli/verify/verify_folders.h"
 
+#include <ATen/ops/isfinite.h>
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -38,6 +40,17 @@ std::vector<Sketch> sketches_of(const Transformer& model) {
     sketches.push_back(sketch_of(model.table()[row], model.weight(row)));
   }
   return sketches;
+}
+
+// A parent that holds NaN or an infinity is to blame by itself. Its sketches,
+// which hold every entry in some sum, tell; only then is it read again.
+void require_sound_values(const ModelFile& parent,
+                          const std::vector<Sketch>& sketches) {
+  const auto finite = [](const Sketch& sketch) {
+    return at::isfinite(sketch.value).all().item<bool>();
+  };
+  if (std::ranges::all_of(sketches, finite)) return;
+  require_finite(parent, "verifying against the parent");
 }
 
 // The child's files hold what its config says, and that is what the growth
@@ -229,6 +242,7 @@ FolderVerdicts verify_folders(const std::vector<const ModelFile*>& parents,
   for (const ModelFile* parent : parents) {
     models.push_back(open_mapped(*parent, options.arithmetic));
     sketches.push_back(sketches_of(models.back()));
+    require_sound_values(*parent, sketches.back());
   }
   const Transformer grown = open_mapped(child, options.arithmetic);
   if (!result.recipe) {

@@ -6,6 +6,7 @@
 #include "annuli/checkpoint/pt_file.h"
 #include "annuli/checkpoint/safetensors.h"
 #include "annuli/checkpoint/training_state.h"
+#include "annuli/checkpoint/zip_for_tests.h"
 #include "annuli/core/error.h"
 #include "tests/fuzz/target.h"
 
@@ -42,6 +43,31 @@ std::vector<std::string> pt_seeds() {
 
 void read_pt(const std::string& bytes) {
   const PtFile file(as_file("input.pt", bytes));
+  file.check_data();
+  for (const TensorEntry& entry : file.entries()) file.copy(entry.name);
+}
+
+// {"w": a tensor of two floats}, as torch.save writes it.
+std::vector<std::string> state_dict_seeds() {
+  using test::number;
+  const auto text = [](const std::string& value) {
+    return "X" + number(static_cast<uint32_t>(value.size())) + value;
+  };
+  const std::string storage = "(" + text("storage") + "ctorch\nFloatStorage\n" +
+                              text("0") + text("cpu") + "K\2tQ";
+  const std::string pickle =
+      "\x80\x02"
+      "ccollections\nOrderedDict\n)R(" +
+      text("w") + "ctorch._utils\n_rebuild_tensor_v2\n(" + storage +
+      std::string("K\0K\2\x85K\1\x85\x89", 9) +
+      "ccollections\nOrderedDict\n)RtRu}" + text("_metadata") + "}sb.";
+  return {test::make_zip({{"a/data.pkl", pickle},
+                          {"a/byteorder", "little"},
+                          {"a/data/0", number(1.0F) + number(2.0F)}})};
+}
+
+void read_state_dict(const std::string& bytes) {
+  const StateDictFile file(as_file("pytorch_model.bin", bytes));
   file.check_data();
   for (const TensorEntry& entry : file.entries()) file.copy(entry.name);
 }
@@ -165,6 +191,7 @@ void read_optimizer(const std::string& bytes) {
 std::vector<Target> checkpoint_targets() {
   return {{"safetensors", safetensors_seeds, read_safetensors},
           {"pt", pt_seeds, read_pt},
+          {"state_dict", state_dict_seeds, read_state_dict},
           {"model", model_seeds, read_model},
           {"index", index_seeds, read_index},
           {"lineage", lineage_seeds, take_lineage},
