@@ -5,6 +5,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/python_json.h"
 #include "annuli/core/quote.h"
 
 namespace annuli {
@@ -51,9 +52,9 @@ std::string reason_of(const Json::exception& error) {
 
 bool is_too_deep(std::string_view json) { return depth_of(json) > kDeepest; }
 
-Json read_json(const std::filesystem::path& path) {
+Json parse_json_file(const std::filesystem::path& path,
+                     const std::string& text) {
   try {
-    const std::string text = read_file(path);
     if (is_too_deep(text)) {
       user_error("reading {}: its values are nested more than {} deep",
                  path.string(), kDeepest);
@@ -62,6 +63,10 @@ Json read_json(const std::filesystem::path& path) {
   } catch (const Json::exception& error) {
     user_error("reading {}: {}", path.string(), reason_of(error));
   }
+}
+
+Json read_json(const std::filesystem::path& path) {
+  return parse_json_file(path, read_file(path));
 }
 
 std::string pretty(const Json& json) {
