@@ -10,10 +10,12 @@
 #include "annuli/checkpoint/pt_file.h"
 #include "annuli/checkpoint/safetensors.h"
 #include "annuli/checkpoint/weight_files.h"
+#include "annuli/config/class_defaults.h"
 #include "annuli/config/family.h"
 #include "annuli/config/model_path.h"
 #include "annuli/core/error.h"
 #include "annuli/core/notice.h"
+#include "annuli/core/python_json.h"
 #include "annuli/kernels/owned_memory.h"
 
 namespace annuli {
@@ -129,7 +131,7 @@ void ModelFile::open_folder() {
     user_error("opening the model {}: no {} in the folder{}", path_.string(),
                kConfig, what.empty() ? "" : ": " + what);
   }
-  read_config(read_json(path_ / kConfig));
+  read_config(read_python_json(path_ / kConfig));
   if (is_file(path_ / kLineage)) lineage_ = read_lineage(path_ / kLineage);
   files_ = open_weights(path_);
   if (holds_adapter(path_)) {
@@ -247,10 +249,11 @@ std::vector<std::string> ModelFile::faults() const {
 void require_sound(const ModelFile& file, std::string_view doing) {
   const std::vector<std::string> faults = file.faults();
   if (faults.empty()) return;
-  user_error("{} {}: {}{}", doing, file.path().string(), faults[0],
+  user_error("{} {}: {}{}{}", doing, file.path().string(), faults[0],
              faults.size() > 1
                  ? fmt::format(" (and {} more faults)", faults.size() - 1)
-                 : "");
+                 : "",
+             left_to_the_class(file.config_json()));
 }
 
 std::vector<std::string> value_faults(const ModelFile& file) {
@@ -316,6 +319,7 @@ Json inspect_model(const fs::path& path) {
       {"path", file.path().string()},
       {"format", file.format()},
       {"config", file.config_json()},
+      {"resolved_config", resolved_config(file.config_json())},
       {"parameters", {{"total", count.total}, {"active", count.active}}},
       {"bytes", bytes},
       {"tensors", tensors},

@@ -119,10 +119,11 @@ void require_finite(const ModelFile& file, std::string_view doing);
 Transformer load_model(const ModelFile& file, const LoadOptions& options = {});
 Transformer load_model(const fs::path& path, const LoadOptions& options = {});
 
-// Everything `annuli inspect` shows, as JSON: path, format, config, parameters
-// (total, active), bytes, tensors (name, dtype, shape, bytes), faults, those of
-// values too, lineage. Reads all weights. UserError if its data are damaged, as
-// far as the file can tell.
+// Everything `annuli inspect` shows, as JSON: path, format, config,
+// resolved_config (class_defaults.h), parameters (total, active), bytes,
+// tensors (name, dtype, shape, bytes), faults, those of values too, lineage.
+// Reads all weights. UserError if its data are damaged, as far as the file can
+// tell.
 Json inspect_model(const fs::path& path);
 
 // Both write atomically; a folder's config.json comes last. `extra` may add

@@ -273,9 +273,9 @@ TEST(ModelFile, SaysWhatIsMissing) {
   fs::create_directories(folder / "a");
   EXPECT_THAT(error_of("a"), HasSubstr("no config.json"));
   write_json(folder / "a" / "config.json", {{"model_type", "llama"}});
-  EXPECT_THAT(error_of("a"), HasSubstr("'vocab_size'"));
-  write_json(folder / "a" / "config.json", to_json(tiny_model().config()));
   EXPECT_THAT(error_of("a"), HasSubstr("neither model.safetensors nor"));
+  write_safetensors(folder / "a" / "model.safetensors", {});
+  EXPECT_THAT(error_of("a"), HasSubstr("a llama: vocab_size 32000, hidden"));
   EXPECT_THAT(error_of("a"), HasSubstr((folder / "a").string()));
   test::write_raw(folder / "text.pt", "hello");
   EXPECT_THAT(error_of("text.pt"), HasSubstr("not a .pt file"));

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "annuli/config/family.h"
@@ -5,6 +6,24 @@
 #include "annuli/core/quote.h"
 
 namespace annuli {
+namespace {
+
+Json attributes_of(const char* json) { return Json::parse(json); }
+
+}  // namespace
+
+bool Family::has(std::string_view attribute) const {
+  return attributes.contains(attribute);
+}
+
+bool Family::takes_null(std::string_view key) const {
+  return !has(key) || attributes.at(key).is_null() ||
+         std::ranges::find(nullable, key) != nullable.end();
+}
+
+bool Family::is_ours() const {
+  return std::string_view(model_type).starts_with("annuli");
+}
 
 const std::vector<Family>& families() {
   static const std::vector<Family> all = {
@@ -39,8 +58,10 @@ const Family& find_family(std::string_view type) {
 
 bool expresses(const Family& family, const ModelConfig& config) {
   if (family.mixture != config.is_mixture()) return false;
-  const bool always_shares = family.shared_expert_width.value > 0;
-  if (always_shares && !config.has_shared_expert()) return false;
+  // By default: the class always has one.
+  const bool shares =
+      family.attributes.value("shared_expert_intermediate_size", 0) > 0;
+  if (shares && !config.has_shared_expert()) return false;
   ModelConfig read = read_shape(family, write_shape(family, config));
   // What is stated as a divisor comes back with the rounding of 1 / x.
   const double error = read.logit_multiplier / config.logit_multiplier - 1;

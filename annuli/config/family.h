@@ -17,19 +17,21 @@
 namespace annuli {
 
 // What a class fixes; or, where `key` is given, what config.json states under
-// that key, with the class's default. Two switches may share a key.
+// that key, by default what `attributes` says. Two switches may share a key.
 template <typename T>
 struct Switch {
   T value{};
   const char* key = nullptr;
 };
 
-// When attention is limited to the last `sliding_window` tokens, which nothing
-// here computes.
+// In which layers attention is limited to the last `sliding_window` tokens; see
+// sliding_window.h.
 enum class SlidingWindow {
-  kNever,      // the class has no such key
-  kWhenSet,    // where `sliding_window` is not null
-  kWhenAsked,  // where `use_sliding_window` is true as well
+  kNever,        // the class has no such key
+  kWhenSet,      // in every layer, where `sliding_window` is not null
+  kWhenAsked,    // and where `use_sliding_window` is true as well
+  kUpperLayers,  // so, but in the layers from `max_window_layers` on
+  kEvenLayers,   // so, but in layers 0, 2, ... below `max_window_layers`
 };
 
 // Without ".weight" and ".bias". Those below the line follow the layer's
@@ -74,23 +76,34 @@ struct Family {
   Switch<bool> mlp_bias = {false};
   // Of mixtures.
   const char* num_experts_key = "num_experts";
-  const char* num_experts_alias = nullptr;  // the same in another version
+  const char* num_experts_alias = nullptr;  // another word of the class for it
+  bool writes_alias = false;                // another version knows only that
   const char* expert_width_key = "moe_intermediate_size";
   Switch<bool> norm_topk_prob = {true};
-  // A default above 0: the class always has a shared expert.
   Switch<int64_t> shared_expert_width = {0};
   // The logits are multiplied by the one, or divided by the other.
   const char* logit_multiplier_key = nullptr;
   const char* logit_divisor_key = nullptr;
   // A key whose value must be 1 / sqrt(head_dim); 1 where it is absent.
   const char* attention_scale_key = nullptr;
-  int64_t default_head_dim = 0;  // 0: hidden_size / num_attention_heads
   double default_rope_theta = 10000;
   SlidingWindow sliding_window = SlidingWindow::kNever;
-  int64_t default_sliding_window = 0;  // 0: null
   // Keys of this family alone that must be absent, null or of this value.
   std::vector<std::pair<const char*, Json>> neutral_keys = {};
+  // Every attribute of the class with its default, in the words of config.json:
+  // what a key means that is absent. Null: none, or what the class forms from
+  // the others.
+  Json attributes = {};
+  // Attributes with another default for which null may be stated.
+  std::vector<std::string_view> nullable = {};
   TensorNames names = {};
+
+  bool has(std::string_view attribute) const;
+  // Whether null is a value of this key, stated or by default; of keys that the
+  // class does not know it always is.
+  bool takes_null(std::string_view key) const;
+  // Whether transformers has this class; it has none for our own.
+  bool is_ours() const;
 };
 
 // In the order of preference: a shape belongs to the first that expresses it.
@@ -103,12 +116,17 @@ const Family& find_family(std::string_view model_type);
 bool expresses(const Family& family, const ModelConfig& config);
 const Family& family_of(const ModelConfig& config);
 
+// What the class makes of a config.json: its keys, and the defaults of those
+// that are absent.
+Json with_defaults(const Family& family, const Json& json);
+
 // The shape that the family's config.json states, and the other way round;
 // `read_shape` does not look at what the shape cannot hold.
 ModelConfig read_shape(const Family& family, const Json& json);
 Json write_shape(const Family& family, const ModelConfig& config);
 
-// UserError for keys that change the function and are not computed here.
+// UserError for keys that change the function and are not computed here. `json`
+// has its defaults.
 void refuse_unsupported(const Family& family, const Json& json,
                         const ModelConfig& config);
 

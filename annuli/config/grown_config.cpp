@@ -6,31 +6,63 @@
 
 #include "annuli/config/family.h"
 #include "annuli/config/json_field.h"
+#include "annuli/config/sliding_window.h"
 #include "annuli/core/json.h"
 
 namespace annuli {
 namespace {
 
-// What a child of another family must not inherit: switches that its class
-// would read and that its parent's did not mean for it.
-constexpr std::array kOfTheClass = {
-    "attention_bias",      "mlp_bias",        "use_sliding_window",
-    "sliding_window",      "layer_types",     "max_window_layers",
-    "decoder_sparse_step", "mlp_only_layers", "auto_map",
-};
+// Lists of one entry a layer, by what transformers says of them; any other list
+// of that length is so by accident.
+constexpr std::array kPerLayer = {"layer_types", "mlp_layer_types",
+                                  "no_rope_layers"};
 
-bool per_layer(const std::string& key, const Json& value, size_t layers) {
-  return value.is_array() && value.size() == layers && key != "architectures" &&
-         !key.ends_with("_token_id") && !key.ends_with("_token_ids");
-}
+// Where a class slides is its own matter; a child's says that nothing does.
+constexpr std::array kOfTheWindow = {"use_sliding_window", "sliding_window",
+                                     "max_window_layers", "layer_types"};
 
 void rearrange_layers(Json& json, size_t parent_layers,
                       const std::vector<int64_t>& layer_map) {
-  for (auto& [key, value] : json.items()) {
-    if (!per_layer(key, value, parent_layers)) continue;
+  for (const char* key : kPerLayer) {
+    if (!states(json, key) || !json[key].is_array()) continue;
+    if (json[key].size() != parent_layers) continue;
     Json grown = Json::array();
-    for (const int64_t layer : layer_map) grown.push_back(value.at(layer));
-    value = grown;
+    for (const int64_t layer : layer_map) grown.push_back(json[key].at(layer));
+    json[key] = grown;
+  }
+}
+
+// A window that no layer of the parent has: layers that the growth adds may lie
+// where the class would slide.
+void keep_window_off(const Family& family, const ModelConfig& parent,
+                     Json& json) {
+  const auto window = window_of(family, with_defaults(family, json));
+  if (!window || *window >= parent.max_position_embeddings) return;
+  if (!states(json, "layer_types")) json["use_sliding_window"] = false;
+}
+
+bool is_of_window(std::string_view key) {
+  return std::ranges::find(kOfTheWindow, key) != kOfTheWindow.end();
+}
+
+// Drops what only one of the two classes knows, and writes out what both know
+// and have different defaults for.
+void change_class(const Family& from, const Family& to, const Json& shape,
+                  Json& json) {
+  const Json all = with_defaults(from, json);
+  for (const auto& [key, value] : shape.items()) json.erase(key);
+  for (const char* key : kOfTheWindow) json.erase(key);
+  json.erase("auto_map");
+  if (to.num_experts_alias != nullptr) json.erase(to.num_experts_alias);
+  for (const auto& [key, value] : from.attributes.items()) {
+    if (!to.has(key)) json.erase(key);
+  }
+  for (const auto& [key, value] : to.attributes.items()) {
+    if (!from.has(key)) {
+      json.erase(key);
+    } else if (!is_of_window(key) && from.attributes.at(key) != value) {
+      json[key] = all.at(key);
+    }
   }
 }
 
@@ -59,13 +91,18 @@ Json grown_config_json(const Json& parent_json, const ModelConfig& child,
   const Family& family = same ? old : family_of(child);
   const Json old_shape = write_shape(old, parent);
   Json json = parent_json;
-  if (!same) {
-    for (const auto& [key, value] : old_shape.items()) json.erase(key);
-    for (const char* key : kOfTheClass) json.erase(key);
-  }
   rearrange_layers(json, static_cast<size_t>(parent.num_hidden_layers),
                    layer_map);
+  if (same) {
+    keep_window_off(family, parent, json);
+  } else {
+    change_class(old, family, old_shape, json);
+  }
   overlay(json, old_shape, write_shape(family, child));
+  if (const char* alias = family.num_experts_alias;
+      alias != nullptr && json.contains(alias)) {
+    json[alias] = child.num_experts;
+  }
   json.erase("original_max_position_embeddings");  // stands in rope_parameters
   json["dtype"] = dtype;
   json["torch_dtype"] = dtype;

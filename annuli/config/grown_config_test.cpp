@@ -93,17 +93,78 @@ TEST(GrownConfig, AMixtureGetsTheClassOfItsShape) {
 
 TEST(GrownConfig, ListsOfLayersGrowByTheMap) {
   Json parent = qwen3();
-  parent["of_each_layer"] = {"a", "b", "c"};
+  parent["suppress_tokens"] = {7, 8, 9};  // three as well, but not of layers
   ModelConfig child = model_config_from_json(parent);
   child.num_hidden_layers = 5;
   const Json json =
       grown_config_json(parent, child, {0, 1, 1, 2, 2}, "float32");
   EXPECT_EQ(json["layer_types"],
             Json(std::vector<std::string>(5, "full_attention")));
-  EXPECT_EQ(json["of_each_layer"], Json({"a", "b", "b", "c", "c"}));
+  EXPECT_EQ(json["suppress_tokens"], Json({7, 8, 9}));
   EXPECT_EQ(json["num_hidden_layers"], 5);
   EXPECT_THROW(grown_config_json(parent, child, identity(3), "float32"),
                CheckFailure);
+}
+
+// What the parent's class has by default its child states where the child's
+// class has another default.
+TEST(GrownConfig, DefaultsOfTheParentsClassAreWrittenOut) {
+  Json parent = mistral();
+  for (const char* key : {"bos_token_id", "eos_token_id", "rope_theta",
+                          "num_key_value_heads", "rms_norm_eps"}) {
+    parent.erase(key);
+  }
+  parent["num_attention_heads"] = 8;
+  ModelConfig child = model_config_from_json(parent);
+  EXPECT_EQ(child.rms_norm_eps, 1e-6);
+  child.num_experts = 4;
+  child.num_experts_per_tok = 2;
+  Json json = grown_config_json(parent, child, identity(3), "float32");
+  EXPECT_EQ(json["model_type"], "mixtral");
+  EXPECT_EQ(json["rms_norm_eps"], 1e-6);  // 1e-5 in a mixtral
+  EXPECT_EQ(json["rope_theta"], 10000);   // 1e6 in a mixtral
+  EXPECT_EQ(json["num_key_value_heads"], 8);
+  EXPECT_FALSE(json.contains("bos_token_id"));  // 1 in both
+  child.qkv_bias = true;                        // a class of ours, with no ids
+  json = grown_config_json(parent, child, identity(3), "float32");
+  EXPECT_EQ(json["bos_token_id"], 1);
+  EXPECT_EQ(json["eos_token_id"], 2);
+}
+
+TEST(GrownConfig, KeysThatWereNoPartOfTheParentsClassAreNotOfTheChilds) {
+  Json parent = mistral();
+  parent["model_type"] = "llama";
+  parent["sliding_window"] = 16;  // none of these is read by a llama's class
+  parent["router_jitter_noise"] = 0.5;
+  parent["num_experts"] = 1;
+  parent["output_router_logits"] = true;
+  ModelConfig child = model_config_from_json(parent);
+  child.num_experts = 4;
+  child.num_experts_per_tok = 2;
+  const Json json = grown_config_json(parent, child, identity(3), "float32");
+  EXPECT_EQ(json["model_type"], "mixtral");
+  for (const char* key : {"sliding_window", "router_jitter_noise",
+                          "num_experts", "output_router_logits"}) {
+    EXPECT_FALSE(json.contains(key)) << key;
+  }
+  EXPECT_EQ(json["our_own_key"], parent["our_own_key"]);
+}
+
+TEST(GrownConfig, NewLayersHaveNoWindow) {
+  Json parent = qwen3();
+  parent.erase("layer_types");
+  parent.update({{"use_sliding_window", true},
+                 {"sliding_window", 16},
+                 {"max_window_layers", 3}});
+  ModelConfig child = model_config_from_json(parent);
+  child.num_hidden_layers = 5;
+  Json json = grown_config_json(parent, child, {0, 1, 2, 2, 2}, "float32");
+  EXPECT_EQ(json["use_sliding_window"], false);
+  // One that is longer than all positions stays as it stands.
+  parent["sliding_window"] = 128;
+  json = grown_config_json(parent, child, {0, 1, 2, 2, 2}, "float32");
+  EXPECT_EQ(json["use_sliding_window"], true);
+  EXPECT_EQ(json["max_window_layers"], 3);
 }
 
 TEST(GrownConfig, AMultiplierMakesALlamaAGranite) {

@@ -32,6 +32,11 @@ inline constexpr const char* kTypeName<double> = "a number";
 
 // One line, whatever the value holds.
 inline std::string shown(const Json& json) {
+  // What python_json.h made of a special number.
+  const auto special = json.find("__float__");
+  if (special != json.end() && special->is_string()) {
+    return quote(special->get<std::string>());
+  }
   return quote(json.dump(-1, ' ', true, Json::error_handler_t::replace));
 }
 

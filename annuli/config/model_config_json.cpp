@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "annuli/config/class_defaults.h"
 #include "annuli/config/family.h"
 #include "annuli/config/field.h"
 #include "annuli/config/json_field.h"
@@ -22,10 +23,18 @@ constexpr const char* kKey<QkNorm> = "qk_norm";
 template <>
 constexpr const char* kKey<NormPlacement> = "norm_placement";
 
+// Other words of transformers for an activation that is computed here, and only
+// such as are the same function.
+std::string_view same_word(std::string_view name) {
+  if (name == "swish") return "silu";
+  if (name == "gelu_python") return "gelu";
+  return name;
+}
+
 template <typename T>
 T read_word(const Json& json) {
   const auto name = field<std::string>(json, kKey<T>);
-  const auto value = value_of<T>(name);
+  const auto value = value_of<T>(same_word(name));
   if (!value) {
     user_error("reading a model's config.json: found {} {}, expected {}",
                kKey<T>, quote(name), fmt::join(EnumWords<T>::kWords, ", "));
@@ -35,7 +44,7 @@ T read_word(const Json& json) {
 
 template <typename T>
 T read_switch(const Json& json, const Switch<T>& which) {
-  if (which.key == nullptr || !states(json, which.key)) return which.value;
+  if (which.key == nullptr) return which.value;
   if constexpr (std::is_enum_v<T>) {
     return read_word<T>(json);
   } else {
@@ -55,11 +64,17 @@ void write_switch(Json& json, const Switch<T>& which, T value) {
 
 // The first files of this program said true for the norm of every head.
 QkNorm read_qk_norm(const Json& json, const Switch<QkNorm>& which) {
-  if (which.key != nullptr && states(json, which.key) &&
-      json[which.key].is_boolean()) {
+  if (which.key != nullptr && json[which.key].is_boolean()) {
     return json[which.key].get<bool>() ? QkNorm::kHead : QkNorm::kNone;
   }
   return read_switch(json, which);
+}
+
+// Null, where the class takes it, stands for `formed`.
+int64_t field_or_formed(const Family& family, const Json& json, const char* key,
+                        int64_t formed) {
+  return family.takes_null(key) ? field_or<int64_t>(json, key, formed)
+                                : field<int64_t>(json, key);
 }
 
 void read_sizes(const Family& family, const Json& json, ModelConfig& config) {
@@ -70,37 +85,27 @@ void read_sizes(const Family& family, const Json& json, ModelConfig& config) {
   config.num_attention_heads = field<int64_t>(json, "num_attention_heads");
   const int64_t heads = config.num_attention_heads;
   config.num_key_value_heads =
-      field_or<int64_t>(json, "num_key_value_heads", heads);
-  const int64_t head_dim =
-      family.default_head_dim > 0
-          ? family.default_head_dim
-          : config.hidden_size / std::max<int64_t>(1, heads);
-  config.head_dim = field_or<int64_t>(json, "head_dim", head_dim);
+      field_or_formed(family, json, "num_key_value_heads", heads);
+  config.head_dim =
+      field_or_formed(family, json, "head_dim",
+                      config.hidden_size / std::max<int64_t>(1, heads));
   config.max_position_embeddings =
-      field_or<int64_t>(json, "max_position_embeddings", 2048);
+      field<int64_t>(json, "max_position_embeddings");
 }
 
-int64_t read_num_experts(const Family& family, const Json& json) {
-  const char* alias = family.num_experts_alias;
-  if (alias == nullptr || !states(json, alias)) {
-    return field<int64_t>(json, family.num_experts_key);
-  }
-  const auto count = field<int64_t>(json, alias);
-  if (field_or<int64_t>(json, family.num_experts_key, count) != count) {
-    user_error(
-        "reading a model's config.json: '{}' is {} and '{}' is {}, expected "
-        "the same",
-        family.num_experts_key, shown(json[family.num_experts_key]), alias,
-        count);
-  }
-  return count;
+void require_same(const Json& json, const char* key, const char* alias) {
+  if (!states(json, key) || json[key] == json[alias]) return;
+  user_error(
+      "reading a model's config.json: '{}' is {} and '{}' is {}, expected the "
+      "same",
+      key, shown(json[key]), alias, shown(json[alias]));
 }
 
 void read_experts(const Family& family, const Json& json, ModelConfig& config) {
-  config.num_experts = read_num_experts(family, json);
+  config.num_experts = field<int64_t>(json, family.num_experts_key);
   config.num_experts_per_tok = field<int64_t>(json, "num_experts_per_tok");
-  config.intermediate_size = field_or<int64_t>(json, family.expert_width_key,
-                                               config.intermediate_size);
+  config.intermediate_size = field_or_formed(
+      family, json, family.expert_width_key, config.intermediate_size);
   config.norm_topk_prob = read_switch(json, family.norm_topk_prob);
   config.shared_expert_intermediate_size =
       read_switch(json, family.shared_expert_width);
@@ -109,7 +114,7 @@ void read_experts(const Family& family, const Json& json, ModelConfig& config) {
 void write_experts(const Family& family, const ModelConfig& config,
                    Json& json) {
   json[family.num_experts_key] = config.num_experts;
-  if (family.num_experts_alias != nullptr) {
+  if (family.writes_alias) {
     json[family.num_experts_alias] = config.num_experts;
   }
   json["num_experts_per_tok"] = config.num_experts_per_tok;
@@ -121,10 +126,10 @@ void write_experts(const Family& family, const ModelConfig& config,
 
 double read_logit_multiplier(const Family& family, const Json& json) {
   if (family.logit_multiplier_key != nullptr) {
-    return field_or<double>(json, family.logit_multiplier_key, 1);
+    return field<double>(json, family.logit_multiplier_key);
   }
   if (family.logit_divisor_key != nullptr) {
-    return 1 / field_or<double>(json, family.logit_divisor_key, 1);
+    return 1 / field<double>(json, family.logit_divisor_key);
   }
   return 1;
 }
@@ -146,7 +151,19 @@ void write_multipliers(const Family& family, const ModelConfig& config,
 
 }  // namespace
 
-ModelConfig read_shape(const Family& family, const Json& json) {
+Json with_defaults(const Family& family, const Json& json) {
+  Json all = family.attributes;
+  all.update(json);
+  const char* alias = family.num_experts_alias;
+  if (alias != nullptr && states(json, alias)) {
+    require_same(json, family.num_experts_key, alias);
+    all[family.num_experts_key] = json[alias];
+  }
+  return all;
+}
+
+ModelConfig read_shape(const Family& family, const Json& stated) {
+  const Json json = with_defaults(family, stated);
   ModelConfig config;
   read_sizes(family, json, config);
   config.hidden_act = read_word<Activation>(json);
@@ -156,12 +173,11 @@ ModelConfig read_shape(const Family& family, const Json& json) {
   config.qkv_bias = read_switch(json, family.qkv_bias);
   config.o_bias = read_switch(json, family.o_bias);
   config.mlp_bias = read_switch(json, family.mlp_bias);
-  config.tie_word_embeddings =
-      field_or<bool>(json, "tie_word_embeddings", false);
+  config.tie_word_embeddings = field<bool>(json, "tie_word_embeddings");
   config.logit_multiplier = read_logit_multiplier(family, json);
   config.rms_norm_eps = field<double>(json, "rms_norm_eps");
   read_rope(json, family.default_rope_theta, config);
-  config.initializer_range = field_or<double>(json, "initializer_range", 0.02);
+  config.initializer_range = field<double>(json, "initializer_range");
   if (family.mixture) read_experts(family, json, config);
   return config;
 }
@@ -192,7 +208,10 @@ Json write_shape(const Family& family, const ModelConfig& config) {
   write_switch(json, family.mlp_bias, config.mlp_bias);
   write_multipliers(family, config, json);
   if (family.mixture) write_experts(family, config, json);
-  if (family.default_sliding_window > 0) json["sliding_window"] = nullptr;
+  if (family.sliding_window == SlidingWindow::kWhenSet &&
+      !family.attributes.at("sliding_window").is_null()) {
+    json["sliding_window"] = nullptr;
+  }
   return json;
 }
 
@@ -207,8 +226,12 @@ ModelConfig model_config_from_json(const Json& json) {
   }
   const Family& family = find_family(field<std::string>(json, "model_type"));
   const ModelConfig config = read_shape(family, json);
-  refuse_unsupported(family, json, config);
-  validate(config);
+  try {
+    validate(config);
+  } catch (const UserError& error) {
+    user_error("{}{}", error.what(), left_to_the_class(json));
+  }
+  refuse_unsupported(family, with_defaults(family, json), config);
   const Family& home = family_of(config);
   if (home.names != family.names) {
     user_error(

@@ -218,6 +218,11 @@ TEST(ModelConfig, ReadsTheNumberOfExpertsUnderEitherName) {
     json[key] = 6;
     EXPECT_THAT(reading(json), HasSubstr("expected the same"));
   }
+  Json mixtral = to_json(make_config(true, true, false));
+  mixtral["num_experts"] = 6;
+  EXPECT_THAT(reading(mixtral), HasSubstr("expected the same"));
+  mixtral.erase("num_local_experts");
+  EXPECT_EQ(model_config_from_json(mixtral).num_experts, 6);
 }
 
 TEST(ModelConfig, RefusesMultipliersThatNoLlamaHas) {
@@ -255,6 +260,120 @@ TEST(ModelConfig, FillsWhatMayBeAbsent) {
   EXPECT_EQ(config.num_key_value_heads, 6);
   EXPECT_EQ(config.rope_theta, 500000);
   EXPECT_FALSE(config.tie_word_embeddings);
+}
+
+// The walk over all of them is tests/cases/config_defaults_test.py.
+TEST(ModelConfig, WhatIsAbsentIsAsInItsClass) {
+  const auto read = [](const char* type) {
+    return model_config_from_json({{"model_type", type}});
+  };
+  EXPECT_EQ(read("llama").hidden_size, 4096);
+  EXPECT_EQ(read("llama").num_key_value_heads, 32);
+  EXPECT_EQ(read("llama").rms_norm_eps, 1e-6);
+  EXPECT_EQ(read("arcee").hidden_act, Activation::kRelu2);
+  EXPECT_EQ(read("mixtral").max_position_embeddings, 131072);
+  EXPECT_EQ(read("mixtral").rope_theta, 1e6);
+  EXPECT_EQ(read("qwen3").head_dim, 128);
+  EXPECT_EQ(read("qwen3_moe").head_dim, 64);
+  EXPECT_EQ(read("qwen3_moe").intermediate_size, 768);
+  EXPECT_FALSE(read("qwen3_moe").norm_topk_prob);
+  EXPECT_EQ(read("qwen2_moe").shared_expert_intermediate_size, 5632);
+  EXPECT_THAT(reading({{"model_type", "mistral"}}),
+              HasSubstr("sliding_window is 4096"));
+  EXPECT_THAT(reading({{"model_type", "granite"}}),
+              HasSubstr("'attention_multiplier' is 1"));
+}
+
+TEST(ModelConfig, NullIsReadWhereTheClassTakesIt) {
+  Json json = to_json(make_config(false, true, true));
+  ASSERT_EQ(json["model_type"], "qwen3");
+  json["num_key_value_heads"] = nullptr;
+  EXPECT_EQ(model_config_from_json(json).num_key_value_heads, 6);
+  for (const char* key : {"head_dim", "max_position_embeddings", "hidden_act",
+                          "attention_bias", "tie_word_embeddings"}) {
+    Json changed = json;
+    changed[key] = nullptr;
+    EXPECT_THAT(reading(changed), HasSubstr(fmt::format("'{}' is", key)));
+  }
+}
+
+TEST(ModelConfig, ASizeThatWasLeftOutIsNamedWithTheComplaint) {
+  Json json = to_json(make_config(false, true, false));
+  json["model_type"] = "mistral";
+  json["num_attention_heads"] = 12;
+  json.erase("num_key_value_heads");
+  EXPECT_THAT(reading(json),
+              HasSubstr("12 is not a multiple of num_key_value_heads 8; not "
+                        "stated by config.json, and taken from a mistral: "
+                        "num_key_value_heads 8"));
+  json["num_key_value_heads"] = 5;
+  EXPECT_THAT(reading(json), Not(HasSubstr("not stated")));
+}
+
+TEST(ModelConfig, OtherWordsForAnActivation) {
+  Json json = to_json(make_config(false, true, false));
+  json["hidden_act"] = "swish";
+  EXPECT_EQ(model_config_from_json(json).hidden_act, Activation::kSilu);
+  json["hidden_act"] = "gelu_python";
+  EXPECT_EQ(model_config_from_json(json).hidden_act, Activation::kGelu);
+}
+
+struct WindowCase {
+  Json changes;
+  const char* message;
+};
+
+// Three layers, 77 positions.
+TEST(ModelConfig, AWindowCountsWhereALayerHasIt) {
+  const WindowCase cases[] = {
+      {{{"sliding_window", 16}}, "no UserError"},  // not in use
+      {{{"use_sliding_window", true}, {"sliding_window", 77}}, "no UserError"},
+      {{{"use_sliding_window", true},
+        {"sliding_window", 16},
+        {"max_window_layers", 3}},
+       "no UserError"},
+      {{{"use_sliding_window", true},
+        {"sliding_window", 16},
+        {"max_window_layers", 2}},
+       "sliding_window is 16, below max_position_embeddings 77"},
+      {{{"use_sliding_window", true},
+        {"max_window_layers", 0},
+        {"max_position_embeddings", 8192}},
+       "sliding_window is 4096, below max_position_embeddings 8192, which no "
+       "model here computes; for texts of up to 4096 tokens, set "
+       "max_position_embeddings to 4096"},
+      {{{"use_sliding_window", true},
+        {"sliding_window", 16},
+        {"max_window_layers", 0},
+        {"layer_types", std::vector<std::string>(3, "full_attention")}},
+       "no UserError"},
+      {{{"use_sliding_window", true},
+        {"sliding_window", nullptr},
+        {"max_window_layers", 0}},
+       "no UserError"},
+      {{{"layer_types", std::vector<std::string>(3, "sliding_attention")},
+        {"sliding_window", 16}},
+       "sliding_window is null or switched off"},
+      {{{"layer_types", {"full_attention"}}}, "has 1 entries, expected one"},
+      {{{"use_sliding_window", nullptr}}, "'use_sliding_window' is 'null'"},
+  };
+  for (const WindowCase& window : cases) {
+    Json json = to_json(make_config(false, true, true));
+    json.update(window.changes);
+    EXPECT_THAT(reading(json), HasSubstr(window.message)) << window.changes;
+  }
+  // Of Qwen2-MoE, layers 0, 2, ... below max_window_layers.
+  ModelConfig config = make_config(true, true, false);
+  config.qkv_bias = true;
+  config.shared_expert_intermediate_size = 12;
+  Json json = to_json(config);
+  ASSERT_EQ(json["model_type"], "qwen2_moe");
+  json.update({{"use_sliding_window", true},
+               {"sliding_window", 16},
+               {"max_window_layers", 0}});
+  EXPECT_EQ(reading(json), "no UserError");
+  json["max_window_layers"] = 1;
+  EXPECT_THAT(reading(json), HasSubstr("sliding_window is 16"));
 }
 
 TEST(ModelConfig, NamesTheFieldThatCannotBe) {
@@ -315,6 +434,11 @@ TEST(ModelConfig, RefusesWhatItWouldReadWrongly) {
       {"model_type", "gpt2", "found model_type 'gpt2'"},
       {"model_type", "a\nb", "found model_type 'a\\x0ab'"},
       {"hidden_act", "gelu_new", "found hidden_act 'gelu_new', expected"},
+      {"is_causal", false, "'is_causal' is 'false'"},
+      {"per_layer_config", {{"0", {{"head_dim", 8}}}}, "'per_layer_config'"},
+      {"attention_dropout", nullptr, "no UserError"},
+      {"rms_norm_eps", {{"__float__", "NaN"}}, "'rms_norm_eps' is 'NaN'"},
+      {"rope_theta", nullptr, "no UserError"},  // rope_parameters has it
       {"sliding_window", 16, "sliding_window is 16"},
       {"layer_types",
        {"full_attention", "sliding_attention"},
@@ -354,7 +478,7 @@ TEST(ModelConfig, RefusesWhatItWouldReadWrongly) {
   EXPECT_THAT(reading(json),
               HasSubstr("'annuli_moe' with fields of 'mixtral'"));
   EXPECT_THAT(reading(Json::array()), HasSubstr("found array"));
-  EXPECT_THAT(reading({{"model_type", "llama"}}),
+  EXPECT_THAT(reading({{"model_type", "annuli"}}),
               HasSubstr("no 'vocab_size', expected an integer"));
 }
 

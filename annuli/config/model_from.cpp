@@ -6,7 +6,7 @@
 #include "annuli/config/model_path.h"
 #include "annuli/config/plan_json.h"
 #include "annuli/core/error.h"
-#include "annuli/core/json.h"
+#include "annuli/core/python_json.h"
 #include "annuli/core/quote.h"
 
 namespace annuli {
@@ -61,7 +61,7 @@ std::optional<ModelConfig> first_config(const ModelPlan& model) {
   if (model.from.empty()) return model_config(model, 1);
   const fs::path path = find_model(model.from);
   if (!is_folder(path)) return std::nullopt;
-  return model_config_from_json(read_json(path / "config.json"));
+  return model_config_from_json(read_python_json(path / "config.json"));
 }
 
 void follow_model_from(Plan& plan, const YamlTree& tree) {

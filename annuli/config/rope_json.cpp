@@ -81,8 +81,10 @@ void read_rope(const Json& json, double default_theta, ModelConfig& config) {
           "which no model here computes");
     }
   }
-  config.rope_theta = field_or<double>(
-      rope, "rope_theta", field_or<double>(json, "rope_theta", default_theta));
+  const Json* stated = rope.contains("rope_theta") ? &rope : &json;
+  config.rope_theta = stated->contains("rope_theta")
+                          ? field<double>(*stated, "rope_theta")
+                          : default_theta;
   config.rope_scaling =
       read_scaling(json, rope, config.max_position_embeddings);
 }

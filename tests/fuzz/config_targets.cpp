@@ -1,7 +1,7 @@
-#include "annuli/config/model_config.h"
+#include "annuli/config/class_defaults.h"
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
-#include "annuli/core/json.h"
+#include "annuli/core/python_json.h"
 #include "annuli/train/history.h"
 #include "tests/fuzz/target.h"
 
@@ -74,11 +74,18 @@ std::vector<std::string> config_seeds() {
   qwen["head_dim"] = 8;
   qwen["norm_topk_prob"] = true;
   qwen["layer_types"] = {"full_attention", "full_attention"};
-  return {llama.dump(), yarn.dump(), mixtral.dump(), qwen.dump()};
+  const Json window = {{"model_type", "qwen2_moe"},
+                       {"use_sliding_window", true},
+                       {"max_window_layers", 0},
+                       {"router_jitter_noise", "NaN"}};
+  const std::string special =
+      R"({"model_type": "llama", "x": [NaN, -Infinity]})";
+  return {llama.dump(), yarn.dump(),   mixtral.dump(),
+          qwen.dump(),  window.dump(), special};
 }
 
 void read_config(const std::string& bytes) {
-  model_config_from_json(read_json(as_file("config.json", bytes)));
+  resolved_config(read_python_json(as_file("config.json", bytes)));
 }
 
 std::vector<std::string> history_seeds() {
