@@ -11,6 +11,7 @@
 #include "annuli/cli/grow_report.h"
 #include "annuli/cli/interrupt.h"
 #include "annuli/cli/parent_files.h"
+#include "annuli/config/class_notice.h"
 #include "annuli/core/error.h"
 #include "annuli/core/text.h"
 #include "annuli/grow/arguments.h"
@@ -130,6 +131,10 @@ void grow_model(GrowOptions options) {
                   .max_shard_bytes = parse_bytes(options.max_shard_size)},
       .state = {options.plan.optimizer, options.plan.dynamics}};
   const grow::FolderPlan plan = plan_folder(order);
+  if (const std::string notice = class_notice(parent.config(), options.plan);
+      !notice.empty()) {
+    fmt::print(stderr, "note: {}\n", notice);
+  }
   if (options.dry_run) return dry_run(options, recipe, plan);
   if (recipe.needs_router_mean() && options.text.empty()) {
     user_error(
