@@ -20,6 +20,7 @@ struct AddedToken {
   bool single_word = false;  // only where no word character stands beside it
   bool lstrip = false;       // takes the spaces before it along
   bool rstrip = false;       // and those after it
+  bool in_text = true;       // false: never found in a text, only an id
 };
 
 // Finds the tokens of one set: leftmost first, and of those that start at one

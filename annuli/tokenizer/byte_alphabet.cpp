@@ -40,6 +40,12 @@ std::string spell_byte(unsigned char byte) {
   return text;
 }
 
+std::string spell_bytes(std::string_view bytes) {
+  std::string text;
+  for (unsigned char byte : bytes) text += spell_byte(byte);
+  return text;
+}
+
 std::optional<std::string> bytes_of_spelling(std::string_view spelled) {
   std::string bytes;
   for (size_t at = 0; at < spelled.size();) {

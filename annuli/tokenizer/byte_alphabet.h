@@ -12,6 +12,8 @@ namespace annuli {
 // The character of a byte, as UTF-8.
 std::string spell_byte(unsigned char byte);
 
+std::string spell_bytes(std::string_view bytes);
+
 // The bytes that `spelled` stands for; nothing if any of its characters is
 // outside the alphabet.
 std::optional<std::string> bytes_of_spelling(std::string_view spelled);

@@ -22,6 +22,7 @@ std::string flags_of(const AddedToken& token) {
   if (token.single_word) text += " single_word";
   if (token.lstrip) text += " lstrip";
   if (token.rstrip) text += " rstrip";
+  if (!token.in_text) text += " hidden";
   return text;
 }
 
@@ -98,6 +99,7 @@ void PipelineTokenizer::add_added_tokens(const Spelling& spelling) {
                  token.content);
     }
     check_added_token(token, spelling);
+    if (!token.in_text) continue;
     (token.normalized ? after : before).push_back(token);
     if (token.normalized) {
       after.back().content = parts_.normalizer.apply(token.content);
