@@ -16,8 +16,8 @@ constexpr uintmax_t kLargest = uintmax_t{64} << 20;  // of one file
 constexpr auto kTokenizer = std::to_array<std::string_view>(
     {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
      "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model",
-     "tokenizer.model.v3", "sentencepiece.bpe.model", "spiece.model",
-     "tekken.json", "chat_template.jinja", "chat_template.json"});
+     "sentencepiece.bpe.model", "spiece.model", "tekken.json",
+     "chat_template.jinja", "chat_template.json"});
 
 constexpr auto kOthers =
     std::to_array<std::string_view>({"generation_config.json"});
@@ -28,7 +28,8 @@ constexpr auto kTerms = std::to_array<std::string_view>(
 
 bool is_of_tokenizer(const std::string& name) {
   return std::ranges::find(kTokenizer, name) != kTokenizer.end() ||
-         name.ends_with(".tiktoken");
+         name.starts_with("tokenizer.model.v") || name.ends_with(".tiktoken") ||
+         (name.starts_with("tekken_") && name.ends_with(".json"));
 }
 
 bool is_companion(const fs::path& path) {
@@ -63,9 +64,7 @@ std::vector<fs::path> of_tokenizer(const Json& extra) {
   }
   const fs::path named = tokenizer->at("name").get<std::string>();
   std::error_code error;
-  if (named.filename() == "tokenizer.json" && fs::exists(named, error)) {
-    return {named};
-  }
+  if (fs::is_regular_file(named, error)) return {named};
   return in_folder(named, [](const fs::path& path) {
     return is_of_tokenizer(path.filename().string());
   });

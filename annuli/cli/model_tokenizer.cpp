@@ -1,8 +1,7 @@
 #include "annuli/cli/model_tokenizer.h"
 
-#include <system_error>
-
 #include "annuli/core/error.h"
+#include "annuli/core/tokenizer_place.h"
 
 namespace annuli::cli {
 namespace {
@@ -18,15 +17,9 @@ std::string said(const ModelFile& model, const char* field) {
   return tokenizer[field];
 }
 
-bool holds_tokenizer(const fs::path& folder) {
-  std::error_code ignored;
-  return fs::exists(folder / "tokenizer.json", ignored) ||
-         fs::exists(folder / "vocab.json", ignored);
-}
-
 std::string default_name(const ModelFile& model) {
   if (const std::string name = said(model, "name"); !name.empty()) return name;
-  if (model.format() == "folder" && holds_tokenizer(model.path())) {
+  if (model.format() == "folder" && tokenizer_in(model.path())) {
     return model.path().string();
   }
   user_error(

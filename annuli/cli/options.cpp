@@ -7,6 +7,7 @@
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
 #include "annuli/core/text.h"
+#include "annuli/core/tokenizer_place.h"
 
 namespace annuli::cli {
 
@@ -38,8 +39,7 @@ std::optional<at::ScalarType> parse_dtype(const std::string& dtype) {
 
 void add_tokenizer(CLI::App& command, std::string& tokenizer) {
   command.add_option("--tokenizer", tokenizer,
-                     "bytes, a tokenizer.json, or a folder with one or with "
-                     "vocab.json and merges.txt (default: the model's own)");
+                     tokenizer_kinds() + " (default: the model's own)");
 }
 
 void add_memory_limit(CLI::App& command, std::string& limit) {

@@ -7,6 +7,7 @@
 #include "annuli/cli/commands.h"
 #include "annuli/core/json.h"
 #include "annuli/core/text.h"
+#include "annuli/core/tokenizer_place.h"
 #include "annuli/data/prepare.h"
 
 namespace annuli::cli {
@@ -63,10 +64,7 @@ void add_tokenize_command(CLI::App& app) {
       ->add_option("inputs", options->inputs,
                    ".txt, .txt.gz, .jsonl or .jsonl.gz files, folders, globs")
       ->required();
-  command
-      ->add_option("--tokenizer", options->tokenizer,
-                   "bytes, a tokenizer.json, or a folder with one or with "
-                   "vocab.json and merges.txt")
+  command->add_option("--tokenizer", options->tokenizer, tokenizer_kinds())
       ->required();
   command->add_option("--out", options->out, "The token file")->required();
   command->add_flag("--force", options->force,

@@ -8,6 +8,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/python_json.h"
 #include "annuli/core/quote.h"
+#include "annuli/core/tokenizer_place.h"
 
 namespace annuli {
 namespace {
@@ -17,12 +18,6 @@ namespace fs = std::filesystem;
 bool is_folder(const fs::path& path) {
   std::error_code ignored;
   return fs::is_directory(path, ignored);
-}
-
-bool has_tokenizer(const fs::path& folder) {
-  std::error_code ignored;
-  return fs::exists(folder / "tokenizer.json", ignored) ||
-         fs::exists(folder / "vocab.json", ignored);
 }
 
 void set_sizes(const ModelConfig& config, ModelPlan& model) {
@@ -75,7 +70,7 @@ void follow_model_from(Plan& plan, const YamlTree& tree) {
   const OrderedJson given = plan_to_json(plan, false).at("model");
   set_sizes(*config, plan.model);
   require_agreement(given, plan_to_json(plan, false).at("model"), fields, from);
-  if (tree.find("tokenizer") == nullptr && has_tokenizer(path)) {
+  if (tree.find("tokenizer") == nullptr && tokenizer_in(path)) {
     plan.tokenizer = path.string();
   }
 }

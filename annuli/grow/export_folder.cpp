@@ -10,6 +10,7 @@
 #include "annuli/checkpoint/training_state.h"
 #include "annuli/config/grown_config.h"
 #include "annuli/core/error.h"
+#include "annuli/core/tokenizer_place.h"
 #include "annuli/grow/dtype_words.h"
 #include "annuli/grow/stream.h"
 #include "annuli/grow/stream_state.h"
@@ -77,11 +78,9 @@ std::vector<NamedTensor> tensors_of(const ExportOrder& order) {
 
 // Which tokenizer the ids belong to, so that other verbs find it.
 void add_tokenizer(const ModelFile& model, Json& extra) {
-  std::error_code ignored;
   if (model.extra().contains("tokenizer")) {
     extra["tokenizer"] = model.extra()["tokenizer"];
-  } else if (fs::exists(model.path() / "tokenizer.json", ignored) ||
-             fs::exists(model.path() / "vocab.json", ignored)) {
+  } else if (tokenizer_in(model.path())) {
     extra["tokenizer"]["name"] = fs::absolute(model.path()).string();
   }
 }
