@@ -1,33 +1,64 @@
 #include <filesystem>
+#include <fstream>
 
 #include "annuli/core/error.h"
+#include "annuli/core/json.h"
+#include "annuli/core/tokenizer_place.h"
 #include "annuli/tokenizer/bytes_tokenizer.h"
 #include "annuli/tokenizer/pipeline_tokenizer.h"
+#include "annuli/tokenizer/sentencepiece_tokenizer.h"
+#include "annuli/tokenizer/tekken_file.h"
+#include "annuli/tokenizer/tiktoken_file.h"
 #include "annuli/tokenizer/tokenizer_files.h"
 
 namespace annuli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kEnoughToKnow = 4096;
+
+std::string start_of(const fs::path& path) {
+  std::string bytes(kEnoughToKnow, '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  bytes.resize(static_cast<size_t>(file.gcount()));
+  return bytes;
+}
+
+// By what it holds where that is certain, else by its name.
+std::unique_ptr<Tokenizer> load_file(const fs::path& path) {
+  const std::string start = start_of(path);
+  const std::string name = path.filename().string();
+  const bool json = name.ends_with(".json") || start.starts_with('{');
+  if (json && (name.starts_with("tekken") ||
+               start.find("\"default_num_special_tokens\"") != start.npos)) {
+    return std::make_unique<PipelineTokenizer>(read_tekken(path));
+  }
+  if (!json && (name.ends_with(".tiktoken") || looks_like_tiktoken(start))) {
+    return std::make_unique<PipelineTokenizer>(read_tiktoken(path));
+  }
+  if (!json && (name.find(".model") != name.npos || start.starts_with('\n'))) {
+    return std::make_unique<SentencePieceTokenizer>(
+        read_sentencepiece(path), SentencePieceSettings::beside(path));
+  }
+  return std::make_unique<PipelineTokenizer>(read_tokenizer_json(path));
+}
+
+}  // namespace
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path_or_name) {
-  namespace fs = std::filesystem;
   if (path_or_name == "bytes") return std::make_unique<BytesTokenizer>();
   const fs::path path(path_or_name);
   std::error_code ignored;
-  if (fs::is_regular_file(path, ignored)) {
-    return std::make_unique<PipelineTokenizer>(read_tokenizer_json(path));
+  if (fs::is_regular_file(path, ignored)) return load_file(path);
+  const auto found = tokenizer_in(path);
+  if (!found) {
+    user_error("loading tokenizer {}: found no tokenizer there, expected {}",
+               path_or_name, tokenizer_kinds());
   }
-  if (fs::is_regular_file(path / "tokenizer.json", ignored)) {
-    return std::make_unique<PipelineTokenizer>(
-        read_tokenizer_json(path / "tokenizer.json"));
-  }
-  if (fs::is_regular_file(path / "vocab.json", ignored) &&
-      fs::is_regular_file(path / "merges.txt", ignored)) {
-    return std::make_unique<PipelineTokenizer>(read_vocab_and_merges(path));
-  }
-  user_error(
-      "loading tokenizer {}: found no tokenizer there, expected `bytes`, a "
-      "tokenizer.json, or a folder with tokenizer.json or with vocab.json and "
-      "merges.txt",
-      path_or_name);
+  if (*found != path) return load_file(*found);
+  return std::make_unique<PipelineTokenizer>(read_vocab_and_merges(path));
 }
 
 }  // namespace annuli

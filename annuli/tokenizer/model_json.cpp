@@ -1,6 +1,7 @@
 #include "annuli/core/error.h"
 #include "annuli/tokenizer/bpe_model.h"
 #include "annuli/tokenizer/tokenizer_parts.h"
+#include "annuli/tokenizer/unigram.h"
 
 namespace annuli {
 namespace {
@@ -52,16 +53,46 @@ void read_bpe(const FieldReader& fields, const Json& json,
       definition.source, definition.vocabulary, std::move(bpe));
 }
 
+std::pair<std::string, double> piece_of(const FieldReader& fields,
+                                        const Json& json) {
+  if (!json.is_array() || json.size() != 2 || !json[0].is_string() ||
+      !json[1].is_number()) {
+    fields.refuse("the Unigram piece " + json.dump(), "its text and its score");
+  }
+  return {json[0], json[1]};
+}
+
+void read_unigram(const FieldReader& fields, const Json& json,
+                  TokenizerDefinition& definition) {
+  if (definition.pre_tokenizer.byte_level()) {
+    fields.refuse("a Unigram model with pre_tokenizer ByteLevel", "Metaspace");
+  }
+  UnigramDefinition unigram;
+  unigram.source = definition.source;
+  unigram.byte_fallback = fields.flag(json, "byte_fallback", false);
+  for (const Json& piece : fields.list(json, "vocab")) {
+    const auto id = static_cast<int32_t>(unigram.pieces.size());
+    unigram.pieces.push_back(piece_of(fields, piece));
+    definition.vocabulary.emplace_back(unigram.pieces.back().first, id);
+  }
+  const Json& unknown = FieldReader::field(json, "unk_id");
+  if (!unknown.is_null()) {
+    unigram.unknown_id = id_of(unknown, "unk_id", fields.where());
+  }
+  definition.model = std::make_unique<UnigramModel>(std::move(unigram));
+}
+
 }  // namespace
 
 void read_model(const FieldReader& fields, const Json& json,
                 TokenizerDefinition& definition) {
-  if (!json.is_object()) fields.refuse("no model", "a BPE model");
+  if (!json.is_object()) fields.refuse("no model", "a BPE or a Unigram model");
   const Json& type = FieldReader::field(json, "type");
   if (type.is_null() || type == "BPE") {
     return read_bpe(fields, json, definition);
   }
-  fields.refuse("model " + type.dump(), "BPE");
+  if (type == "Unigram") return read_unigram(fields, json, definition);
+  fields.refuse("model " + type.dump(), "BPE or Unigram");
 }
 
 }  // namespace annuli

@@ -23,11 +23,22 @@ NormalizerStepPointer replace_of(const FieldReader& fields, const Json& json) {
   }
 }
 
+NormalizerStepPointer precompiled_of(const FieldReader& fields,
+                                     const Json& json) {
+  const std::string rules = fields.text(json, "precompiled_charsmap");
+  try {
+    return precompiled_step(rules);
+  } catch (const UserError& error) {
+    user_error("reading tokenizer {}: {}", fields.where(), error.what());
+  }
+}
+
 NormalizerStepPointer step_of(const FieldReader& fields, const Json& json,
                               const std::string& type) {
   if (const auto form = form_of(type)) return normal_form_step(*form);
   if (type == "Prepend") return prepend_step(fields.text(json, "prepend"));
   if (type == "Replace") return replace_of(fields, json);
+  if (type == "Precompiled") return precompiled_of(fields, json);
   if (type == "Lowercase") return lowercase_step();
   if (type == "StripAccents") return strip_accents_step();
   if (type == "Strip") {
@@ -36,7 +47,7 @@ NormalizerStepPointer step_of(const FieldReader& fields, const Json& json,
   }
   fields.refuse("normalizer " + type,
                 "none, Sequence, NFC, NFD, NFKC, NFKD, Prepend, Replace, "
-                "Strip, Lowercase or StripAccents");
+                "Strip, Lowercase, StripAccents or Precompiled");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "annuli/tokenizer/nfc.h"
 #include "annuli/tokenizer/normalizer.h"
@@ -25,6 +26,10 @@ NormalizerStepPointer replace_step(std::string pattern, bool literal,
 
 // Strip: White_Space at the two ends.
 NormalizerStepPointer strip_step(bool left, bool right);
+
+// Precompiled: SentencePiece's rules, of a blob in base64. Refuses what
+// PrecompiledNormalizer does.
+NormalizerStepPointer precompiled_step(std::string_view base64);
 
 NormalizerStepPointer lowercase_step();
 

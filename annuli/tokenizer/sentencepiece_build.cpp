@@ -8,6 +8,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/hash.h"
 #include "annuli/tokenizer/sentencepiece_tokenizer.h"
+#include "annuli/tokenizer/token_decoder.h"
 #include "annuli/tokenizer/token_merges.h"
 #include "annuli/tokenizer/utf8.h"
 
@@ -25,14 +26,6 @@ constexpr float kUnknownPenalty = 10.0f;
                          const std::string& expected) {
   user_error("reading tokenizer {}: found {}, expected {}", model.source, found,
              expected);
-}
-
-// "<0x0A>"
-std::optional<int> byte_of_piece(std::string_view piece) {
-  for (int byte = 0; byte < 256; ++byte) {
-    if (piece == fmt::format("<0x{:02X}>", byte)) return byte;
-  }
-  return std::nullopt;
 }
 
 void check_model(const SentencePieceModel& model) {
@@ -64,7 +57,7 @@ PieceTrie SentencePieceTokenizer::user_defined(
   return PieceTrie(std::move(symbols));
 }
 
-void SentencePieceTokenizer::build(Borders borders) {
+void SentencePieceTokenizer::build() {
   check_model(model_);
   build_pieces();
   build_symbols();
@@ -75,7 +68,7 @@ void SentencePieceTokenizer::build(Borders borders) {
   }
   find_cut();
   build_text();
-  find_borders(borders);
+  find_borders();
   hash_ = make_hash();
 }
 
@@ -87,8 +80,8 @@ void SentencePieceTokenizer::build_pieces() {
   const auto missing = std::find(byte_ids_.begin(), byte_ids_.end(), -1);
   if (missing != byte_ids_.end()) {
     refuse(model_,
-           fmt::format("byte fallback without the piece <0x{:02X}>",
-                       missing - byte_ids_.begin()),
+           "byte fallback without the piece " +
+               token_of_byte(missing - byte_ids_.begin()),
            "one for each of the 256 bytes");
   }
 }
@@ -118,12 +111,12 @@ void SentencePieceTokenizer::add_piece(int32_t id) {
     unknown_id_ = id;
   }
   if (type != Type::kByte) return;
-  const auto byte = byte_of_piece(piece.text);
+  const auto byte = byte_of_token(piece.text);
   if (!model_.byte_fallback || !byte) {
     refuse(model_, fmt::format("byte piece '{}'", piece.text),
            "<0x00> to <0xFF>, of a model with byte fallback");
   }
-  byte_ids_[*byte] = id;
+  byte_ids_[static_cast<unsigned char>(*byte)] = id;
 }
 
 void SentencePieceTokenizer::build_symbols() {
@@ -225,7 +218,7 @@ void SentencePieceTokenizer::build_text() {
     if (piece.type == Type::kUnknown) {
       text = model_.unknown_surface;
     } else if (piece.type == Type::kByte) {
-      text = static_cast<char>(*byte_of_piece(piece.text));
+      text = *byte_of_token(piece.text);
     } else if (piece.type != Type::kControl) {
       for (std::string_view rest = piece.text; !rest.empty();) {
         const size_t at = std::min(rest.find(kSentencePieceSpace), rest.size());
@@ -259,11 +252,11 @@ std::optional<int32_t> SentencePieceTokenizer::control_id(
   return found->second;
 }
 
-void SentencePieceTokenizer::find_borders(Borders borders) {
+void SentencePieceTokenizer::find_borders() {
   end_id_ = control_id(model_.end_piece);
   const auto begin = control_id(model_.begin_piece);
-  if (borders.begin && begin) begin_ids_.push_back(*begin);
-  if (borders.end && end_id_) end_ids_.push_back(*end_id_);
+  if (settings_.begin && begin) begin_ids_.push_back(*begin);
+  if (settings_.end && end_id_) end_ids_.push_back(*end_id_);
 }
 
 std::string SentencePieceTokenizer::make_hash() const {

@@ -13,9 +13,9 @@ using Ids = std::vector<int32_t>;
 
 // Through the file's bytes, so that every test reads one.
 SentencePieceTokenizer made(const SentencePieceModel& model,
-                            SentencePieceTokenizer::Borders borders = {}) {
+                            SentencePieceSettings settings = {}) {
   return SentencePieceTokenizer(
-      parse_sentencepiece(sentencepiece_bytes(model), "tiny"), borders);
+      parse_sentencepiece(sentencepiece_bytes(model), "tiny"), settings);
 }
 
 SentencePieceModel bpe(std::vector<std::string> pieces) {

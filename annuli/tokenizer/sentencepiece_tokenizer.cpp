@@ -85,7 +85,8 @@ class SentencePieceTokenizer::Stream final : public TextStream {
 
   std::string_view without_space(int32_t id, std::string_view text) {
     const SentencePieceModel& model = tokenizer_.model_;
-    const bool strips = model.add_dummy_prefix || model.remove_extra_whitespaces;
+    const bool strips =
+        model.add_dummy_prefix || model.remove_extra_whitespaces;
     const Type type = type_of(id);
     if (!strips || type == Type::kControl || type == Type::kUnknown ||
         !model.pieces[id].text.starts_with(kSentencePieceSpace)) {
@@ -102,7 +103,8 @@ class SentencePieceTokenizer::Stream final : public TextStream {
     size_t at = 0;
     while (at < bytes_.size()) {
       const size_t length = utf8_length_at(bytes_, at);
-      if (length == 0 && !all && bytes_.size() - at < expected_length(at)) break;
+      if (length == 0 && !all && bytes_.size() - at < expected_length(at))
+        break;
       out += length == 0 ? kReplacement : bytes_.substr(at, length);
       at += std::max<size_t>(length, 1);
     }
@@ -122,11 +124,12 @@ class SentencePieceTokenizer::Stream final : public TextStream {
 };
 
 SentencePieceTokenizer::SentencePieceTokenizer(SentencePieceModel model,
-                                               Borders borders)
+                                               SentencePieceSettings settings)
     : model_(std::move(model)),
+      settings_(std::move(settings)),
       symbols_(user_defined(model_)),
       normalizer_(model_, symbols_) {
-  build(borders);
+  build();
 }
 
 SentencePieceTokenizer::~SentencePieceTokenizer() = default;

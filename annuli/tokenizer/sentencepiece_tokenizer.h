@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -17,6 +18,18 @@
 
 namespace annuli {
 
+// What files beside a tokenizer.model say of it.
+struct SentencePieceSettings {
+  // Whether Python's add_special_tokens puts the begin symbol before a text
+  // and the end symbol behind it. Llama's and Mistral's class begin and do not
+  // end; tokenizer_config.json says otherwise (add_bos_token, add_eos_token).
+  bool begin = true;
+  bool end = false;
+  std::vector<std::string> notices;  // what is not read, one line each
+
+  static SentencePieceSettings beside(const std::filesystem::path& model);
+};
+
 // A SentencePiece model, BPE or Unigram: Llama 2, TinyLlama, Mistral v1 to v7,
 // Gemma. Ids are those of the library's Encode for any bytes; a byte that
 // belongs to no character counts as U+FFFD, as there. As there, control symbols
@@ -32,17 +45,12 @@ namespace annuli {
 // State beside the model: a pool of scratch spaces, as BpeTokenizer has it.
 class SentencePieceTokenizer final : public Tokenizer {
  public:
-  // What stands before and after a text with Python's add_special_tokens.
-  struct Borders {
-    bool begin = true;
-    bool end = false;
-  };
-
   // Refuses (UserError) what the library refuses (no pieces, no unknown piece
   // or two, a piece given twice, byte pieces without byte fallback and the
   // reverse), models of words or characters, unused pieces of a BPE model,
   // denormalizers, and scores that are no numbers.
-  SentencePieceTokenizer(SentencePieceModel model, Borders borders);
+  SentencePieceTokenizer(SentencePieceModel model,
+                         SentencePieceSettings settings);
   ~SentencePieceTokenizer() override;
   SentencePieceTokenizer(const SentencePieceTokenizer&) = delete;
   SentencePieceTokenizer& operator=(const SentencePieceTokenizer&) = delete;
@@ -58,6 +66,9 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::span<const int32_t> end_ids() const override { return end_ids_; }
   const std::string& hash() const override { return hash_; }
   const std::string& name() const override { return model_.source; }
+  std::vector<std::string> notices() const override {
+    return settings_.notices;
+  }
 
  private:
   using Type = SentencePieceModel::Type;
@@ -80,7 +91,7 @@ class SentencePieceTokenizer final : public Tokenizer {
 
   // This and below: sentencepiece_build.cpp.
   static PieceTrie user_defined(const SentencePieceModel& model);
-  void build(Borders borders);
+  void build();
   void build_pieces();
   void add_piece(int32_t id);
   void build_symbols();
@@ -88,11 +99,12 @@ class SentencePieceTokenizer final : public Tokenizer {
   void build_merges();
   void find_cut();
   void build_text();
-  void find_borders(Borders borders);
+  void find_borders();
   std::optional<int32_t> control_id(const std::string& piece) const;
   std::string make_hash() const;
 
   SentencePieceModel model_;
+  SentencePieceSettings settings_;
   std::unordered_map<std::string_view, int32_t> found_;     // in text
   std::unordered_map<std::string_view, int32_t> reserved_;  // never in text
   int32_t unknown_id_ = -1;

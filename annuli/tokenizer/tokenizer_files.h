@@ -9,8 +9,8 @@
 // truncation and padding do not change the ids of text and are ignored.
 namespace annuli {
 
-// tokenizer.json of the Python `tokenizers` package: the model BPE without
-// dropout, and the parts that tokenizer_parts.h lists.
+// tokenizer.json of the Python `tokenizers` package: the models BPE
+// without dropout and Unigram, and the parts that tokenizer_parts.h lists.
 TokenizerDefinition read_tokenizer_json(const std::filesystem::path& path);
 
 // vocab.json + merges.txt in `folder`, as GPT-2 published them: GPT-2's split

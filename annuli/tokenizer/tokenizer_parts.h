@@ -9,7 +9,7 @@
 namespace annuli {
 
 // Sequence, NFC, NFD, NFKC, NFKD, Prepend, Replace, Strip, Lowercase,
-// StripAccents.
+// StripAccents, Precompiled.
 void read_normalizer(const FieldReader& fields, const Json& json,
                      Normalizer& normalizer);
 
@@ -18,8 +18,8 @@ void read_normalizer(const FieldReader& fields, const Json& json,
 void read_pre_tokenizer(const FieldReader& fields, const Json& json,
                         PreTokenizer& pre_tokenizer);
 
-// BPE. Its vocabulary and the model itself; after the pre-tokenizer, which says
-// whether words are bytes.
+// BPE, Unigram. Its vocabulary and the model itself; after the pre-tokenizer,
+// which says whether words are bytes.
 void read_model(const FieldReader& fields, const Json& json,
                 TokenizerDefinition& definition);
 
