@@ -70,6 +70,11 @@ struct Texts {
   GenerateStats stats;
 };
 
+std::string continuation(const Options& options, const Texts& texts,
+                         const Tokenizer& tokenizer, size_t i) {
+  return tokenizer.decode(texts.tokens[i], options.prompts[i].empty());
+}
+
 // One object for one prompt, a list for several.
 void print_json(const Options& options, const Texts& texts,
                 const Tokenizer& tokenizer) {
@@ -78,7 +83,7 @@ void print_json(const Options& options, const Texts& texts,
     list.push_back({{"path", options.path},
                     {"prompt", options.prompts[i]},
                     {"prompt_tokens", texts.prompts[i]},
-                    {"text", tokenizer.decode(texts.tokens[i])},
+                    {"text", continuation(options, texts, tokenizer, i)},
                     {"tokens", texts.tokens[i]},
                     {"seed", options.sampling.seed}});
     if (options.stats) list.back()["stats"] = to_json(texts.stats);
@@ -95,6 +100,7 @@ Texts generate_texts(const Options& options, const Transformer& model,
     texts.prompts.push_back(tokenizer.encode(prompt));
   }
   const bool streamed = options.prompts.size() == 1 && !options.json;
+  const auto tokens = tokenizer.stream(options.prompts[0].empty());
   Utf8Stream stream;
   bool started = false;
   GenerateOptions sampling = options.sampling;
@@ -104,12 +110,13 @@ Texts generate_texts(const Options& options, const Transformer& model,
     sampling.on_token = [&](size_t, int32_t id) {
       // The prompt waits for the first token, so that an error prints none.
       if (!std::exchange(started, true)) print(options.prompts[0]);
-      print(stream.add(tokenizer.token_bytes(id)));
+      print(stream.add(tokens->add(id)));
     };
   }
   texts.tokens = generate(model, texts.prompts, sampling, &texts.stats);
   if (streamed) {
-    print((started ? "" : options.prompts[0]) + stream.rest() + "\n");
+    print((started ? "" : options.prompts[0]) + stream.add(tokens->finish()) +
+          stream.rest() + "\n");
   }
   return texts;
 }
@@ -118,7 +125,7 @@ void print_texts(const Options& options, const Texts& texts,
                  const Tokenizer& tokenizer) {
   for (size_t i = 0; i < texts.tokens.size(); ++i) {
     print((i > 0 ? "\n" : "") + options.prompts[i] +
-          tokenizer.decode(texts.tokens[i]) + "\n");
+          continuation(options, texts, tokenizer, i) + "\n");
   }
 }
 

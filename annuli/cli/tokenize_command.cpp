@@ -29,6 +29,7 @@ void print_json(const Tokenizer& tokenizer, const data::PrepareStats& stats) {
                      {"text_bytes", stats.text_bytes},
                      {"vocab_size", tokenizer.vocab_size()},
                      {"tokenizer_hash", tokenizer.hash()},
+                     {"dropped_bytes", tokenizer.dropped_bytes()},
                      {"reused", stats.reused}};
   fmt::print("{}\n", pretty(json));
 }

@@ -1,5 +1,6 @@
 #include "annuli/data/prepare.h"
 
+#include <cstdio>
 #include <optional>
 
 #include "annuli/core/error.h"
@@ -86,10 +87,10 @@ PrepareStats write_tokens(const std::vector<fs::path>& files,
   return stats_of(writer, output, files.size());
 }
 
-PrepareStats prepare_files(const std::vector<fs::path>& files,
-                           const Tokenizer& tokenizer, const fs::path& output,
-                           const std::string& inputs_hash,
-                           const PrepareOptions& options) {
+PrepareStats reuse_or_write(const std::vector<fs::path>& files,
+                            const Tokenizer& tokenizer, const fs::path& output,
+                            const std::string& inputs_hash,
+                            const PrepareOptions& options) {
   if (fs::exists(output)) {
     if (!TokenFile::has_magic(output)) {
       user_error(
@@ -108,6 +109,21 @@ PrepareStats prepare_files(const std::vector<fs::path>& files,
   }
   return write_tokens(files, tokenizer, output, inputs_hash,
                       options.show_progress);
+}
+
+// The notices come last: a refusal stays one line.
+PrepareStats prepare_files(const std::vector<fs::path>& files,
+                           const Tokenizer& tokenizer, const fs::path& output,
+                           const std::string& inputs_hash,
+                           const PrepareOptions& options) {
+  PrepareStats stats =
+      reuse_or_write(files, tokenizer, output, inputs_hash, options);
+  stats.notices = tokenizer.notices();
+  if (!options.show_progress) return stats;
+  for (const std::string& notice : stats.notices) {
+    fmt::print(stderr, "{}\n", notice);
+  }
+  return stats;
 }
 
 std::vector<fs::path> find_inputs(const std::vector<std::string>& inputs) {

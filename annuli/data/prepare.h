@@ -23,7 +23,7 @@ namespace annuli::data {
 
 struct PrepareOptions {
   bool force = false;  // make it anew even if it is up to date
-  bool show_progress = true;
+  bool show_progress = true;  // and the notices, on standard error
 };
 
 struct PrepareStats {
@@ -33,6 +33,7 @@ struct PrepareStats {
   int64_t tokens = 0;      // end-of-text ids included
   int64_t text_bytes = 0;  // unpacked, as the tokenizer saw them
   bool reused = false;
+  std::vector<std::string> notices;  // one line each
 };
 
 // UserErrors: inputs that name nothing or cannot be read, no text at all, and

@@ -28,7 +28,7 @@ void write_samples(const std::filesystem::path& path, const Plan& plan,
       if (tokenizer.end_of_text()) {
         options.stop_ids = {*tokenizer.end_of_text()};
       }
-      return tokenizer.decode(generate(model, ids, options));
+      return tokenizer.decode(generate(model, ids, options), prompt.empty());
     };
     text += fmt::format(
         "=== {}\n--- greedy\n{}{}\n--- temperature {}, top-k "

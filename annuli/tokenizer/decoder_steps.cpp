@@ -1,9 +1,9 @@
 // Each step of a decoder: what it makes of a token, and the sink that has its
 // state.
-#include <algorithm>
-#include <cctype>
-
 #include <fmt/core.h>
+
+#include <cctype>
+#include <utility>
 
 #include "annuli/tokenizer/byte_alphabet.h"
 #include "annuli/tokenizer/normalizer_steps.h"

@@ -94,7 +94,13 @@ std::unique_ptr<TextStream> PipelineTokenizer::stream(bool at_start) const {
 }
 
 std::vector<std::string> PipelineTokenizer::notices() const {
-  return parts_.model->notices();
+  std::vector<std::string> lines = parts_.model->notices();
+  if (const int64_t dropped = dropped_bytes(); dropped > 0) {
+    lines.push_back(fmt::format(
+        "tokenizer {}: {} bytes of the text have no token and were dropped",
+        name_, dropped));
+  }
+  return lines;
 }
 
 void PipelineTokenizer::append_ids(std::string_view text, EncodeOptions options,

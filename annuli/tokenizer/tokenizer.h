@@ -96,7 +96,8 @@ class Tokenizer {
   // "bytes", or the file or folder it was read from.
   virtual const std::string& name() const = 0;
 
-  // What a user should know of it, one line each.
+  // What a user should know of it and of what it dropped so far, one line
+  // each.
   virtual std::vector<std::string> notices() const { return {}; }
 
   // Bytes of all texts encoded so far that no token stands for.

@@ -14,8 +14,9 @@ namespace annuli {
 TokenizerDefinition read_tokenizer_json(const std::filesystem::path& path);
 
 // vocab.json + merges.txt in `folder`, as GPT-2 published them: GPT-2's split
-// pattern, and `<|endoftext|>`, where the vocabulary has it, special. Refused
-// when files beside them say that the tokenizer is another one.
+// pattern, and `<|endoftext|>`, where the vocabulary has it, special. Added
+// tokens are read from the files beside them (added_token_files.h). Refused
+// when tokenizer_config.json says that the tokenizer is another one.
 TokenizerDefinition read_vocab_and_merges(const std::filesystem::path& folder);
 
 }  // namespace annuli

@@ -213,6 +213,49 @@ TEST(VocabAndMerges, EqualsTokenizerJson) {
   EXPECT_EQ(a->encode(text), b->encode(text));
 }
 
+// As transformers writes them: CRLF merges (git on Windows), and three files
+// that name added tokens.
+TEST(VocabAndMerges, ReadsTheFilesBesideThem) {
+  const TemporaryFolder folder;
+  folder.write("vocab.json", tiny_tokenizer_json()["model"]["vocab"].dump());
+  std::string merges = merges_text();
+  for (size_t at = 0; (at = merges.find('\n', at)) != merges.npos; at += 2) {
+    merges.insert(at, "\r");
+  }
+  folder.write("merges.txt", merges);
+  folder.write("added_tokens.json",
+               R"({"<|im_start|>": 264, "plain": 265, "<pad>": 266})");
+  folder.write("special_tokens_map.json",
+               R"({"additional_special_tokens": ["<|im_start|>"],
+                   "pad_token": {"content": "<pad>", "lstrip": false}})");
+  folder.write("tokenizer_config.json", R"({"added_tokens_decoder": {
+      "266": {"content": "<pad>", "special": true, "rstrip": true}}})");
+  const auto tokenizer = load_tokenizer(folder.path());
+  EXPECT_EQ(tokenizer->vocab_size(), 267);
+  EXPECT_EQ(tokenizer->end_of_text(), kTinyEnd);
+  const auto ids = [](std::vector<int32_t> list) { return list; };
+  EXPECT_EQ(tokenizer->encode("hello<|im_start|>plain<pad>  hello"),
+            ids({kTinyHello, 264, 265, 266, kTinyHello}));
+  EXPECT_EQ(tokenizer->encode("<|im_start|>plain", {false}).back(), 265);
+  EXPECT_EQ(tokenizer->encode("<|im_start|>plain", {false}).size(), 13u);
+}
+
+TEST(VocabAndMerges, RefusesTwoIdsForOneToken) {
+  const TemporaryFolder folder;
+  folder.write("vocab.json", tiny_tokenizer_json()["model"]["vocab"].dump());
+  folder.write("merges.txt", merges_text());
+  folder.write("added_tokens.json", R"({"<x>": 264})");
+  folder.write("tokenizer_config.json",
+               R"({"added_tokens_decoder": {"265": {"content": "<x>"}}})");
+  try {
+    load_tokenizer(folder.path());
+    FAIL() << "two ids were accepted";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("264"));
+    EXPECT_THAT(error.what(), HasSubstr("265"));
+  }
+}
+
 TEST(VocabAndMerges, NamesFileAndLine) {
   const TemporaryFolder folder;
   folder.write("vocab.json", tiny_tokenizer_json()["model"]["vocab"].dump());

@@ -4,6 +4,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
 #include "annuli/core/json.h"
+#include "annuli/tokenizer/added_token_files.h"
 #include "annuli/tokenizer/bpe_model.h"
 #include "annuli/tokenizer/json_fields.h"
 #include "annuli/tokenizer/tokenizer_files.h"
@@ -16,13 +17,6 @@ constexpr const char* kEndOfText = "<|endoftext|>";
 // The pair carries no split pattern: these files would show that it is not
 // GPT-2's.
 void refuse_other_tokenizers(const fs::path& folder) {
-  const fs::path added = folder / "added_tokens.json";
-  if (fs::exists(added)) {
-    user_error(
-        "reading tokenizer {}: found added_tokens.json, which is read only as "
-        "part of a tokenizer.json; save that file with `transformers`",
-        folder.string());
-  }
   const fs::path config = folder / "tokenizer_config.json";
   if (!fs::exists(config)) return;
   const Json json = read_json(config);
@@ -34,6 +28,18 @@ void refuse_other_tokenizers(const fs::path& folder) {
         "GPT2Tokenizer beside vocab.json and merges.txt; save a "
         "tokenizer.json with `transformers`",
         folder.string(), name);
+  }
+}
+
+// Special in GPT-2, whose files do not say it.
+void add_end_of_text(TokenizerDefinition& definition) {
+  for (const AddedToken& token : definition.added_tokens) {
+    if (token.content == kEndOfText) return;
+  }
+  for (const auto& [spelled, id] : definition.vocabulary) {
+    if (spelled == kEndOfText) {
+      definition.added_tokens.push_back({spelled, id, true, false});
+    }
   }
 }
 
@@ -65,11 +71,9 @@ TokenizerDefinition read_vocab_and_merges(const fs::path& folder) {
   read_merges(folder / "merges.txt", bpe);
   definition.model = std::make_unique<BpeModel>(
       definition.source, definition.vocabulary, std::move(bpe));
-  for (const auto& [spelled, id] : definition.vocabulary) {
-    if (spelled == kEndOfText) {
-      definition.added_tokens.push_back({spelled, id, true, false});
-    }
-  }
+  definition.added_tokens =
+      read_added_token_files(folder, definition.vocabulary);
+  add_end_of_text(definition);
   definition.pre_tokenizer.add_split(PreTokenizer::kGpt2Pattern);
   definition.pre_tokenizer.add_byte_alphabet();
   return definition;

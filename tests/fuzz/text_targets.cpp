@@ -15,6 +15,65 @@ void use(const Tokenizer& tokenizer) {
   tokenizer.decode(tokenizer.encode("hello w\xc3\xb6rld  <|endoftext|>\n"));
 }
 
+// Every other part of a tokenizer.json that is read: characters instead of
+// bytes, as SentencePiece has them.
+Json characters_seed() {
+  const Json mark = {{"String", "\u2581"}};
+  const Json token = {{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}};
+  const Json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  const auto part = [](const char* type, Json fields = Json::object()) {
+    fields["type"] = type;
+    return fields;
+  };
+  Json json;
+  json["model"] = part("BPE", {{"vocab",
+                                {{"<unk>", 0},
+                                 {"<s>", 1},
+                                 {"\u2581", 2},
+                                 {"h", 3},
+                                 {"e", 4},
+                                 {"he", 5},
+                                 {"<0xC3>", 6},
+                                 {"<0xB6>", 7}}},
+                               {"merges", Json::array({"h e"})},
+                               {"unk_token", "<unk>"},
+                               {"fuse_unk", true},
+                               {"byte_fallback", true},
+                               {"ignore_merges", false},
+                               {"continuing_subword_prefix", ""},
+                               {"end_of_word_suffix", ""}});
+  json["normalizer"] =
+      part("Sequence",
+           {{"normalizers",
+             {part("NFKC"), part("Lowercase"), part("StripAccents"),
+              part("Strip", {{"strip_left", true}, {"strip_right", false}}),
+              part("Prepend", {{"prepend", "\u2581"}}),
+              part("Replace",
+                   {{"pattern", {{"Regex", " +"}}}, {"content", "\u2581"}})}}});
+  json["pre_tokenizer"] =
+      part("Sequence", {{"pretokenizers",
+                         {part("Metaspace", {{"replacement", "\u2581"},
+                                             {"prepend_scheme", "first"}}),
+                          part("Punctuation", {{"behavior", "MergedWithNext"}}),
+                          part("CharDelimiterSplit", {{"delimiter", "x"}})}}});
+  json["decoder"] =
+      part("Sequence",
+           {{"decoders",
+             {part("Replace", {{"pattern", mark}, {"content", " "}}),
+              part("ByteFallback"), part("Fuse"),
+              part("Strip", {{"content", " "}, {"start", 1}, {"stop", 1}})}}});
+  json["post_processor"] =
+      part("TemplateProcessing",
+           {{"single", {token, text}},
+            {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {1}}}}}}});
+  json["added_tokens"] = Json::array({{{"id", 1},
+                                       {"content", "<s>"},
+                                       {"special", true},
+                                       {"lstrip", true},
+                                       {"single_word", true}}});
+  return json;
+}
+
 std::vector<std::string> tokenizer_seeds() {
   Json split = tiny_tokenizer_json();
   split["pre_tokenizer"] = {
@@ -28,7 +87,7 @@ std::vector<std::string> tokenizer_seeds() {
          {"add_prefix_space", false},
          {"use_regex", false}}}}};
   split["normalizer"] = {{"type", "NFC"}};
-  return {tiny_tokenizer_json().dump(), split.dump()};
+  return {tiny_tokenizer_json().dump(), split.dump(), characters_seed().dump()};
 }
 
 void read_tokenizer(const std::string& bytes) {

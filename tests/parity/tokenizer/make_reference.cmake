@@ -10,8 +10,8 @@ endforeach()
 
 set(here "${CMAKE_CURRENT_LIST_DIR}")
 set(up_to_date TRUE)
-foreach(input "${here}/reference.py" "${here}/texts.py" "${PYTHON}"
-        "${DATA}/gpt2/vocab.json")
+foreach(input "${here}/reference.py" "${here}/kinds.py" "${here}/texts.py"
+        "${PYTHON}" "${DATA}/gpt2/vocab.json")
   if("${input}" IS_NEWER_THAN "${OUT}/manifest.json")
     set(up_to_date FALSE)
   endif()

