@@ -60,6 +60,7 @@ class PipelineTokenizer final : public Tokenizer {
   std::optional<int32_t> end_of_text() const override { return end_of_text_; }
   std::span<const int32_t> begin_ids() const override { return begin_ids_; }
   std::span<const int32_t> end_ids() const override { return end_ids_; }
+  std::vector<std::string> special_tokens() const override;
   const std::string& hash() const override { return hash_; }
   const std::string& name() const override { return name_; }
   std::vector<std::string> notices() const override;

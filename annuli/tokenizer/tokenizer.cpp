@@ -1,5 +1,8 @@
 #include "annuli/tokenizer/tokenizer.h"
 
+#include <algorithm>
+#include <set>
+
 namespace annuli {
 namespace {
 
@@ -41,6 +44,16 @@ std::string Tokenizer::decode(std::span<const int32_t> ids,
 
 std::unique_ptr<TextStream> Tokenizer::stream(bool) const {
   return std::make_unique<Concatenation>(*this);
+}
+
+std::vector<std::string> Tokenizer::special_tokens() const {
+  std::set<std::string> tokens;
+  const auto add = [&](int32_t id) { tokens.emplace(token_bytes(id)); };
+  std::ranges::for_each(begin_ids(), add);
+  std::ranges::for_each(end_ids(), add);
+  if (end_of_text()) add(*end_of_text());
+  tokens.erase("");
+  return {tokens.begin(), tokens.end()};
 }
 
 }  // namespace annuli

@@ -88,6 +88,10 @@ class Tokenizer {
   virtual std::span<const int32_t> begin_ids() const { return {}; }
   virtual std::span<const int32_t> end_ids() const { return {}; }
 
+  // The texts of its special tokens: what encode makes an id of where they are
+  // spelled out, unless it is told not to.
+  virtual std::vector<std::string> special_tokens() const;
+
   // SHA-256 over what decides the ids: vocabulary, merges, added tokens,
   // normalizer and split patterns. The same tokenizer has the same hash
   // whether it was read from tokenizer.json or from vocab.json + merges.txt.
