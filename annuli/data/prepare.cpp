@@ -2,10 +2,14 @@
 
 #include <cstdio>
 #include <optional>
+#include <utility>
 
 #include "annuli/core/error.h"
 #include "annuli/core/hash.h"
 #include "annuli/core/progress.h"
+#include "annuli/data/border_rules.h"
+#include "annuli/data/document_cutter.h"
+#include "annuli/data/spelled_tokens.h"
 #include "annuli/data/text_input.h"
 #include "annuli/data/token_file.h"
 
@@ -16,11 +20,10 @@ namespace {
 constexpr std::string_view kRules = "annuli prepare 1";
 
 std::string hash_inputs(const std::vector<fs::path>& files,
-                        const Tokenizer& tokenizer) {
+                        const BorderRules& borders) {
   Sha256 hash;
   hash.update(kRules);
-  hash.update(
-      fmt::format("\nend of text {}\n", tokenizer.end_of_text().value_or(-1)));
+  hash.update(borders.text());
   for (const fs::path& file : files) {
     hash.update(fmt::format("{} {}\n", text_kind(file), sha256_of_file(file)));
   }
@@ -56,9 +59,59 @@ std::optional<PrepareStats> reuse(const fs::path& output, size_t files,
   }
 }
 
+// Documents into a token file, each between its borders.
+class Writing {
+ public:
+  Writing(const Tokenizer& tokenizer, const fs::path& output,
+          const std::string& inputs_hash, const BorderRules& borders)
+      : tokenizer_(tokenizer),
+        put_(borders.put()),
+        writer_(output, {tokenizer.vocab_size(), tokenizer.hash(), inputs_hash,
+                         borders.recorded()}),
+        spelled_(tokenizer),
+        cuts_(!borders.split_at().empty()),
+        cutter_(borders.split_at(),
+                [this](std::string_view text) { write(text); }) {}
+
+  void add_file(const fs::path& file) {
+    for_each_document(file, [&](std::string_view text) {
+      if (!cuts_) return write(text);
+      for (size_t at = 0; at < text.size(); at += kPiece) {
+        cutter_.add(text.substr(at, kPiece));
+      }
+      cutter_.finish();
+    });
+  }
+
+  TokenFileWriter& writer() { return writer_; }
+  const SpelledTokens& spelled() const { return spelled_; }
+
+ private:
+  // The cutter keeps a copy of what it was given last.
+  static constexpr size_t kPiece = 1 << 20;
+
+  void write(std::string_view text) {
+    if (text.empty()) return;
+    spelled_.count(text);
+    ids_ = put_.begin;
+    tokenizer_.encode_append(text, ids_, {.allow_special = false});
+    ids_.insert(ids_.end(), put_.end.begin(), put_.end.end());
+    if (!ids_.empty()) writer_.append(ids_, std::ssize(text));
+  }
+
+  const Tokenizer& tokenizer_;
+  PutBorders put_;
+  TokenFileWriter writer_;
+  SpelledTokens spelled_;
+  bool cuts_;
+  DocumentCutter cutter_;
+  std::vector<int32_t> ids_;
+};
+
 PrepareStats write_tokens(const std::vector<fs::path>& files,
                           const Tokenizer& tokenizer, const fs::path& output,
-                          const std::string& inputs_hash, bool show_progress) {
+                          const std::string& inputs_hash,
+                          const BorderRules& borders, bool show_progress) {
   int64_t bytes = 0;
   for (const fs::path& file : files) {
     bytes += static_cast<int64_t>(fs::file_size(file));
@@ -66,30 +119,26 @@ PrepareStats write_tokens(const std::vector<fs::path>& files,
   std::optional<Progress> progress;
   if (show_progress)
     progress.emplace("tokenizing", bytes, ProgressUnit::kBytes);
-  TokenFileWriter writer(
-      output, {tokenizer.vocab_size(), tokenizer.hash(), inputs_hash});
-  std::vector<int32_t> ids;
+  Writing writing(tokenizer, output, inputs_hash, borders);
   for (const fs::path& file : files) {
-    for_each_document(file, [&](std::string_view text) {
-      if (text.empty()) return;
-      ids.clear();
-      tokenizer.encode_append(text, ids, {.allow_special = false});
-      if (tokenizer.end_of_text()) ids.push_back(*tokenizer.end_of_text());
-      if (!ids.empty()) writer.append(ids, std::ssize(text));
-    });
+    writing.add_file(file);
     if (progress) progress->advance(static_cast<int64_t>(fs::file_size(file)));
   }
-  if (writer.document_count() == 0) {
+  if (writing.writer().document_count() == 0) {
     user_error("tokenizing {}: found only empty documents in {} files",
                output.string(), files.size());
   }
-  writer.commit();
-  return stats_of(writer, output, files.size());
+  writing.writer().commit();
+  PrepareStats stats = stats_of(writing.writer(), output, files.size());
+  const std::string spelled = writing.spelled().notice();
+  if (!spelled.empty()) stats.notices.push_back(spelled);
+  return stats;
 }
 
 PrepareStats reuse_or_write(const std::vector<fs::path>& files,
                             const Tokenizer& tokenizer, const fs::path& output,
                             const std::string& inputs_hash,
+                            const BorderRules& borders,
                             const PrepareOptions& options) {
   if (fs::exists(output)) {
     if (!TokenFile::has_magic(output)) {
@@ -107,7 +156,7 @@ PrepareStats reuse_or_write(const std::vector<fs::path>& files,
     std::error_code error;  // a failure shows when the file is opened
     fs::create_directories(output.parent_path(), error);
   }
-  return write_tokens(files, tokenizer, output, inputs_hash,
+  return write_tokens(files, tokenizer, output, inputs_hash, borders,
                       options.show_progress);
 }
 
@@ -115,10 +164,16 @@ PrepareStats reuse_or_write(const std::vector<fs::path>& files,
 PrepareStats prepare_files(const std::vector<fs::path>& files,
                            const Tokenizer& tokenizer, const fs::path& output,
                            const std::string& inputs_hash,
+                           const BorderRules& borders,
                            const PrepareOptions& options) {
   PrepareStats stats =
-      reuse_or_write(files, tokenizer, output, inputs_hash, options);
-  stats.notices = tokenizer.notices();
+      reuse_or_write(files, tokenizer, output, inputs_hash, borders, options);
+  stats.borders = borders.put();
+  stats.notices.insert(stats.notices.begin(), borders.notices().begin(),
+                       borders.notices().end());
+  for (std::string& text : tokenizer.notices()) {
+    stats.notices.push_back(std::move(text));
+  }
   if (!options.show_progress) return stats;
   for (const std::string& notice : stats.notices) {
     fmt::print(stderr, "{}\n", notice);
@@ -137,8 +192,9 @@ PrepareStats prepare_tokens(const std::vector<std::string>& inputs,
                             const Tokenizer& tokenizer, const fs::path& output,
                             const PrepareOptions& options) {
   const std::vector<fs::path> files = find_inputs(inputs);
-  return prepare_files(files, tokenizer, output, hash_inputs(files, tokenizer),
-                       options);
+  const BorderRules borders(tokenizer, options.borders, options.split_at);
+  return prepare_files(files, tokenizer, output, hash_inputs(files, borders),
+                       borders, options);
 }
 
 PrepareStats prepare_tokens_in(const fs::path& folder,
@@ -146,12 +202,13 @@ PrepareStats prepare_tokens_in(const fs::path& folder,
                                const Tokenizer& tokenizer,
                                const PrepareOptions& options) {
   const std::vector<fs::path> files = find_inputs(inputs);
-  const std::string hash = hash_inputs(files, tokenizer);
+  const BorderRules borders(tokenizer, options.borders, options.split_at);
+  const std::string hash = hash_inputs(files, borders);
   const std::string key = sha256_of(hash + tokenizer.hash());
   remove_temporaries(folder);
   return prepare_files(files, tokenizer,
                        folder / fmt::format("{}.tokens", key.substr(0, 16)),
-                       hash, options);
+                       hash, borders, options);
 }
 
 }  // namespace annuli::data

@@ -1,17 +1,22 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "annuli/core/file.h"
+#include "annuli/data/token_file.h"
+#include "annuli/tokenizer/document_borders.h"
 #include "annuli/tokenizer/tokenizer.h"
 
 // From text to a token file (see text_input.h for what counts as text, and
 // token_file.h for the result).
 //
 // - Each document is encoded on its own, special tokens written out in it as
-//   plain text, and ends with the tokenizer's end-of-text id if it has one.
+//   plain text (they are counted), and stands between the tokens that
+//   tokenizer/document_borders.h names.
+// - Where the text spells `split_at` a document ends (document_cutter.h).
 // - Empty documents are left out.
 // - The result is a function of the files' contents, their kinds and order and
 //   of the tokenizer, not of their names or times. The hash of all that is
@@ -22,18 +27,23 @@
 namespace annuli::data {
 
 struct PrepareOptions {
-  bool force = false;  // make it anew even if it is up to date
+  bool force = false;         // make it anew even if it is up to date
   bool show_progress = true;  // and the notices, on standard error
+  // Unset: what the tokenizer's files say.
+  std::optional<DocumentBorders> borders = {};
+  std::string split_at = {};  // "": a text is one document
 };
 
 struct PrepareStats {
   fs::path path;
   int64_t files = 0;  // of text
   int64_t documents = 0;
-  int64_t tokens = 0;      // end-of-text ids included
+  int64_t tokens = 0;      // those around documents included
   int64_t text_bytes = 0;  // unpacked, as the tokenizer saw them
   bool reused = false;
-  std::vector<std::string> notices;  // one line each
+  PutBorders borders;  // of each document
+  // One line each; of the text itself only where it was read.
+  std::vector<std::string> notices;
 };
 
 // UserErrors: inputs that name nothing or cannot be read, no text at all, and

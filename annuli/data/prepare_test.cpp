@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <set>
+
 #include "annuli/core/error.h"
 #include "annuli/data/test_files.h"
 
@@ -107,6 +110,104 @@ TEST_F(PrepareTest, ReusedWhileInputsAndTokenizerAreUnchanged) {
   // The same bytes under another name are the same text.
   fs::rename(folder_ / "text/a.txt", folder_ / "text/A.txt");
   EXPECT_TRUE(prepare(ending_, {text_ + "/b.jsonl", text_}).reused);
+}
+
+TEST_F(PrepareTest, BordersStandAroundEachDocumentAndAreRecorded) {
+  const DocumentBorders both{.begin = {7, 8}, .end = {9}};
+  const auto stats = prepare_tokens({text_}, plain_, output_,
+                                    {.show_progress = false, .borders = both});
+  EXPECT_EQ(stats.documents, 2);
+  EXPECT_EQ(stats.tokens, 5 + 2 * 3);
+  EXPECT_EQ(stats.text_bytes, 5);
+  EXPECT_THAT(ids(),
+              testing::ElementsAre(7, 8, 'a', 'b', 'c', 9, 7, 8, 'd', 'e', 9));
+  const TokenFile file(output_);
+  EXPECT_EQ(file.document_bytes(0), 3);
+  EXPECT_EQ(file.borders(), (PutBorders{{7, 8}, {9}}));
+  EXPECT_EQ(file.borders(), stats.borders);
+  // One token for both parts documents once.
+  const DocumentBorders one{.begin = {9}, .end = {9}};
+  prepare_tokens({text_}, plain_, output_,
+                 {.show_progress = false, .borders = one});
+  EXPECT_THAT(ids(), testing::ElementsAre('a', 'b', 'c', 9, 'd', 'e', 9));
+  EXPECT_EQ(TokenFile(output_).borders(), (PutBorders{{}, {9}}));
+}
+
+// The usual ones leave the file as it was before it could say so.
+TEST_F(PrepareTest, UsualBordersAreNotRecorded) {
+  prepare(ending_, {text_});
+  const std::string bytes = read_file(output_);
+  EXPECT_EQ(bytes.substr(168, 88), std::string(88, '\0'));
+  EXPECT_EQ(TokenFile(output_).borders(), std::nullopt);
+  const DocumentBorders usual{.end = {256}};
+  EXPECT_TRUE(prepare_tokens({text_}, ending_, output_,
+                             {.show_progress = false, .borders = usual})
+                  .reused);
+  // "none" where there is one is another file, and says so.
+  const auto none =
+      prepare_tokens({text_}, ending_, output_,
+                     {.show_progress = false, .borders = DocumentBorders{}});
+  EXPECT_FALSE(none.reused);
+  EXPECT_EQ(none.tokens, 5);
+  EXPECT_EQ(TokenFile(output_).borders(), PutBorders{});
+}
+
+TEST_F(PrepareTest, BordersAndSplittingAreInTheNameOfACachedFile) {
+  std::set<fs::path> names;
+  const auto add = [&](PrepareOptions options) {
+    options.show_progress = false;
+    names.insert(
+        prepare_tokens_in(folder_ / "cache", {text_}, ending_, options).path);
+  };
+  add({});
+  add({.borders = DocumentBorders{.end = {256}}});
+  EXPECT_EQ(names.size(), 1u);
+  add({.borders = DocumentBorders{}});
+  add({.borders = DocumentBorders{.end = {255}}});
+  add({.borders = DocumentBorders{.begin = {1}, .end = {256}}});
+  add({.borders = DocumentBorders{.end = {1, 256}}});
+  add({.split_at = "b"});
+  add({.split_at = "c"});
+  EXPECT_EQ(names.size(), 7u);
+}
+
+// Lines of a .txt, and texts of JSON lines.
+TEST_F(PrepareTest, DocumentsEndWhereTheTextSpellsTheSeparator) {
+  write("parted/a.txt", "one\n<e>\ntwo\n<e>\n<e>\nthree\n<e>\n");
+  write("parted/b.jsonl", "{\"text\": \"x<e>y\"}\n{\"text\": \"<e>\\nz\"}\n");
+  const auto stats =
+      prepare_tokens({(folder_ / "parted").string()}, ending_, output_,
+                     {.show_progress = false, .split_at = "<e>"});
+  EXPECT_EQ(stats.documents, 6);  // empty ones are dropped
+  EXPECT_EQ(stats.text_bytes, 4 + 4 + 6 + 3);
+  EXPECT_EQ(std::ranges::count(ids(), 256), 6);
+  EXPECT_EQ(std::ranges::count(ids(), '<'), 0);
+}
+
+TEST_F(PrepareTest, SpelledSpecialTokensAreCountedAndStayText) {
+  class Special : public FakeTokenizer {
+   public:
+    Special() : FakeTokenizer("special", 256) {}
+    std::vector<std::string> special_tokens() const override {
+      return {"<s>", "<|e|>", "<pad>"};
+    }
+  };
+  const Special tokenizer;
+  write("s.txt", "a\n<|e|>\nb <s>\n<|e|>\n");
+  const std::string text = (folder_ / "s.txt").string();
+  const auto plain =
+      prepare_tokens({text}, tokenizer, output_, {.show_progress = false});
+  EXPECT_EQ(plain.documents, 1);
+  EXPECT_EQ(plain.tokens, plain.text_bytes + 1);
+  EXPECT_THAT(plain.notices, testing::ElementsAre(testing::AllOf(
+                                 HasSubstr("in 3 places ('<|e|>' 2, '<s>' 1)"),
+                                 HasSubstr("--split-at '<|e|>'"))));
+  const auto parted =
+      prepare_tokens({text}, tokenizer, output_,
+                     {.show_progress = false, .split_at = "<|e|>"});
+  EXPECT_EQ(parted.documents, 2);
+  EXPECT_THAT(parted.notices,
+              testing::ElementsAre(HasSubstr("in 1 places ('<s>' 1)")));
 }
 
 TEST_F(PrepareTest, DamagedTokenFilesAreReplacedOtherFilesAreNot) {

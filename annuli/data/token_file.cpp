@@ -41,7 +41,7 @@ TokenFile::TokenFile(fs::path path) : mapping_(std::move(path)) {
   check_fields(header);
   origin_ = {static_cast<int64_t>(header.vocab_size),
              std::string(header.tokenizer_hash, 64),
-             std::string(header.inputs_hash, 64)};
+             std::string(header.inputs_hash, 64), read_borders(header)};
   locate_body(header);
   check_documents();
   check_ids();
@@ -93,6 +93,26 @@ void TokenFile::check_fields(const TokenFileHeader& header) const {
       !is_hash({header.inputs_hash, 64})) {
     refuse("a hash in its header is not SHA-256 in hex");
   }
+}
+
+std::optional<PutBorders> TokenFile::read_borders(
+    const TokenFileHeader& header) const {
+  if (header.records_borders == 0) return std::nullopt;
+  const size_t count = size_t{header.begin_count} + header.end_count;
+  if (header.records_borders > 1 || count > kMostBorderIds) {
+    refuse(fmt::format("found {} tokens around a document, expected at most {}",
+                       count, kMostBorderIds));
+  }
+  const auto ids = std::span(header.border_ids).first(count);
+  for (const int32_t id : ids) {
+    if (id >= 0 && static_cast<uint64_t>(id) < header.vocab_size) continue;
+    refuse(
+        fmt::format("found id {} around documents, expected ids below the "
+                    "vocabulary size {}",
+                    id, header.vocab_size));
+  }
+  const auto middle = ids.begin() + header.begin_count;
+  return PutBorders{{ids.begin(), middle}, {middle, ids.end()}};
 }
 
 void TokenFile::locate_body(const TokenFileHeader& header) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,7 +21,14 @@
 //       32      8  document_count
 //       40     64  tokenizer hash, SHA-256 in lower-case hex
 //      104     64  inputs hash, the same: what the file was made from
-//      168     88  zeros
+//      168      1  1: the next four fields say what stands around a document.
+//                  0: nothing before it; after it the tokenizer's end of text,
+//                  if it has one
+//      169      1  how many tokens stand before each document
+//      170      1  how many stand after it
+//      171      1  zero
+//      172     80  their ids, 4 bytes each: those before, those after, zeros
+//      252      4  zeros
 //      256         token_count ids of token_bytes each
 //                  zeros up to the next multiple of 8
 //                  document_count x {u64 end_token, u64 end_byte}
@@ -41,10 +49,19 @@ struct TokenRange {
   bool operator==(const TokenRange&) const = default;
 };
 
+// What was put before and after each document; they are part of it. At most 20
+// ids.
+struct PutBorders {
+  std::vector<int32_t> begin;
+  std::vector<int32_t> end;
+  bool operator==(const PutBorders&) const = default;
+};
+
 struct TokenFileOrigin {
   int64_t vocab_size = 0;
   std::string tokenizer_hash;  // SHA-256 in hex
   std::string inputs_hash;
+  std::optional<PutBorders> borders = {};  // where they are not the usual ones
 };
 
 // Writes a token file document by document. Nothing appears at `path` before
@@ -89,6 +106,7 @@ class TokenFile {
   int64_t vocab_size() const { return origin_.vocab_size; }
   const std::string& tokenizer_hash() const { return origin_.tokenizer_hash; }
   const std::string& inputs_hash() const { return origin_.inputs_hash; }
+  const std::optional<PutBorders>& borders() const { return origin_.borders; }
   int64_t token_count() const { return token_count_; }
   int64_t document_count() const { return std::ssize(ends_) / 2; }
   int64_t text_bytes() const;
@@ -102,6 +120,7 @@ class TokenFile {
  private:
   TokenFileHeader read_header() const;
   void check_fields(const TokenFileHeader& header) const;
+  std::optional<PutBorders> read_borders(const TokenFileHeader& header) const;
   void locate_body(const TokenFileHeader& header);
   void check_documents() const;
   void check_ids() const;

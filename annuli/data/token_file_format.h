@@ -1,6 +1,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -11,6 +12,8 @@ namespace annuli::data {
 inline constexpr std::string_view kTokenFileMagic = "ANNULITK";
 inline constexpr uint32_t kTokenFileVersion = 1;
 
+inline constexpr size_t kMostBorderIds = 20;
+
 struct TokenFileHeader {
   char magic[8] = {};
   uint32_t version = 0;
@@ -20,7 +23,12 @@ struct TokenFileHeader {
   uint64_t document_count = 0;
   char tokenizer_hash[64] = {};
   char inputs_hash[64] = {};
-  char zeros[88] = {};
+  uint8_t records_borders = 0;  // 1: the rest of this line and the next count
+  uint8_t begin_count = 0;
+  uint8_t end_count = 0;
+  uint8_t zero = 0;
+  int32_t border_ids[kMostBorderIds] = {};  // begin, then end
+  char zeros[4] = {};
 };
 static_assert(sizeof(TokenFileHeader) == 256);
 static_assert(std::endian::native == std::endian::little,

@@ -70,6 +70,29 @@ TEST_F(TokenFileTest, KeepsTokensDocumentsAndOrigin) {
   }
 }
 
+TEST_F(TokenFileTest, KeepsWhatStandsAroundDocuments) {
+  const fs::path path = folder_ / "borders.tokens";
+  const PutBorders borders{{1, 99}, {2}};
+  TokenFileWriter writer(path,
+                         {100, sha256_of("tok"), sha256_of("in"), borders});
+  writer.append(std::vector<int32_t>{1, 99, 5, 2}, 3);
+  writer.commit();
+  EXPECT_EQ(TokenFile(path).borders(), borders);
+  EXPECT_EQ(TokenFile(write_tokens({{1}}, 100)).borders(), std::nullopt);
+}
+
+TEST_F(TokenFileTest, RefusesBordersThatCannotBe) {
+  expect_refused_with<uint8_t>(168, 2, "tokens around a document");
+  expect_refused_with<uint32_t>(168, 1 | 11 << 8 | 10 << 16,
+                                "found 21 tokens around a document");
+  expect_refused(
+      [](std::string& bytes) {
+        bytes[168] = bytes[170] = 1;
+        bytes[172] = 100;
+      },
+      "found id 100 around documents");
+}
+
 TEST_F(TokenFileTest, StoresTwoBytesWhereTheyHoldTheVocabulary) {
   EXPECT_EQ(fs::file_size(write_tokens({{1, 2, 3, 4}}, 65536)), 256u + 8 + 16);
   EXPECT_EQ(fs::file_size(write_tokens({{1, 2, 3, 4}}, 65537)), 256u + 16 + 16);

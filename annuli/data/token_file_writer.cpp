@@ -23,6 +23,14 @@ TokenFileHeader make_header(const TokenFileOrigin& origin) {
   header.token_bytes = token_width(header.vocab_size);
   copy_hash(origin.tokenizer_hash, header.tokenizer_hash);
   copy_hash(origin.inputs_hash, header.inputs_hash);
+  if (origin.borders) {
+    const auto& [begin, end] = *origin.borders;
+    ANNULI_CHECK(begin.size() + end.size() <= kMostBorderIds);
+    header.records_borders = 1;
+    header.begin_count = static_cast<uint8_t>(begin.size());
+    header.end_count = static_cast<uint8_t>(end.size());
+    std::ranges::copy(end, std::ranges::copy(begin, header.border_ids).out);
+  }
   return header;
 }
 
