@@ -9,6 +9,7 @@
 
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/checkpoint/safetensors.h"
+#include "annuli/cli/border_options.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/model_tokenizer.h"
 #include "annuli/cli/options.h"
@@ -29,6 +30,8 @@ struct EvaluateOptions {
   std::vector<std::string> text;
   std::string tokens;
   std::string tokenizer;
+  BorderChoice borders;
+  std::string split_at;
   std::string logits;
   std::string dtype;
   std::optional<int64_t> windows;
@@ -46,8 +49,11 @@ constexpr double kMaxLogitBytes = 4e9;
 
 TextWindows open_text(const EvaluateOptions& options, const ModelFile& file) {
   if (options.tokens.empty()) {
-    return TextWindows::of_text(options.text,
-                                *tokenizer_of(file, options.tokenizer));
+    const auto tokenizer = tokenizer_of(file, options.tokenizer);
+    return TextWindows::of_text(
+        options.text, *tokenizer,
+        {.borders = borders_of(file, *tokenizer, options.borders),
+         .split_at = options.split_at});
   }
   TextWindows text = TextWindows::of_token_file(options.tokens);
   if (!options.tokenizer.empty()) {
@@ -193,6 +199,8 @@ void add_evaluate_command(CLI::App& app) {
       "--tokens", options->tokens, "A token file (see annuli tokenize)");
   text->excludes(tokens);
   add_tokenizer(*command, options->tokenizer);
+  add_border_choice(*command, options->borders);
+  add_split_at(*command, options->split_at);
   command
       ->add_option("--windows", options->windows,
                    "How many windows, spread evenly over the text; 0: all "

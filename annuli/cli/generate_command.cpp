@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "annuli/checkpoint/model_file.h"
+#include "annuli/cli/border_options.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/model_tokenizer.h"
 #include "annuli/cli/options.h"
@@ -26,6 +27,7 @@ struct Options {
   std::vector<std::string> prompts;
   std::string tokenizer;
   std::string dtype;
+  BorderChoice borders;
   GenerateOptions sampling;
   bool in_memory = false;
   bool stats = false;
@@ -94,10 +96,11 @@ void print_json(const Options& options, const Texts& texts,
 
 // A single text appears as it is made, several when all are done.
 Texts generate_texts(const Options& options, const Transformer& model,
-                     const Tokenizer& tokenizer) {
+                     const Tokenizer& tokenizer,
+                     const DocumentBorders& borders) {
   Texts texts;
   for (const std::string& prompt : options.prompts) {
-    texts.prompts.push_back(tokenizer.encode(prompt));
+    texts.prompts.push_back(prompt_ids(prompt, tokenizer, borders.begin));
   }
   const bool streamed = options.prompts.size() == 1 && !options.json;
   const auto tokens = tokenizer.stream(options.prompts[0].empty());
@@ -105,7 +108,7 @@ Texts generate_texts(const Options& options, const Transformer& model,
   bool started = false;
   GenerateOptions sampling = options.sampling;
   sampling.never_ids = ids_without_token(tokenizer, model.config().vocab_size);
-  if (tokenizer.end_of_text()) sampling.stop_ids = {*tokenizer.end_of_text()};
+  sampling.stop_ids = borders.stops;
   if (streamed) {
     sampling.on_token = [&](size_t, int32_t id) {
       // The prompt waits for the first token, so that an error prints none.
@@ -132,17 +135,21 @@ void print_texts(const Options& options, const Texts& texts,
 void generate_text(const Options& options) {
   const ModelFile file(options.path);
   const auto tokenizer = tokenizer_of(file, options.tokenizer);
+  const DocumentBorders borders = borders_of(file, *tokenizer, options.borders);
   const Transformer model =
       load_stored_model(file, {.dtype = type_of(options.dtype),
                                .device = choose_device(DeviceChoice::kAuto),
                                .in_memory = options.in_memory});
-  const Texts texts = generate_texts(options, model, *tokenizer);
+  const Texts texts = generate_texts(options, model, *tokenizer, borders);
   if (options.json) {
     print_json(options, texts, *tokenizer);
   } else if (options.prompts.size() > 1) {
     print_texts(options, texts, *tokenizer);
   }
   if (options.stats && !options.json) print_stats(texts.stats);
+  for (const std::string& notice : borders.notices) {
+    fmt::print(stderr, "{}\n", notice);
+  }
 }
 
 void add_sampling(CLI::App& command, GenerateOptions& sampling) {
@@ -201,6 +208,7 @@ void add_generate_command(CLI::App& app) {
       ->capture_default_str();
   add_sampling(*command, options->sampling);
   add_tokenizer(*command, options->tokenizer);
+  add_border_choice(*command, options->borders);
   add_weights(*command, *options);
   command->add_flag("--stats", options->stats,
                     "Print tokens per second on standard error, at the end");

@@ -69,14 +69,19 @@ void print_model(const Json& model, bool with_tensors) {
 
 Json describe_token_file(const fs::path& path) {
   const data::TokenFile file(path);
-  return {{"path", path.string()},
-          {"format", "tokens"},
-          {"tokens", file.token_count()},
-          {"documents", file.document_count()},
-          {"text_bytes", file.text_bytes()},
-          {"vocab_size", file.vocab_size()},
-          {"tokenizer_hash", file.tokenizer_hash()},
-          {"inputs_hash", file.inputs_hash()}};
+  Json json = {{"path", path.string()},
+               {"format", "tokens"},
+               {"tokens", file.token_count()},
+               {"documents", file.document_count()},
+               {"text_bytes", file.text_bytes()},
+               {"vocab_size", file.vocab_size()},
+               {"tokenizer_hash", file.tokenizer_hash()},
+               {"inputs_hash", file.inputs_hash()}};
+  if (file.borders()) {
+    json["begin_ids"] = file.borders()->begin;
+    json["end_ids"] = file.borders()->end;
+  }
+  return json;
 }
 
 Json describe_safetensors(const fs::path& path) {

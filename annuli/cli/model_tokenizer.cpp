@@ -44,6 +44,17 @@ std::string tokenizer_hash_of(const ModelFile& model) {
   return said(model, "hash");
 }
 
+DocumentBorders borders_of(const ModelFile& model, const Tokenizer& tokenizer,
+                           const BorderChoice& asked) {
+  BorderChoice choice = asked;
+  if (choice.begin_token.empty())
+    choice.begin_token = said(model, "begin_token");
+  if (choice.end_token.empty()) choice.end_token = said(model, "end_token");
+  return document_borders(
+      tokenizer, choice,
+      model.format() == "folder" ? model.path() : fs::path());
+}
+
 std::unique_ptr<Tokenizer> tokenizer_of(const ModelFile& model,
                                         const std::string& asked) {
   auto tokenizer = asked.empty() ? load_default(model) : load_tokenizer(asked);

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "annuli/core/error.h"
-#include "annuli/data/prepare.h"
 
 namespace annuli::cli {
 namespace {
@@ -47,10 +46,11 @@ TextWindows::TextWindows(std::unique_ptr<data::TokenFile> file)
     : file_(std::move(file)), documents_(data::all_documents(*file_)) {}
 
 TextWindows TextWindows::of_text(const std::vector<std::string>& inputs,
-                                 const Tokenizer& tokenizer) {
+                                 const Tokenizer& tokenizer,
+                                 const data::PrepareOptions& options) {
   const TemporaryFolder folder;
   const fs::path path = folder.path() / "text.tokens";
-  data::prepare_tokens(inputs, tokenizer, path);
+  data::prepare_tokens(inputs, tokenizer, path, options);
   // The mapping outlives the file's name.
   return of_token_file(path);
 }

@@ -7,6 +7,7 @@
 
 #include "annuli/core/file.h"
 #include "annuli/data/loader.h"
+#include "annuli/data/prepare.h"
 #include "annuli/data/split.h"
 #include "annuli/data/token_file.h"
 #include "annuli/tokenizer/tokenizer.h"
@@ -18,7 +19,8 @@ class TextWindows {
  public:
   // Tokenizes into a temporary file that is gone when this returns.
   static TextWindows of_text(const std::vector<std::string>& inputs,
-                             const Tokenizer& tokenizer);
+                             const Tokenizer& tokenizer,
+                             const data::PrepareOptions& options = {});
   static TextWindows of_token_file(const fs::path& path);
 
   const data::TokenFile& file() const { return *file_; }

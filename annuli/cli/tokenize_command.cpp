@@ -4,8 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "annuli/cli/border_options.h"
 #include "annuli/cli/commands.h"
 #include "annuli/core/json.h"
+#include "annuli/core/quote.h"
 #include "annuli/core/text.h"
 #include "annuli/core/tokenizer_place.h"
 #include "annuli/data/prepare.h"
@@ -17,6 +19,8 @@ struct TokenizeOptions {
   std::vector<std::string> inputs;
   std::string tokenizer;
   std::string out;
+  BorderChoice borders;
+  std::string split_at;
   bool force = false;
   bool json = false;
 };
@@ -29,29 +33,49 @@ void print_json(const Tokenizer& tokenizer, const data::PrepareStats& stats) {
                      {"text_bytes", stats.text_bytes},
                      {"vocab_size", tokenizer.vocab_size()},
                      {"tokenizer_hash", tokenizer.hash()},
+                     {"begin_ids", stats.borders.begin},
+                     {"end_ids", stats.borders.end},
                      {"dropped_bytes", tokenizer.dropped_bytes()},
-                     {"reused", stats.reused}};
+                     {"reused", stats.reused},
+                     {"notices", stats.notices}};
   fmt::print("{}\n", pretty(json));
 }
 
-void print_line(const data::PrepareStats& stats) {
+// "; '<s>' before each, '</s>' after it"
+std::string said_of(const data::PutBorders& borders,
+                    const Tokenizer& tokenizer) {
+  std::string text;
+  const auto add = [&](const std::vector<int32_t>& ids, const char* where) {
+    if (ids.empty()) return;
+    text += fmt::format("{} {} {}", text.empty() ? ";" : ",",
+                        quote(tokenizer.decode(ids)), where);
+  };
+  add(borders.begin, "before each document");
+  add(borders.end, "after each document");
+  return text;
+}
+
+void print_line(const data::PrepareStats& stats, const Tokenizer& tokenizer) {
   fmt::print(
       "{} {}: {} tokens in {} documents, from {} of text ({:.2f} bytes "
-      "a token)\n",
+      "a token){}\n",
       stats.reused ? "up to date" : "wrote", stats.path.string(), stats.tokens,
       stats.documents, format_bytes(static_cast<double>(stats.text_bytes)),
-      static_cast<double>(stats.text_bytes) /
-          static_cast<double>(stats.tokens));
+      static_cast<double>(stats.text_bytes) / static_cast<double>(stats.tokens),
+      said_of(stats.borders, tokenizer));
 }
 
 void tokenize(const TokenizeOptions& options) {
   const auto tokenizer = load_tokenizer(options.tokenizer);
   const data::PrepareStats stats = data::prepare_tokens(
-      options.inputs, *tokenizer, options.out, {.force = options.force});
+      options.inputs, *tokenizer, options.out,
+      {.force = options.force,
+       .borders = document_borders(*tokenizer, options.borders),
+       .split_at = options.split_at});
   if (options.json) {
     print_json(*tokenizer, stats);
   } else {
-    print_line(stats);
+    print_line(stats, *tokenizer);
   }
 }
 
@@ -68,6 +92,8 @@ void add_tokenize_command(CLI::App& app) {
   command->add_option("--tokenizer", options->tokenizer, tokenizer_kinds())
       ->required();
   command->add_option("--out", options->out, "The token file")->required();
+  add_border_choice(*command, options->borders);
+  add_split_at(*command, options->split_at);
   command->add_flag("--force", options->force,
                     "Make it anew even if it is up to date");
   command->add_flag("--json", options->json, "Print the figures as JSON");

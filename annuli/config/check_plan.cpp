@@ -60,6 +60,10 @@ void check_data(const Complain& complain, const Plan& plan) {
   if (std::ranges::find(data.text, "") != data.text.end()) {
     complain("data.text", "found an empty path, expected a file or folder");
   }
+  if (!data.tokens.empty() && !data.split_at.empty()) {
+    complain("data.split_at",
+             "found beside data.tokens, expected it with data.text");
+  }
   if (plan.tokenizer.empty()) {
     complain("tokenizer", "found nothing, expected bytes or a path");
   }

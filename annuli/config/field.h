@@ -61,6 +61,9 @@ struct Field {
   Range range = {};
   bool required = false;
   bool hashed = true;  // false: where and how a run happens, not what it is
+  // True: a text that counts only where it is given, so that plans without it
+  // have the hash that they had before there was such a field.
+  bool hashed_if_set = false;
 };
 
 // The words that stand for an enumeration's values, in the order of its

@@ -20,6 +20,20 @@ void visit_fields(auto&& visit, Is<DataPlan> auto& data) {
   visit({"text", "text files, folders or globs: .txt, .txt.gz, .jsonl"},
         data.text);
   visit({"tokens", "a ready token file, instead of text"}, data.tokens);
+  visit({.name = "begin_token",
+         .help = "before documents and prompts: a token, its id, or none "
+                 "(unset: as the tokenizer's files say)",
+         .hashed_if_set = true},
+        data.begin_token);
+  visit({.name = "end_token",
+         .help = "after documents: a token, its id, or none (unset: as the "
+                 "tokenizer's files say)",
+         .hashed_if_set = true},
+        data.end_token);
+  visit({.name = "split_at",
+         .help = "where the text spells this a document ends",
+         .hashed_if_set = true},
+        data.split_at);
   visit(
       {"sequence_length", "tokens in one training window", between(2, 1 << 20)},
       data.sequence_length);

@@ -14,6 +14,9 @@ struct JsonWriter {
   template <typename T>
   void operator()(const Field& field, const T& value) const {
     if (hashed_only && !field.hashed) return;
+    if constexpr (std::is_same_v<T, std::string>) {
+      if (hashed_only && field.hashed_if_set && value.empty()) return;
+    }
     if constexpr (kIsOptionalSection<T>) {
       if (value) json[field.name] = to_value(*value);
     } else {

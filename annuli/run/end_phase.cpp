@@ -119,7 +119,8 @@ void make_samples(RunningPlan& run, const RunState& state) {
     return;
   }
   try {
-    write_samples(path, run.plan(), state.model, run.data().tokenizer());
+    write_samples(path, run.plan(), state.model, run.data().tokenizer(),
+                  run.data().borders());
   } catch (const std::exception& error) {
     const std::string reason = error.what();
     fmt::print(stderr, "warning: no samples of phase {}: {}\n", phase.name,

@@ -3,6 +3,7 @@
 #include <ATen/ops/from_blob.h>
 
 #include <algorithm>
+#include <system_error>
 
 #include "annuli/core/error.h"
 #include "annuli/data/prepare.h"
@@ -10,8 +11,21 @@
 
 namespace annuli::run {
 
+namespace {
+
+// Of the model that the plan starts from.
+fs::path model_folder(const Plan& plan) {
+  std::error_code ignored;
+  return fs::is_directory(plan.model.from, ignored) ? plan.model.from : "";
+}
+
+}  // namespace
+
 RunData::RunData(const Plan& plan)
-    : tokenizer_(load_tokenizer(plan.tokenizer)) {
+    : tokenizer_(load_tokenizer(plan.tokenizer)),
+      borders_(document_borders(*tokenizer_,
+                                {plan.data.begin_token, plan.data.end_token},
+                                model_folder(plan))) {
   open_tokens(plan);
   const auto seed = static_cast<uint64_t>(plan.seed);
   const data::Split split =
@@ -47,7 +61,10 @@ void RunData::open_tokens(const Plan& plan) {
     const fs::path folder = plan.data.cache_dir.empty()
                                 ? fs::path("build/data/tokens")
                                 : fs::path(plan.data.cache_dir);
-    path = data::prepare_tokens_in(folder, plan.data.text, *tokenizer_).path;
+    path = data::prepare_tokens_in(
+               folder, plan.data.text, *tokenizer_,
+               {.borders = borders_, .split_at = plan.data.split_at})
+               .path;
   }
   file_ = std::make_unique<data::TokenFile>(path);
   file_->require_tokenizer(tokenizer_->vocab_size(), tokenizer_->hash());

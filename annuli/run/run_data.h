@@ -6,6 +6,7 @@
 #include "annuli/data/loader.h"
 #include "annuli/data/split.h"
 #include "annuli/data/token_file.h"
+#include "annuli/tokenizer/document_borders.h"
 #include "annuli/tokenizer/tokenizer.h"
 #include "annuli/verify/probe.h"
 
@@ -22,6 +23,8 @@ class RunData {
   explicit RunData(const Plan& plan);
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
+  // What stands around documents, and prompts.
+  const DocumentBorders& borders() const { return borders_; }
   data::Loader& train() { return *train_; }
 
   // Fixed windows of held-out text; of training text where nothing is held out.
@@ -35,6 +38,7 @@ class RunData {
   void open_tokens(const Plan& plan);
 
   std::unique_ptr<Tokenizer> tokenizer_;
+  DocumentBorders borders_;
   std::unique_ptr<data::TokenFile> file_;
   std::unique_ptr<data::Loader> train_;
   data::Batch validation_;

@@ -51,12 +51,14 @@ void RunningPlan::save(const RunState& state, int64_t also) {
 void RunningPlan::save_checkpoint(const RunState& state,
                                   const std::string& name) {
   const Tokenizer& tokenizer = data_.tokenizer();
+  Json named = {{"name", plan_.tokenizer},
+                {"hash", tokenizer.hash()},
+                {"vocab_size", tokenizer.vocab_size()}};
+  const DataPlan& data = plan_.data;
+  if (!data.begin_token.empty()) named["begin_token"] = data.begin_token;
+  if (!data.end_token.empty()) named["end_token"] = data.end_token;
   save_pt(state.model, folder_.checkpoint(name),
-          without_tensor_maps(state.lineage),
-          {{"tokenizer",
-            {{"name", plan_.tokenizer},
-             {"hash", tokenizer.hash()},
-             {"vocab_size", tokenizer.vocab_size()}}}});
+          without_tensor_maps(state.lineage), {{"tokenizer", named}});
 }
 
 void RunningPlan::stop_if_asked(const RunState& state) {

@@ -12,12 +12,14 @@
 namespace annuli::run {
 
 void write_samples(const std::filesystem::path& path, const Plan& plan,
-                   const Transformer& model, const Tokenizer& tokenizer) {
+                   const Transformer& model, const Tokenizer& tokenizer,
+                   const DocumentBorders& borders) {
   std::string text;
   const std::vector<int32_t> never =
       ids_without_token(tokenizer, model.config().vocab_size);
   for (const std::string& prompt : plan.samples.prompts) {
-    const std::vector<int32_t> ids = tokenizer.encode(prompt);
+    const std::vector<int32_t> ids =
+        prompt_ids(prompt, tokenizer, borders.begin);
     const auto continuation = [&](double temperature) {
       GenerateOptions options;
       options.max_new_tokens = plan.samples.max_new_tokens;
@@ -25,9 +27,7 @@ void write_samples(const std::filesystem::path& path, const Plan& plan,
       options.top_k = temperature > 0 ? plan.samples.top_k : 0;
       options.seed = static_cast<uint64_t>(plan.seed);
       options.never_ids = never;
-      if (tokenizer.end_of_text()) {
-        options.stop_ids = {*tokenizer.end_of_text()};
-      }
+      options.stop_ids = borders.stops;
       return tokenizer.decode(generate(model, ids, options), prompt.empty());
     };
     text += fmt::format(
