@@ -49,6 +49,23 @@ struct OpenFile {
 
 constexpr const char* kTemporary = ".tmp-";
 
+// NAME.tmp-PID-NUMBER: somebody else's file may well have ".tmp-" in its name.
+bool is_temporary(std::string_view name) {
+  const auto skip_number = [&](char before) {
+    const size_t digits = name.find_last_not_of("0123456789");
+    if (digits == name.npos || digits + 1 == name.size() ||
+        name[digits] != before) {
+      return false;
+    }
+    name = name.substr(0, digits + 1);
+    return true;
+  };
+  if (!skip_number('-')) return false;
+  name.remove_suffix(1);
+  return skip_number('-') && name.ends_with(kTemporary) &&
+         name.size() > std::string_view(kTemporary).size();
+}
+
 // Makes a file and locks it; -1 if it cannot be made. `remove_temporaries` may
 // have removed it between the two: then it is no longer the one of that name.
 int make_locked(const fs::path& path) {
@@ -119,10 +136,10 @@ std::string read_file(const fs::path& path) {
 void remove_temporaries(const fs::path& folder) {
   std::error_code error;
   for (const auto& item : fs::directory_iterator(folder, error)) {
-    const std::string name = item.path().filename().string();
-    if (name.find(kTemporary) == std::string::npos ||
-        !item.is_regular_file(error))
+    if (!is_temporary(item.path().filename().string()) ||
+        !item.is_regular_file(error)) {
       continue;
+    }
     const int descriptor = ::open(item.path().c_str(), O_RDONLY | O_CLOEXEC);
     if (descriptor < 0) continue;
     if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) {

@@ -102,12 +102,19 @@ TEST_F(File, FailedCommitRemovesTheTemporary) {
 // A killed writer's file goes, that of a writer at work stays.
 TEST_F(File, TemporariesOfTheDeadAreRemoved) {
   std::ofstream(folder_ / "a.tmp-1-0") << "half";
+  const std::vector<std::string> others = {"notes.tmp-1",   "a.tmp-x-0",
+                                           "a.tmp-1-0.txt", ".tmp-1-0",
+                                           "a.tmp--0",      "a-1-0"};
+  for (const std::string& name : others) std::ofstream(folder_ / name) << "x";
   std::ofstream(folder_ / "whole") << "whole";
   AtomicFile at_work(folder_ / "b");
   at_work.write("half");
   remove_temporaries(folder_);
   EXPECT_FALSE(fs::exists(folder_ / "a.tmp-1-0"));
-  EXPECT_EQ(files_in_folder(), 2u);
+  EXPECT_EQ(files_in_folder(), others.size() + 2);
+  for (const std::string& name : others) {
+    EXPECT_TRUE(fs::remove(folder_ / name)) << name;
+  }
   at_work.write(", whole");
   at_work.commit();
   EXPECT_EQ(read_file(folder_ / "b"), "half, whole");
