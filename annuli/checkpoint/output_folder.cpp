@@ -5,17 +5,24 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
 
+#include "annuli/checkpoint/earlier_output.h"
 #include "annuli/core/error.h"
+#include "annuli/core/manifest.h"
 #include "annuli/core/text.h"
+#include "annuli/core/tilde.h"
 
 namespace annuli {
 namespace {
 
 constexpr const char* kTemporary = ".tmp-";
+constexpr const char* kKind = "model";
+// In a folder that is being written: all that is in it is ours.
+constexpr const char* kUnfinished = ".annuli-unfinished";
 
 fs::path parent_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
@@ -26,32 +33,64 @@ fs::path without_slash(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();
 }
 
-bool is_replaceable(const fs::path& path) {
+bool is_there(const fs::path& path) {
   std::error_code error;
-  return fs::is_directory(path, error) &&
-         (fs::exists(path / "config.json", error) || fs::is_empty(path, error));
+  return fs::exists(fs::symlink_status(path, error));
 }
 
-void check_target(const fs::path& path, bool replace) {
+bool is_empty_folder(const fs::path& path) {
+  std::error_code error;
+  return fs::is_directory(fs::symlink_status(path, error)) &&
+         fs::is_empty(path, error);
+}
+
+// What can stand there at all, whoever made it.
+void check_name(const fs::path& path) {
   if (!path.has_filename() || path.filename() == "." ||
       path.filename() == "..") {
-    user_error("writing the folder '{}': expected a name for a new folder",
-               path.string());
+    user_error(
+        "writing the folder '{}': expected a name for a new folder; try '{}'",
+        path.string(), (path / "grown").lexically_normal().string());
   }
   std::error_code error;
-  if (!fs::exists(fs::symlink_status(path, error))) return;
-  if (!replace) {
+  if (fs::is_symlink(path, error)) {
+    const fs::path target = fs::read_symlink(path, error);
+    user_error(
+        "writing the folder {}: it is a link to {}{}; remove the link, or "
+        "choose another name",
+        path.string(), target.string(),
+        fs::exists(path, error) ? "" : ", which is not there");
+  }
+  if (is_there(path) && !fs::is_directory(path, error)) {
+    user_error(
+        "writing the folder {}: a file stands there, expected a new name; "
+        "choose another",
+        path.string());
+  }
+}
+
+// --force is offered where it can help.
+[[noreturn]] void refuse_present(const fs::path& path) {
+  if (is_there(path / Manifest::kName) || is_there(path / "lineage.json")) {
     user_error(
         "writing the folder {}: it exists already; choose another name, or "
         "replace it with --force",
         path.string());
   }
-  if (fs::is_symlink(path, error) || !is_replaceable(path)) {
-    user_error(
-        "writing the folder {}: what stands there is not a model folder (no "
-        "config.json), and only those are replaced; choose another name",
-        path.string());
-  }
+  user_error(
+      "writing the folder {}: it exists already, and annuli did not make it "
+      "(it holds {}); choose another name",
+      path.string(), paths_below(path).front());
+}
+
+bool is_copy(const fs::path& path, const fs::path& original) {
+  constexpr uintmax_t kLargest = uintmax_t{64} << 20;  // that growth copies
+  std::error_code error;
+  return fs::is_regular_file(fs::symlink_status(path, error)) &&
+         fs::is_regular_file(original, error) &&
+         fs::file_size(path, error) <= kLargest &&
+         fs::file_size(path, error) == fs::file_size(original, error) &&
+         read_file(path) == read_file(original);
 }
 
 // A lock on the folder itself; -1 if another process holds it.
@@ -65,26 +104,69 @@ int try_lock(const fs::path& folder) {
   return -1;
 }
 
+bool is_number(const std::string& text) {
+  return !text.empty() &&
+         text.find_first_not_of("0123456789") == std::string::npos;
+}
+
+// One that was being written, one that was to be removed, or neither yet.
+void remove_leftover(const fs::path& folder) {
+  std::error_code error;
+  if (is_there(folder / kUnfinished)) {
+    fs::remove_all(folder, error);
+    return;
+  }
+  try {
+    const Manifest manifest = Manifest::load(folder, kKind);
+    remove_ours(folder, [&](const std::string& name) {
+      return !manifest.empty() && manifest.owns(folder, name);
+    });
+    fs::remove(folder, error);  // if it is empty
+  } catch (const UserError&) {
+    return;  // not ours
+  }
+}
+
+void write_mark(const fs::path& path) {
+  const int descriptor =
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor < 0) {
+    user_error("writing {}: {}", path.string(), std::strerror(errno));
+  }
+  ::close(descriptor);
+}
+
 [[noreturn]] void fail(const fs::path& path, int reason) {
   user_error("writing the folder {}: {}", path.string(), std::strerror(reason));
 }
 
 }  // namespace
 
-OutputFolder::OutputFolder(const fs::path& path, bool replace)
-    : path_(without_slash(path)), replace_(replace) {
-  check_target(path_, replace);
-  std::error_code error;
-  fs::create_directories(parent_of(path_), error);
-  if (error) fail(path_, error.value());
-  remove_leftovers();
-  temporary_ = path_;
-  temporary_ += kTemporary + std::to_string(::getpid());
-  if (!fs::create_directory(temporary_, error)) {
-    fail(path_, error ? error.value() : EEXIST);
+OutputFolder::OutputFolder(const fs::path& path, bool replace,
+                           InputPaths inputs)
+    : path_(without_slash(path)),
+      replace_(replace),
+      inputs_(std::move(inputs)) {
+  refuse_tilde(path_, "writing the folder");
+  check_name(path_);
+  replaceable();
+  begin();
+}
+
+OutputFolder::OutputFolder(const fs::path& path)
+    : path_(path), replace_(false) {
+  begin();
+}
+
+void OutputFolder::begin() {
+  try {
+    make_parents();
+    remove_leftovers();
+    make_temporary();
+  } catch (...) {
+    discard();
+    throw;
   }
-  lock_ = try_lock(temporary_);
-  ANNULI_CHECK(lock_ >= 0, "{} is locked", temporary_.string());
 }
 
 OutputFolder::~OutputFolder() {
@@ -92,14 +174,64 @@ OutputFolder::~OutputFolder() {
   if (lock_ >= 0) ::close(lock_);
 }
 
+void OutputFolder::make_parents() {
+  const fs::path parent = parent_of(path_);
+  std::error_code error;
+  for (fs::path above = parent; !above.empty() && !fs::exists(above, error);
+       above = above.parent_path()) {
+    made_ = above;
+  }
+  fs::create_directories(parent, error);
+  if (error) fail(path_, error.value());
+}
+
+void OutputFolder::make_temporary() {
+  fs::path made = path_;
+  made += kTemporary + std::to_string(::getpid());
+  std::error_code error;
+  if (!fs::create_directory(made, error)) {
+    fail(path_, error ? error.value() : EEXIST);
+  }
+  temporary_ = made;
+  lock_ = try_lock(temporary_);
+  ANNULI_CHECK(lock_ >= 0, "{} is locked", temporary_.string());
+  write_mark(temporary_ / kUnfinished);
+}
+
+std::set<std::string> OutputFolder::replaceable() const {
+  if (!is_there(path_) || is_empty_folder(path_)) return {};
+  inputs_.keep_out_of(path_, "replacing " + path_.string());
+  if (!replace_) refuse_present(path_);
+  const Manifest manifest = Manifest::load(path_, kKind);
+  const std::set<std::string> earlier =
+      manifest.empty() ? earlier_output(path_) : std::set<std::string>();
+  const auto is_ours = [&](const std::string& name) {
+    return manifest.owns(path_, name) || earlier.contains(name) ||
+           std::ranges::any_of(inputs_.folders(), [&](const fs::path& folder) {
+             return is_copy(path_ / name, folder / name);
+           });
+  };
+  if (const auto foreign = find_foreign(path_, is_ours)) {
+    user_error(
+        "replacing {}: its {} is not what annuli wrote there; move it away, "
+        "or choose another name",
+        path_.string(), *foreign);
+  }
+  const std::vector<std::string> names = paths_below(path_);
+  return {names.begin(), names.end()};
+}
+
 void OutputFolder::remove_leftovers() const {
   const std::string prefix = path_.filename().string() + kTemporary;
   std::error_code error;
   for (const auto& item : fs::directory_iterator(parent_of(path_), error)) {
-    if (!item.path().filename().string().starts_with(prefix)) continue;
+    const std::string name = item.path().filename().string();
+    if (!name.starts_with(prefix) || !is_number(name.substr(prefix.size()))) {
+      continue;
+    }
     const int lock = try_lock(item.path());
     if (lock < 0) continue;
-    fs::remove_all(item.path(), error);
+    remove_leftover(item.path());
     ::close(lock);
   }
 }
@@ -115,31 +247,59 @@ void OutputFolder::require_space(int64_t bytes) const {
       format_bytes(static_cast<double>(space.available)));
 }
 
+void OutputFolder::add_file(const fs::path& folder, const std::string& name) {
+  Manifest manifest = Manifest::load(folder, kKind);
+  if (manifest.empty()) return;
+  manifest.add_file(folder, name);
+  manifest.save(folder);
+}
+
+void OutputFolder::list_files() const {
+  Manifest manifest(kKind);
+  for (const std::string& name : paths_below(temporary_)) {
+    if (name != kUnfinished) manifest.add_file(temporary_, name);
+  }
+  manifest.save(temporary_);
+  std::error_code error;
+  fs::remove(temporary_ / kUnfinished, error);
+}
+
 void OutputFolder::commit() {
   const std::lock_guard lock(mutex_);
   ANNULI_CHECK(!done_, "{} is finished already", path_.string());
+  list_files();
   sync_folder(temporary_);
-  check_target(path_, replace_);
-  std::error_code error;
-  const bool exists = fs::exists(path_, error);
-  const unsigned flags = exists ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+  check_name(path_);
+  const std::set<std::string> old = replaceable();
+  const unsigned flags = !old.empty()      ? RENAME_EXCHANGE
+                         : is_there(path_) ? 0  // an empty folder
+                                           : RENAME_NOREPLACE;
   if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(),
                   flags) != 0) {
     fail(path_, errno);
   }
   done_ = true;
   sync_folder(parent_of(path_));
-  if (exists) fs::remove_all(temporary_, error);
+  if (old.empty()) return;
+  remove_ours(temporary_,
+              [&](const std::string& name) { return old.contains(name); });
+  std::error_code error;
+  fs::remove(temporary_, error);
 }
 
 void OutputFolder::discard() noexcept {
   const std::lock_guard lock(mutex_);
-  if (std::exchange(done_, true) || temporary_.empty()) return;
+  if (std::exchange(done_, true)) return;
   // A thread that still writes may add a file while they are being removed.
   constexpr int kTries = 100;
   std::error_code error;
-  for (int i = 0; i < kTries && fs::exists(temporary_, error); ++i) {
+  for (int i = 0; i < kTries && is_there(temporary_); ++i) {
     fs::remove_all(temporary_, error);
+  }
+  if (made_.empty()) return;
+  for (fs::path above = parent_of(path_);
+       fs::remove(above, error) && above != made_;
+       above = above.parent_path()) {
   }
 }
 

@@ -61,9 +61,14 @@ std::vector<fs::path> states_of(const fs::path& folder) {
   return numbered_states(folder);
 }
 
+// PREFIX and a state's number; what else begins so is not ours.
 void remove_starting_with(const fs::path& folder, std::string_view prefix) {
   for (const fs::path& path : entries_of(folder)) {
-    if (path.filename().string().starts_with(prefix)) fs::remove_all(path);
+    const std::string name = path.filename().string();
+    if (name.starts_with(prefix) &&
+        number_of(name.substr(prefix.size())) >= 0) {
+      fs::remove_all(path);
+    }
   }
 }
 
@@ -238,6 +243,19 @@ std::optional<Json> load_progress(const fs::path& folder) {
 bool is_training_state(const fs::path& folder) {
   return is_one_state(folder) ||
          std::ranges::any_of(numbered_states(folder), is_one_state);
+}
+
+bool is_state_path(std::string_view path) {
+  const size_t slash = path.find('/');
+  if (slash == path.npos) return false;
+  std::string_view state = path.substr(0, slash);
+  for (const std::string_view prefix : {kUnfinished, kDamaged}) {
+    if (state.starts_with(prefix)) state.remove_prefix(prefix.size());
+  }
+  if (number_of(state) < 0) return false;
+  std::string_view file = path.substr(slash + 1);
+  file = file.substr(0, file.find(kUnfinished));
+  return file.empty() || file == kState || file == kModel || file == kOptimizer;
 }
 
 void set_aside(const fs::path& damaged) {

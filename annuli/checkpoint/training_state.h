@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "annuli/checkpoint/tensor_entry.h"
@@ -67,6 +68,10 @@ bool is_training_state(const fs::path& folder);
 
 // Renames a damaged state, so that it is named once and not met again.
 void set_aside(const fs::path& damaged);
+
+// Whether a save, or `set_aside`, gives such a name: a path below a folder of
+// states, "000007/state.json", with a `/` at its end for an empty folder.
+bool is_state_path(std::string_view path);
 
 // Removes what interrupted saves left.
 void remove_unfinished_states(const fs::path& folder);

@@ -247,5 +247,32 @@ TEST(TrainingState, ADamagedNewestFallsBackToTheOneBefore) {
   }
 }
 
+TEST(TrainingState, KnowsTheNamesThatItGives) {
+  for (const char* path :
+       {"000007/state.json", "1/model.safetensors", "000007/",
+        ".tmp-000008/optimizer.safetensors", ".damaged-000001/state.json",
+        "000007/state.json.tmp-12-0"}) {
+    EXPECT_TRUE(is_state_path(path)) << path;
+  }
+  for (const char* path :
+       {"photo.jpg", "000007", "000007/photo.jpg", "000007/a/state.json",
+        "mine/state.json", ".tmp-mine/state.json", "/state.json", ""}) {
+    EXPECT_FALSE(is_state_path(path)) << path;
+  }
+}
+
+TEST(TrainingState, WhatIsNoStateStaysInTheFolder) {
+  const test::TestFolder base;
+  for (const char* name : {".tmp-mine", ".damaged-", "notes"}) {
+    fs::create_directories(base.path() / "state" / name);
+  }
+  fs::create_directories(base.path() / "state" / ".tmp-000003");
+  remove_unfinished_states(base / "state");
+  EXPECT_FALSE(fs::exists(base.path() / "state" / ".tmp-000003"));
+  for (const char* name : {".tmp-mine", ".damaged-", "notes"}) {
+    EXPECT_TRUE(fs::exists(base.path() / "state" / name)) << name;
+  }
+}
+
 }  // namespace
 }  // namespace annuli
