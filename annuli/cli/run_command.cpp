@@ -55,7 +55,7 @@ void run(const RunOptions& options) {
   }
   const StopSignals stop_signals;
   using enum run::IfPresent;
-  run::run_plan(plan,
+  run::run_plan(plan, options.plan,
                 options.force ? kForce : (options.resume ? kResume : kRefuse),
                 profile_of(options));
 }
@@ -74,7 +74,7 @@ void add_run_command(CLI::App& app) {
       "Go on with the run in the folder; start one if there is none");
   command
       ->add_flag("--force", options->force,
-                 "Throw away the run in the folder and start anew")
+                 "Throw away what a run wrote in the folder and start anew")
       ->excludes(resume);
   add_memory_limit(*command, options->memory_limit);
   // One value a flag, so that the plan may stand behind them.

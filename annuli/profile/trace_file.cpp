@@ -3,13 +3,18 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <fstream>
 #include <limits>
+#include <string_view>
 
 #include "annuli/core/file.h"
 #include "annuli/core/json.h"
 
 namespace annuli::profile {
 namespace {
+
+constexpr std::string_view kBegins =
+    "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
 
 const char* category(EventKind kind) {
   switch (kind) {
@@ -63,9 +68,15 @@ int64_t first_begin(const Recording& recording) {
 
 }  // namespace
 
+bool is_trace(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string start(kBegins.size(), 0);
+  return file.read(start.data(), std::ssize(start)) && start == kBegins;
+}
+
 void write_trace(const std::filesystem::path& path,
                  const std::vector<NamedRecording>& recordings) {
-  std::string text = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
+  std::string text(kBegins);
   const char* separator = "";
   const auto add = [&](const std::string& line) {
     text.append(separator).append(line);

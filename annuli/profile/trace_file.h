@@ -21,4 +21,7 @@ struct NamedRecording {
 void write_trace(const std::filesystem::path& path,
                  const std::vector<NamedRecording>& recordings);
 
+// Whether a file begins as those do.
+bool is_trace(const std::filesystem::path& path);
+
 }  // namespace annuli::profile

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "annuli/core/error.h"
@@ -22,6 +23,7 @@
 #include "annuli/run/first_state.h"
 #include "annuli/run/resume.h"
 #include "annuli/run/rollback.h"
+#include "annuli/run/run_names.h"
 #include "annuli/run/running_plan.h"
 #include "annuli/run/step_log.h"
 #include "annuli/train/trainer.h"
@@ -37,8 +39,8 @@ class PlanRunner {
              std::optional<profile::Profiler> profiler)
       : plan_(plan), run_(plan, folder), profiler_(std::move(profiler)) {}
 
-  void run() {
-    std::optional<RunState> state = begin();
+  void run(IfPresent if_present) {
+    std::optional<RunState> state = begin(if_present);
     run_.enter(*state);
     // Killed between its state and its samples.
     if (state->phase_ended) make_samples(run_, *state);
@@ -56,12 +58,14 @@ class PlanRunner {
 
  private:
   // The saved state, or a fresh model before its first step.
-  RunState begin() {
+  RunState begin(IfPresent if_present) {
     warn_of_slow_numbers(plan_, run_.device());
-    std::optional<RunState> saved = resume(run_.folder(), plan_, run_.device());
-    fs::remove(run_.folder().summary());  // of another plan, if there is one
-    write_file_atomically(run_.folder().plan(), to_yaml(plan_));
+    std::optional<RunState> saved;
+    if (if_present != IfPresent::kForce) {
+      saved = resume(run_.folder(), plan_, run_.device());
+    }
     if (saved) {
+      begin_folder();
       fmt::print("resuming in phase {} after step {}\n",
                  run_.phase(*saved).name, saved->step);
       reset_peak_resident();
@@ -74,9 +78,16 @@ class PlanRunner {
                                                  std::move(first.optimizer)),
                    .loader = run_.data().train().state(),
                    .lineage = std::move(first.lineage)};
+    begin_folder();
     reset_peak_resident();
     print_phase(plan_, 0, state.model.config());
     return state;
+  }
+
+  void begin_folder() {
+    run_.folder().claim();
+    fs::remove(run_.folder().summary());  // of another plan, if there is one
+    write_file_atomically(run_.folder().plan(), to_yaml(plan_));
   }
 
   // Trains what is left of the phase and ends it. Where that fails and the plan
@@ -183,6 +194,16 @@ bool is_finished(const RunFolder& folder, const Plan& plan) {
   return true;
 }
 
+void check_trace(const fs::path& trace, const InputPaths& inputs) {
+  if (trace.empty() || !fs::exists(trace)) return;
+  inputs.keep_out_of(trace, "writing the trace " + trace.string());
+  if (profile::is_trace(trace)) return;
+  user_error(
+      "writing the trace {}: what stands there is no trace of a run, so it is "
+      "not replaced; choose another name for --profile",
+      trace.string());
+}
+
 std::optional<profile::Profiler> profiler_of(
     const std::optional<ProfileOptions>& options, const RunFolder& folder) {
   if (!options) return std::nullopt;
@@ -194,27 +215,31 @@ std::optional<profile::Profiler> profiler_of(
 
 }  // namespace
 
-void run_plan(const Plan& plan, IfPresent if_present,
+void run_plan(const Plan& plan, const fs::path& plan_file, IfPresent if_present,
               const std::optional<ProfileOptions>& profile) {
   if (plan.threads > 0) {
     kernels::set_num_threads(static_cast<int>(plan.threads));
   }
-  RunFolder folder(plan.output_dir);
-  if (if_present == IfPresent::kForce) folder.clear();
+  const bool anew = if_present == IfPresent::kForce;
+  std::set<std::string> names = names_of(plan);
+  if (profile && profile->trace.empty()) names.insert("profile.json");
+  const InputPaths inputs = inputs_of(plan, plan_file);
+  if (profile) check_trace(profile->trace, inputs);
+  RunFolder folder(plan.output_dir, names, inputs,
+                   anew ? Claim::kReplace : Claim::kAdd);
   folder.remove_leftovers();
-  if (is_finished(folder, plan)) {
+  if (!anew && is_finished(folder, plan)) {
     fmt::print("{} holds this plan's finished run; --force runs it again\n\n",
                folder.root().string());
   } else {
-    const bool begun = fs::exists(folder.history());
-    if (begun && if_present == IfPresent::kRefuse) {
+    if (folder.is_begun() && if_present == IfPresent::kRefuse) {
       user_error(
           "running {}: {} holds another or an unfinished run; go on "
           "with --resume, start over with --force, or choose another "
           "folder with --out",
           plan.name, folder.root().string());
     }
-    PlanRunner(plan, folder, profiler_of(profile, folder)).run();
+    PlanRunner(plan, folder, profiler_of(profile, folder)).run(if_present);
   }
   fmt::print("{}", report::summary_table(plan, folder.history()));
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -28,7 +29,11 @@ struct ProfileOptions {
 //
 // Throws VerdictError when a check stops the run: the previous checkpoint and
 // training state stay as they were.
-void run_plan(const Plan& plan, IfPresent if_present,
+// `plan_file` is where the plan was read: it is kept, as all else that the run
+// reads. What was there before is thrown away (kForce) only when the data and
+// the first model were read.
+void run_plan(const Plan& plan, const std::filesystem::path& plan_file,
+              IfPresent if_present,
               const std::optional<ProfileOptions>& profile = {});
 
 }  // namespace annuli::run

@@ -1,21 +1,37 @@
 #pragma once
 
 #include <filesystem>
+#include <set>
 #include <string>
+
+#include "annuli/core/input_paths.h"
+#include "annuli/core/manifest.h"
 
 // The folder of one run and the names in it.
 //
-// State: the path and a lock (flock on `.lock`) held as long as the object
-// lives, so that two runs never write one folder.
+// State: the path, what a run has written in it (its manifest, or what the
+// records of an earlier version's run say), and a lock (flock on `.lock`) held
+// as long as the object lives, so that two runs never write one folder.
+//
+// Guarantees: nothing that somebody else put there is removed or written over.
+// Whatever would need that is refused before the first write.
 namespace annuli::run {
 
 namespace fs = std::filesystem;
 
+enum class Claim { kAdd, kReplace };
+
 class RunFolder {
  public:
-  // Makes the folder if it is missing. Throws UserError if it can't be written
-  // or another run holds it.
-  explicit RunFolder(fs::path root);
+  // Makes the folder if it is missing. `names` is what a run will write there,
+  // paths below it. Throws UserError if the folder can't be written, another
+  // run holds it, or
+  // - a file of those names, or, where no run was, anything in checkpoints/,
+  //   verify/, samples/ or state/ is somebody else's;
+  // - with kReplace: anything at all in those four is, or an input lies in what
+  //   would be removed; with kAdd: an input would be written over.
+  RunFolder(fs::path root, std::set<std::string> names,
+            const InputPaths& inputs, Claim claim);
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
@@ -36,14 +52,28 @@ class RunFolder {
     return root_ / "samples" / (phase + ".txt");
   }
 
+  // Whether a run has left something there.
+  bool is_begun() const;
+
   // Removes what killed runs left half-written.
   void remove_leftovers();
 
-  // Removes what a run wrote here (the names above and nothing else).
-  void clear();
+  // Before the first write of a run: notes the names as ours; with kReplace
+  // first removes what the run before wrote, and nothing else.
+  void claim();
 
  private:
+  bool is_ours(const std::string& path) const;
+  void refuse_foreign() const;
+  void keep(const InputPaths& inputs) const;
+  void make_folders() const;
+  void lock();
+  void clear();
+
   fs::path root_;
+  std::set<std::string> names_;
+  Claim claim_;
+  Manifest manifest_;
   int lock_ = -1;
 };
 
