@@ -10,6 +10,7 @@
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/checkpoint/safetensors.h"
 #include "annuli/cli/border_options.h"
+#include "annuli/cli/command_inputs.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/model_tokenizer.h"
 #include "annuli/cli/options.h"
@@ -18,6 +19,7 @@
 #include "annuli/core/json.h"
 #include "annuli/core/progress.h"
 #include "annuli/core/text.h"
+#include "annuli/data/text_paths.h"
 #include "annuli/model/device.h"
 #include "annuli/train/batch_tensors.h"
 #include "annuli/train/evaluate.h"
@@ -156,8 +158,24 @@ void print_figures(const EvaluateOptions& options, const Figures& figures) {
   fmt::print("{}\n", pretty(json));
 }
 
+void check_logits(const EvaluateOptions& options, const ModelFile& file) {
+  if (options.logits.empty()) return;
+  InputPaths inputs;
+  add_model(inputs, "the model", file);
+  add_tokenizer(inputs, options.tokenizer);
+  data::add_text(inputs, "--text", options.text);
+  inputs.add("--tokens", options.tokens);
+  check_output_file("writing logits to", options.logits, inputs, [&] {
+    const SafetensorsFile before(options.logits);
+    const auto& entries = before.entries();
+    return entries.size() == 2 && entries[0].name == "tokens" &&
+           entries[1].name == "logits";
+  });
+}
+
 void evaluate(const EvaluateOptions& options) {
   const ModelFile file(options.path);
+  check_logits(options, file);
   const TextWindows text = open_text(options, file);
   const int64_t count = options.windows.value_or(
       options.logits.empty() ? kWindows : kLogitWindows);

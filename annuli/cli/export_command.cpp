@@ -5,6 +5,7 @@
 
 #include "annuli/checkpoint/shards.h"
 #include "annuli/checkpoint/training_state.h"
+#include "annuli/cli/command_inputs.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/interrupt.h"
 #include "annuli/core/error.h"
@@ -30,18 +31,21 @@ void say_if_unknown(const std::string& model_type) {
       model_type);
 }
 
+// Of a model, or of a training state.
+InputPaths inputs_of(const ExportOptions& options) {
+  InputPaths inputs;
+  inputs.add("the source", options.source);
+  return inputs;
+}
+
 void export_to_pt(const ExportOptions& options, const ModelFile& model) {
-  if (fs::exists(options.out) && !options.force) {
-    user_error(
-        "exporting to {}: it exists already; choose another name, or replace "
-        "it with --force",
-        options.out);
-  }
+  InputPaths inputs = inputs_of(options);
+  add_model(inputs, "the source", model);
+  check_pt_output(options.out, inputs, options.force);
   grow::export_pt({model, grow::dtype_from_flag(options.dtype)}, options.out);
 }
 
 void export_to_folder(const ExportOptions& options) {
-  InterruptibleFolder out(options.out, options.force);
   if (is_training_state(options.source)) {
     if (!options.dtype.empty()) {
       user_error(
@@ -49,10 +53,14 @@ void export_to_folder(const ExportOptions& options) {
           "optimizer belongs to its weights as they are",
           options.source);
     }
+    InterruptibleFolder out(options.out, options.force, inputs_of(options));
     grow::export_training_state(options.source, *out);
     return;
   }
   const ModelFile model(options.source);
+  InputPaths inputs = inputs_of(options);
+  add_model(inputs, "the source", model);
+  InterruptibleFolder out(options.out, options.force, inputs);
   grow::export_folder({model, grow::dtype_from_flag(options.dtype),
                        parse_bytes(options.max_shard_size)},
                       *out);
@@ -90,7 +98,8 @@ void add_export_command(CLI::App& app) {
       ->add_option("--max-shard-size", options->max_shard_size,
                    "Largest safetensors file of a folder")
       ->capture_default_str();
-  command->add_flag("--force", options->force, "Replace what is at --out");
+  command->add_flag("--force", options->force,
+                    "Replace what an earlier command wrote at --out");
   command->footer(
       "Example:\n  annuli export runs/seed/checkpoints/large.pt --out large");
   command->callback([options] { export_model(*options); });

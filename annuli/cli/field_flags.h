@@ -43,6 +43,15 @@ std::string parse_flag(const std::string& text, const Field& field, T& value) {
   }
 }
 
+// An entry of a list: "0", or "[0" and " 2]" at the ends of one in brackets.
+inline std::string without_brackets(const std::string& text) {
+  const size_t begin = text.find_first_not_of("[ ");
+  const size_t end = text.find_last_not_of("] ");
+  return begin == text.npos || end == text.npos || end < begin
+             ? text
+             : text.substr(begin, end - begin + 1);
+}
+
 template <typename T>
 std::string default_text(const T& value) {
   if constexpr (kIsOptional<T>) {
@@ -91,7 +100,7 @@ class FieldFlags {
     option->default_str(default_text(value));
   }
 
-  // --layer-map 0,1,1,2
+  // --layer-map 0,1,1,2; [0, 1, 1, 2], as in a plan, is the same.
   template <typename T>
   void list(const std::string& name, const Field& field,
             std::vector<T>& values) const {
@@ -101,8 +110,8 @@ class FieldFlags {
             [&values, field, name](const std::vector<std::string>& texts) {
               values.clear();
               for (const std::string& text : texts) {
-                const std::string wrong =
-                    parse_flag(text, field, values.emplace_back());
+                const std::string wrong = parse_flag(
+                    without_brackets(text), field, values.emplace_back());
                 if (!wrong.empty()) throw CLI::ValidationError(name, wrong);
               }
             },

@@ -7,15 +7,19 @@
 #include <optional>
 
 #include "annuli/checkpoint/output_folder.h"
+#include "annuli/cli/command_inputs.h"
 #include "annuli/cli/grow_judge.h"
 #include "annuli/cli/grow_report.h"
 #include "annuli/cli/interrupt.h"
 #include "annuli/cli/parent_files.h"
 #include "annuli/config/class_notice.h"
 #include "annuli/core/error.h"
+#include "annuli/core/notice.h"
 #include "annuli/core/text.h"
+#include "annuli/data/text_paths.h"
 #include "annuli/grow/arguments.h"
 #include "annuli/grow/dtype_words.h"
+#include "annuli/grow/export_folder.h"
 #include "annuli/grow/grow_folder.h"
 #include "annuli/grow/registry.h"
 #include "annuli/grow/router_mean.h"
@@ -25,22 +29,76 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A folder that is replaced must not be one that is read.
-void check_out(const GrowOptions& options,
-               const std::vector<const ModelFile*>& parents) {
-  if (options.out.empty()) {
-    user_error("growing {}: no --out; give the folder to write",
-               options.parent);
+bool is_pt(const std::string& out) { return out.ends_with(".pt"); }
+
+void require_out(const GrowOptions& options) {
+  if (!options.out.empty()) return;
+  user_error("growing {}: no --out; give the folder to write", options.parent);
+}
+
+InputPaths inputs_of(const GrowOptions& options, const ParentFiles& parents) {
+  InputPaths inputs;
+  inputs.add("the parent", options.parent);
+  for (const ModelFile* parent : parents.all()) {
+    add_model(inputs, parent == &parents.first() ? "the parent" : "--with",
+              *parent);
   }
-  for (const ModelFile* parent : parents) {
-    std::error_code error;
-    if (fs::equivalent(options.out, parent->path(), error)) {
-      user_error(
-          "growing {}: --out is the parent itself; choose another "
-          "folder",
-          parent->path().string());
-    }
+  inputs.add("the chain", options.chain);
+  inputs.add("--replay", options.replay);
+  add_tokenizer(inputs, options.tokenizer);
+  for (const std::string& text : options.text) inputs.add("--text", text);
+  return inputs;
+}
+
+void check_report(const GrowOptions& options, const InputPaths& inputs) {
+  check_output_file("writing the report to", options.json, inputs, [&] {
+    return has_json_keys(options.json, {"out", "operator", "arguments"});
+  });
+}
+
+// A report in the child's folder is ours as the child is.
+void write_report(const GrowOptions& options, const Json& report) {
+  const fs::path path = options.json;
+  write_json(path, report);
+  std::error_code error;
+  if (!fs::equivalent(path.parent_path(), options.out, error)) return;
+  OutputFolder::add_file(options.out, path.filename());
+}
+
+// A .pt is made of the finished folder, tensor by tensor from its pages.
+void finish_as_pt(const GrowOptions& options, const ModelFile& parent,
+                  const grow::FolderPlan& plan, OutputFolder& out,
+                  grow::FolderOrder& order) {
+  if (!plan.state.empty()) {
+    user_error(
+        "growing {}: a .pt file has no place for the optimizer's state; give "
+        "a folder as --out, or --optimizer reset",
+        options.parent);
   }
+  out.require_space(2 * plan.bytes);
+  order.finish = [&](OutputFolder& folder) {
+    grow::export_pt({.model = ModelFile(folder.folder()),
+                     .dtype = std::nullopt,
+                     .tokenizer_of = &parent},
+                    options.out);
+  };
+}
+
+// Where the child is written, once all that can be refused was.
+std::unique_ptr<InterruptibleFolder> open_out(const GrowOptions& options,
+                                              const ParentFiles& parents,
+                                              const InputPaths& inputs,
+                                              const grow::FolderPlan& plan,
+                                              grow::FolderOrder& order) {
+  check_report(options, inputs);
+  if (!is_pt(options.out)) {
+    return std::make_unique<InterruptibleFolder>(options.out, options.force,
+                                                 inputs);
+  }
+  check_pt_output(options.out, inputs, options.force);
+  auto out = std::make_unique<InterruptibleFolder>(options.out);
+  finish_as_pt(options, parents.first(), plan, **out, order);
+  return out;
 }
 
 void print_done(const std::string& out, int64_t bytes,
@@ -76,7 +134,7 @@ void write_child(const GrowOptions& options, const grow::FolderOrder& order,
   json["parent"] = record.parent;
   json["child"] = record.child;
   json["verdicts"] = record.verdicts;
-  write_json(options.json, json);
+  write_report(options, json);
 }
 
 // The further parents of a growth that is made again: from where they were, if
@@ -131,11 +189,15 @@ void grow_model(GrowOptions options) {
                   .max_shard_bytes = parse_bytes(options.max_shard_size)},
       .state = {options.plan.optimizer, options.plan.dynamics}};
   const grow::FolderPlan plan = plan_folder(order);
-  if (const std::string notice = class_notice(parent.config(), options.plan);
-      !notice.empty()) {
-    fmt::print(stderr, "note: {}\n", notice);
+  if (const std::string text = class_notice(parent.config(), options.plan);
+      !text.empty()) {
+    print_notice(text);
   }
-  if (options.dry_run) return dry_run(options, recipe, plan);
+  InputPaths inputs = inputs_of(options, parents);
+  if (options.dry_run) {
+    check_report(options, inputs);
+    return dry_run(options, recipe, plan);
+  }
   if (recipe.needs_router_mean() && options.text.empty()) {
     user_error(
         "growing {}: a mean-orthogonal router needs the activations of some "
@@ -143,15 +205,16 @@ void grow_model(GrowOptions options) {
         options.parent);
   }
   // What can be refused is refused before anything is computed.
-  check_out(options, parents.all());
-  InterruptibleFolder out(options.out, options.force);
+  require_out(options);
   // Text that nothing is computed on need not be read.
   const bool uses_text = !options.no_verify || recipe.needs_router_mean();
+  if (uses_text) data::add_text(inputs, "--text", options.text);
+  const auto out = open_out(options, parents, inputs, plan, order);
   const NamedProbe probe = make_probe(
       options.shape, uses_text ? options.text : std::vector<std::string>(),
       options.tokenizer, parent);
   complete(options, probe, order);
-  write_child(options, order, plan, *out);
+  write_child(options, order, plan, **out);
 }
 
 void replay_growth(const GrowOptions& options) {
@@ -162,7 +225,7 @@ void replay_growth(const GrowOptions& options) {
   }
   const LineageRecord& last = lineage.back();
   const ParentFiles parents(options.parent, parents_again(options, last));
-  check_out(options, parents.all());
+  require_out(options);
   const grow::Recipe recipe =
       grow::recipe_of(last.op, last.arguments, parents.first().config(),
                       last.seed, options.replay);
@@ -170,9 +233,10 @@ void replay_growth(const GrowOptions& options) {
       .weights = {.recipe = recipe, .parents = parents.all()}};
   grow::apply_replay(last, options.replay, order);
   const grow::FolderPlan plan = plan_folder(order);
-  InterruptibleFolder out(options.out, options.force);
+  const auto out =
+      open_out(options, parents, inputs_of(options, parents), plan, order);
   print_plan(recipe, plan, options.out);
-  grow::replay_folder(order, plan, lineage, *out);
+  grow::replay_folder(order, plan, lineage, **out);
   print_done(options.out, plan.bytes, start);
 }
 

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "annuli/checkpoint/output_folder.h"
 
@@ -33,10 +34,11 @@ class OnInterrupt {
 // is in place before the folder is.
 class InterruptibleFolder {
  public:
-  InterruptibleFolder(const fs::path& path, bool replace)
+  template <typename... Arguments>
+  explicit InterruptibleFolder(Arguments&&... arguments)
       : interrupt_([this] { discard(); }) {
     const std::lock_guard lock(mutex_);
-    folder_.emplace(path, replace);
+    folder_.emplace(std::forward<Arguments>(arguments)...);
   }
   OutputFolder& operator*() { return *folder_; }
 

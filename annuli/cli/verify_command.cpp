@@ -8,12 +8,14 @@
 #include <vector>
 
 #include "annuli/checkpoint/model_file.h"
+#include "annuli/cli/command_inputs.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/options.h"
 #include "annuli/cli/parent_files.h"
 #include "annuli/cli/verify_map.h"
 #include "annuli/cli/verify_probe.h"
 #include "annuli/core/error.h"
+#include "annuli/data/text_paths.h"
 #include "annuli/grow/arguments.h"
 #include "annuli/run/console.h"
 #include "annuli/verify/verify_folders.h"
@@ -124,7 +126,23 @@ ParentFiles parents_of(const VerifyOptions& options,
   return parents;
 }
 
+void check_report(const VerifyOptions& options) {
+  if (options.json.empty()) return;
+  InputPaths inputs;
+  inputs.add("the parent", options.parent);
+  inputs.add("the child", options.child);
+  for (const std::string& model : options.with) inputs.add("--with", model);
+  inputs.add("--map", options.map);
+  add_tokenizer(inputs, options.tokenizer);
+  data::add_text(inputs, "--text", options.text);
+  check_output_file("writing the verdicts to", options.json, inputs, [&] {
+    return has_json_keys(options.json,
+                         {"parent", "child", "recipe", "verdicts"});
+  });
+}
+
 void verify_models(const VerifyOptions& options) {
+  check_report(options);
   const ModelFile parent(options.parent);
   std::string why;
   const auto child = open_child(options.child, why);

@@ -150,7 +150,7 @@ void export_pt(const ExportOrder& order, const fs::path& path) {
         *order.model.lineage(), content_hash(order.model),
         content_hash(tensors), tensors.front().tensor.scalar_type()));
   }
-  add_tokenizer(order.model, extra);
+  add_tokenizer(order.tokenizer_of ? *order.tokenizer_of : order.model, extra);
   write_pt(path, tensors, order.model.config_json(), extra);
 }
 

@@ -13,6 +13,8 @@ struct ExportOrder {
   const ModelFile& model;
   std::optional<at::ScalarType> dtype;  // unset: what each tensor has
   int64_t max_shard_bytes = 5'000'000'000;
+  // Of a .pt: whose tokenizer it names; null: the model's own.
+  const ModelFile* tokenizer_of = nullptr;
 };
 
 // To a Hugging Face folder, with the tokenizer's files, the optimizer's state

@@ -126,6 +126,14 @@ void write_lineage_and_card(const FolderOrder& order, const FolderPlan& plan,
       model_card(lineage.back(), order.weights.recipe, config_of(order, plan)));
 }
 
+void finish(const FolderOrder& order, OutputFolder& out) {
+  if (order.finish) {
+    order.finish(out);
+  } else {
+    out.commit();
+  }
+}
+
 Streamed write_weights(const FolderOrder& order, const FolderPlan& plan,
                        const OutputFolder& out) {
   out.require_space(plan.bytes);
@@ -232,7 +240,7 @@ LineageRecord grow_folder(const FolderOrder& order, const FolderPlan& plan,
     lineage.back().verdicts = order.judge(out.folder());
     write_lineage_and_card(order, plan, lineage, out.folder());
   }
-  out.commit();
+  finish(order, out);
   return lineage.back();
 }
 
@@ -248,7 +256,7 @@ void replay_folder(const FolderOrder& order, const FolderPlan& plan,
         record.op, streamed.child, record.child));
   }
   write_lineage_and_card(order, plan, lineage, out.folder());
-  out.commit();
+  finish(order, out);
 }
 
 void apply_replay(const LineageRecord& record, const std::string& where,

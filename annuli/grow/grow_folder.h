@@ -17,6 +17,8 @@ namespace annuli::grow {
 struct FolderOrder {
   StreamOrder weights;
   StateGrowth state;  // of the first parent's optimizer, if it has one
+  // What becomes of the finished folder; not set: it gets its name.
+  std::function<void(OutputFolder& out)> finish;
   // Judges the finished child before it gets its name: the verdicts, for the
   // record. It throws what should stop the growth. Not set: no verdicts.
   std::function<Json(const fs::path& child)> judge;
@@ -31,8 +33,8 @@ struct FolderPlan {
 };
 FolderPlan plan_folder(const FolderOrder& order);
 
-// Writes the folder and commits it; on an exception nothing is left. Returns
-// the record that it added to the lineage.
+// Writes the folder and commits it, or does what `finish` says; on an exception
+// nothing is left. Returns the record that it added to the lineage.
 LineageRecord grow_folder(const FolderOrder& order, const FolderPlan& plan,
                           OutputFolder& out);
 

@@ -94,6 +94,7 @@ TEST_F(Grow, EveryOperatorAndSharding) {
       {"upcycle", "--num-experts", "4"},
       {"deepen", "--preset", "stack", "--add-layers", "3"},
       {"deepen", "--layer-map", "0,0,1,2"},
+      {"deepen", "--layer-map", "[0, 0,1,2]"},
       {"widen", "--noise-snr-db", "none", "--max-shard-size", "100kB"}};
   for (size_t i = 0; i < steps.size(); ++i) {
     const std::string out = std::to_string(i);
@@ -101,7 +102,7 @@ TEST_F(Grow, EveryOperatorAndSharding) {
     EXPECT_EQ(outcome.status, 0) << out << outcome.out << outcome.err;
     EXPECT_TRUE(ModelFile(path(out)).faults().empty()) << out;
   }
-  EXPECT_TRUE(fs::exists(path("3") + "/model.safetensors.index.json"));
+  EXPECT_TRUE(fs::exists(path("4") + "/model.safetensors.index.json"));
 }
 
 TEST_F(Grow, ADryRunWritesNothing) {
@@ -170,7 +171,8 @@ TEST_F(Grow, BadInputIsOneLine) {
   expect_refused(grow({"deepen", parent, "--out", out, "--layer-map", "0,7"}),
                  "layer");
   expect_refused(grow({"widen", parent}), "no --out");
-  expect_refused(grow({"widen", parent, "--out", parent}), "parent itself");
+  expect_refused(grow({"widen", parent, "--out", parent}),
+                 "the parent " + parent + " is read");
   expect_refused(grow({"widen", path("nothing"), "--out", out}), "nothing");
   expect_refused(grow({"widen", parent, "--out", out, "--max-shard-size", "x"}),
                  "5GB");
