@@ -12,6 +12,7 @@
 
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/cli/commands.h"
+#include "annuli/cli/env_words.h"
 #include "annuli/core/file.h"
 #include "annuli/core/json.h"
 #include "annuli/core/text.h"
@@ -131,9 +132,8 @@ void print_environment(const Json& env) {
        format_bytes(env.at("memory_bytes").get<double>()) + ", " +
            format_bytes(env.at("memory_available_bytes").get<double>()) +
            " available");
-  line("mkl dispatch", env.at("mkl_dispatch").get<bool>()
-                           ? "ours: AVX-512 on any maker's processor"
-                           : "MKL's own: half speed on AMD");
+  line("mkl dispatch",
+       mkl_dispatch_words(env.at("mkl_dispatch"), cpu.at("avx512f")));
   line("cuda", env.at("cuda").get<bool>() ? "yes"
                : env.at("nvidia_driver").get<bool>()
                    ? "no (a driver is there, this LibTorch has no CUDA)"

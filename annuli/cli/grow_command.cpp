@@ -17,37 +17,55 @@ namespace {
 
 constexpr const char* kChain = "chain";
 
-const char* example_of(const std::string& verb) {
-  static const std::map<std::string, const char*> kExamples = {
+// What an operator does and keeps, and how it is called.
+struct OperatorHelp {
+  const char* sentence;
+  const char* example;
+};
+
+const OperatorHelp& help_of(const std::string& verb) {
+  static const std::map<std::string, OperatorHelp> kHelp = {
       {"widen",
-       "annuli grow widen SmolLM2-135M --out SmolLM2-wide --factor 2 "
-       "--noise-snr-db 10"},
+       {"Make every matrix wider by tiling it; the function is kept, and noise "
+        "that cancels sets the copies apart.",
+        "annuli grow widen SmolLM2-135M --out SmolLM2-wide --factor 2 "
+        "--noise-snr-db 10"}},
       {"deepen",
-       "annuli grow deepen SmolLM2-135M --out SmolLM2-deep --preset interpose "
-       "--add-layers 6"},
+       {"Add layers that copy others and begin with zero outputs; the function "
+        "is kept, but with --outputs keep.",
+        "annuli grow deepen SmolLM2-135M --out SmolLM2-deep --preset interpose "
+        "--add-layers 6"}},
       {"upcycle",
-       "annuli grow upcycle SmolLM2-135M --out SmolLM2-8x --num-experts 8 "
-       "--num-experts-per-tok 2 --text corpus.txt"},
+       {"Turn each feed-forward into experts that copy it and a router; the "
+        "function is kept, but with --drop-ratio.",
+        "annuli grow upcycle SmolLM2-135M --out SmolLM2-8x --num-experts 8 "
+        "--num-experts-per-tok 2 --text corpus.txt"}},
       {"expand-experts",
-       "annuli grow expand-experts Mixtral-8x --out Mixtral-16x --factor 2"},
+       {"Copy each expert and choose as many times more of them; the function "
+        "is kept, but with another --num-experts-per-tok.",
+        "annuli grow expand-experts Mixtral-8x --out Mixtral-16x --factor 2"}},
       {"merge-experts",
-       "annuli grow merge-experts base --with code,math --out mixture"},
+       {"Make the feed-forwards of several dense models the experts of one; "
+        "the function is not kept, and the change of the loss is measured.",
+        "annuli grow merge-experts base --with code,math --out mixture"}},
       {"chain",
-       "annuli grow chain steps.yaml SmolLM2-135M --out SmolLM2-grown\n"
-       "where steps.yaml is a list, as under `grow: {chain: ...}` of a plan:\n"
-       "  - upcycle: {num_experts: 8}\n"
-       "  - widen: {factor: 2, noise_snr_db: 10}\n"
-       "  - deepen: {preset: stack, add_layers: 6}\n"
-       "The same steps one by one, each with the same --seed, give the same "
-       "weights."}};
-  const auto found = kExamples.find(verb);
-  return found == kExamples.end() ? "" : found->second;
+       {"Carry out several operators in one pass, with one proof; what all of "
+        "them keep is kept.",
+        "annuli grow chain steps.yaml SmolLM2-135M --out SmolLM2-grown\n"
+        "where steps.yaml is a list, as under `grow: {chain: ...}` of a plan:\n"
+        "  - upcycle: {num_experts: 8}\n"
+        "  - widen: {factor: 2, noise_snr_db: 10}\n"
+        "  - deepen: {preset: stack, add_layers: 6}\n"
+        "The same steps one by one, each with the same --seed, give the same "
+        "weights."}}};
+  return kHelp.at(verb);
 }
 
 void add_output_options(CLI::App& command, GrowOptions& options) {
   command.add_option("--out", options.out,
-                     "Folder to write; it must not exist");
-  command.add_flag("--force", options.force, "Replace the folder at --out");
+                     "What to write: a new folder, or NAME.pt");
+  command.add_flag("--force", options.force,
+                   "Replace what an earlier command wrote at --out");
   command.add_option("--json", options.json,
                      "Write what was done, with the verdicts, to this file");
 }
@@ -102,7 +120,7 @@ struct FlagsOf {
 void add_operator(CLI::App& grow, const Field& field) {
   auto options = std::make_shared<GrowOptions>();
   const std::string verb = flag_name(field.name);
-  CLI::App* command = grow.add_subcommand(verb, field.help);
+  CLI::App* command = grow.add_subcommand(verb, help_of(verb).sentence);
   command->group("Operators");
   if (verb == kChain) {
     command->add_option("plan", options->chain, "A YAML list of operators")
@@ -114,7 +132,7 @@ void add_operator(CLI::App& grow, const Field& field) {
   add_output_options(*command, *options);
   add_storage_options(*command, *options);
   add_proof_options(*command, *options);
-  command->footer(fmt::format("Example:\n  {}", example_of(verb)));
+  command->footer(fmt::format("Example:\n  {}", help_of(verb).example));
   command->callback([options] { grow_model(*options); });
 }
 
@@ -179,7 +197,6 @@ void add_replay(CLI::App& grow) {
 void add_grow_command(CLI::App& app) {
   CLI::App* grow = app.add_subcommand(
       "grow", "Grow a model folder, streamed from disk to disk, and prove it");
-  grow->get_formatter()->label("SUBCOMMAND", "OPERATOR");
   const GrowPlan plan;
   visit_fields(OperatorVerbs{*grow}, plan);
   add_replay(*grow);

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <exception>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -18,6 +19,7 @@
 
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/cli/commands.h"
+#include "annuli/cli/help_formatter.h"
 #include "annuli/cli/usage_error.h"
 #include "annuli/core/error.h"
 #include "annuli/core/memory.h"
@@ -51,7 +53,7 @@ std::string version() {
 
 int run_verb(int argc, char** argv) {
   CLI::App app{"Annuli grows language models while they train.", "annuli"};
-  app.get_formatter()->label("SUBCOMMAND", "VERB");
+  app.formatter(std::make_shared<annuli::cli::HelpFormatter>());
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "Help of all verbs");
   app.set_version_flag("--version", version());

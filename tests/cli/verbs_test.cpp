@@ -54,6 +54,19 @@ TEST_F(Verbs, HelpListsEveryVerbAndEveryVerbHasAnExample) {
   }
 }
 
+TEST_F(Verbs, UsageNamesWhatFollowsOnEveryLevel) {
+  EXPECT_THAT(run({"--help"}).out, HasSubstr("Usage: annuli VERB ...\n"));
+  const std::string grow = run({"grow", "--help"}).out;
+  EXPECT_THAT(grow, HasSubstr("Usage: annuli grow OPERATOR ...\n"));
+  for (const std::string name : {"upcycle", "widen", "deepen", "expand-experts",
+                                 "merge-experts", "chain"}) {
+    const std::string help = run({"grow", name, "--help"}).out;
+    EXPECT_THAT(help, HasSubstr("Usage: annuli grow " + name + " [OPTIONS] "));
+    // A sentence, which says what is kept.
+    EXPECT_THAT(help, ::testing::MatchesRegex("[A-Z][^\n]* kept[^\n]*\\.\n.*"));
+  }
+}
+
 TEST_F(Verbs, PlanHelpListsTheFieldsOfAPlan) {
   const Outcome outcome = run({"run", "--plan-help"});
   EXPECT_EQ(outcome.status, 0);
