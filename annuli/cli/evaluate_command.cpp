@@ -30,6 +30,7 @@ namespace {
 struct EvaluateOptions {
   std::string path;
   std::vector<std::string> text;
+  data::TextOptions text_options;
   std::string tokens;
   std::string tokenizer;
   BorderChoice borders;
@@ -55,7 +56,8 @@ TextWindows open_text(const EvaluateOptions& options, const ModelFile& file) {
     return TextWindows::of_text(
         options.text, *tokenizer,
         {.borders = borders_of(file, *tokenizer, options.borders),
-         .split_at = options.split_at});
+         .split_at = options.split_at,
+         .text = options.text_options});
   }
   TextWindows text = TextWindows::of_token_file(options.tokens);
   if (!options.tokenizer.empty()) {
@@ -210,9 +212,8 @@ void add_evaluate_command(CLI::App& app) {
       "evaluate", "Loss, perplexity and bits per byte of a model on a text");
   command->add_option("path", options->path, "A .pt file or a model folder")
       ->required();
-  CLI::Option* text = command->add_option(
-      "--text", options->text,
-      ".txt, .txt.gz, .jsonl or .jsonl.gz files, folders, globs");
+  CLI::Option* text = command->add_option("--text", options->text, kTextHelp);
+  add_text_column(*command, options->text_options.column);
   CLI::Option* tokens = command->add_option(
       "--tokens", options->tokens, "A token file (see annuli tokenize)");
   text->excludes(tokens);

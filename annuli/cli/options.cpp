@@ -42,6 +42,17 @@ void add_tokenizer(CLI::App& command, std::string& tokenizer) {
                      tokenizer_kinds() + " (default: the model's own)");
 }
 
+const char* const kTextHelp =
+    ".txt, .jsonl or .parquet files (the first two also .gz or .zst), folders, "
+    "globs";
+
+void add_text_column(CLI::App& command, std::string& column) {
+  command
+      .add_option("--text-column", column,
+                  "The field of JSON lines, the column of Parquet")
+      ->capture_default_str();
+}
+
 void add_memory_limit(CLI::App& command, std::string& limit) {
   command.add_option("--memory-limit", limit,
                      "Refuse a plan that needs more: 16GB, 800MiB");

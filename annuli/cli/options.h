@@ -21,6 +21,12 @@ std::optional<at::ScalarType> parse_dtype(const std::string& dtype);
 // --tokenizer; how it may be left out stands in model_tokenizer.h.
 void add_tokenizer(CLI::App& command, std::string& tokenizer);
 
+// What --text and the inputs of `tokenize` take, for their help.
+extern const char* const kTextHelp;
+
+// --text-column NAME, of JSON lines and Parquet.
+void add_text_column(CLI::App& command, std::string& column);
+
 // --memory-limit 16GB: of resident memory; empty: none.
 void add_memory_limit(CLI::App& command, std::string& limit);
 std::optional<int64_t> parse_memory_limit(const std::string& limit);

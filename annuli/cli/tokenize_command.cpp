@@ -6,6 +6,7 @@
 
 #include "annuli/cli/border_options.h"
 #include "annuli/cli/commands.h"
+#include "annuli/cli/options.h"
 #include "annuli/core/json.h"
 #include "annuli/core/quote.h"
 #include "annuli/core/text.h"
@@ -21,6 +22,7 @@ struct TokenizeOptions {
   std::string out;
   BorderChoice borders;
   std::string split_at;
+  data::TextOptions text;
   bool force = false;
   bool json = false;
 };
@@ -71,7 +73,8 @@ void tokenize(const TokenizeOptions& options) {
       options.inputs, *tokenizer, options.out,
       {.force = options.force,
        .borders = document_borders(*tokenizer, options.borders),
-       .split_at = options.split_at});
+       .split_at = options.split_at,
+       .text = options.text});
   if (options.json) {
     print_json(*tokenizer, stats);
   } else {
@@ -85,10 +88,8 @@ void add_tokenize_command(CLI::App& app) {
   auto options = std::make_shared<TokenizeOptions>();
   CLI::App* command =
       app.add_subcommand("tokenize", "Make a token file from text");
-  command
-      ->add_option("inputs", options->inputs,
-                   ".txt, .txt.gz, .jsonl or .jsonl.gz files, folders, globs")
-      ->required();
+  command->add_option("inputs", options->inputs, kTextHelp)->required();
+  add_text_column(*command, options->text.column);
   command->add_option("--tokenizer", options->tokenizer, tokenizer_kinds())
       ->required();
   command->add_option("--out", options->out, "The token file")->required();

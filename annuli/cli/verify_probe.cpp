@@ -51,7 +51,8 @@ int64_t router_windows(const ProbeShape& shape) {
 NamedProbe text_probe(const ProbeShape& shape,
                       const std::vector<std::string>& inputs,
                       const Tokenizer& tokenizer) {
-  const TextWindows text = TextWindows::of_text(inputs, tokenizer);
+  const TextWindows text =
+      TextWindows::of_text(inputs, tokenizer, {.text = shape.text});
   const data::Batch windows = text.windows(shape.windows, shape.length);
   return {probe_of(windows, text.windows(router_windows(shape), shape.length)),
           fmt::format("{} windows of {} tokens of the text", windows.batch_size,
@@ -90,6 +91,7 @@ void add_probe_shape(CLI::App& command, ProbeShape& shape) {
                   "as many as decide, at most 8)")
       ->check(whole_number_from(1))
       ->each([&shape](const std::string&) { shape.whole = true; });
+  add_text_column(command, shape.text.column);
   command.add_option("--length", shape.length, "Tokens in a window")
       ->check(whole_number_from(1))
       ->capture_default_str();

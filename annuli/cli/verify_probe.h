@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "annuli/checkpoint/model_file.h"
+#include "annuli/data/text_input.h"
 #include "annuli/tokenizer/tokenizer.h"
 #include "annuli/verify/probe.h"
 
@@ -17,6 +18,7 @@ struct ProbeShape {
   bool whole = false;            // all are compared, not as many as decide
   int64_t length = 256;          // T
   int64_t router_tokens = 2048;  // rounded up to whole windows
+  data::TextOptions text = {};
 };
 
 struct NamedProbe {
@@ -40,7 +42,7 @@ NamedProbe make_probe(const ProbeShape& shape,
 // The probe in words, of which so many windows were compared; 0: none.
 std::string in_words(const NamedProbe& probe, size_t compared);
 
-// --windows and --length.
+// --windows, --length and --text-column.
 void add_probe_shape(CLI::App& command, ProbeShape& shape);
 
 }  // namespace annuli::cli

@@ -64,6 +64,9 @@ void check_data(const Complain& complain, const Plan& plan) {
     complain("data.split_at",
              "found beside data.tokens, expected it with data.text");
   }
+  if (data.text_column.empty()) {
+    complain("data.text_column", "found nothing, expected a field's name");
+  }
   if (plan.tokenizer.empty()) {
     complain("tokenizer", "found nothing, expected bytes or a path");
   }

@@ -34,11 +34,12 @@ enum class StateDtype { kFp32, kBf16 };
 enum class OnFailure { kStop, kRollback };
 
 struct DataPlan {
-  std::vector<std::string> text;  // files, folders, globs
-  std::string tokens;             // a ready token file, instead of text
-  std::string begin_token;        // a token's text, its id, or none;
-  std::string end_token;          // empty: as the tokenizer's files say
-  std::string split_at;           // documents end where the text spells it
+  std::vector<std::string> text;     // files, folders, globs
+  std::string text_column = "text";  // of JSON lines and Parquet
+  std::string tokens;                // a ready token file, instead of text
+  std::string begin_token;           // a token's text, its id, or none;
+  std::string end_token;             // empty: as the tokenizer's files say
+  std::string split_at;              // documents end where the text spells it
   int64_t sequence_length = 256;
   double validation_fraction = 0.05;
   std::string cache_dir;  // of token files; empty: build/data/tokens

@@ -214,6 +214,8 @@ TEST(PlanError, FieldsThatContradictEachOther) {
        "allow: found 'router_helth', expected names of checks"},
       {"[a.txt]", "[]", "data.text: found nothing"},
       {"[a.txt]", "[a.txt], tokens: b.bin", "data.tokens: found beside"},
+      {"[a.txt]", "[a.txt], text_column: ''",
+       "data.text_column: found nothing"},
       {"[a.txt]", "[a.txt], sequence_length: 4096",
        "data.sequence_length: found 4096, expected at most "
        "model.max_position_embeddings, 2048"},

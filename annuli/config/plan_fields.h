@@ -17,8 +17,10 @@ template <typename T, typename S>
 concept Is = std::same_as<std::remove_const_t<T>, S>;
 
 void visit_fields(auto&& visit, Is<DataPlan> auto& data) {
-  visit({"text", "text files, folders or globs: .txt, .txt.gz, .jsonl"},
+  visit({"text", "text files, folders or globs: .txt, .jsonl, .parquet"},
         data.text);
+  visit({"text_column", "field of JSON lines, column of Parquet"},
+        data.text_column);
   visit({"tokens", "a ready token file, instead of text"}, data.tokens);
   visit({.name = "begin_token",
          .help = "before documents and prompts: a token, its id, or none "

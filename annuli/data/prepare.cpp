@@ -1,15 +1,18 @@
 #include "annuli/data/prepare.h"
 
-#include <cstdio>
+#include <algorithm>
+#include <iterator>
 #include <optional>
 #include <utility>
 
 #include "annuli/core/error.h"
 #include "annuli/core/hash.h"
+#include "annuli/core/notice.h"
 #include "annuli/core/progress.h"
 #include "annuli/data/border_rules.h"
 #include "annuli/data/document_cutter.h"
 #include "annuli/data/spelled_tokens.h"
+#include "annuli/data/text_files.h"
 #include "annuli/data/text_input.h"
 #include "annuli/data/token_file.h"
 
@@ -17,15 +20,23 @@ namespace annuli::data {
 namespace {
 
 // Changes whenever the same inputs would give other tokens.
-constexpr std::string_view kRules = "annuli prepare 1";
+constexpr std::string_view kRules = "annuli prepare 2";
 
+// Of the documents, not of the files: the same text has the same token file
+// however it is packed. A text that cannot be read shows here, before the long
+// work.
 std::string hash_inputs(const std::vector<fs::path>& files,
-                        const BorderRules& borders) {
+                        const BorderRules& borders, const TextOptions& text,
+                        TextNotes& notes) {
   Sha256 hash;
   hash.update(kRules);
   hash.update(borders.text());
   for (const fs::path& file : files) {
-    hash.update(fmt::format("{} {}\n", text_kind(file), sha256_of_file(file)));
+    for_each_document(file, text, notes, [&](std::string_view document) {
+      if (document.empty()) return;
+      hash.update(fmt::format("{}\n", document.size()));
+      hash.update(document);
+    });
   }
   return hash.hex();
 }
@@ -63,8 +74,10 @@ std::optional<PrepareStats> reuse(const fs::path& output, size_t files,
 class Writing {
  public:
   Writing(const Tokenizer& tokenizer, const fs::path& output,
-          const std::string& inputs_hash, const BorderRules& borders)
+          const std::string& inputs_hash, const BorderRules& borders,
+          const TextOptions& text)
       : tokenizer_(tokenizer),
+        text_(text),
         put_(borders.put()),
         writer_(output, {tokenizer.vocab_size(), tokenizer.hash(), inputs_hash,
                          borders.recorded()}),
@@ -74,7 +87,7 @@ class Writing {
                 [this](std::string_view text) { write(text); }) {}
 
   void add_file(const fs::path& file) {
-    for_each_document(file, [&](std::string_view text) {
+    for_each_document(file, text_, known_, [&](std::string_view text) {
       if (!cuts_) return write(text);
       for (size_t at = 0; at < text.size(); at += kPiece) {
         cutter_.add(text.substr(at, kPiece));
@@ -100,6 +113,8 @@ class Writing {
   }
 
   const Tokenizer& tokenizer_;
+  const TextOptions& text_;
+  TextNotes known_;  // since the inputs were hashed
   PutBorders put_;
   TokenFileWriter writer_;
   SpelledTokens spelled_;
@@ -111,15 +126,16 @@ class Writing {
 PrepareStats write_tokens(const std::vector<fs::path>& files,
                           const Tokenizer& tokenizer, const fs::path& output,
                           const std::string& inputs_hash,
-                          const BorderRules& borders, bool show_progress) {
+                          const BorderRules& borders,
+                          const PrepareOptions& options) {
   int64_t bytes = 0;
   for (const fs::path& file : files) {
     bytes += static_cast<int64_t>(fs::file_size(file));
   }
   std::optional<Progress> progress;
-  if (show_progress)
+  if (options.show_progress)
     progress.emplace("tokenizing", bytes, ProgressUnit::kBytes);
-  Writing writing(tokenizer, output, inputs_hash, borders);
+  Writing writing(tokenizer, output, inputs_hash, borders, options.text);
   for (const fs::path& file : files) {
     writing.add_file(file);
     if (progress) progress->advance(static_cast<int64_t>(fs::file_size(file)));
@@ -156,8 +172,7 @@ PrepareStats reuse_or_write(const std::vector<fs::path>& files,
     std::error_code error;  // a failure shows when the file is opened
     fs::create_directories(output.parent_path(), error);
   }
-  return write_tokens(files, tokenizer, output, inputs_hash, borders,
-                      options.show_progress);
+  return write_tokens(files, tokenizer, output, inputs_hash, borders, options);
 }
 
 // The notices come last: a refusal stays one line.
@@ -165,25 +180,28 @@ PrepareStats prepare_files(const std::vector<fs::path>& files,
                            const Tokenizer& tokenizer, const fs::path& output,
                            const std::string& inputs_hash,
                            const BorderRules& borders,
-                           const PrepareOptions& options) {
+                           const PrepareOptions& options,
+                           const TextNotes& notes) {
   PrepareStats stats =
       reuse_or_write(files, tokenizer, output, inputs_hash, borders, options);
   stats.borders = borders.put();
-  stats.notices.insert(stats.notices.begin(), borders.notices().begin(),
-                       borders.notices().end());
-  for (std::string& text : tokenizer.notices()) {
-    stats.notices.push_back(std::move(text));
-  }
+  const auto add = [&](std::vector<std::string> lines) {
+    std::ranges::move(lines, std::back_inserter(stats.notices));
+  };
+  add(notes.lines());
+  add(borders.notices());
+  add(tokenizer.notices());
   if (!options.show_progress) return stats;
   for (const std::string& notice : stats.notices) {
-    fmt::print(stderr, "{}\n", notice);
+    print_notice(notice);
   }
   return stats;
 }
 
-std::vector<fs::path> find_inputs(const std::vector<std::string>& inputs) {
+std::vector<fs::path> find_inputs(const std::vector<std::string>& inputs,
+                                  TextNotes& notes) {
   if (inputs.empty()) user_error("tokenizing: no text is named");
-  return find_text_files(inputs);
+  return find_text_files(inputs, notes);
 }
 
 }  // namespace
@@ -191,24 +209,27 @@ std::vector<fs::path> find_inputs(const std::vector<std::string>& inputs) {
 PrepareStats prepare_tokens(const std::vector<std::string>& inputs,
                             const Tokenizer& tokenizer, const fs::path& output,
                             const PrepareOptions& options) {
-  const std::vector<fs::path> files = find_inputs(inputs);
+  TextNotes notes;
+  const std::vector<fs::path> files = find_inputs(inputs, notes);
   const BorderRules borders(tokenizer, options.borders, options.split_at);
-  return prepare_files(files, tokenizer, output, hash_inputs(files, borders),
-                       borders, options);
+  return prepare_files(files, tokenizer, output,
+                       hash_inputs(files, borders, options.text, notes),
+                       borders, options, notes);
 }
 
 PrepareStats prepare_tokens_in(const fs::path& folder,
                                const std::vector<std::string>& inputs,
                                const Tokenizer& tokenizer,
                                const PrepareOptions& options) {
-  const std::vector<fs::path> files = find_inputs(inputs);
+  TextNotes notes;
+  const std::vector<fs::path> files = find_inputs(inputs, notes);
   const BorderRules borders(tokenizer, options.borders, options.split_at);
-  const std::string hash = hash_inputs(files, borders);
+  const std::string hash = hash_inputs(files, borders, options.text, notes);
   const std::string key = sha256_of(hash + tokenizer.hash());
   remove_temporaries(folder);
   return prepare_files(files, tokenizer,
                        folder / fmt::format("{}.tokens", key.substr(0, 16)),
-                       hash, borders, options);
+                       hash, borders, options, notes);
 }
 
 }  // namespace annuli::data

@@ -210,6 +210,39 @@ TEST_F(PrepareTest, SpelledSpecialTokensAreCountedAndStayText) {
               testing::ElementsAre(HasSubstr("in 1 places ('<s>' 1)")));
 }
 
+TEST_F(PrepareTest, TheColumnIsPartOfTheInputs) {
+  const std::string file = write("a.jsonl", R"({"text": "a", "b": "cd"})");
+  const auto tokens = [&](const std::string& column) {
+    return prepare_tokens({file}, plain_, output_,
+                          {.show_progress = false, .text = {.column = column}})
+        .tokens;
+  };
+  EXPECT_EQ(tokens("text"), 1);
+  EXPECT_EQ(tokens("b"), 2);
+}
+
+TEST_F(PrepareTest, NoticesSayWhatWasPassedOverAndTakenOff) {
+  EXPECT_THAT(prepare(plain_, {text_}).notices, testing::IsEmpty());
+  write("text/d.csv", "x");
+  write("text/e.txt", "\xef\xbb\xbfx");
+  const auto passed_over = HasSubstr("passed over: 1 .csv");
+  EXPECT_THAT(prepare(plain_, {text_}).notices,
+              testing::ElementsAre(passed_over, HasSubstr("taken off")));
+  // A file that is reused has the same to say.
+  EXPECT_THAT(prepare(plain_, {text_}).notices,
+              testing::ElementsAre(passed_over, HasSubstr("taken off")));
+}
+
+TEST_F(PrepareTest, TheFilesThatHoldTheDocumentsDoNotCount) {
+  prepare(plain_, {text_});
+  const std::string lines = write("c/a.ndjson", R"({"text": "abc"}
+{"id": 7, "text": "de"}
+)");
+  EXPECT_TRUE(prepare(plain_, {lines}).reused);
+  write("c/a.ndjson", R"({"text": "abcde"})");
+  EXPECT_FALSE(prepare(plain_, {lines}).reused);
+}
+
 TEST_F(PrepareTest, DamagedTokenFilesAreReplacedOtherFilesAreNot) {
   prepare(plain_, {text_});
   std::string bytes = read_file(output_);

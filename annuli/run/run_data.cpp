@@ -61,9 +61,10 @@ void RunData::open_tokens(const Plan& plan) {
     const fs::path folder = plan.data.cache_dir.empty()
                                 ? fs::path("build/data/tokens")
                                 : fs::path(plan.data.cache_dir);
-    path = data::prepare_tokens_in(
-               folder, plan.data.text, *tokenizer_,
-               {.borders = borders_, .split_at = plan.data.split_at})
+    path = data::prepare_tokens_in(folder, plan.data.text, *tokenizer_,
+                                   {.borders = borders_,
+                                    .split_at = plan.data.split_at,
+                                    .text = {.column = plan.data.text_column}})
                .path;
   }
   file_ = std::make_unique<data::TokenFile>(path);
