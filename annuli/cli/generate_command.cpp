@@ -14,6 +14,7 @@
 #include "annuli/cli/options.h"
 #include "annuli/cli/utf8_stream.h"
 #include "annuli/core/json.h"
+#include "annuli/core/notice.h"
 #include "annuli/generate/generate.h"
 #include "annuli/generate/stored_model.h"
 #include "annuli/generate/text_ids.h"
@@ -148,7 +149,7 @@ void generate_text(const Options& options) {
   }
   if (options.stats && !options.json) print_stats(texts.stats);
   for (const std::string& notice : borders.notices) {
-    fmt::print(stderr, "{}\n", notice);
+    print_notice(notice);
   }
 }
 
