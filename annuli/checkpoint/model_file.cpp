@@ -240,6 +240,7 @@ std::vector<std::string> ModelFile::faults() const {
       faults.push_back(*std::move(fault));
     }
   }
+  if (!faults.empty()) faults.front() += left_to_the_class(config_json_);
   if (std::string why = unreadable_weights(beside); !why.empty()) {
     faults.insert(faults.begin(), std::move(why));
   }
@@ -249,11 +250,10 @@ std::vector<std::string> ModelFile::faults() const {
 void require_sound(const ModelFile& file, std::string_view doing) {
   const std::vector<std::string> faults = file.faults();
   if (faults.empty()) return;
-  user_error("{} {}: {}{}{}", doing, file.path().string(), faults[0],
+  user_error("{} {}: {}{}", doing, file.path().string(), faults[0],
              faults.size() > 1
                  ? fmt::format(" (and {} more faults)", faults.size() - 1)
-                 : "",
-             left_to_the_class(file.config_json()));
+                 : "");
 }
 
 std::vector<std::string> value_faults(const ModelFile& file) {

@@ -199,13 +199,35 @@ const BadInput kCases[] = {
     {"IndexThatIsAList",
      [](const Place& p) { return inspect_index(p, Json::array({1})); },
      {"index.json"}},
+    {"ConfigWithoutAFamily",
+     [](const Place& p) {
+       Json json = config();
+       json.erase("model_type");
+       return inspect_config(p, json);
+     },
+     {"config.json", "model_type"}},
     {"ConfigWithoutAWidth",
      [](const Place& p) {
        Json json = config();
        json.erase("hidden_size");
-       return inspect_config(p, json);
+       inspect_config(p, json);
+       const std::string folder = p.scratch.path().string();
+       return Words{"grow", "deepen", folder, "--out", folder + "/child"};
      },
-     {"config.json", "hidden_size"}},
+     {"[8, 4096]", "taken from a llama: hidden_size 4096"}},
+    {"ConfigWithANumberThatIsNone",
+     [](const Place& p) {
+       inspect_config(p, config());
+       p.write("config.json",
+               R"({"model_type": "llama", "rms_norm_eps": NaN})");
+       return Words{"inspect", p.scratch.path().string()};
+     },
+     {"config.json", "'rms_norm_eps' is 'NaN'"}},
+    {"ConfigOfAModelThatLooksAhead",
+     [](const Place& p) {
+       return inspect_config(p, config_with("is_causal", false));
+     },
+     {"config.json", "'is_causal' is 'false'"}},
     {"ConfigOfAnUnknownFamily",
      [](const Place& p) {
        return inspect_config(p, config_with("model_type", "bert"));
