@@ -1,6 +1,5 @@
 #include "annuli/core/error.h"
 #include "annuli/tokenizer/tokenizer_parts.h"
-#include "annuli/tokenizer/utf8.h"
 
 namespace annuli {
 namespace {
@@ -42,7 +41,8 @@ class DecoderReader {
       const std::string scheme =
           fields_.text(json, "prepend_scheme", prefix ? "always" : "never");
       return metaspace_decoder(
-          fields_.text(json, "replacement", "\xE2\x96\x81"), scheme != "never");
+          fields_.character(json, "replacement", "\xE2\x96\x81"),
+          scheme != "never");
     }
     if (type == "BPEDecoder") {
       const std::string suffix = fields_.text(json, "suffix", "</w>");
@@ -55,11 +55,8 @@ class DecoderReader {
   }
 
   DecoderStepPointer strip_of(const Json& json) const {
-    const std::string content = fields_.text(json, "content", " ");
-    if (content.empty() || utf8_length_at(content, 0) != content.size()) {
-      fields_.refuse("Strip of '" + content + "'", "one character");
-    }
-    return strip_decoder(content, fields_.count(json, "start", 0),
+    return strip_decoder(fields_.character(json, "content", " "),
+                         fields_.count(json, "start", 0),
                          fields_.count(json, "stop", 0), fused_);
   }
 

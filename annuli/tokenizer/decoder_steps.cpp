@@ -131,8 +131,10 @@ class ByteFallback final : public DecoderStep {
 class Replace final : public DecoderStep {
  public:
   explicit Replace(NormalizerStepPointer step) : step_(std::move(step)) {}
+  // A lone byte of a character is no text that a pattern could read.
   std::string middle(std::string token) const override {
-    if (token.empty() || step_->keeps(token)) return token;
+    const bool text = valid_utf8_end(token, 0) == token.size();
+    if (token.empty() || !text || step_->keeps(token)) return token;
     std::string out;
     step_->append(token, out);
     return out;

@@ -1,6 +1,7 @@
 #include "annuli/tokenizer/json_fields.h"
 
 #include "annuli/core/error.h"
+#include "annuli/tokenizer/utf8.h"
 
 namespace annuli {
 
@@ -78,6 +79,15 @@ std::string FieldReader::text(const Json& json, const char* name,
     refuse(fmt::format("{} = {}", name, value.dump()), "a string");
   }
   return value.get<std::string>();
+}
+
+std::string FieldReader::character(const Json& json, const char* name,
+                                   const std::string& absent) const {
+  std::string value = text(json, name, absent);
+  if (value.empty() || utf8_length_at(value, 0) != value.size()) {
+    refuse(fmt::format("{} '{}'", name, value), "one character");
+  }
+  return value;
 }
 
 std::string FieldReader::type_of(const Json& json, const char* what) const {

@@ -38,6 +38,9 @@ class FieldReader {
   // A string; `absent` where the field is absent or null.
   std::string text(const Json& json, const char* name,
                    const std::string& absent = "") const;
+  // A string of one character.
+  std::string character(const Json& json, const char* name,
+                        const std::string& absent) const;
   std::string type_of(const Json& json, const char* what) const;
   const Json& list(const Json& json, const char* name) const;
 

@@ -108,6 +108,18 @@ TEST(SentencePieceBpe, ByteTokensAreReadTogether) {
   EXPECT_EQ(text({6 + 'x', 6 + 0xC3, 2}), lost + lost + "a");
 }
 
+// A pattern after the bytes never sees a torn character.
+TEST(SentencePieceBpe, APatternMayFollowTheBytes) {
+  Json json = sentencepiece();
+  json["decoder"]["decoders"].insert(
+      json["decoder"]["decoders"].begin() + 2,
+      part("Replace", {{"pattern", {{"Regex", "\\p{L}"}}}, {"content", "."}}));
+  const auto tokenizer = load(json);
+  EXPECT_EQ(tokenizer->decode(std::vector<int32_t>{6 + 0xC3, 6 + 0xA9, 2}),
+            "..");
+  EXPECT_EQ(tokenizer->token_bytes(6 + 0xC3), "\xC3");
+}
+
 TEST(SentencePieceBpe, StreamsEveryTextAsDecodeDoes) {
   const auto tokenizer = load(sentencepiece());
   for (const bool at_start : {true, false}) {

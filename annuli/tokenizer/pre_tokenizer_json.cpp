@@ -55,7 +55,8 @@ class PreTokenizerReader {
 
   void read_metaspace(const Json& json) {
     refuse_after_bytes("Metaspace");
-    const std::string mark = fields_.text(json, "replacement", "\xE2\x96\x81");
+    const std::string mark =
+        fields_.character(json, "replacement", "\xE2\x96\x81");
     const bool prefix = fields_.flag(json, "add_prefix_space", true);
     const std::string scheme =
         fields_.text(json, "prepend_scheme", prefix ? "always" : "never");
@@ -88,7 +89,7 @@ class PreTokenizerReader {
       add(kSpace, SplitBehavior::kRemoved);
       add(kPunctuation);
     } else if (type == "CharDelimiterSplit") {
-      add(quoted_pattern(fields_.text(json, "delimiter")),
+      add(quoted_pattern(fields_.character(json, "delimiter", "")),
           SplitBehavior::kRemoved);
     } else {
       fields_.refuse("pre_tokenizer " + type,

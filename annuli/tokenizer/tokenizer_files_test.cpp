@@ -99,6 +99,22 @@ const std::vector<Fault>& faults() {
                                {"behavior", "Isolated"}};
        },
        "nothing"},
+      {"MarkOfNothing",
+       [](Json& j) {
+         j["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", ""}};
+       },
+       "one character"},
+      {"MarkOfTwo",
+       [](Json& j) {
+         j["pre_tokenizer"] = nullptr;
+         j["decoder"] = {{"type", "Metaspace"}, {"replacement", "ab"}};
+       },
+       "one character"},
+      {"DelimiterOfNothing",
+       [](Json& j) {
+         j["pre_tokenizer"] = {{"type", "CharDelimiterSplit"}};
+       },
+       "one character"},
       {"Decoder",
        [](Json& j) {
          j["decoder"] = {{"type", "WordPiece"}};

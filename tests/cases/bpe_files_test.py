@@ -83,6 +83,20 @@ class BpeFiles(case.Case):
         self.done("grow", "upcycle", folder, "--out", self.folder / "grown",
                   "--num-experts", 4, "--num-experts-per-tok", 2, "--router",
                   "mean-orthogonal", "--text", text)
+        plan = self.folder / "plan.yaml"
+        plan.write_text(f"""
+name: from
+data: {{text: [{text}], cache_dir: {self.folder / "tokens"}, sequence_length: 32}}
+model: {{from: {folder}}}
+probe: {{windows: 4, length: 32, router_tokens: 256}}
+samples: {{prompts: ["The moon"], max_new_tokens: 4}}
+phases:
+  - name: one
+    checkpoint: one.pt
+    train: {{max_steps: 2, learning_rate: 1.0e-3, batch_size: 2}}
+""")
+        run = self.done("run", plan, "--out", self.folder / "run")
+        self.assertIn("21 of the 256 bytes have no token", run.stderr)
 
     def test_a_continuation_keeps_the_space_before_it(self):
         folder = self.with_tokenizer("llama2")
