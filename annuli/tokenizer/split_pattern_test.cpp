@@ -94,5 +94,32 @@ TEST(PreTokenizer, StagesApplyToThePiecesOfTheStageBefore) {
   EXPECT_THAT(pieces, ElementsAre(" ab", " ", " 1", " c"));
 }
 
+std::vector<std::string> behave(SplitBehavior behavior, bool invert = false) {
+  PreTokenizer words;
+  words.add_split("-", behavior, invert);
+  auto workspace = words.make_workspace();
+  std::vector<std::string> pieces;
+  words.split("-a--b-", true, workspace,
+              [&](std::string_view piece) { pieces.emplace_back(piece); });
+  return pieces;
+}
+
+// As Python's pre_tokenizers.Split("-", ...).pre_tokenize_str("-a--b-").
+TEST(PreTokenizer, EveryBehaviorOfASplit) {
+  EXPECT_THAT(behave(SplitBehavior::kIsolated),
+              ElementsAre("-", "a", "-", "-", "b", "-"));
+  EXPECT_THAT(behave(SplitBehavior::kRemoved), ElementsAre("a", "b"));
+  EXPECT_THAT(behave(SplitBehavior::kWithPrevious),
+              ElementsAre("-", "a-", "-", "b-"));
+  EXPECT_THAT(behave(SplitBehavior::kWithNext),
+              ElementsAre("-a", "-", "-b", "-"));
+  EXPECT_THAT(behave(SplitBehavior::kContiguous),
+              ElementsAre("-", "a", "--", "b", "-"));
+  EXPECT_THAT(behave(SplitBehavior::kRemoved, true),
+              ElementsAre("-", "-", "-", "-"));
+  EXPECT_THAT(behave(SplitBehavior::kWithNext, true),
+              ElementsAre("-", "a-", "-", "b-"));
+}
+
 }  // namespace
 }  // namespace annuli

@@ -142,7 +142,7 @@ def borders(tokenizer):
     """What add_special_tokens puts before and after a text."""
     bare = tokenizer.encode("x", add_special_tokens=False).ids
     full = tokenizer.encode("x").ids
-    at = next(i for i in range(len(full)) if full[i:i + len(bare)] == bare)
+    at = next(i for i in range(len(full) + 1) if full[i:i + len(bare)] == bare)
     return {"begin": full[:at], "end": full[at + len(bare):]}
 
 
