@@ -1,3 +1,7 @@
+#include <array>
+#include <charconv>
+#include <cstdlib>
+
 #include "annuli/core/error.h"
 #include "annuli/tokenizer/bpe_model.h"
 #include "annuli/tokenizer/tokenizer_parts.h"
@@ -5,6 +9,8 @@
 
 namespace annuli {
 namespace {
+
+constexpr int kLargestPower = 300;
 
 std::pair<std::string, std::string> merge_of(const Json& json,
                                              const std::string& place) {
@@ -53,13 +59,40 @@ void read_bpe(const FieldReader& fields, const Json& json,
       definition.source, definition.vocabulary, std::move(bpe));
 }
 
+// `tokenizers` reads a number as its digits over a power of ten, each rounded
+// on its own: a quarter of all scores differ in their last bit from the nearest
+// number, which decides ties.
+double as_python_reads(double score) {
+  std::array<char, 32> text{};
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), score,
+                                 std::chars_format::scientific);
+  const std::string_view shortest(text.data(), end.ptr - text.data());
+  const size_t e = shortest.find('e');
+  int exponent = 0;
+  if (e == shortest.npos) return score;
+  std::from_chars(shortest.data() + e + (shortest[e + 1] == '+' ? 2 : 1),
+                  end.ptr, exponent);
+  uint64_t digits = 0;
+  for (size_t i = 0; i < e; ++i) {
+    if (shortest[i] < '0' || shortest[i] > '9') continue;
+    digits = 10 * digits + static_cast<uint64_t>(shortest[i] - '0');
+    if (shortest.substr(0, i).find('.') != shortest.npos) --exponent;
+  }
+  if (std::abs(exponent) > kLargestPower) return score;
+  const double power =
+      std::strtod(fmt::format("1e{}", std::abs(exponent)).c_str(), nullptr);
+  const auto whole = static_cast<double>(digits);
+  const double value = exponent < 0 ? whole / power : whole * power;
+  return score < 0 ? -value : value;
+}
+
 std::pair<std::string, double> piece_of(const FieldReader& fields,
                                         const Json& json) {
   if (!json.is_array() || json.size() != 2 || !json[0].is_string() ||
       !json[1].is_number()) {
     fields.refuse("the Unigram piece " + json.dump(), "its text and its score");
   }
-  return {json[0], json[1]};
+  return {json[0], as_python_reads(json[1].get<double>())};
 }
 
 void read_unigram(const FieldReader& fields, const Json& json,

@@ -38,28 +38,6 @@ std::string_view take_line(std::string_view& text) {
   return line;
 }
 
-// By rank.
-std::vector<Token> read_tokens(std::string_view text,
-                               const std::string& source) {
-  std::vector<Token> tokens;
-  for (size_t number = 1; !text.empty(); ++number) {
-    const std::string_view line = take_line(text);
-    if (line.empty()) continue;
-    auto token = token_of_line(line);
-    if (!token) {
-      user_error(
-          "reading {}, line {}: found no token, expected its bytes in base64, "
-          "a space and its rank",
-          source, number);
-    }
-    tokens.push_back(std::move(*token));
-  }
-  std::stable_sort(
-      tokens.begin(), tokens.end(),
-      [](const Token& a, const Token& b) { return a.second < b.second; });
-  return tokens;
-}
-
 const TiktokenKind& kind_of(size_t tokens, const std::string& source) {
   std::string known;
   for (const TiktokenKind& kind : tiktoken_kinds()) {
@@ -80,10 +58,32 @@ bool looks_like_tiktoken(std::string_view bytes) {
   return token_of_line(take_line(bytes)).has_value();
 }
 
+std::vector<std::pair<std::string, int32_t>> tiktoken_tokens(
+    std::string_view text, const std::string& source) {
+  std::vector<Token> tokens;
+  for (size_t number = 1; !text.empty(); ++number) {
+    const std::string_view line = take_line(text);
+    if (line.empty()) continue;
+    auto token = token_of_line(line);
+    if (!token) {
+      user_error(
+          "reading {}, line {}: found no token, expected its bytes in base64, "
+          "a space and its rank",
+          source, number);
+    }
+    tokens.push_back(std::move(*token));
+  }
+  std::stable_sort(
+      tokens.begin(), tokens.end(),
+      [](const Token& a, const Token& b) { return a.second < b.second; });
+  return tokens;
+}
+
 TokenizerDefinition read_tiktoken(const std::filesystem::path& path) {
   TokenizerDefinition definition;
   definition.source = path.string();
-  std::vector<Token> tokens = read_tokens(read_file(path), definition.source);
+  std::vector<Token> tokens =
+      tiktoken_tokens(read_file(path), definition.source);
   const TiktokenKind& kind = kind_of(tokens.size(), definition.source);
   for (const auto& [bytes, id] : tokens) {
     definition.vocabulary.emplace_back(spell_bytes(bytes), id);
