@@ -4,6 +4,8 @@
 #include "annuli/core/hash.h"
 #include "annuli/data/text_input.h"
 #include "annuli/data/token_file.h"
+#include "annuli/tokenizer/tiktoken_file.h"
+#include "annuli/tokenizer/tiny_sentencepiece_for_tests.h"
 #include "annuli/tokenizer/tiny_tokenizer_for_tests.h"
 #include "annuli/tokenizer/tokenizer.h"
 #include "tests/fuzz/target.h"
@@ -74,6 +76,24 @@ Json characters_seed() {
   return json;
 }
 
+Json tiny_unigram_json() {
+  return {
+      {"model",
+       {{"type", "Unigram"},
+        {"unk_id", 0},
+        {"byte_fallback", true},
+        {"vocab", {{"<unk>", 0.0}, {"he", -1.5}, {"l", -2.0}, {"o", -3.0}}}}},
+      {"normalizer",
+       {{"type", "Precompiled"},
+        {"precompiled_charsmap", "CAAAAAAAAAAAAAAAeAA="}}},
+      {"pre_tokenizer",
+       {{"type", "Metaspace"},
+        {"replacement", "\u2581"},
+        {"prepend_scheme", "always"}}},
+      {"decoder", {{"type", "Metaspace"}, {"replacement", "\u2581"}}},
+      {"added_tokens", Json::array()}};
+}
+
 std::vector<std::string> tokenizer_seeds() {
   Json split = tiny_tokenizer_json();
   split["pre_tokenizer"] = {
@@ -87,11 +107,60 @@ std::vector<std::string> tokenizer_seeds() {
          {"add_prefix_space", false},
          {"use_regex", false}}}}};
   split["normalizer"] = {{"type", "NFC"}};
-  return {tiny_tokenizer_json().dump(), split.dump(), characters_seed().dump()};
+  return {tiny_tokenizer_json().dump(), split.dump(), characters_seed().dump(),
+          tiny_unigram_json().dump()};
 }
 
 void read_tokenizer(const std::string& bytes) {
   use(*load_tokenizer(as_file("tokenizer.json", bytes).string()));
+}
+
+std::vector<std::string> sentencepiece_seeds() {
+  std::vector<std::string> seeds;
+  for (const auto kind :
+       {SentencePieceModel::Kind::kBpe, SentencePieceModel::Kind::kUnigram}) {
+    auto model = tiny_sentencepiece(
+        kind, {"he", "ll", "hell", "hello", "h", "e", "l", "o", "\u2581"});
+    model.charsmap = compiled_rules({{"w", "W"}, {"\xc3\xb6", "o"}});
+    model.pieces.push_back({"ld", 0, SentencePieceModel::Type::kUserDefined});
+    seeds.push_back(sentencepiece_bytes(model));
+  }
+  return seeds;
+}
+
+void read_sentencepiece_model(const std::string& bytes) {
+  use(*load_tokenizer(as_file("tokenizer.model", bytes).string()));
+}
+
+std::vector<std::string> tekken_seeds() {
+  Json vocab = Json::array();
+  for (int byte = 0; byte < 256; ++byte) {
+    const uint32_t bits = static_cast<uint32_t>(byte) << 16;
+    const auto letter = [&](int shift) {
+      return "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+          [bits >> shift & 63];
+    };
+    vocab.push_back(
+        {{"rank", byte},
+         {"token_bytes", std::string({letter(18), letter(12), '=', '='})}});
+  }
+  const Json config = {{"pattern", "\\p{L}+|\\s+|[^\\s\\p{L}]+"},
+                       {"default_vocab_size", 259},
+                       {"default_num_special_tokens", 3}};
+  return {Json{{"config", config}, {"vocab", vocab}}.dump()};
+}
+
+void read_tekken_json(const std::string& bytes) {
+  use(*load_tokenizer(as_file("tekken.json", bytes).string()));
+}
+
+// The lines alone: no vocabulary of a known size is small.
+std::vector<std::string> tiktoken_seeds() {
+  return {"IQ== 0\nIg== 1\r\nIiE= 2\n", "IQ== 5\n"};
+}
+
+void read_tiktoken_lines(const std::string& bytes) {
+  tiktoken_tokens(bytes, "some.tiktoken");
 }
 
 // vocab.json and merges.txt, a line of dashes between them.
@@ -165,6 +234,9 @@ void read_packed(const std::string& bytes) {
 std::vector<Target> text_targets() {
   return {{"tokenizer", tokenizer_seeds, read_tokenizer},
           {"vocabulary", vocabulary_seeds, read_vocabulary},
+          {"sentencepiece", sentencepiece_seeds, read_sentencepiece_model},
+          {"tekken", tekken_seeds, read_tekken_json},
+          {"tiktoken", tiktoken_seeds, read_tiktoken_lines},
           {"tokens", token_seeds, read_tokens},
           {"lines", lines_seeds, read_lines},
           {"packed", packed_seeds, read_packed}};
