@@ -1,5 +1,5 @@
 """What the cases share: tiny models as transformers writes them, the program as
-a user runs it, and the logits of both.
+a user runs it (program.py), and the logits of both.
 
 A case is a `unittest` test of one kind of input that people really have. The
 module of a kind is `<kind>_test.py`; each makes what it needs in a folder of its
@@ -7,10 +7,6 @@ own, from seeds, and asks for the right value, not for today's.
 """
 
 import json
-import os
-import subprocess
-import tempfile
-import unittest
 from pathlib import Path
 
 import torch
@@ -18,10 +14,11 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging
 
+from program import ANNULI, ProgramCase, annuli, main  # noqa: F401
+
 logging.set_verbosity_error()
 torch.set_num_threads(1)
 
-ANNULI = os.environ["ANNULI"]
 SIZES = dict(
     vocab_size=300,
     hidden_size=64,
@@ -64,48 +61,14 @@ def put_weights(folder, tensors, name="model.safetensors"):
     save_file(tensors, str(Path(folder) / name), metadata={"format": "pt"})
 
 
-def annuli(*arguments, cwd=None, **environment):
-    """Runs the program; the result has returncode, stdout and stderr."""
-    return subprocess.run(
-        [ANNULI, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        stdin=subprocess.DEVNULL,
-        cwd=cwd,
-        env=dict(os.environ, OMP_NUM_THREADS="1", TERM="dumb", **environment),
-    )
-
-
-class Case(unittest.TestCase):
-    """A test with an empty folder, `self.folder`."""
-
-    def setUp(self):
-        scratch = tempfile.TemporaryDirectory(prefix="annuli-case-")
-        self.addCleanup(scratch.cleanup)
-        self.folder = Path(scratch.name)
+class Case(ProgramCase):
+    """A ProgramCase that makes models."""
 
     def saved(self, name="parent", family="Llama", **changes):
         """A model's folder as `save_pretrained` writes it."""
         folder = self.folder / name
         model(family, **changes).save_pretrained(folder)
         return folder
-
-    def done(self, *arguments, **options):
-        """Runs what must succeed."""
-        result = annuli(*arguments, **options)
-        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
-        return result
-
-    def refused(self, *arguments, says=(), **options):
-        """Runs what must be refused: status 2 and one line, which holds each
-        of the words of `says`."""
-        result = annuli(*arguments, **options)
-        self.assertEqual(result.returncode, 2, result.stdout + result.stderr)
-        self.assertEqual(len(result.stderr.strip().splitlines()), 1, result.stderr)
-        for words in [says] if isinstance(says, str) else says:
-            self.assertIn(words, result.stderr)
-        return result
 
     def logits_error(self, folder, reference=None):
         """How far the program's logits of `folder` are from those that
@@ -122,7 +85,3 @@ class Case(unittest.TestCase):
         with torch.no_grad():
             theirs = reference.eval()(ours["tokens"]).logits.double()
         return float((theirs - ours["logits"].double()).norm() / theirs.norm())
-
-
-def main():
-    unittest.main(verbosity=2)
