@@ -1,4 +1,5 @@
 #include <zlib.h>
+#include <zstd.h>
 
 #include "annuli/core/error.h"
 #include "annuli/core/hash.h"
@@ -8,6 +9,7 @@
 #include "annuli/tokenizer/tiny_sentencepiece_for_tests.h"
 #include "annuli/tokenizer/tiny_tokenizer_for_tests.h"
 #include "annuli/tokenizer/tokenizer.h"
+#include "tests/fuzz/parquet_seeds.h"
 #include "tests/fuzz/target.h"
 
 namespace annuli::fuzz {
@@ -206,15 +208,21 @@ void read_tokens(const std::string& bytes) {
   file.read(0, ids);
 }
 
-std::vector<std::string> lines_seeds() {
-  return {"{\"text\": \"one\"}\n\n{\"text\": \"t\\u00f6\", \"x\": [1]}\n",
-          "{\"text\": 7}\n", "{\"text\": \"\\ud800\"}\n"};
-}
-
-void read_lines(const std::string& bytes) {
-  data::for_each_document(as_file("input.jsonl", bytes),
+// Reads the bytes as a file of this name.
+void read_text(const char* name, const std::string& bytes) {
+  data::TextNotes notes;
+  data::for_each_document(as_file(name, bytes), {}, notes,
                           [](std::string_view) {});
 }
+
+std::vector<std::string> lines_seeds() {
+  return {"{\"text\": \"one\"}\n\n{\"text\": \"t\\u00f6\", \"x\": [1]}\n",
+          "{\"text\": 7}\n", "{\"text\": \"\\ud800\"}\n",
+          "{\"x\": [NaN, -Infinity, 1e999], \"text\": "
+          "\"\\udfff\\ud83d\\ude42\"}\n"};
+}
+
+void read_lines(const std::string& bytes) { read_text("input.jsonl", bytes); }
 
 std::vector<std::string> packed_seeds() {
   return {written("seed.txt.gz", [](const fs::path& path) {
@@ -224,9 +232,25 @@ std::vector<std::string> packed_seeds() {
   })};
 }
 
-void read_packed(const std::string& bytes) {
-  data::for_each_document(as_file("input.txt.gz", bytes),
-                          [](std::string_view) {});
+void read_packed(const std::string& bytes) { read_text("input.txt.gz", bytes); }
+
+std::vector<std::string> zstd_seeds() {
+  const std::string text = "some text that is packed, that is packed";
+  std::string packed(ZSTD_compressBound(text.size()), '\0');
+  packed.resize(
+      ZSTD_compress(packed.data(), packed.size(), text.data(), text.size(), 3));
+  const std::string skipped("\x50\x2a\x4d\x18\x02\0\0\0zz", 10);
+  return {packed, packed + skipped + packed};
+}
+
+void read_zstd(const std::string& bytes) { read_text("input.txt.zst", bytes); }
+
+std::vector<std::string> parquet_seeds() {
+  return {plain_parquet(), packed_parquet()};
+}
+
+void read_parquet(const std::string& bytes) {
+  read_text("input.parquet", bytes);
 }
 
 }  // namespace
@@ -239,7 +263,9 @@ std::vector<Target> text_targets() {
           {"tiktoken", tiktoken_seeds, read_tiktoken_lines},
           {"tokens", token_seeds, read_tokens},
           {"lines", lines_seeds, read_lines},
-          {"packed", packed_seeds, read_packed}};
+          {"packed", packed_seeds, read_packed},
+          {"zstd", zstd_seeds, read_zstd},
+          {"parquet", parquet_seeds, read_parquet}};
 }
 
 }  // namespace annuli::fuzz
