@@ -216,6 +216,8 @@ TEST(PlanError, FieldsThatContradictEachOther) {
       {"[a.txt]", "[a.txt], tokens: b.bin", "data.tokens: found beside"},
       {"[a.txt]", "[a.txt], text_column: ''",
        "data.text_column: found nothing"},
+      {"[a.txt]", "[], tokens: b.bin, split_at: x",
+       "data.split_at: found beside data.tokens"},
       {"[a.txt]", "[a.txt], sequence_length: 4096",
        "data.sequence_length: found 4096, expected at most "
        "model.max_position_embeddings, 2048"},

@@ -23,13 +23,11 @@ void visit_fields(auto&& visit, Is<DataPlan> auto& data) {
         data.text_column);
   visit({"tokens", "a ready token file, instead of text"}, data.tokens);
   visit({.name = "begin_token",
-         .help = "before documents and prompts: a token, its id, or none "
-                 "(unset: as the tokenizer's files say)",
+         .help = "before documents and prompts; an id, or none",
          .hashed_if_set = true},
         data.begin_token);
   visit({.name = "end_token",
-         .help = "after documents: a token, its id, or none (unset: as the "
-                 "tokenizer's files say)",
+         .help = "after documents; an id, or none",
          .hashed_if_set = true},
         data.end_token);
   visit({.name = "split_at",

@@ -167,10 +167,22 @@ TEST(PlanHash, SeesWhatIsComputedAndNotWhere) {
                            "save_steps=2", "data.cache_dir=/tmp/x"}) {
     EXPECT_EQ(plan_hash(small({same})), hash) << same;
   }
-  for (const char* other : {"seed=1", "phases.0.train.max_steps=4",
-                            "data.validation_fraction=0.1"}) {
+  for (const char* other :
+       {"seed=1", "phases.0.train.max_steps=4", "data.validation_fraction=0.1",
+        "data.begin_token=<s>", "data.end_token=2", "data.split_at=<e>"}) {
     EXPECT_NE(plan_hash(small({other})), hash) << other;
   }
+}
+
+// They came later: a run that was begun before them can be resumed.
+TEST(PlanHash, DocumentBordersAreInItOnlyWhereTheyAreGiven) {
+  const Json data = hashed_json(small()).at("data");
+  for (const char* field : {"begin_token", "end_token", "split_at"}) {
+    EXPECT_FALSE(data.contains(field)) << field;
+  }
+  EXPECT_EQ(
+      hashed_json(small({"data.end_token=none"})).at("data").at("end_token"),
+      "none");
 }
 
 TEST(PlanHelp, NamesFieldsRangesAndDefaults) {

@@ -5,6 +5,7 @@
 #include "annuli/core/hash.h"
 #include "annuli/data/text_input.h"
 #include "annuli/data/token_file.h"
+#include "annuli/tokenizer/document_borders.h"
 #include "annuli/tokenizer/tiktoken_file.h"
 #include "annuli/tokenizer/tiny_sentencepiece_for_tests.h"
 #include "annuli/tokenizer/tiny_tokenizer_for_tests.h"
@@ -189,17 +190,38 @@ void read_vocabulary(const std::string& bytes) {
   use(*load_tokenizer((scratch() / "gpt2").string()));
 }
 
+// One text as each of the files beside a tokenizer.
+std::vector<std::string> border_seeds() {
+  return {R"({"eos_token_id": [262, 263], "eos_token": {"content": "hello"}})",
+          R"({"eos_token_id": -1, "eos_token": "<|endoftext|>",
+          "bos_token": "he", "add_bos_token": true,
+          "added_tokens_decoder": {}})"};
+}
+
+void read_borders(const std::string& bytes) {
+  const fs::path folder = scratch() / "borders";
+  fs::create_directories(folder);
+  as_file("borders/tokenizer.json", tiny_tokenizer_json().dump());
+  for (const char* file :
+       {"borders/generation_config.json", "borders/config.json",
+        "borders/tokenizer_config.json", "borders/special_tokens_map.json"}) {
+    as_file(file, bytes);
+  }
+  document_borders(*load_tokenizer(folder.string()));
+}
+
 std::vector<std::string> token_seeds() {
-  const auto tokens = [](int64_t vocab_size) {
+  using Borders = std::optional<data::PutBorders>;
+  const auto tokens = [](int64_t vocab_size, const Borders& borders) {
     return written("seed.tokens", [&](const fs::path& path) {
       data::TokenFileWriter writer(
-          path, {vocab_size, sha256_of("tok"), sha256_of("in")});
+          path, {vocab_size, sha256_of("tok"), sha256_of("in"), borders});
       writer.append(std::vector<int32_t>{1, 2, 3}, 9);
       writer.append(std::vector<int32_t>{4}, 2);
       writer.commit();
     });
   };
-  return {tokens(300), tokens(1 << 20)};
+  return {tokens(300, {}), tokens(1 << 20, data::PutBorders{{1}, {3, 4}})};
 }
 
 void read_tokens(const std::string& bytes) {
@@ -261,6 +283,7 @@ std::vector<Target> text_targets() {
           {"sentencepiece", sentencepiece_seeds, read_sentencepiece_model},
           {"tekken", tekken_seeds, read_tekken_json},
           {"tiktoken", tiktoken_seeds, read_tiktoken_lines},
+          {"borders", border_seeds, read_borders},
           {"tokens", token_seeds, read_tokens},
           {"lines", lines_seeds, read_lines},
           {"packed", packed_seeds, read_packed},
