@@ -89,9 +89,28 @@ Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child) {
 namespace {
 
 struct Update {
-  at::Tensor change;  // dW, in the arithmetic's type
+  at::Tensor change;  // dW without weight decay, in the arithmetic's type
   double rms_weight;  // of the weight it was added to
 };
+
+// The share of `before` that weight decay has taken, as the pairs of rows show
+// it. Decay shrinks what noise put between two copies: a difference of the
+// update that no gradient made, and of full rank. Gradients have next to no
+// part along this one direction.
+double decayed(const at::Tensor& change, const at::Tensor& before,
+               const grow::TensorRecipe& tensor) {
+  const auto changes = copy_pairs(change, tensor.dimensions[0], 0);
+  const auto befores = copy_pairs(before, tensor.dimensions[0], 0);
+  double along = 0;
+  double power = 0;
+  for (size_t i = 0; i < changes.size(); ++i) {
+    const at::Tensor apart = befores[i].first - befores[i].second;
+    const at::Tensor parted = changes[i].first - changes[i].second;
+    along += (parted * apart).to(at::kDouble).sum().item<double>();
+    power += apart.to(at::kDouble).square().sum().item<double>();
+  }
+  return power > 0 ? along / power : 0;
+}
 
 Update update_of(const grow::Recipe& recipe, size_t row,
                  const std::function<at::Tensor(const std::string&)>& parent,
@@ -101,8 +120,10 @@ Update update_of(const grow::Recipe& recipe, size_t row,
                                         recipe.seed, trained.weight_dtype())
                                 .to(trained.dtype());
   const at::Tensor after = trained.weight(row).cpu().to(trained.dtype());
-  return {after - before, before.norm().item<double>() /
-                              std::sqrt(static_cast<double>(before.numel()))};
+  const at::Tensor change = after - before;
+  return {change - decayed(change, before, tensor) * before,
+          before.norm().item<double>() /
+              std::sqrt(static_cast<double>(before.numel()))};
 }
 
 // Singular values above what storage rounding alone would make. Each of `steps`
@@ -180,6 +201,18 @@ SymmetryControl symmetry_control(const Transformer& parent,
   Transformer child = grow::grow(std::move(shared), noiseless);
   const auto shares = gradient_shares(child, recipe, probe);
   return {.gradient_difference = shares.empty() ? 0 : shares.back()};
+}
+
+std::vector<Verdict> copies_without_noise(const grow::Recipe& recipe) {
+  if (recipe.has_noise()) return {};
+  const auto tied = std::ranges::count_if(recipe.tensors, is_grown_matrix);
+  if (tied == 0) return {};
+  Verdict verdict =
+      at_most(kCheck, "matrices whose copies get equal gradients for ever",
+              static_cast<double>(tied), 0);
+  verdict.is_advice = true;
+  verdict.note = "no noise: the wide model never leaves the narrow one's space";
+  return {verdict};
 }
 
 std::vector<Verdict> symmetry_at_growth(const grow::Recipe& recipe,

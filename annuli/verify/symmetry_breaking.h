@@ -40,17 +40,21 @@ SymmetryControl symmetry_control(const Transformer& parent,
 // once, some megabytes at a time. No forward pass.
 Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child);
 
+// Of a widening that was asked for without noise: a warning, as nothing is
+// measured then. Empty for every other growth.
+std::vector<Verdict> copies_without_noise(const grow::Recipe& recipe);
+
 // Right after growth: realised noise, and gradients of paired copies.
 std::vector<Verdict> symmetry_at_growth(const grow::Recipe& recipe,
                                         const Probe& probe,
                                         const SymmetryControl& control,
                                         Transformer& child);
 
-// After the phase: antisymmetric share of the update dW = W - W_at_growth, and
-// its rank; of weights in bf16, whose stochastic rounding parts copies by
-// itself, instead the structure of what parted them. W_at_growth is made again
-// from the parent's checkpoint, tensor by tensor, in the type it is stored in.
-// steps: updates since growth.
+// After the phase: antisymmetric share of the update dW = W - W_at_growth, less
+// what weight decay made of the noise, and its rank; of weights in bf16, whose
+// stochastic rounding parts copies by itself, instead the structure of what
+// parted them. W_at_growth is made again from the parent's checkpoint, tensor
+// by tensor, in the type it is stored in. steps: updates since growth.
 std::vector<Verdict> symmetry_after_phase(
     const grow::Recipe& recipe, const SymmetryControl& control,
     const std::function<at::Tensor(const std::string&)>& parent_tensor,

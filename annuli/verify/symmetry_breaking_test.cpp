@@ -1,11 +1,15 @@
 #include "annuli/verify/symmetry_breaking.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/full_like.h>
 #include <gtest/gtest.h>
+
+#include <optional>
 
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/widen.h"
+#include "annuli/kernels/normal_fill.h"
 #include "annuli/verify/verify_growth.h"
 #include "tests/support/bare_training.h"
 #include "tests/support/grown_pair.h"
@@ -139,6 +143,47 @@ TEST_P(SymmetryBreaking, TrainingPartsCopiesWithNoiseAndNeverWithout) {
   for (const Verdict& verdict : stuck) {
     EXPECT_FALSE(verdict.passed) << tiny::lines(stuck);
   }
+}
+
+// Decay shrinks the noise itself. Copies whose gradients are equal must be seen
+// for what they are although the default of 0.01 is on; and it must not hide
+// copies that did part.
+TEST_P(SymmetryBreaking, WeightDecayAloneDoesNotPartCopies) {
+  auto pair = widened(GetParam(), 2, 10);
+  const auto judged = [&](double decay, bool parts) {
+    Transformer trained = tiny::clone(pair.child);
+    for (size_t row = 0; row < trained.table().size(); ++row) {
+      if (!pair.recipe.tensors[row].noise) continue;
+      const at::Tensor weight = trained.weight(row);
+      const double size = 1e-2 * weight.std().item<double>();
+      at::Tensor step = at::full_like(weight, size);
+      if (parts) kernels::fill_normal(step, CounterRng(row, "parts"), size);
+      weight.mul_(1 - decay).add_(step);
+    }
+    return symmetry_after_phase(
+        pair.recipe, *pair.control,
+        [&](const std::string& name) { return pair.parent.weight(name); },
+        kSteps, trained);
+  };
+  for (const double decay : {0.0, 1e-3}) {
+    for (const Verdict& verdict : judged(decay, false)) {
+      EXPECT_FALSE(verdict.passed) << decay << to_line(verdict);
+    }
+    EXPECT_EQ(tiny::first_failure(judged(decay, true)), nullptr) << decay;
+  }
+}
+
+// Not asked for, so not measured; but it is said.
+TEST(SymmetryOfCopies, AWideningWithoutNoiseIsAWarning) {
+  auto pair = tiny::grown_pair(
+      {}, grow::Widen(WidenPlan{.factor = 2, .noise_snr_db = std::nullopt}));
+  const auto verdicts = pair.verdicts();
+  const Verdict* found = tiny::first_failure(verdicts);
+  ASSERT_NE(found, nullptr);
+  EXPECT_EQ(found->check, "symmetry_breaking");
+  EXPECT_FALSE(found->stops());
+  EXPECT_EQ(to_line(*found).substr(0, 7), "warning");
+  EXPECT_TRUE(copies_without_noise(widened({}, 2, 10).recipe).empty());
 }
 
 TEST(SymmetryControl, AControlThatParted) {

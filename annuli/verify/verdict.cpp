@@ -53,6 +53,7 @@ Json to_json(const Verdict& verdict) {
       {"measured", verdict.measured}, {"limit", verdict.limit},
       {"at_least", verdict.at_least},
   };
+  if (verdict.is_advice) json["is_advice"] = true;
   if (verdict.layer >= 0) json["layer"] = verdict.layer;
   if (!verdict.tensor.empty()) json["tensor"] = verdict.tensor;
   if (!verdict.note.empty()) json["note"] = verdict.note;
@@ -67,9 +68,10 @@ Json to_json(const std::vector<Verdict>& verdicts) {
 }
 
 std::string to_line(const Verdict& verdict) {
-  const char* outcome = verdict.passed    ? "pass"
-                        : verdict.allowed ? "FAIL (allowed)"
-                                          : "FAIL";
+  const char* outcome = verdict.passed      ? "pass"
+                        : verdict.is_advice ? "warning"
+                        : verdict.allowed   ? "FAIL (allowed)"
+                                            : "FAIL";
   std::string line =
       fmt::format("{:<14} {:<20} {}: {:.3g} {} {:.3g}", outcome, verdict.check,
                   verdict.aspect, verdict.measured,

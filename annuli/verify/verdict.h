@@ -12,7 +12,8 @@ struct Verdict {
   std::string check;   // "functional_identity", ...
   std::string aspect;  // what exactly: "logits, training dispatch"
   bool passed = false;
-  bool allowed = false;  // failed, but the user allows it by name
+  bool allowed = false;    // failed, but the user allows it by name
+  bool is_advice = false;  // a failure is no more than a warning
   double measured = 0;
   double limit = 0;
   bool at_least = false;  // passes when measured >= limit, else <=
@@ -21,7 +22,7 @@ struct Verdict {
   std::string note;       // one line for people
   Json data;              // further figures
 
-  bool stops() const { return !passed && !allowed; }
+  bool stops() const { return !passed && !allowed && !is_advice; }
 };
 
 // passed = measured <= limit (or >= if at_least); NaN never passes.

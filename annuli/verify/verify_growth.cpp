@@ -18,7 +18,8 @@ namespace {
 // functional_identity, rope_integrity and boundary_record apply to all.
 //
 //   router_logit_scale  parent a mixture
-//   symmetry_breaking   recipe with noise
+//   symmetry_breaking   recipe with noise; a warning where there is none and
+//                       copies would need it
 //   router_health       dense parent, child a mixture
 void append(std::vector<Verdict>& verdicts, std::vector<Verdict>&& more) {
   for (Verdict& verdict : more) verdicts.push_back(std::move(verdict));
@@ -77,6 +78,7 @@ std::vector<Verdict> verify_growth(const GrowthEvidence& evidence,
   if (control != nullptr && recipe.has_noise()) {
     append(verdicts, symmetry_at_growth(recipe, probe, *control, child));
   }
+  append(verdicts, copies_without_noise(recipe));
   if (is_upcycle(recipe)) append(verdicts, router_load(child, probe));
   verdicts.push_back(boundary_record(
       parent.loss, loss, recipe.exact, loss_budget,
