@@ -8,6 +8,7 @@
 #include "annuli/budget/plan_budget.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/options.h"
+#include "annuli/config/check_gates.h"
 #include "annuli/config/plan.h"
 #include "annuli/core/json.h"
 #include "annuli/kernels/threads.h"
@@ -26,6 +27,7 @@ struct PlanOptions {
 
 void plan(const PlanOptions& options) {
   const Plan plan = load_plan(options.plan, options.set);
+  check_gates(plan);
   const auto limit = parse_memory_limit(options.memory_limit);
   if (plan.threads > 0) {
     kernels::set_num_threads(static_cast<int>(plan.threads));

@@ -9,6 +9,7 @@
 #include "annuli/cli/commands.h"
 #include "annuli/cli/options.h"
 #include "annuli/cli/stop_signals.h"
+#include "annuli/config/check_gates.h"
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
 #include "annuli/run/plan_runner.h"
@@ -50,6 +51,7 @@ void run(const RunOptions& options) {
   plan.allow.insert(plan.allow.end(), options.allow.begin(),
                     options.allow.end());
   check(plan);
+  check_gates(plan);
   if (const auto limit = parse_memory_limit(options.memory_limit)) {
     budget::require_fits(plan, budget::plan_budget(plan), *limit);
   }

@@ -69,7 +69,6 @@ void begin_phase(RunningPlan& run, RunState& state) {
   state.previous_norm.reset();
   state.recipe.reset();
   state.control.reset();
-  state.router_grad_norm.clear();
   reset_peak_resident();
   if (run.phase(state).grow) {
     grow_into_phase(run, state);

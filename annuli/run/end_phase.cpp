@@ -36,7 +36,6 @@ void prove(RunningPlan& run, const RunState& state) {
       .parent_tensor =
           [&](const std::string& name) { return parent.copy(name); },
       .steps = state.step,
-      .router_grad_norm = state.router_grad_norm,
   };
   auto verdicts = verify::verify_phase(evidence, state.model);
   verify::allow(verdicts, run.allowed(phase));

@@ -135,9 +135,6 @@ class PlanRunner {
     record.loss_rise = run_.watch().rise(record.loss);
     state.step = record.step;
     state.previous_norm = trainer.previous_norm();
-    if (!record.router_grad_norm.empty()) {
-      state.router_grad_norm.push_back(record.router_grad_norm);
-    }
     log.add(record, seconds.count());
     // One that all rollbacks could not avoid is lived with.
     const bool rolls_back = plan_.on_failure == OnFailure::kRollback &&

@@ -32,9 +32,8 @@ struct RunState {
   // Of the growth that began this phase, for the checks that end it.
   std::optional<grow::Recipe> recipe;
   std::optional<verify::SymmetryControl> control;
-  std::vector<std::vector<double>> router_grad_norm;  // [step][layer]
-  std::optional<double> previous_norm;                // train::Trainer's
-  std::vector<double> recent_losses;                  // train::LossWatch's
+  std::optional<double> previous_norm;  // train::Trainer's
+  std::vector<double> recent_losses;    // train::LossWatch's
 
   // Of the phase at hand: how often it went back to a saved state, what that
   // has made of its learning rate, and whether no step was saved since.

@@ -255,11 +255,6 @@ void Trainer::finish(StepRecord& record) {
   if (train_.clip == ClipNorm::kPreviousNorm) {
     previous_norm_ = record.grad_norm;
   }
-  for (size_t row = 0; row < squares_.size(); ++row) {
-    if (model_.table()[row].part == Part::kRouter) {
-      record.router_grad_norm.push_back(std::sqrt(squares_[row]));
-    }
-  }
   record.tokens =
       train_.gradient_accumulation_steps * train_.batch_size * sequence_length_;
   if (train_.router_mean_projection.value_or(false)) {

@@ -49,7 +49,6 @@ struct StepRecord {
   double loss_rise = 0;  // LossWatch's, by whoever watches; 0: none
   int64_t tokens = 0;    // in this step
   std::vector<std::vector<int64_t>> load;  // [L][E] slots, empty if dense
-  std::vector<double> router_grad_norm;    // [L], empty if dense
 };
 
 // Fullest expert's slots over the mean, averaged over the layers; 1 is even.

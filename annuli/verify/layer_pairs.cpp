@@ -55,6 +55,11 @@ bool is_upcycle(const grow::Recipe& recipe) {
   return !recipe.parent.is_mixture() && recipe.child.is_mixture();
 }
 
+bool makes_gates(const grow::Recipe& recipe) {
+  return recipe.child.is_mixture() &&
+         recipe.child.num_experts_per_tok != recipe.parent.num_experts_per_tok;
+}
+
 // A dense model is upcycled once at most, wherever in a chain.
 int64_t shards_of(const grow::Recipe& recipe) {
   constexpr int64_t kWhole = 1;

@@ -21,6 +21,8 @@ std::vector<LayerPair> comparable_layers(const grow::Recipe& recipe);
 
 // Dense feed-forward -> mixture.
 bool is_upcycle(const grow::Recipe& recipe);
+// Another number of experts is chosen for a token than in the parent.
+bool makes_gates(const grow::Recipe& recipe);
 
 // Shards that each copy of a dense feed-forward was cut in, G; 1 if in none.
 int64_t shards_of(const grow::Recipe& recipe);

@@ -12,6 +12,8 @@ struct Probe {
   std::vector<at::Tensor> tokens;   // each [1, T] int64
   std::vector<at::Tensor> targets;  // each [1, T] int64
   at::Tensor router_tokens;         // [W, T] int64, for experts' load
+  // Random ids are not: what a router does with them says nothing about it.
+  bool is_text = true;
 };
 
 }  // namespace annuli::verify

@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
+#include "annuli/config/constant_gates.h"
 #include "annuli/kernels/mixture.h"
 #include "annuli/verify/parent_record.h"
+#include "annuli/verify/router_gradient.h"
 
 namespace annuli::verify {
 namespace {
@@ -16,6 +19,8 @@ namespace {
 constexpr const char* kCheck = "router_health";
 constexpr double kLoadLimit = 3;
 constexpr double kDistinctLimit = 1e-4;  // relative; equal experts have 0
+constexpr double kLeastShare = 0.1;      // of the mean load: a sound expert's
+constexpr double kFalseAlarm = 1e-3;     // that a sound router is refused
 
 std::string router_name(const Transformer& model, int64_t layer) {
   return model.table()[find_row(model.table(), Part::kRouter, layer)].name;
@@ -63,30 +68,50 @@ Verdict distinct_experts(const Transformer& model) {
   return result;
 }
 
-Verdict router_gradients(
-    const Transformer& model,
-    const std::vector<std::vector<double>>& router_grad_norm) {
-  double smallest = std::numeric_limits<double>::infinity();
-  int64_t at_layer = -1;
-  for (size_t step = 1; step < router_grad_norm.size(); ++step) {
-    for (size_t layer = 0; layer < router_grad_norm[step].size(); ++layer) {
-      // NaN, once seen, stays.
-      if (std::isnan(smallest)) continue;
-      if (router_grad_norm[step][layer] >= smallest) continue;
-      smallest = router_grad_norm[step][layer];
-      at_layer = static_cast<int64_t>(layer);
-    }
+// ln of E L over the chance that is taken.
+double log_chances(const ModelConfig& config) {
+  return std::log(
+      static_cast<double>(config.num_experts * config.num_hidden_layers) /
+      kFalseAlarm);
+}
+
+// The share of the mean load, times which an expert has to be chosen to be seen
+// for sure on N tokens.
+double seen_share(const ModelConfig& config, int64_t tokens) {
+  return log_chances(config) * static_cast<double>(config.num_experts) /
+         static_cast<double>(config.num_experts_per_tok * tokens);
+}
+
+// Failures of what says nothing are warnings.
+void weigh(std::vector<Verdict>& verdicts, const ModelConfig& config,
+           int64_t tokens, bool is_text) {
+  const bool too_few = seen_share(config, tokens) > 1;
+  if (is_text && !too_few) return;
+  for (Verdict& verdict : verdicts) {
+    verdict.is_advice = true;
+    verdict.note +=
+        is_text ? fmt::format("; too few to judge by, {} would do",
+                              router_tokens_needed(config))
+                : "; random tokens say little of a router: --text gives real "
+                  "ones";
   }
-  Verdict verdict = at_least(kCheck, "smallest router gradient from step 2 on",
-                             smallest, std::numeric_limits<double>::min());
-  if (at_layer >= 0) {
-    verdict.layer = at_layer;
-    verdict.tensor = router_name(model, at_layer);
-  }
-  return verdict;
 }
 
 }  // namespace
+
+int64_t router_tokens_needed(const ModelConfig& config) {
+  if (!config.is_mixture()) return 0;
+  return static_cast<int64_t>(std::ceil(seen_share(config, 1) / kLeastShare));
+}
+
+Verdict router_gates(const ModelConfig& config) {
+  const int64_t layers = config.num_hidden_layers;
+  Verdict verdict = at_most(
+      kCheck, fmt::format("routers whose gate is always 1, of {}", layers),
+      static_cast<double>(has_constant_gates(config) ? layers : 0), 0);
+  if (!verdict.passed) verdict.note = kConstantGates;
+  return verdict;
+}
 
 std::vector<Verdict> router_load(const Transformer& model, const Probe& probe) {
   std::vector<at::Tensor> experts;
@@ -94,11 +119,12 @@ std::vector<Verdict> router_load(const Transformer& model, const Probe& probe) {
                [&](int64_t, const LayerTrace& layer) {
                  experts.push_back(layer.experts);
                });
-  return router_load(model, experts);
+  return router_load(model, experts, probe.is_text);
 }
 
 std::vector<Verdict> router_load(const Transformer& model,
-                                 const std::vector<at::Tensor>& chosen) {
+                                 const std::vector<at::Tensor>& chosen,
+                                 bool is_text) {
   int64_t dead = 0;
   int64_t first_dead = -1;
   double worst = 0;
@@ -132,18 +158,26 @@ std::vector<Verdict> router_load(const Transformer& model,
   load.layer = fullest_layer;
   load.tensor = router_name(model, fullest_layer);
   load.note = fmt::format("mean over layers {:.2f}", sum / layers);
-  return {none_dead, load};
+  std::vector<Verdict> verdicts = {none_dead, load};
+  weigh(verdicts, model.config(), chosen.at(0).size(0), is_text);
+  return verdicts;
 }
 
-std::vector<Verdict> router_health(
-    const Transformer& model, const Probe& probe,
-    const std::vector<std::vector<double>>& router_grad_norm) {
-  std::vector<Verdict> verdicts = router_load(model, probe);
-  verdicts.push_back(distinct_experts(model));
-  // A phase of one step has no second one to measure.
-  if (router_grad_norm.size() > 1) {
-    verdicts.push_back(router_gradients(model, router_grad_norm));
+Verdict copied_experts(const Transformer& model) {
+  Verdict verdict = distinct_experts(model);
+  verdict.is_advice = true;
+  verdict.note += "; copies with equal gates get equal gradients";
+  return verdict;
+}
+
+std::vector<Verdict> router_health(const Transformer& model,
+                                   const Probe& probe) {
+  std::vector<Verdict> verdicts = {router_gates(model.config())};
+  for (Verdict& verdict : router_load(model, probe)) {
+    verdicts.push_back(std::move(verdict));
   }
+  verdicts.push_back(distinct_experts(model));
+  verdicts.push_back(router_gradient(model, probe));
   return verdicts;
 }
 

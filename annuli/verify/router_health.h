@@ -1,28 +1,50 @@
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "annuli/model/transformer.h"
 #include "annuli/verify/probe.h"
 #include "annuli/verify/verdict.h"
 
-// Experts must all work. Output equality cannot see a router that sends every
-// token to the same experts: the model is right and can never learn.
+// Experts must all work, and routers must be able to learn whom to choose.
+// Output equality cannot see a router that sends every token to the same
+// experts, or one that no loss ever moves: the model is right and cannot
+// improve.
+//
+// Only text tells how a router shares out tokens. On random ids what fails here
+// is a warning.
 namespace annuli::verify {
 
+// How many tokens tell a dead expert from one that is rarely chosen. Let every
+// expert get at least a tenth of the mean load, k / E of the tokens. Then one
+// expert has no slot on N tokens with probability at most exp(-N k / (10 E)),
+// any of the E L with at most E L times that. This N makes it one in a
+// thousand: a sound router is as good as never refused, one with an expert that
+// no token chooses always. 0 for a dense model.
+int64_t router_tokens_needed(const ModelConfig& config);
+
+// Right after growth: no layer's gate is always 1 (constant_gates.h).
+Verdict router_gates(const ModelConfig& config);
+
 // Right after growth: on the router probe no expert without a slot, and the
-// fullest at most 3 x the mean, in any layer.
+// fullest at most 3 x the mean, in any layer. What fails on too few tokens for
+// a mean expert to be seen is a warning too.
 std::vector<Verdict> router_load(const Transformer& model, const Probe& probe);
 // The same of a pass that was made already. experts: by layer, [N, k], what the
 // tokens chose.
 std::vector<Verdict> router_load(const Transformer& model,
-                                 const std::vector<at::Tensor>& experts);
+                                 const std::vector<at::Tensor>& experts,
+                                 bool is_text);
 
-// After the phase: the same; experts pairwise distinct; and every router got a
-// gradient in every step from the second on (the first is zero while experts
-// are equal). router_grad_norm: [step][layer].
-std::vector<Verdict> router_health(
-    const Transformer& model, const Probe& probe,
-    const std::vector<std::vector<double>>& router_grad_norm);
+// After a phase that began with an expansion: whether the copies of experts
+// have parted. Copies that are always chosen together, with equal gates, get
+// equal gradients for ever; that is a warning.
+Verdict copied_experts(const Transformer& model);
+
+// After the phase: all of that again; experts pairwise distinct; and a router
+// that the language-model loss moves (router_gradient.h).
+std::vector<Verdict> router_health(const Transformer& model,
+                                   const Probe& probe);
 
 }  // namespace annuli::verify

@@ -165,7 +165,10 @@ class FolderVerifier {
                                   "share of the probe before a near-tie",
                                   run.compared, kFewestCompared));
     }
-    if (is_upcycle(recipe_)) append(verdicts, load_of(run));
+    if (is_upcycle(recipe_)) append(verdicts, load_of(run.experts));
+    if (makes_gates(recipe_)) {
+      verdicts.push_back(router_gates(child_.config()));
+    }
     verdicts.push_back(boundary_record(
         parents_loss(run.loss_before), run.loss_after, recipe_.exact,
         options_.loss_budget, identity_limit(recipe_, precision)));
@@ -180,10 +183,12 @@ class FolderVerifier {
                                 kErrorsThatDecide * run.loss_error;
   }
 
-  // Experts' load is a statistic: it needs all tokens that there are for it.
-  std::vector<Verdict> load_of(const SideBySide& run) const {
-    return windows_ == probe_.tokens.size() ? router_load(child_, run.experts)
-                                            : router_load(child_, probe_);
+  // Of the tokens that were compared, if they are enough for a statistic.
+  std::vector<Verdict> load_of(const std::vector<at::Tensor>& experts) const {
+    const int64_t needed = router_tokens_needed(child_.config());
+    return experts.at(0).size(0) >= needed
+               ? router_load(child_, experts, probe_.is_text)
+               : router_load(child_, probe_);
   }
 
   void compare_in_double() {

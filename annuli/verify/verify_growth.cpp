@@ -20,7 +20,9 @@ namespace {
 //   router_logit_scale  parent a mixture
 //   symmetry_breaking   recipe with noise; a warning where there is none and
 //                       copies would need it
-//   router_health       dense parent, child a mixture
+//   router_health       dense parent, child a mixture; its gates alone also
+//                       where another number of experts is chosen, and a
+//                       warning where copies of experts do not part
 void append(std::vector<Verdict>& verdicts, std::vector<Verdict>&& more) {
   for (Verdict& verdict : more) verdicts.push_back(std::move(verdict));
 }
@@ -80,6 +82,7 @@ std::vector<Verdict> verify_growth(const GrowthEvidence& evidence,
   }
   append(verdicts, copies_without_noise(recipe));
   if (is_upcycle(recipe)) append(verdicts, router_load(child, probe));
+  if (makes_gates(recipe)) verdicts.push_back(router_gates(child.config()));
   verdicts.push_back(boundary_record(
       parent.loss, loss, recipe.exact, loss_budget,
       identity_limit(recipe, precision_of(parent, recipe, child))));
@@ -96,8 +99,10 @@ std::vector<Verdict> verify_phase(const PhaseEvidence& evidence,
                                           evidence.steps, trained));
   }
   if (is_upcycle(evidence.recipe)) {
-    append(verdicts,
-           router_health(trained, evidence.probe, evidence.router_grad_norm));
+    append(verdicts, router_health(trained, evidence.probe));
+  } else if (evidence.recipe.parent.num_experts <
+             evidence.recipe.child.num_experts) {
+    verdicts.push_back(copied_experts(trained));
   }
   return verdicts;
 }

@@ -34,8 +34,6 @@ struct PhaseEvidence {
   // The parent's tensor of that name, read from its checkpoint.
   std::function<at::Tensor(const std::string& name)> parent_tensor;
   int64_t steps = 0;  // updates since growth
-  // [step][layer] gradient norms of the routers, empty if dense.
-  std::vector<std::vector<double>> router_grad_norm;
 };
 std::vector<Verdict> verify_phase(const PhaseEvidence& evidence,
                                   const Transformer& trained);
