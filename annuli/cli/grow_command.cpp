@@ -39,7 +39,7 @@ const OperatorHelp& help_of(const std::string& verb) {
        {"Turn each feed-forward into experts that copy it and a router; the "
         "function is kept, but with --drop-ratio.",
         "annuli grow upcycle SmolLM2-135M --out SmolLM2-8x --num-experts 8 "
-        "--num-experts-per-tok 2 --text corpus.txt"}},
+        "--num-experts-per-tok 2"}},
       {"expand-experts",
        {"Copy each expert and choose as many times more of them; the function "
         "is kept, but with another --num-experts-per-tok.",
@@ -94,15 +94,16 @@ void add_proof_options(CLI::App& command, GrowOptions& options) {
   add_loss_budget(command, options.loss_budget);
   command
       .add_option("--text", options.text,
-                  "Text of the probe and of a router's mean (default: random "
-                  "tokens)")
+                  "Text of the probe and of a router's mean (default: the "
+                  "program's own)")
       ->allow_extra_args(false);
   add_tokenizer(command, options.tokenizer);
   add_probe_shape(command, options.shape);
 }
 
-// Puts the operator of that name into the plan and adds the flags of its
-// fields and of those that every operator has.
+// Puts the operator of that name into the plan, with the command line's
+// defaults, and adds the flags of its fields and of those that every operator
+// has.
 struct FlagsOf {
   CLI::App& command;
   std::string name;
@@ -110,7 +111,13 @@ struct FlagsOf {
   template <typename T>
   void operator()(const Field& field, T& member) const {
     if constexpr (kIsOptionalSection<T>) {
-      if (field.name == name) add_field_flags(command, member.emplace());
+      if (field.name != name) return;
+      auto& plan = member.emplace();
+      // There is always a text that the means can be measured on.
+      if constexpr (requires { plan.router; }) {
+        plan.router = RouterInit::kMeanOrthogonal;
+      }
+      add_field_flags(command, plan);
     } else {
       FieldFlags{command}(field, member);
     }

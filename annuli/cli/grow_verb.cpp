@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "annuli/cli/interrupt.h"
 #include "annuli/cli/parent_files.h"
 #include "annuli/config/class_notice.h"
+#include "annuli/config/constant_gates.h"
 #include "annuli/core/error.h"
 #include "annuli/core/notice.h"
 #include "annuli/core/text.h"
@@ -23,6 +25,7 @@
 #include "annuli/grow/grow_folder.h"
 #include "annuli/grow/registry.h"
 #include "annuli/grow/router_mean.h"
+#include "annuli/verify/router_health.h"
 
 namespace annuli::cli {
 namespace {
@@ -151,6 +154,37 @@ std::vector<std::string> parents_again(const GrowOptions& options,
   return options.with;
 }
 
+// A router that cannot learn is not what anybody wants, unless they say so.
+void check_gates(const GrowOptions& options, const grow::Recipe& recipe) {
+  if (has_constant_gates(recipe.parent) || !has_constant_gates(recipe.child)) {
+    return;
+  }
+  const bool allowed = std::ranges::count(options.allow, "router_health") > 0;
+  if (allowed || options.no_verify) {
+    fmt::print(stderr, "warning: growing {}: 1 expert a token: {}\n",
+               options.parent, kConstantGates);
+    return;
+  }
+  user_error(
+      "growing {}: found 1 expert a token: {}; expected {}, or --allow "
+      "router_health to make it all the same",
+      options.parent, kConstantGates, kInsteadOfConstantGates);
+}
+
+// Text that nothing is computed on need not be read.
+bool uses_probe(const GrowOptions& options, const grow::Recipe& recipe) {
+  return !options.no_verify || recipe.needs_router_mean();
+}
+
+NamedProbe probe_for(const GrowOptions& options, const grow::Recipe& recipe,
+                     const ModelFile& parent) {
+  if (!uses_probe(options, recipe)) return {};
+  ProbeShape shape = options.shape;
+  shape.router_tokens =
+      std::max(shape.router_tokens, verify::router_tokens_needed(recipe.child));
+  return make_probe(shape, options.text, options.tokenizer, parent);
+}
+
 // Adds the proof, and the means of routers, to an order.
 void complete(const GrowOptions& options, const NamedProbe& probe,
               grow::FolderOrder& order) {
@@ -176,12 +210,15 @@ void complete(const GrowOptions& options, const NamedProbe& probe,
 void grow_model(GrowOptions options) {
   if (!options.chain.empty()) {
     options.plan.chain =
-        grow::read_chain(read_file(options.chain), options.chain).chain;
+        grow::read_chain(read_file(options.chain), options.chain,
+                         RouterInit::kMeanOrthogonal)
+            .chain;
   }
   const ParentFiles parents(options.parent, further_parents(options.plan));
   const ModelFile& parent = parents.first();
   const grow::Recipe recipe =
       grow::make_operator(options.plan)->recipe(parent.config(), options.seed);
+  check_gates(options, recipe);
   grow::FolderOrder order{
       .weights = {.recipe = recipe,
                   .parents = parents.all(),
@@ -198,21 +235,13 @@ void grow_model(GrowOptions options) {
     check_report(options, inputs);
     return dry_run(options, recipe, plan);
   }
-  if (recipe.needs_router_mean() && options.text.empty()) {
-    user_error(
-        "growing {}: a mean-orthogonal router needs the activations of some "
-        "text; give --text FILE, or --router random",
-        options.parent);
-  }
   // What can be refused is refused before anything is computed.
   require_out(options);
-  // Text that nothing is computed on need not be read.
-  const bool uses_text = !options.no_verify || recipe.needs_router_mean();
-  if (uses_text) data::add_text(inputs, "--text", options.text);
+  if (uses_probe(options, recipe)) {
+    data::add_text(inputs, "--text", options.text);
+  }
   const auto out = open_out(options, parents, inputs, plan, order);
-  const NamedProbe probe = make_probe(
-      options.shape, uses_text ? options.text : std::vector<std::string>(),
-      options.tokenizer, parent);
+  const NamedProbe probe = probe_for(options, recipe, parent);
   complete(options, probe, order);
   write_child(options, order, plan, **out);
 }

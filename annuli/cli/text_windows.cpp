@@ -1,10 +1,12 @@
 #include "annuli/cli/text_windows.h"
 
+#include <fmt/core.h>
 #include <stdlib.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <utility>
 
 #include "annuli/core/error.h"
@@ -40,6 +42,16 @@ class TemporaryFolder {
   fs::path path_;
 };
 
+// Into a file that nobody will miss: it need not survive a crash.
+void write_text(const fs::path& path, std::string_view text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text << std::flush;
+  if (!file) {
+    user_error("writing {}: {}; set TMPDIR to a folder with space",
+               path.string(), std::strerror(errno));
+  }
+}
+
 }  // namespace
 
 TextWindows::TextWindows(std::unique_ptr<data::TokenFile> file)
@@ -53,6 +65,19 @@ TextWindows TextWindows::of_text(const std::vector<std::string>& inputs,
   data::prepare_tokens(inputs, tokenizer, path, options);
   // The mapping outlives the file's name.
   return of_token_file(path);
+}
+
+TextWindows TextWindows::of_documents(
+    const std::vector<std::string_view>& documents,
+    const Tokenizer& tokenizer) {
+  const TemporaryFolder folder;
+  std::vector<std::string> files;
+  for (const std::string_view document : documents) {
+    const fs::path file = folder.path() / fmt::format("{}.txt", files.size());
+    write_text(file, document);
+    files.push_back(file.string());
+  }
+  return of_text(files, tokenizer);
 }
 
 TextWindows TextWindows::of_token_file(const fs::path& path) {

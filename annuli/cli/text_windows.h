@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "annuli/core/file.h"
@@ -21,6 +22,10 @@ class TextWindows {
   static TextWindows of_text(const std::vector<std::string>& inputs,
                              const Tokenizer& tokenizer,
                              const data::PrepareOptions& options = {});
+  // The same of documents that are in memory.
+  static TextWindows of_documents(
+      const std::vector<std::string_view>& documents,
+      const Tokenizer& tokenizer);
   static TextWindows of_token_file(const fs::path& path);
 
   const data::TokenFile& file() const { return *file_; }

@@ -18,6 +18,7 @@
 #include "annuli/data/text_paths.h"
 #include "annuli/grow/arguments.h"
 #include "annuli/run/console.h"
+#include "annuli/verify/router_health.h"
 #include "annuli/verify/verify_folders.h"
 
 namespace annuli::cli {
@@ -50,8 +51,10 @@ std::unique_ptr<ModelFile> open_child(const fs::path& path, std::string& why) {
   }
 }
 
-ProbeShape probe_shape(const VerifyOptions& options) {
+ProbeShape probe_shape(const VerifyOptions& options, const ModelConfig& child) {
   ProbeShape shape = options.shape;
+  shape.router_tokens =
+      std::max(shape.router_tokens, verify::router_tokens_needed(child));
   if (options.tokens > 0) {
     shape.length = std::min(shape.length, options.tokens);
     shape.windows = (options.tokens + shape.length - 1) / shape.length;
@@ -152,7 +155,7 @@ void verify_models(const VerifyOptions& options) {
   }
   const KnownRecipe known = find_recipe(options.map, parent, *child);
   const ParentFiles parents = parents_of(options, known.recipe);
-  const ProbeShape shape = probe_shape(options);
+  const ProbeShape shape = probe_shape(options, child->config());
   const NamedProbe probe =
       make_probe(shape, options.text, options.tokenizer, parents.first());
   verify::FolderVerdicts result = verify::verify_folders(
@@ -167,7 +170,7 @@ void verify_models(const VerifyOptions& options) {
 void add_probe_options(CLI::App& command, VerifyOptions& options) {
   command.add_option("--text", options.text,
                      "Text of the probe: files, folders, globs (default: "
-                     "random tokens)");
+                     "the program's own)");
   add_tokenizer(command, options.tokenizer);
   add_probe_shape(command, options.shape);
   command

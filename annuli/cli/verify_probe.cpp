@@ -2,9 +2,16 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <memory>
+#include <string_view>
+#include <utility>
+
 #include "annuli/cli/model_tokenizer.h"
 #include "annuli/cli/options.h"
+#include "annuli/cli/probe_text.h"
 #include "annuli/cli/text_windows.h"
+#include "annuli/core/error.h"
 #include "annuli/core/rng.h"
 #include "annuli/train/batch_tensors.h"
 
@@ -46,36 +53,65 @@ int64_t router_windows(const ProbeShape& shape) {
   return (shape.router_tokens + shape.length - 1) / shape.length;
 }
 
+NamedProbe probe_of(const ProbeShape& shape, const TextWindows& text,
+                    const char* name) {
+  const data::Batch windows = text.windows(shape.windows, shape.length);
+  return {probe_of(windows, text.windows(router_windows(shape), shape.length)),
+          fmt::format("{} windows of {} tokens of {}", windows.batch_size,
+                      shape.length, name)};
+}
+
 }  // namespace
 
 NamedProbe text_probe(const ProbeShape& shape,
                       const std::vector<std::string>& inputs,
                       const Tokenizer& tokenizer) {
-  const TextWindows text =
-      TextWindows::of_text(inputs, tokenizer, {.text = shape.text});
-  const data::Batch windows = text.windows(shape.windows, shape.length);
-  return {probe_of(windows, text.windows(router_windows(shape), shape.length)),
-          fmt::format("{} windows of {} tokens of the text", windows.batch_size,
-                      shape.length)};
+  return probe_of(shape,
+                  TextWindows::of_text(inputs, tokenizer, {.text = shape.text}),
+                  "the text");
 }
 
-NamedProbe random_probe(const ProbeShape& shape, int64_t vocab_size) {
+NamedProbe default_probe(const ProbeShape& shape, const Tokenizer& tokenizer,
+                         int64_t max_position_embeddings) {
+  std::vector<std::string_view> documents;
+  for (const ProbeDocument& document : probe_text()) {
+    documents.push_back(document.text);
+  }
+  const TextWindows text = TextWindows::of_documents(documents, tokenizer);
+  ProbeShape fitting = shape;
+  fitting.length = std::min(
+      {shape.length, max_position_embeddings, text.file().token_count() - 1});
+  return probe_of(fitting, text, "the program's own text");
+}
+
+NamedProbe random_probe(const ProbeShape& shape, int64_t vocab_size,
+                        const std::string& why) {
   const auto windows = [&](int64_t count, const char* stream) {
     return random_windows(count, shape.length, vocab_size, stream);
   };
-  return {probe_of(windows(shape.windows, "verify/probe"),
-                   windows(router_windows(shape), "verify/router")),
-          fmt::format("{} windows of {} random tokens (--text FILE for real "
-                      "ones)",
-                      shape.windows, shape.length)};
+  verify::Probe probe =
+      probe_of(windows(shape.windows, "verify/probe"),
+               windows(router_windows(shape), "verify/router"));
+  probe.is_text = false;
+  return {std::move(probe), fmt::format("{} windows of {} random tokens: {}",
+                                        shape.windows, shape.length, why)};
 }
 
 NamedProbe make_probe(const ProbeShape& shape,
                       const std::vector<std::string>& text,
                       const std::string& tokenizer, const ModelFile& model) {
-  return text.empty()
-             ? random_probe(shape, model.config().vocab_size)
-             : text_probe(shape, text, *tokenizer_of(model, tokenizer));
+  if (!text.empty()) {
+    return text_probe(shape, text, *tokenizer_of(model, tokenizer));
+  }
+  const ModelConfig& config = model.config();
+  std::unique_ptr<Tokenizer> own;
+  try {
+    own = tokenizer_of(model, tokenizer);
+  } catch (const UserError& error) {
+    if (!tokenizer.empty()) throw;
+    return random_probe(shape, config.vocab_size, error.what());
+  }
+  return default_probe(shape, *own, config.max_position_embeddings);
 }
 
 std::string in_words(const NamedProbe& probe, size_t compared) {

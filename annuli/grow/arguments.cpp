@@ -13,6 +13,19 @@ namespace {
 
 Json plain(const OrderedJson& json) { return Json::parse(json.dump()); }
 
+// Sets the router of a step, if it has one that its YAML does not name.
+void begin_router(const YamlTree& tree, RouterInit router, GrowthStep& step) {
+  const auto begin = [&](const char* op, auto& options) {
+    if (!options) return;
+    const YamlTree* named = tree.find(op);
+    if (named == nullptr || named->find("router") == nullptr) {
+      options->router = router;
+    }
+  };
+  begin("upcycle", step.upcycle);
+  begin("merge_experts", step.merge_experts);
+}
+
 }  // namespace
 
 Recipe begin_recipe(const GrowthStep& step, const ModelConfig& parent,
@@ -45,7 +58,8 @@ GrowPlan plan_of(const std::string& op, const Json& arguments) {
   return read_growth(parse_yaml(tree.dump(), "the arguments of " + op, false));
 }
 
-GrowPlan read_chain(const std::string& yaml, const std::string& source) {
+GrowPlan read_chain(const std::string& yaml, const std::string& source,
+                    RouterInit first_router) {
   YamlTree tree = parse_yaml(yaml, source);
   if (tree.entries.size() == 1 && tree.find("chain") != nullptr) {
     tree = YamlTree(*tree.find("chain"));
@@ -62,6 +76,7 @@ GrowPlan read_chain(const std::string& yaml, const std::string& source) {
     user_error("reading {}: found {} operators, expected one to an entry",
                tree.entries[i].node.place, count_operators(plan.chain[i]));
   }
+  begin_router(tree.entries.front().node, first_router, plan.chain.front());
   return plan;
 }
 

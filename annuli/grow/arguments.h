@@ -24,8 +24,10 @@ Json arguments_of(const GrowPlan& plan);
 GrowPlan plan_of(const std::string& op, const Json& arguments);
 
 // The operators of a chain's file: YAML, a list of {operator: {options}}, or a
-// map of `chain` alone to one.
-GrowPlan read_chain(const std::string& yaml, const std::string& source);
+// map of `chain` alone to one. A router of the first step that the file does
+// not name begins as `first_router`; later ones as plans have it.
+GrowPlan read_chain(const std::string& yaml, const std::string& source,
+                    RouterInit first_router = RouterInit::kRandom);
 
 // The recipe that a record of a growth states, made again. UserError, naming
 // `where`, if the arguments are not the operator's.

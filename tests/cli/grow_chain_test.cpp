@@ -132,15 +132,11 @@ TEST_F(GrowChain, IsReadFromAListOrAKeyDryRunAndReplayed) {
   expect_replayed("parent");
 }
 
-TEST_F(GrowChain, AMeanOrthogonalRouterNeedsText) {
+TEST_F(GrowChain, AMeanOrthogonalRouterComesFirst) {
   save("parent");
-  write("steps.yaml", "[upcycle: {router: mean-orthogonal}, widen: {}]\n");
   write("late.yaml",
         "[deepen: {}, upcycle: {router: mean-orthogonal, num_experts: 4}]\n");
   const std::string parent = path("parent");
-  expect_refused(
-      grow({"chain", path("steps.yaml"), parent, "--out", path("child")}),
-      "give --text FILE");
   expect_refused(
       grow({"chain", path("late.yaml"), parent, "--out", path("child")}),
       "never made");
