@@ -168,7 +168,7 @@ TEST_F(FailureTest, ChangesOfTheFutureAreTakenThoseOfThePastAreNot) {
 }
 
 TEST_F(FailureTest, ASecondRunOfOneFolderIsRefused) {
-  const run::RunFolder held(scratch_.path() / "run");
+  const run::RunFolder held(scratch_.path() / "run", {}, {}, run::Claim::kAdd);
   const Outcome refused = run("run", {});
   EXPECT_EQ(refused.status, 2);
   EXPECT_THAT(refused.err, HasSubstr("another run is writing this folder"));
