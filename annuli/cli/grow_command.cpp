@@ -32,17 +32,18 @@ const OperatorHelp& help_of(const std::string& verb) {
         "--noise-snr-db 10"}},
       {"deepen",
        {"Add layers that copy others and begin with zero outputs; the function "
-        "is kept, but with --outputs keep.",
+        "is kept, except with --outputs keep.",
         "annuli grow deepen SmolLM2-135M --out SmolLM2-deep --preset interpose "
         "--add-layers 6"}},
       {"upcycle",
        {"Turn each feed-forward into experts that copy it and a router; the "
-        "function is kept, but with --drop-ratio.",
+        "function is kept, except with --drop-ratio or with copies that are "
+        "chosen in parts (--granularity).",
         "annuli grow upcycle SmolLM2-135M --out SmolLM2-8x --num-experts 8 "
         "--num-experts-per-tok 2"}},
       {"expand-experts",
        {"Copy each expert and choose as many times more of them; the function "
-        "is kept, but with another --num-experts-per-tok.",
+        "is kept, except with another --num-experts-per-tok.",
         "annuli grow expand-experts Mixtral-8x --out Mixtral-16x --factor 2"}},
       {"merge-experts",
        {"Make the feed-forwards of several dense models the experts of one; "
