@@ -147,7 +147,7 @@ TEST(PlanError, KeysTypesAndRanges) {
        "phases.1.grow.widen.factor: found '0', expected a number, 1 to 64"},
       {"seed: 1", "data2: 1\nseed: 1", "unknown key 'data2'"},
       {"data: {text: [a.txt]}", "data: a.txt",
-       "found 'a.txt', expected a map of text, tokens"},
+       "found 'a.txt', expected a map of text, text_column, tokens"},
       {"  - name: first", "  - title: first", "unknown key 'phases.0.title'"},
       {"  - name: second\n    grow", "  - grow",
        "bad.yaml:12: phases.1.name is missing"},
