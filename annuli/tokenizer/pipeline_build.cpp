@@ -36,9 +36,10 @@ void PipelineTokenizer::build() {
     spelling.emplace(spelled, id);
   }
   add_added_tokens(spelling);
+  hash_ = hash_of();
+  show_normalized();
   add_lookups();
   find_end_of_text();
-  hash_ = hash_of();
   begin_ids_ = std::move(parts_.begin_ids);
   end_ids_ = std::move(parts_.end_ids);
   for (const std::vector<int32_t>* list : {&begin_ids_, &end_ids_}) {
@@ -107,6 +108,16 @@ void PipelineTokenizer::add_added_tokens(const Spelling& spelling) {
   }
   added_ = AddedTokenMatcher(before);
   added_normalized_ = AddedTokenMatcher(after);
+}
+
+// An added token that is matched in normalized text is shown so, as Python's
+// decode does; the hash has it as it is written.
+void PipelineTokenizer::show_normalized() {
+  for (const AddedToken& token : parts_.added_tokens) {
+    if (!token.normalized) continue;
+    const std::string text = parts_.normalizer.apply(token.content);
+    if (!text.empty() && text != token.content) tokens_[token.id] = text;
+  }
 }
 
 void PipelineTokenizer::add_lookups() {

@@ -85,6 +85,7 @@ class PipelineTokenizer final : public Tokenizer {
   void add_added_tokens(const Spelling& spelling);
   void check_added_token(const AddedToken& token, const Spelling& spelling);
   void add_token(int32_t id, std::string token, const std::string& spelled);
+  void show_normalized();
   void add_lookups();
   void find_end_of_text();
   std::string hash_of() const;
