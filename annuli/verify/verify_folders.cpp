@@ -104,7 +104,6 @@ class FolderVerifier {
     if (recipe_.has_noise()) {
       verdicts_.push_back(realised_noise(recipe_, child_));
     }
-    append(verdicts_, copies_without_noise(recipe_));
     name_culprit(verdicts_);
     return std::move(verdicts_);
   }
