@@ -58,6 +58,9 @@ Grown grow_and_verify(Transformer&& parent,
       .loss_budget = order.loss_budget,
   };
   auto verdicts = verify::verify_growth(evidence, child);
+  for (const verify::Verdict& verdict : verify::copies_without_noise(recipe)) {
+    verdicts.push_back(verdict);
+  }
   verify::allow(verdicts, order.allow);
   const double loss_after = measured_loss(verdicts);
   const std::chrono::duration<double> seconds = Clock::now() - start;

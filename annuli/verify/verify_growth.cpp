@@ -18,8 +18,7 @@ namespace {
 // functional_identity, rope_integrity and boundary_record apply to all.
 //
 //   router_logit_scale  parent a mixture
-//   symmetry_breaking   recipe with noise; a warning where there is none and
-//                       copies would need it
+//   symmetry_breaking   recipe with noise
 //   router_health       dense parent, child a mixture; its gates alone also
 //                       where another number of experts is chosen, and a
 //                       warning where copies of experts do not part
@@ -80,7 +79,6 @@ std::vector<Verdict> verify_growth(const GrowthEvidence& evidence,
   if (control != nullptr && recipe.has_noise()) {
     append(verdicts, symmetry_at_growth(recipe, probe, *control, child));
   }
-  append(verdicts, copies_without_noise(recipe));
   if (is_upcycle(recipe)) append(verdicts, router_load(child, probe));
   if (makes_gates(recipe)) verdicts.push_back(router_gates(child.config()));
   verdicts.push_back(boundary_record(
