@@ -346,7 +346,7 @@ phases:
         flipped = bytearray(whole)
         flipped[300] ^= 1
         self.refused_text("flipped.parquet", bytes(flipped), "checksum")
-        for place in range(len(whole) - 700, len(whole) - 4, 31):
+        for place in range(len(whole) - 700, len(whole) - 4, 67):
             broken = bytearray(whole)
             broken[place] ^= 0x55
             path = self.put("broken.parquet", bytes(broken))
