@@ -8,7 +8,7 @@
 namespace annuli::data {
 
 // Adds what such inputs name and every file that would be read of them
-// (text_input.h). UserError if they name nothing.
+// (text_files.h). UserError if they name nothing.
 void add_text(InputPaths& paths, const std::string& what,
               const std::vector<std::string>& inputs);
 
