@@ -301,7 +301,7 @@ void visit_fields(auto&& visit, Is<Plan> auto& plan) {
          .range = between(0, 4096),
          .hashed = false},
         plan.threads);
-  visit({"tokenizer", "bytes, or a tokenizer.json or a folder with its files"},
+  visit({"tokenizer", "bytes, a tokenizer's file, or a folder with one"},
         plan.tokenizer);
   visit({"data", "what is read"}, plan.data);
   visit({.name = "model",

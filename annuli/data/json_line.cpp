@@ -3,7 +3,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
 #include "annuli/core/quote.h"
-#include "annuli/data/python_json.h"
+#include "annuli/data/standard_json.h"
 #include "annuli/tokenizer/utf8.h"
 
 namespace annuli::data {

@@ -1,4 +1,4 @@
-#include "annuli/data/python_json.h"
+#include "annuli/data/standard_json.h"
 
 #include <algorithm>
 #include <charconv>
