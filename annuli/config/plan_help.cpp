@@ -11,7 +11,7 @@ std::string type_text() {
   if constexpr (kIsOptional<T>) {
     return type_text<typename T::value_type>() + " or null";
   } else if constexpr (kIsList<T>) {
-    return "list of " + type_text<typename T::value_type>();
+    return fmt::format("list of {}", type_text<typename T::value_type>());
   } else if constexpr (std::is_enum_v<T>) {
     return words_of<T>();
   } else if constexpr (std::is_same_v<T, bool>) {

@@ -222,14 +222,14 @@ TEST_F(PrepareTest, TheColumnIsPartOfTheInputs) {
 }
 
 TEST_F(PrepareTest, NoticesSayWhatWasPassedOverAndTakenOff) {
-  EXPECT_THAT(prepare(plain_, {text_}).notices, testing::IsEmpty());
+  EXPECT_THAT(prepare(ending_, {text_}).notices, testing::IsEmpty());
   write("text/d.csv", "x");
   write("text/e.txt", "\xef\xbb\xbfx");
   const auto passed_over = HasSubstr("passed over: 1 .csv");
-  EXPECT_THAT(prepare(plain_, {text_}).notices,
+  EXPECT_THAT(prepare(ending_, {text_}).notices,
               testing::ElementsAre(passed_over, HasSubstr("taken off")));
   // A file that is reused has the same to say.
-  EXPECT_THAT(prepare(plain_, {text_}).notices,
+  EXPECT_THAT(prepare(ending_, {text_}).notices,
               testing::ElementsAre(passed_over, HasSubstr("taken off")));
 }
 

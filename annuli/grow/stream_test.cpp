@@ -210,10 +210,11 @@ TEST_F(GrownFolder, IsCompleteAndContinuesTheLineage) {
   grow_folder(order, plan_folder(order), out);
   const auto files = contents(base_ / "child");
   for (const char* name : {"config.json", "README.md", "tokenizer.json",
-                           "lineage.json", "model.safetensors"}) {
+                           "lineage.json", "model.safetensors",
+                           ".annuli-files.json"}) {
     EXPECT_TRUE(files.contains(name)) << name;
   }
-  EXPECT_EQ(files.size(), 5);
+  EXPECT_EQ(files.size(), 6);
   EXPECT_EQ(read_json(base_ / "child" / "config.json").at("bos_token_id"), 3);
   const ModelFile child(base_ / "child");
   ASSERT_EQ(child.lineage()->size(), 2);

@@ -43,7 +43,13 @@ void PipelineTokenizer::build() {
   begin_ids_ = std::move(parts_.begin_ids);
   end_ids_ = std::move(parts_.end_ids);
   for (const std::vector<int32_t>* list : {&begin_ids_, &end_ids_}) {
-    for (const int32_t id : *list) token_bytes(id);
+    for (const int32_t id : *list) {
+      if (has_token(id)) continue;
+      user_error(
+          "reading tokenizer {}: its post_processor puts id {} around a text, "
+          "expected an id of a token",
+          name_, id);
+    }
   }
   parts_.vocabulary = {};
   parts_.added_tokens = {};
@@ -101,6 +107,7 @@ void PipelineTokenizer::add_added_tokens(const Spelling& spelling) {
     }
     check_added_token(token, spelling);
     if (!token.in_text) continue;
+    if (token.special) special_.push_back(token.content);
     (token.normalized ? after : before).push_back(token);
     if (token.normalized) {
       after.back().content = parts_.normalizer.apply(token.content);

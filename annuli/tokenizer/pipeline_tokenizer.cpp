@@ -103,14 +103,6 @@ std::vector<std::string> PipelineTokenizer::notices() const {
   return lines;
 }
 
-std::vector<std::string> PipelineTokenizer::special_tokens() const {
-  std::vector<std::string> tokens;
-  for (const AddedToken& token : parts_.added_tokens) {
-    if (token.special && token.in_text) tokens.push_back(token.content);
-  }
-  return tokens;
-}
-
 void PipelineTokenizer::append_ids(std::string_view text, EncodeOptions options,
                                    std::vector<int32_t>& ids) const {
   Loan loan(*this);

@@ -60,7 +60,7 @@ class PipelineTokenizer final : public Tokenizer {
   std::optional<int32_t> end_of_text() const override { return end_of_text_; }
   std::span<const int32_t> begin_ids() const override { return begin_ids_; }
   std::span<const int32_t> end_ids() const override { return end_ids_; }
-  std::vector<std::string> special_tokens() const override;
+  std::vector<std::string> special_tokens() const override { return special_; }
   const std::string& hash() const override { return hash_; }
   const std::string& name() const override { return name_; }
   std::vector<std::string> notices() const override;
@@ -97,6 +97,7 @@ class PipelineTokenizer final : public Tokenizer {
   std::unordered_map<std::string_view, int32_t> ids_;
   AddedTokenMatcher added_;
   AddedTokenMatcher added_normalized_;
+  std::vector<std::string> special_;  // of added tokens
   std::optional<int32_t> end_of_text_;
   std::vector<int32_t> begin_ids_;
   std::vector<int32_t> end_ids_;
