@@ -209,9 +209,9 @@ TEST_F(GrownFolder, IsCompleteAndContinuesTheLineage) {
   OutputFolder out(base_ / "child", false);
   grow_folder(order, plan_folder(order), out);
   const auto files = contents(base_ / "child");
-  for (const char* name : {"config.json", "README.md", "tokenizer.json",
-                           "lineage.json", "model.safetensors",
-                           ".annuli-files.json"}) {
+  for (const char* name :
+       {"config.json", "README.md", "tokenizer.json", "lineage.json",
+        "model.safetensors", ".annuli-files.json"}) {
     EXPECT_TRUE(files.contains(name)) << name;
   }
   EXPECT_EQ(files.size(), 6);

@@ -17,6 +17,7 @@ from transformers.utils import logging
 from program import ANNULI, ProgramCase, annuli, main  # noqa: F401
 
 logging.set_verbosity_error()
+logging.disable_progress_bar()
 torch.set_num_threads(1)
 
 SIZES = dict(

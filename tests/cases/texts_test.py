@@ -185,7 +185,7 @@ class Texts(program.ProgramCase):
                 self.assertEqual(found, documents)
                 self.assertEqual(len(lines_), len(notices), lines_)
                 for line, word in zip(lines_, notices):
-                    self.assertTrue(line.startswith("data: "))
+                    self.assertTrue(line.startswith("note: data: "))
                     self.assertIn(word, line)
 
     def test_refused(self):
@@ -211,7 +211,7 @@ class Texts(program.ProgramCase):
                          [BOTH[0], BOTH[1], BOTH[0], *BOTH])
         self.assertEqual(
             result.stderr.splitlines(),
-            ["data: 4 of 8 files are read; passed over: 2 .csv, 1 .json, README.txt"])
+            ["note: data: 4 of 8 files are read; passed over: 2 .csv, 1 .json, README.txt"])
 
     def test_a_folder_of_nothing_lists_what_it_holds(self):
         self.put("data/a.csv", b"x")

@@ -457,7 +457,8 @@ class Weights(ModelCase):
         child = self.folder / "child"
         self.done("grow", "deepen", folder, "--out", child, "--add-layers", 1,
                   "--no-verify")
-        made = ["README.md", "config.json", "lineage.json", "model.safetensors"]
+        made = [".annuli-files.json", "README.md", "config.json", "lineage.json",
+                "model.safetensors"]
         self.assertEqual(sorted(p.name for p in child.iterdir()),
                          sorted(taken + made))
 
