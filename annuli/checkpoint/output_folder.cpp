@@ -262,6 +262,7 @@ void OutputFolder::list_files() const {
   manifest.save(temporary_);
   std::error_code error;
   fs::remove(temporary_ / kUnfinished, error);
+  if (error) fail(path_, error.value());
 }
 
 void OutputFolder::commit() {

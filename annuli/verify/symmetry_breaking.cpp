@@ -126,10 +126,17 @@ Update update_of(const grow::Recipe& recipe, size_t row,
               std::sqrt(static_cast<double>(before.numel()))};
 }
 
+struct Rank {
+  int64_t rank;
+  // What copies whose rows have parted add to the rank is of second order: the
+  // update times its size over the weight's. False where rounding hides it.
+  bool tells;
+};
+
 // Singular values above what storage rounding alone would make. Each of `steps`
 // updates rounds an entry by up to eps/2 of the weight; a random P x C matrix
 // of entries of deviation s has spectral norm s (sqrt(P) + sqrt(C)).
-int64_t rank_of(const Update& update, int64_t steps) {
+Rank rank_of(const Update& update, int64_t steps) {
   const at::Tensor& d = update.change;
   const double rounding = update.rms_weight *
                           std::sqrt(static_cast<double>(steps)) *
@@ -139,10 +146,13 @@ int64_t rank_of(const Update& update, int64_t steps) {
   const double threshold =
       rounding * (std::sqrt(static_cast<double>(d.size(0))) +
                   std::sqrt(static_cast<double>(d.size(1))));
-  return squared_singular_values(d)
-      .gt(threshold * threshold)
-      .sum()
-      .item<int64_t>();
+  const at::Tensor squared = squared_singular_values(d);
+  const double rms =
+      d.norm().item<double>() / std::sqrt(static_cast<double>(d.numel()));
+  const double second_order =
+      std::sqrt(squared.max().item<double>()) * rms / update.rms_weight;
+  return {squared.gt(threshold * threshold).sum().item<int64_t>(),
+          second_order > threshold};
 }
 
 // Weights in bf16 are rounded at random, each entry by itself, so copies part
@@ -182,10 +192,13 @@ Verdict rank_verdict(const TensorSpec& spec, const grow::TensorRecipe& tensor,
   const int64_t parent_rank =
       std::min(update.change.size(0) / tensor.produced_copies,
                update.change.size(1) / tensor.contracted_copies);
+  const Rank found = rank_of(update, steps);
   Verdict verdict = at_least(kCheck, "rank of the update to " + spec.name,
-                             static_cast<double>(rank_of(update, steps)),
+                             static_cast<double>(found.rank),
                              static_cast<double>(parent_rank + 1));
-  verdict.note = fmt::format("{} at most without noise", parent_rank);
+  verdict.is_advice = !found.tells;
+  verdict.note = fmt::format("{} at most without noise{}", parent_rank,
+                             found.tells ? "" : "; too small a step to tell");
   verdict.layer = spec.layer;
   verdict.tensor = spec.name;
   return verdict;

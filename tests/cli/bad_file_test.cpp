@@ -284,9 +284,9 @@ const BadInput kCases[] = {
     {"TokenizerOfAnotherKind",
      [](const Place& p) {
        return tokenize_with(
-           p, p.write("tokenizer.json", R"({"model": {"type": "Unigram"}})"));
+           p, p.write("tokenizer.json", R"({"model": {"type": "WordPiece"}})"));
      },
-     {"tokenizer.json", "byte-level BPE"}},
+     {"tokenizer.json", "WordPiece"}},
     {"VocabularyWithoutMerges",
      [](const Place& p) {
        p.write("vocab.json", "{}");
