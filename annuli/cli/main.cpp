@@ -105,6 +105,7 @@ int main(int argc, char** argv) {
   // A file that grows beyond a limit is an error of writing, not the end.
   std::signal(SIGXFSZ, SIG_IGN);
   annuli::tune_malloc();
+  annuli::keep_memory_for_unwinding();
 #ifndef ANNULI_SANITIZED  // watches the borders of blocks that it serves
   annuli::kernels::use_caching_allocator();
 #endif

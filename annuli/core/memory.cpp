@@ -4,7 +4,10 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <exception>
+#include <new>
 #include <string>
 
 #include "annuli/core/error.h"
@@ -12,6 +15,17 @@
 
 namespace annuli {
 namespace {
+
+// Freed once, by unwind_or_throw.
+std::atomic<void*> reserve = nullptr;
+
+void unwind_or_throw() {
+  const bool unwinding =
+      std::uncaught_exceptions() > 0 || std::current_exception() != nullptr;
+  void* const kept = unwinding ? reserve.exchange(nullptr) : nullptr;
+  if (kept == nullptr) throw std::bad_alloc();
+  std::free(kept);
+}
 
 // One line of /proc/self/status, "VmHWM:     1234 kB", in bytes.
 int64_t status_bytes(const std::string& key) {
@@ -42,6 +56,12 @@ void tune_malloc() {
   constexpr int kThreshold = 32 << 20;
   mallopt(M_MMAP_THRESHOLD, kThreshold);
   mallopt(M_TRIM_THRESHOLD, kThreshold);
+}
+
+void keep_memory_for_unwinding() {
+  constexpr size_t kReserve = 1 << 20;
+  reserve = std::malloc(kReserve);
+  std::set_new_handler(unwind_or_throw);
 }
 
 void release_free_memory() { malloc_trim(0); }

@@ -17,6 +17,12 @@ bool reset_peak_resident();
 // thing in main.
 void tune_malloc();
 
+// Sets a megabyte aside for `new` once memory has run out and an exception is
+// on its way or being handled: destructors of the JSON library allocate, and
+// one that cannot would end the process without a word. Elsewhere `new` throws
+// as ever. Call once, in main.
+void keep_memory_for_unwinding();
+
 // Gives the heap's free pages back (malloc_trim).
 void release_free_memory();
 

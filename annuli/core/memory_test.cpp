@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <cstring>
+#include <new>
 
 namespace annuli {
 namespace {
@@ -31,6 +32,21 @@ TEST(Memory, PeakOutlivesTheBlockUntilReset) {
   EXPECT_LT(current_resident_bytes(), grown);
   ASSERT_TRUE(reset_peak_resident());
   EXPECT_LT(peak_resident_bytes(), grown);
+}
+
+// What `new` does when it has found no memory.
+TEST(Memory, IsKeptForUnwindingOnceAndForNothingElse) {
+  const std::new_handler before = std::get_new_handler();
+  keep_memory_for_unwinding();
+  const std::new_handler handler = std::get_new_handler();
+  EXPECT_THROW(handler(), std::bad_alloc);
+  try {
+    throw std::bad_alloc();
+  } catch (const std::bad_alloc&) {
+    EXPECT_NO_THROW(handler());
+    EXPECT_THROW(handler(), std::bad_alloc);
+  }
+  std::set_new_handler(before);
 }
 
 }  // namespace

@@ -45,7 +45,9 @@ std::vector<std::string> all_bytes() {
 class RankFiles : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::path(::testing::TempDir()) / "rank_files";
+    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fs::path(::testing::TempDir()) /
+              (std::string("rank_files_") + test->name());
     fs::remove_all(folder_);
     fs::create_directories(folder_);
   }

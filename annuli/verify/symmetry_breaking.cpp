@@ -129,7 +129,8 @@ Update update_of(const grow::Recipe& recipe, size_t row,
 struct Rank {
   int64_t rank;
   // What copies whose rows have parted add to the rank is of second order: the
-  // update times its size over the weight's. False where rounding hides it.
+  // update times its size over the weight's, spread over many directions. False
+  // where rounding hides it.
   bool tells;
 };
 
@@ -146,12 +147,15 @@ Rank rank_of(const Update& update, int64_t steps) {
   const double threshold =
       rounding * (std::sqrt(static_cast<double>(d.size(0))) +
                   std::sqrt(static_cast<double>(d.size(1))));
-  const at::Tensor squared = squared_singular_values(d);
   const double rms =
       d.norm().item<double>() / std::sqrt(static_cast<double>(d.numel()));
+  const auto largest = static_cast<double>(std::max(d.size(0), d.size(1)));
   const double second_order =
-      std::sqrt(squared.max().item<double>()) * rms / update.rms_weight;
-  return {squared.gt(threshold * threshold).sum().item<int64_t>(),
+      rms * rms / update.rms_weight * std::sqrt(largest);
+  return {squared_singular_values(d)
+              .gt(threshold * threshold)
+              .sum()
+              .item<int64_t>(),
           second_order > threshold};
 }
 
@@ -196,7 +200,9 @@ Verdict rank_verdict(const TensorSpec& spec, const grow::TensorRecipe& tensor,
   Verdict verdict = at_least(kCheck, "rank of the update to " + spec.name,
                              static_cast<double>(found.rank),
                              static_cast<double>(parent_rank + 1));
-  verdict.is_advice = !found.tells;
+  // An expert may have been chosen while its copies were equal, and never
+  // since.
+  verdict.is_advice = !found.tells || spec.expert >= 0;
   verdict.note = fmt::format("{} at most without noise{}", parent_rank,
                              found.tells ? "" : "; too small a step to tell");
   verdict.layer = spec.layer;
