@@ -190,7 +190,7 @@ void complete(const GrowOptions& options, const NamedProbe& probe,
               grow::FolderOrder& order) {
   const grow::Recipe& recipe = order.weights.recipe;
   if (recipe.needs_router_mean()) {
-    order.weights.router_mean = grow::feed_forward_means(
+    order.weights.router_mean = grow::router_directions(
         *order.weights.parents.front(), probe.probe.router_tokens);
   }
   if (options.no_verify) return;

@@ -1,5 +1,6 @@
 #include "annuli/grow/grow_folder.h"
 
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
 #include <utility>
@@ -66,6 +67,34 @@ void name_parents(const FolderPlan& plan, const Streamed& streamed,
   }
 }
 
+// [D] as a list, [R, D] as a list of lists.
+Json numbers_of(const at::Tensor& tensor) {
+  if (tensor.dim() == 2) {
+    Json rows = Json::array();
+    for (int64_t i = 0; i < tensor.size(0); ++i) {
+      rows.push_back(numbers_of(tensor[i]));
+    }
+    return rows;
+  }
+  const at::Tensor values = tensor.to(at::kCPU, at::kDouble).contiguous();
+  const double* data = values.const_data_ptr<double>();
+  return std::vector<double>(data, data + values.numel());
+}
+
+at::Tensor tensor_of(const Json& numbers) {
+  if (numbers.empty() || !numbers[0].is_array()) {
+    return at::tensor(numbers.get<std::vector<double>>(), at::kDouble);
+  }
+  std::vector<at::Tensor> rows;
+  for (const Json& row : numbers) {
+    rows.push_back(tensor_of(row));
+    if (rows.back().sizes() != rows.front().sizes()) {
+      user_error("router_mean has rows of different lengths");
+    }
+  }
+  return at::stack(rows);
+}
+
 Json replay_of(const FolderOrder& order) {
   Json replay = {{"max_shard_bytes", order.weights.max_shard_bytes},
                  {"optimizer", std::string(word_of(order.state.optimizer))},
@@ -74,10 +103,7 @@ Json replay_of(const FolderOrder& order) {
     replay["dtype"] = dtype_name(*order.weights.dtype);
   }
   for (const at::Tensor& mean : order.weights.router_mean) {
-    const at::Tensor values = mean.to(at::kCPU, at::kDouble).contiguous();
-    const double* data = values.const_data_ptr<double>();
-    replay["router_mean"].push_back(
-        std::vector<double>(data, data + values.numel()));
+    replay["router_mean"].push_back(numbers_of(mean));
   }
   return replay;
 }
@@ -184,8 +210,7 @@ void read_replay(const Json& replay, FolderOrder& order) {
     }
   }
   for (const Json& mean : replay.value("router_mean", Json::array())) {
-    order.weights.router_mean.push_back(
-        at::tensor(mean.get<std::vector<double>>(), at::kDouble));
+    order.weights.router_mean.push_back(tensor_of(mean));
   }
 }
 

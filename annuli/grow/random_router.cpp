@@ -18,7 +18,13 @@ at::Tensor random_router(at::IntArrayRef shape, double std,
   ANNULI_CHECK(shape.size() == 2);
   at::Tensor rows = at::empty(shape, at::kDouble);  // [E, D]
   kernels::fill_normal(rows, rng, std);
-  if (mean.defined()) {
+  if (mean.defined() && mean.dim() == 2) {
+    ANNULI_CHECK(mean.size(1) == shape[1],
+                 "directions of {} entries for a router of {}", mean.size(1),
+                 shape[1]);
+    const at::Tensor directions = mean.detach().to(at::kCPU, at::kDouble);
+    rows.sub_(rows.matmul(directions.t()).matmul(directions));
+  } else if (mean.defined()) {
     ANNULI_CHECK(mean.dim() == 1 && mean.size(0) == shape[1],
                  "a mean of {} entries for a router of {}", mean.numel(),
                  shape[1]);
