@@ -6,6 +6,8 @@
 #include <ATen/ops/mv.h>
 #include <ATen/ops/outer.h>
 
+#include <cmath>
+
 #include "annuli/core/error.h"
 #include "annuli/kernels/normal_fill.h"
 #include "annuli/kernels/owned_memory.h"
@@ -24,6 +26,9 @@ at::Tensor random_router(at::IntArrayRef shape, double std,
                  shape[1]);
     const at::Tensor directions = mean.detach().to(at::kCPU, at::kDouble);
     rows.sub_(rows.matmul(directions.t()).matmul(directions));
+    // What is taken out of D squares is made up by those that are left.
+    const auto D = static_cast<double>(mean.size(1));
+    rows.mul_(std::sqrt(D / (D - static_cast<double>(mean.size(0)))));
   } else if (mean.defined()) {
     ANNULI_CHECK(mean.dim() == 1 && mean.size(0) == shape[1],
                  "a mean of {} entries for a router of {}", mean.numel(),
