@@ -74,7 +74,11 @@ class Widening {
           target("shared_ffn", plan_.shared_ffn,
                  parent_.shared_expert_intermediate_size);
     }
-    if (child == parent_) complain_("widen", "found no axis that grows");
+    if (child == parent_) {
+      complain_("widen",
+                "found no axis that grows; give a factor above 1, or hidden, "
+                "heads or ffn above the parent's");
+    }
     check_heads(child);
     set_residual(child);
     return child;

@@ -48,8 +48,9 @@ T field(const Json& json, const char* key) {
                kTypeName<T>);
   }
   if (!holds<T>(*found)) {
-    user_error("reading a model's config.json: '{}' is {}, expected {}", key,
-               shown(*found), kTypeName<T>);
+    user_error("reading a model's config.json: '{}' is {}, expected {}{}", key,
+               shown(*found), kTypeName<T>,
+               found->is_null() ? "; left out it is its class's default" : "");
   }
   return found->get<T>();
 }

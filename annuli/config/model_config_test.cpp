@@ -428,7 +428,9 @@ TEST(ModelConfig, RefusesWhatItWouldReadWrongly) {
       {"hidden_size", 24.5, "'hidden_size' is '24.5', expected an integer"},
       {"hidden_size", true, "expected an integer"},
       {"hidden_size", uint64_t{1} << 63, "expected an integer"},
-      {"hidden_size", nullptr, "expected an integer"},
+      {"hidden_size", nullptr,
+       "'hidden_size' is 'null', expected an integer; left out it is its "
+       "class's default"},
       {"rms_norm_eps", "1e-5", "expected a number"},
       {"tie_word_embeddings", 1, "expected true or false"},
       {"model_type", "gpt2", "found model_type 'gpt2'"},

@@ -158,9 +158,12 @@ void refuse_foreign(const fs::path& path, std::string_view head) {
 
 [[noreturn]] void refuse_bytes(const fs::path& path, std::string_view expected,
                                const Ends& ends) {
-  user_error("reading {}: found {}, expected {} data by the name",
-             path.string(),
-             ends.head.empty() ? "an empty file" : "something else", expected);
+  const bool empty = ends.head.empty();
+  user_error("reading {}: found {}, expected {} data by the name{}",
+             path.string(), empty ? "an empty file" : "something else",
+             expected,
+             empty ? "; is it whole?"
+                   : "; if it is plain text, name it without that suffix");
 }
 
 }  // namespace

@@ -216,7 +216,8 @@ TEST_F(TextInputTest, DamagedZstdIsAnError) {
   EXPECT_THAT(reading("a.txt.zst", packed + "garbage"),
               refused("its zstd data ends at byte"));
   EXPECT_THAT(reading("a.txt.zst", "plain"),
-              refused("expected zstd data by the name"));
+              refused("expected zstd data by the name; if it is plain text"));
+  EXPECT_THAT(reading("a.txt.zst", ""), refused("an empty file"));
 }
 
 TEST_F(TextInputTest, NothingBehindAGzipMemberIsDropped) {

@@ -234,7 +234,7 @@ TEST(WidenRefuses, WhatCannotBe) {
   EXPECT_THAT([&] { refuse(grouped, {.hidden = 23}); },
               ThrowsMessage<UserError>(HasSubstr("at least the parent's 24")));
   EXPECT_THAT([&] { refuse(grouped, {.factor = 1}); },
-              ThrowsMessage<UserError>(HasSubstr("no axis that grows")));
+              ThrowsMessage<UserError>(HasSubstr("no axis that grows; give")));
   EXPECT_THAT([&] { refuse(grouped, {.heads = 5}); },
               ThrowsMessage<UserError>(HasSubstr("multiple of 2 kv heads")));
   EXPECT_THAT([&] { refuse(grouped, {.kv_heads = 3}); },

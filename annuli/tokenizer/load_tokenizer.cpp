@@ -31,8 +31,11 @@ std::unique_ptr<Tokenizer> load_file(const fs::path& path) {
   const std::string start = start_of(path);
   const std::string name = path.filename().string();
   const bool json = name.ends_with(".json") || start.starts_with('{');
-  if (json && (name.starts_with("tekken") ||
-               start.find("\"default_num_special_tokens\"") != start.npos)) {
+  const auto names = [&](const char* key) {
+    return start.find(key) != start.npos;
+  };
+  if (json && (names("\"default_num_special_tokens\"") ||
+               (name.starts_with("tekken") && !names("\"added_tokens\"")))) {
     return std::make_unique<PipelineTokenizer>(read_tekken(path));
   }
   if (!json && (name.ends_with(".tiktoken") || looks_like_tiktoken(start))) {

@@ -7,6 +7,7 @@
 #include "annuli/tokenizer/base64.h"
 #include "annuli/tokenizer/rank_model.h"
 #include "annuli/tokenizer/tiny_sentencepiece_for_tests.h"
+#include "annuli/tokenizer/tiny_tokenizer_for_tests.h"
 #include "annuli/tokenizer/tokenizer.h"
 
 namespace annuli {
@@ -146,6 +147,12 @@ TEST_F(RankFiles, TekkenPutsSpecialTokensFirst) {
   bad = json;
   bad["config"].erase("pattern");
   refused(write("tekken.json", bad.dump()), "config.pattern");
+}
+
+TEST_F(RankFiles, ATokenizerJsonThatIsCalledTekkenIsOne) {
+  const std::string json = tiny_tokenizer_json().dump();
+  EXPECT_EQ(load_tokenizer(write("tekken.json", json))->hash(),
+            load_tokenizer(write("tokenizer.json", json))->hash());
 }
 
 TEST_F(RankFiles, TiktokenTakesWhatIsKnownOfItsSize) {
