@@ -1,11 +1,11 @@
 #include "annuli/tokenizer/bpe_model.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "annuli/core/error.h"
 #include "annuli/tokenizer/byte_alphabet.h"
+#include "annuli/tokenizer/long_merger.h"
 #include "annuli/tokenizer/utf8.h"
 #include "annuli/tokenizer/word_cache.h"
 
@@ -17,10 +17,10 @@ constexpr size_t kLongestUncut = 32;  // symbols that PairMerger has no heap for
 }  // namespace
 
 struct BpeModel::Scratch final : TokenModel::Workspace {
-  explicit Scratch(const MergeTable& merges) : merger(merges) {}
+  Scratch(const MergeTable& merges, int32_t mark) : merger(merges, mark) {}
 
   WordCache cache;
-  PairMerger merger;
+  LongMerger merger;
   std::vector<int32_t> symbols;
   std::vector<int32_t> part;
 };
@@ -32,7 +32,10 @@ struct BpeModel::Unknown {
 };
 
 std::unique_ptr<TokenModel::Workspace> BpeModel::make_workspace() const {
-  return std::make_unique<Scratch>(merges_);
+  const int32_t mark = !marks_.empty()          ? marks_.front().id
+                       : definition_.byte_level ? byte_ids_[' ']
+                                                : -1;
+  return std::make_unique<Scratch>(merges_, mark);
 }
 
 void BpeModel::append_ids(std::string_view word, Workspace& workspace,
@@ -48,31 +51,17 @@ void BpeModel::append_ids(std::string_view word, Workspace& workspace,
 
 void BpeModel::append_word(std::string_view word, Scratch& scratch,
                            std::vector<int32_t>& ids) const {
-  const bool cacheable = word.size() <= WordCache::kLongestWord;
-  if (cacheable) {
-    if (const auto known = scratch.cache.find(word)) {
-      ids.insert(ids.end(), known->begin(), known->end());
-      return;
-    }
-  }
-  if (word.size() > size_t{std::numeric_limits<int32_t>::max()}) {
-    user_error(
-        "encoding with {}: found a word of {} bytes, expected less than 2 GiB "
-        "without a place to split",
-        source_, word.size());
-  }
-  const int64_t dropped = scratch.dropped_bytes;
-  merge_word(word, scratch);
-  ids.insert(ids.end(), scratch.symbols.begin(), scratch.symbols.end());
-  if (cacheable && scratch.dropped_bytes == dropped) {
-    scratch.cache.insert(word, scratch.symbols);
-  }
+  // A word that loses bytes is counted each time.
+  scratch.cache.append(word, source_, scratch.symbols, ids, [&] {
+    const int64_t dropped = scratch.dropped_bytes;
+    merge_word(word, scratch);
+    return scratch.dropped_bytes == dropped;
+  });
 }
 
 // Leaves the ids in scratch.symbols.
 void BpeModel::merge_word(std::string_view word, Scratch& scratch) const {
   std::vector<int32_t>& symbols = scratch.symbols;
-  symbols.clear();
   if (!whole_words_.empty()) {
     const auto whole = whole_words_.find(word);
     if (whole != whole_words_.end()) return symbols.assign(1, whole->second);

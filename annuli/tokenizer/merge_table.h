@@ -21,6 +21,15 @@ class MergeTable {
   void insert(int32_t left, int32_t right, Merge merge);
   // nullptr where the pair does not merge.
   const Merge* find(int32_t left, int32_t right) const;
+  // visit(left, right, merge), in no order.
+  template <typename Visit>
+  void for_each(Visit&& visit) const {
+    for (const Slot& slot : slots_) {
+      if (slot.pair == kEmpty) continue;
+      visit(static_cast<int32_t>(slot.pair >> 32),
+            static_cast<int32_t>(slot.pair), slot.merge);
+    }
+  }
 
  private:
   struct Slot {

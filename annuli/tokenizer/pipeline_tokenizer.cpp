@@ -22,32 +22,6 @@ struct PipelineTokenizer::Stretch {
   }
 };
 
-// A scratch space from the pool, given back at the end of the scope.
-class PipelineTokenizer::Loan {
- public:
-  explicit Loan(const PipelineTokenizer& tokenizer) : tokenizer_(tokenizer) {
-    {
-      std::lock_guard lock(tokenizer_.mutex_);
-      if (!tokenizer_.idle_.empty()) {
-        scratch_ = std::move(tokenizer_.idle_.back());
-        tokenizer_.idle_.pop_back();
-      }
-    }
-    if (!scratch_) scratch_ = std::make_unique<Scratch>(tokenizer_);
-  }
-  ~Loan() {
-    tokenizer_.dropped_bytes_ += scratch_->model->dropped_bytes;
-    scratch_->model->dropped_bytes = 0;
-    std::lock_guard lock(tokenizer_.mutex_);
-    tokenizer_.idle_.push_back(std::move(scratch_));
-  }
-  Scratch& scratch() { return *scratch_; }
-
- private:
-  const PipelineTokenizer& tokenizer_;
-  std::unique_ptr<Scratch> scratch_;
-};
-
 // What the decoder makes of tokens that come one at a time.
 class PipelineTokenizer::Stream final : public TextStream {
  public:
@@ -105,8 +79,8 @@ std::vector<std::string> PipelineTokenizer::notices() const {
 
 void PipelineTokenizer::append_ids(std::string_view text, EncodeOptions options,
                                    std::vector<int32_t>& ids) const {
-  Loan loan(*this);
-  Scratch& scratch = loan.scratch();
+  auto loan = pool_.borrow([&] { return std::make_unique<Scratch>(*this); });
+  Scratch& scratch = *loan;
   const Stretch whole{text, true};
   added_.split(
       text, options.allow_special,
@@ -114,6 +88,7 @@ void PipelineTokenizer::append_ids(std::string_view text, EncodeOptions options,
         append_plain(whole.part(plain), options, scratch, ids);
       },
       [&](int32_t id) { ids.push_back(id); });
+  dropped_bytes_ += std::exchange(scratch.model->dropped_bytes, 0);
 }
 
 // Valid stretches are normalized, searched and split; each invalid stretch is

@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -10,6 +9,7 @@
 #include "annuli/tokenizer/added_tokens.h"
 #include "annuli/tokenizer/normalizer.h"
 #include "annuli/tokenizer/pre_tokenizer.h"
+#include "annuli/tokenizer/scratch_pool.h"
 #include "annuli/tokenizer/token_decoder.h"
 #include "annuli/tokenizer/token_model.h"
 #include "annuli/tokenizer/tokenizer.h"
@@ -68,7 +68,6 @@ class PipelineTokenizer final : public Tokenizer {
 
  private:
   struct Scratch;
-  class Loan;
   class Stream;
   struct Stretch;  // of text, between added tokens
 
@@ -104,8 +103,7 @@ class PipelineTokenizer final : public Tokenizer {
   std::string hash_;
 
   mutable std::atomic<int64_t> dropped_bytes_ = 0;
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Scratch>> idle_;
+  mutable ScratchPool<Scratch> pool_;
 };
 
 }  // namespace annuli

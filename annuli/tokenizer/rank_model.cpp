@@ -1,8 +1,7 @@
 #include "annuli/tokenizer/rank_model.h"
 
-#include <limits>
-
 #include "annuli/core/error.h"
+#include "annuli/tokenizer/long_merger.h"
 #include "annuli/tokenizer/token_merges.h"
 #include "annuli/tokenizer/word_cache.h"
 
@@ -12,14 +11,17 @@ struct RankModel::Scratch final : TokenModel::Workspace {
   explicit Scratch(const MergeTable& merges) : merger(merges) {}
 
   WordCache cache;
-  PairMerger merger;
+  LongMerger merger;
   std::vector<int32_t> symbols;
 };
 
 RankModel::RankModel(const std::string& source,
                      std::vector<std::pair<std::string, int32_t>> tokens,
                      std::string notice)
-    : tokens_(std::move(tokens)), merges_(0), notice_(std::move(notice)) {
+    : source_(source),
+      tokens_(std::move(tokens)),
+      merges_(0),
+      notice_(std::move(notice)) {
   std::vector<RankedToken> ranked;
   for (const auto& [bytes, id] : tokens_) {
     const auto rank = static_cast<int32_t>(ranked.size());
@@ -52,30 +54,17 @@ std::unique_ptr<TokenModel::Workspace> RankModel::make_workspace() const {
 void RankModel::append_ids(std::string_view word, Workspace& workspace,
                            std::vector<int32_t>& ids) const {
   auto& scratch = static_cast<Scratch&>(workspace);
-  const bool cacheable = word.size() <= WordCache::kLongestWord;
-  if (cacheable) {
-    if (const auto known = scratch.cache.find(word)) {
-      ids.insert(ids.end(), known->begin(), known->end());
-      return;
+  scratch.cache.append(word, source_, scratch.symbols, ids, [&] {
+    std::vector<int32_t>& symbols = scratch.symbols;
+    const auto whole = ids_.find(word);
+    if (whole != ids_.end()) {
+      symbols.push_back(whole->second);
+    } else {
+      for (unsigned char byte : word) symbols.push_back(byte_ids_[byte]);
+      scratch.merger.run(symbols);
     }
-  }
-  if (word.size() > size_t{std::numeric_limits<int32_t>::max()}) {
-    user_error(
-        "encoding: found a word of {} bytes, expected less than 2 GiB without "
-        "a place to split",
-        word.size());
-  }
-  std::vector<int32_t>& symbols = scratch.symbols;
-  symbols.clear();
-  const auto whole = ids_.find(word);
-  if (whole != ids_.end()) {
-    symbols.push_back(whole->second);
-  } else {
-    for (unsigned char byte : word) symbols.push_back(byte_ids_[byte]);
-    scratch.merger.run(symbols);
-  }
-  ids.insert(ids.end(), symbols.begin(), symbols.end());
-  if (cacheable) scratch.cache.insert(word, symbols);
+    return true;
+  });
 }
 
 void RankModel::append_invalid(std::string_view bytes, Workspace& workspace,

@@ -38,6 +38,7 @@ class RankModel final : public TokenModel {
  private:
   struct Scratch;
 
+  std::string source_;
   std::vector<std::pair<std::string, int32_t>> tokens_;
   std::unordered_map<std::string_view, int32_t> ids_;
   std::array<int32_t, 256> byte_ids_{};

@@ -1,9 +1,9 @@
 #include "annuli/tokenizer/sentencepiece_tokenizer.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "annuli/core/error.h"
+#include "annuli/tokenizer/long_merger.h"
 #include "annuli/tokenizer/unigram_path.h"
 #include "annuli/tokenizer/utf8.h"
 #include "annuli/tokenizer/word_cache.h"
@@ -17,40 +17,15 @@ constexpr const char* kReplacement = "\uFFFD";
 
 struct SentencePieceTokenizer::Scratch {
   explicit Scratch(const SentencePieceTokenizer& tokenizer)
-      : merger(tokenizer.merges_) {}
+      : merger(tokenizer.merges_, tokenizer.space_symbol()) {}
 
   std::string normalized;
   UnigramPath<float> path;
   float sum = 0;  // of the scores so far
   WordCache cache;
-  PairMerger merger;
+  LongMerger merger;
   std::vector<int32_t> symbols;
   std::vector<int32_t> word;  // its ids
-};
-
-// A scratch space from the pool, given back at the end of the scope.
-class SentencePieceTokenizer::Loan {
- public:
-  explicit Loan(const SentencePieceTokenizer& tokenizer)
-      : tokenizer_(tokenizer) {
-    {
-      std::lock_guard lock(tokenizer_.mutex_);
-      if (!tokenizer_.idle_.empty()) {
-        scratch_ = std::move(tokenizer_.idle_.back());
-        tokenizer_.idle_.pop_back();
-      }
-    }
-    if (!scratch_) scratch_ = std::make_unique<Scratch>(tokenizer_);
-  }
-  ~Loan() {
-    std::lock_guard lock(tokenizer_.mutex_);
-    tokenizer_.idle_.push_back(std::move(scratch_));
-  }
-  Scratch& scratch() { return *scratch_; }
-
- private:
-  const SentencePieceTokenizer& tokenizer_;
-  std::unique_ptr<Scratch> scratch_;
 };
 
 // The library's Decode, id by id.
@@ -158,8 +133,8 @@ std::unique_ptr<TextStream> SentencePieceTokenizer::stream(
 
 void SentencePieceTokenizer::append_ids(std::string_view text, EncodeOptions,
                                         std::vector<int32_t>& ids) const {
-  Loan loan(*this);
-  Scratch& scratch = loan.scratch();
+  auto loan = pool_.borrow([&] { return std::make_unique<Scratch>(*this); });
+  Scratch& scratch = *loan;
   scratch.normalized.clear();
   scratch.sum = 0;
   normalizer_.append(text, scratch.normalized);
@@ -181,6 +156,11 @@ void SentencePieceTokenizer::append_ids(std::string_view text, EncodeOptions,
     return a == unknown_id_ && b == unknown_id_;
   };
   ids.erase(std::unique(ids.begin() + before, ids.end(), same), ids.end());
+}
+
+int32_t SentencePieceTokenizer::space_symbol() const {
+  const auto found = characters_.find(normalizer_.space());
+  return found == characters_.end() ? -1 : found->second;
 }
 
 size_t SentencePieceTokenizer::chunk_end(std::string_view text,
@@ -223,23 +203,10 @@ void SentencePieceTokenizer::append_best_path(std::string_view chunk,
 void SentencePieceTokenizer::append_word(std::string_view word,
                                          Scratch& scratch,
                                          std::vector<int32_t>& ids) const {
-  const bool cacheable = word.size() <= WordCache::kLongestWord;
-  if (cacheable) {
-    if (const auto known = scratch.cache.find(word)) {
-      ids.insert(ids.end(), known->begin(), known->end());
-      return;
-    }
-  }
-  if (word.size() > size_t{std::numeric_limits<int32_t>::max()}) {
-    user_error(
-        "encoding with {}: found a word of {} bytes, expected less than 2 GiB "
-        "without a place to split",
-        name(), word.size());
-  }
-  scratch.word.clear();
-  merge_word(word, scratch);
-  ids.insert(ids.end(), scratch.word.begin(), scratch.word.end());
-  if (cacheable) scratch.cache.insert(word, scratch.word);
+  scratch.cache.append(word, name(), scratch.word, ids, [&] {
+    merge_word(word, scratch);
+    return true;
+  });
 }
 
 // User-defined symbols stand alone; what lies between them is merged.

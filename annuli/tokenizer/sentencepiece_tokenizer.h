@@ -3,7 +3,6 @@
 #include <array>
 #include <filesystem>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +11,7 @@
 
 #include "annuli/tokenizer/merge_table.h"
 #include "annuli/tokenizer/piece_trie.h"
+#include "annuli/tokenizer/scratch_pool.h"
 #include "annuli/tokenizer/sentencepiece_file.h"
 #include "annuli/tokenizer/sentencepiece_normalizer.h"
 #include "annuli/tokenizer/tokenizer.h"
@@ -42,7 +42,7 @@ struct SentencePieceSettings {
 // does (0.2.3 of PyPI); BPE's merges never cross a place where no piece has its
 // two characters side by side, so that words can be kept.
 //
-// State beside the model: a pool of scratch spaces, as BpeTokenizer has it.
+// State beside the model: a pool of scratch spaces.
 class SentencePieceTokenizer final : public Tokenizer {
  public:
   // Refuses (UserError) what the library refuses (no pieces, no unknown piece
@@ -74,11 +74,11 @@ class SentencePieceTokenizer final : public Tokenizer {
   using Type = SentencePieceModel::Type;
   enum class Cut { kNowhere, kBeforeSpaces, kAfterSpaces };
   struct Scratch;
-  class Loan;
   class Stream;
 
   void append_ids(std::string_view text, EncodeOptions options,
                   std::vector<int32_t>& ids) const override;
+  int32_t space_symbol() const;  // -1: no piece has a space
   size_t chunk_end(std::string_view text, size_t at) const;
   void append_best_path(std::string_view chunk, Scratch& scratch,
                         std::vector<int32_t>& ids) const;
@@ -131,8 +131,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::vector<int32_t> end_ids_;
   std::string hash_;
 
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Scratch>> idle_;
+  mutable ScratchPool<Scratch> pool_;
 };
 
 }  // namespace annuli

@@ -83,16 +83,12 @@ std::unique_ptr<TokenModel::Workspace> UnigramModel::make_workspace() const {
 void UnigramModel::append_ids(std::string_view word, Workspace& workspace,
                               std::vector<int32_t>& ids) const {
   auto& scratch = static_cast<Scratch&>(workspace);
-  if (const auto known = scratch.cache.find(word)) {
-    ids.insert(ids.end(), known->begin(), known->end());
-    return;
-  }
-  scratch.word.clear();
-  const int64_t dropped = append_best(word, scratch);
-  scratch.dropped_bytes += dropped;
-  ids.insert(ids.end(), scratch.word.begin(), scratch.word.end());
   // A word that loses bytes is counted each time.
-  if (dropped == 0) scratch.cache.insert(word, scratch.word);
+  scratch.cache.append(word, definition_.source, scratch.word, ids, [&] {
+    const int64_t dropped = append_best(word, scratch);
+    scratch.dropped_bytes += dropped;
+    return dropped == 0;
+  });
 }
 
 int64_t UnigramModel::append_best(std::string_view word,

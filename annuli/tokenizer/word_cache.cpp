@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
+
+#include "annuli/core/error.h"
 
 namespace annuli {
 namespace {
@@ -42,9 +45,19 @@ size_t WordCache::slot_of(std::string_view word, uint64_t hash) const {
 
 std::optional<std::span<const int32_t>> WordCache::find(
     std::string_view word) const {
+  if (word.size() > kLongestWord) return std::nullopt;
   const Slot& slot = slots_[slot_of(word, hash_of(word))];
   if (slot.text_size == 0) return std::nullopt;
   return std::span(ids_).subspan(slot.ids_begin, slot.ids_size);
+}
+
+void WordCache::refuse_endless(std::string_view word,
+                               const std::string& source) {
+  if (word.size() <= size_t{std::numeric_limits<int32_t>::max()}) return;
+  user_error(
+      "encoding with {}: found a word of {} bytes, expected less than 2 GiB "
+      "without a place to split",
+      source, word.size());
 }
 
 void WordCache::insert(std::string_view word, std::span<const int32_t> ids) {

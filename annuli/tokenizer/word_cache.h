@@ -22,7 +22,26 @@ class WordCache {
   std::optional<std::span<const int32_t>> find(std::string_view word) const;
   void insert(std::string_view word, std::span<const int32_t> ids);
 
+  // Appends the ids of `word`: those that it had before, or those that make()
+  // leaves in `made`, which are remembered if it returns true. A word of 2 GiB
+  // and more is a UserError that names `source`.
+  template <typename Make>
+  void append(std::string_view word, const std::string& source,
+              std::vector<int32_t>& made, std::vector<int32_t>& ids,
+              Make&& make) {
+    if (const auto known = find(word)) {
+      ids.insert(ids.end(), known->begin(), known->end());
+      return;
+    }
+    refuse_endless(word, source);
+    made.clear();
+    if (make()) insert(word, made);
+    ids.insert(ids.end(), made.begin(), made.end());
+  }
+
  private:
+  static void refuse_endless(std::string_view word, const std::string& source);
+
   struct Slot {
     uint64_t hash = 0;
     uint32_t text_begin = 0;
