@@ -19,7 +19,8 @@ help:
 	      'planned and measured peak (PARENT=its phase 3; 24 GB, 20 GB of disk)'
 	@echo 'make bench-save   the seed plan'"'"'s first phase with and without' \
 	      'saving state (BENCH="--steps 40 --save-steps 20": shorter)'
-	@echo 'make bench-tokenizer   measure encoding speed'
+	@echo 'make bench-tokenizer   encoding speed of every kind of tokenizer' \
+	      'beside its own library (BENCH="--only tekken": a part)'
 	@echo 'make bench-all    all of these'
 	@echo 'make bench-grow   growth from disk to disk against cp,' \
 	      'in BENCH_DIR (56 GB of room)'
@@ -58,10 +59,10 @@ bench:
 	@build/python/bin/python3 benchmarks/bench.py $(CASE) \
 	  --out benchmarks/results $(BENCH)
 
-bench-tokenizer: build
+bench-tokenizer:
+	@tools/setup --python >/dev/null
 	@tools/build annuli_tokenizer_bench >/dev/null
-	@build/annuli_tokenizer_bench build/data/gpt2 \
-	  $(sort $(wildcard build/data/shakespeare/*.txt))
+	@build/python/bin/python3 benchmarks/tokenizer_speeds.py $(BENCH)
 
 MODEL ?= runs/seed/checkpoints/large_moe_final.pt
 bench-decode: build
