@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "annuli/core/memory.h"
-#include "annuli/kernels/caching_allocator.h"
+#include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/kernels/threads.h"
 
 namespace annuli::bench {

@@ -30,8 +30,8 @@
 #include "annuli/core/json.h"
 #include "annuli/core/rng.h"
 #include "annuli/core/text.h"
+#include "annuli/kernels/memory/owned_memory.h"
 #include "annuli/kernels/normal_fill.h"
-#include "annuli/kernels/owned_memory.h"
 #include "annuli/model/tensor_table.h"
 
 namespace annuli {

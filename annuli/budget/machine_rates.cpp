@@ -7,7 +7,7 @@
 #include <functional>
 #include <limits>
 
-#include "annuli/kernels/owned_memory.h"
+#include "annuli/kernels/memory/owned_memory.h"
 #include "annuli/kernels/product.h"
 
 namespace annuli::budget {

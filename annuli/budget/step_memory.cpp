@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "annuli/kernels/attention.h"
-#include "annuli/kernels/caching_allocator.h"
+#include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/kernels/product.h"
 #include "annuli/model/tensor_table.h"
 

@@ -12,7 +12,7 @@
 
 #include "annuli/checkpoint/zip_directory.h"
 #include "annuli/core/error.h"
-#include "annuli/kernels/owned_memory.h"
+#include "annuli/kernels/memory/owned_memory.h"
 
 namespace annuli {
 namespace {

@@ -16,7 +16,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/notice.h"
 #include "annuli/core/python_json.h"
-#include "annuli/kernels/owned_memory.h"
+#include "annuli/kernels/memory/owned_memory.h"
 
 namespace annuli {
 namespace {

@@ -23,7 +23,7 @@
 #include "annuli/cli/usage_error.h"
 #include "annuli/core/error.h"
 #include "annuli/core/memory.h"
-#include "annuli/kernels/caching_allocator.h"
+#include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/kernels/threads.h"
 #include "annuli/run/stopped.h"
 

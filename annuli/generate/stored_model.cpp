@@ -3,7 +3,7 @@
 #include <string>
 
 #include "annuli/kernels/gemv.h"
-#include "annuli/kernels/owned_memory.h"
+#include "annuli/kernels/memory/owned_memory.h"
 
 namespace annuli {
 namespace {

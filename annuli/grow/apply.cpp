@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "annuli/grow/row_source.h"
-#include "annuli/kernels/owned_memory.h"
+#include "annuli/kernels/memory/owned_memory.h"
 
 namespace annuli::grow {
 

@@ -10,8 +10,8 @@
 #include "annuli/core/error.h"
 #include "annuli/grow/apply.h"
 #include "annuli/grow/parent_rows.h"
-#include "annuli/kernels/block_quantization.h"
-#include "annuli/kernels/owned_memory.h"
+#include "annuli/kernels/memory/owned_memory.h"
+#include "annuli/kernels/quantize/block_quantization.h"
 
 namespace annuli::grow {
 namespace {

@@ -13,9 +13,9 @@
 //
 // A part that is undefined is zero and not yet allocated. `m` and `v` are
 // numbers of the tensor's shape (fp32, fp64, bf16), or 8-bit codes of it with
-// one scale for each block (kernels/block_quantization.h). Adafactor keeps
-// v's row and column means instead of v itself. Which parts an optimizer has:
-// train/state_layout.h.
+// one scale for each block (kernels/quantize/block_quantization.h). Adafactor
+// keeps v's row and column means instead of v itself. Which parts an optimizer
+// has: train/state_layout.h.
 namespace annuli::grow {
 
 struct TensorState {

@@ -9,8 +9,8 @@
 #include <cmath>
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/memory/owned_memory.h"
 #include "annuli/kernels/normal_fill.h"
-#include "annuli/kernels/owned_memory.h"
 
 namespace annuli::grow {
 

@@ -15,7 +15,7 @@
 #include "annuli/grow/stream_state.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
-#include "annuli/kernels/block_quantization.h"
+#include "annuli/kernels/quantize/block_quantization.h"
 #include "tests/support/tensor_checks.h"
 #include "tests/support/tiny_model.h"
 

@@ -6,9 +6,9 @@
 #include <cmath>
 #include <limits>
 
+#include "annuli/kernels/cpu/vector_erf.h"
 #include "annuli/kernels/product.h"
 #include "annuli/kernels/threads.h"
-#include "annuli/kernels/vector_erf.h"
 #include "tests/support/tensor_checks.h"
 
 namespace annuli::kernels {

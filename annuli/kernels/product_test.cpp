@@ -8,7 +8,7 @@
 #include <cmath>
 #include <limits>
 
-#include "annuli/kernels/bf16.h"
+#include "annuli/kernels/cpu/bf16.h"
 #include "annuli/kernels/threads.h"
 #include "tests/support/tensor_checks.h"
 

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "annuli/core/rng.h"
+#include "annuli/kernels/memory/owned_memory.h"
 #include "annuli/kernels/normal_fill.h"
-#include "annuli/kernels/owned_memory.h"
 #include "annuli/model/transformer.h"
 
 namespace annuli {

@@ -7,7 +7,7 @@
 #include "annuli/checkpoint/optimizer_file.h"
 #include "annuli/config/field.h"
 #include "annuli/core/error.h"
-#include "annuli/kernels/owned_memory.h"
+#include "annuli/kernels/memory/owned_memory.h"
 #include "annuli/run/records.h"
 
 namespace annuli::run {

@@ -6,7 +6,7 @@
 
 #include "annuli/grow/grow.h"
 #include "annuli/grow/registry.h"
-#include "annuli/kernels/caching_allocator.h"
+#include "annuli/kernels/memory/caching_allocator.h"
 
 namespace annuli::run {
 namespace {

@@ -13,7 +13,7 @@
 #include "annuli/core/memory.h"
 #include "annuli/core/rng.h"
 #include "annuli/core/stop_request.h"
-#include "annuli/kernels/caching_allocator.h"
+#include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/kernels/threads.h"
 #include "annuli/profile/profiler.h"
 #include "annuli/report/summary.h"

@@ -6,7 +6,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
-#include "annuli/kernels/caching_allocator.h"
+#include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/run/console.h"
 #include "annuli/run/records.h"
 

@@ -3,9 +3,9 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "annuli/core/rng.h"
-#include "annuli/kernels/adafactor.h"
-#include "annuli/kernels/adamw_8bit.h"
-#include "annuli/kernels/sgd.h"
+#include "annuli/kernels/optim/adafactor.h"
+#include "annuli/kernels/optim/adamw_8bit.h"
+#include "annuli/kernels/optim/sgd.h"
 #include "annuli/train/state_layout.h"
 
 namespace annuli::train {

@@ -19,8 +19,9 @@
 // with it, like any other.
 //
 // Weights in bf16 are computed with in fp32 and rounded stochastically when
-// they are stored, and so is bf16 state (kernels/stochastic_rounding.h). How an
-// entry falls is a function of (seed, row's name, step, entry).
+// they are stored, and so is bf16 state
+// (kernels/quantize/stochastic_rounding.h). How an entry falls is a function of
+// (seed, row's name, step, entry).
 namespace annuli::train {
 
 struct UpdateSettings {

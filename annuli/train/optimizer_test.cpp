@@ -9,7 +9,7 @@
 #include <map>
 #include <string>
 
-#include "annuli/kernels/block_quantization.h"
+#include "annuli/kernels/quantize/block_quantization.h"
 #include "annuli/train/state_layout.h"
 #include "tests/support/tensor_checks.h"
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <string_view>
 
-#include "annuli/kernels/block_quantization.h"
-#include "annuli/kernels/owned_memory.h"
+#include "annuli/kernels/memory/owned_memory.h"
+#include "annuli/kernels/quantize/block_quantization.h"
 
 namespace annuli::train {
 namespace {

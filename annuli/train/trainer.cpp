@@ -11,8 +11,8 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/rng.h"
-#include "annuli/kernels/squared_norm.h"
-#include "annuli/kernels/stochastic_rounding.h"
+#include "annuli/kernels/optim/squared_norm.h"
+#include "annuli/kernels/quantize/stochastic_rounding.h"
 #include "annuli/train/batch_tensors.h"
 #include "annuli/train/schedule.h"
 

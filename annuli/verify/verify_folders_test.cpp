@@ -16,7 +16,7 @@
 #include "annuli/grow/merge_experts.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
-#include "annuli/kernels/caching_allocator.h"
+#include "annuli/kernels/memory/caching_allocator.h"
 #include "tests/support/grown_pair.h"
 #include "tests/support/model_folder.h"
 

@@ -11,8 +11,8 @@
 
 #include "annuli/core/rng.h"
 #include "annuli/generate/sampler.h"
+#include "annuli/kernels/memory/owned_memory.h"
 #include "annuli/kernels/normal_fill.h"
-#include "annuli/kernels/owned_memory.h"
 #include "annuli/kernels/parallel.h"
 
 namespace annuli::bench {

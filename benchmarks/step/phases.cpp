@@ -10,7 +10,7 @@
 #include "annuli/config/grown_shape.h"
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
-#include "annuli/kernels/caching_allocator.h"
+#include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/model/tensor_table.h"
 #include "annuli/tokenizer/tokenizer.h"
 #include "annuli/train/history.h"

@@ -12,6 +12,6 @@ annuli_link(annuli_step_bench PRIVATE core config kernels tokenizer data model
 annuli_precompile(annuli_step_bench torch)
 
 add_library(annuli_mkl_preload SHARED
-  annuli/kernels/mkl_dispatch.cpp)
+  annuli/kernels/cpu/mkl_dispatch.cpp)
 set_target_properties(annuli_mkl_preload PROPERTIES
   LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})

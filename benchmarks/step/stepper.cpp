@@ -6,7 +6,7 @@
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
-#include "annuli/kernels/caching_allocator.h"
+#include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/model/tensor_table.h"
 #include "annuli/run/first_state.h"
 #include "annuli/run/run_data.h"

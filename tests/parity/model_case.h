@@ -8,7 +8,7 @@
 #include "annuli/checkpoint/safetensors.h"
 #include "annuli/core/file.h"
 #include "annuli/core/json.h"
-#include "annuli/kernels/adamw.h"
+#include "annuli/kernels/optim/adamw.h"
 #include "annuli/model/transformer.h"
 
 // One folder that model_reference.py wrote, and what the model here does with

@@ -4,8 +4,8 @@
 
 #include <utility>
 
-#include "annuli/kernels/adamw.h"
-#include "annuli/kernels/owned_memory.h"
+#include "annuli/kernels/memory/owned_memory.h"
+#include "annuli/kernels/optim/adamw.h"
 #include "tests/support/tiny_model.h"
 
 namespace annuli::tiny {

@@ -6,8 +6,8 @@
 #include <fmt/core.h>
 
 #include "annuli/core/rng.h"
+#include "annuli/kernels/memory/owned_memory.h"
 #include "annuli/kernels/normal_fill.h"
-#include "annuli/kernels/owned_memory.h"
 
 namespace annuli::tiny {
 

@@ -1,0 +1,245 @@
+#include "annuli/kernels/attention.h"
+
+#include <ATen/Dispatch.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/repeat_interleave.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/record_function.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "annuli/core/error.h"
+#include "annuli/kernels/cpu/head_attention.h"
+#include "annuli/kernels/cpu/small_product.h"
+#include "annuli/kernels/gradient_type.h"
+#include "annuli/kernels/parallel.h"
+
+namespace annuli::kernels {
+
+namespace {
+
+// Packing the keys pays from this many queries on.
+constexpr int64_t kFewQueries = 16;
+
+// [T, S], true where query t may see the key.
+at::Tensor visible_keys(int64_t T, int64_t S, at::Device device) {
+  auto options = at::TensorOptions(at::kBool).device(device);
+  return at::ones({T, S}, options).tril(S - T);
+}
+
+void check_shapes(const at::Tensor& q, const at::Tensor& k,
+                  const at::Tensor& v) {
+  ANNULI_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes());
+  ANNULI_CHECK(q.size(2) % k.size(2) == 0, "{} heads over {} kv heads",
+               q.size(2), k.size(2));
+  ANNULI_CHECK(k.size(1) >= q.size(1), "{} keys for {} queries", k.size(1),
+               q.size(1));
+}
+
+at::Tensor library_attention(const at::Tensor& q, const at::Tensor& k,
+                             const at::Tensor& v) {
+  const int64_t T = q.size(1);
+  const int64_t S = k.size(1);
+  const bool square = T == S;
+  std::optional<at::Tensor> mask;
+  if (!square && T > 1) mask = visible_keys(T, S, q.device());
+  return at::scaled_dot_product_attention(
+             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask,
+             /*dropout_p=*/0.0, /*is_causal=*/square && T > 1,
+             /*scale=*/std::nullopt, /*enable_gqa=*/q.size(2) != k.size(2))
+      .transpose(1, 2);
+}
+
+bool own_kernel_pays(const at::Tensor& q, const at::Tensor& k) {
+  return q.is_cpu() && has_avx512() &&
+         (q.size(1) == k.size(1) || q.size(1) >= kFewQueries);
+}
+
+#if defined(__x86_64__)
+
+HeadShape shape_of(const at::Tensor& q, const at::Tensor& k) {
+  return {.queries = q.size(1),
+          .keys = k.size(1),
+          .head_dim = q.size(3),
+          .group = q.size(2) / k.size(2)};
+}
+
+// Head h of sequence b.
+template <typename T>
+HeadRows<const T> rows_of(const at::Tensor& x, int64_t b, int64_t h) {
+  return {x.const_data_ptr<T>() + b * x.stride(0) + h * x.stride(2),
+          x.stride(1)};
+}
+template <typename T>
+HeadRows<T> mutable_rows_of(const at::Tensor& x, int64_t b, int64_t h) {
+  return {x.mutable_data_ptr<T>() + b * x.stride(0) + h * x.stride(2),
+          x.stride(1)};
+}
+
+template <typename T>
+Rotation<T> rotation_of(const at::Tensor& cos, const at::Tensor& sin) {
+  if (!cos.defined()) return {};
+  return {cos.const_data_ptr<T>(), sin.const_data_ptr<T>()};
+}
+
+struct Inputs {
+  at::Tensor q, k, v, cos, sin;
+};
+
+template <typename T, typename Out>
+void attend(const Inputs& in, at::Tensor& out, at::Tensor& log_sum) {
+  const HeadShape shape = shape_of(in.q, in.k);
+  const int64_t H = in.q.size(2);
+  const auto rotation = rotation_of<T>(in.cos, in.sin);
+  T* sums = log_sum.mutable_data_ptr<T>();  // [B, H, T]
+  parallel_blocks(in.q.size(0) * H, 1, [&](int64_t task, int64_t) {
+    const int64_t b = task / H;
+    const int64_t h = task % H;
+    attend_head(shape, rows_of<T>(in.q, b, h),
+                rows_of<T>(in.k, b, h / shape.group),
+                rows_of<T>(in.v, b, h / shape.group), rotation,
+                mutable_rows_of<Out>(out, b, h), sums + task * shape.queries);
+  });
+}
+
+struct Gradients {
+  at::Tensor q, k, v;
+};
+
+template <typename T>
+void attend_backward(const Inputs& in, const at::Tensor& dout,
+                     const at::Tensor& log_sum, Gradients& out) {
+  const HeadShape shape = shape_of(in.q, in.k);
+  const int64_t K = in.k.size(2);
+  const auto rotation = rotation_of<T>(in.cos, in.sin);
+  const T* sums = log_sum.const_data_ptr<T>();
+  parallel_blocks(in.q.size(0) * K, 1, [&](int64_t task, int64_t) {
+    const int64_t b = task / K;
+    const int64_t h = task % K;
+    attend_head_backward(
+        shape, rows_of<T>(in.q, b, h * shape.group), rows_of<T>(in.k, b, h),
+        rows_of<T>(in.v, b, h), rotation, rows_of<T>(dout, b, h * shape.group),
+        sums + task * shape.group * shape.queries,
+        HeadGradients<T, T>{mutable_rows_of<T>(out.q, b, h * shape.group),
+                            mutable_rows_of<T>(out.k, b, h),
+                            mutable_rows_of<T>(out.v, b, h)});
+  });
+}
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct Attention : torch::autograd::Function<Attention> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& q,
+                            const at::Tensor& k, const at::Tensor& v,
+                            const std::optional<at::Tensor>& cos,
+                            const std::optional<at::Tensor>& sin,
+                            at::ScalarType type) {
+    const at::Tensor none;
+    const Inputs in{q.contiguous(), k.contiguous(), v.contiguous(),
+                    cos.value_or(none), sin.value_or(none)};
+    at::Tensor out = at::empty(q.sizes(), q.options().dtype(type));
+    at::Tensor log_sum =
+        at::empty({q.size(0), q.size(2), q.size(1)}, q.options());
+    AT_DISPATCH_FLOATING_TYPES(q.scalar_type(), "attention", [&] {
+      if constexpr (std::is_same_v<scalar_t, float>) {
+        if (type == at::kBFloat16) {
+          return attend<float, at::BFloat16>(in, out, log_sum);
+        }
+      }
+      attend<scalar_t, scalar_t>(in, out, log_sum);
+    });
+    ctx->save_for_backward({in.q, in.k, in.v, in.cos, in.sin, log_sum});
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* ctx,
+                                const variable_list& grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Inputs in{saved[0], saved[1], saved[2], saved[3], saved[4]};
+    const at::Tensor dout = grads[0].contiguous();
+    Gradients out{at::empty(in.q.sizes(), in.q.options()),
+                  at::empty(in.k.sizes(), in.k.options()),
+                  at::empty(in.v.sizes(), in.v.options())};
+    AT_DISPATCH_FLOATING_TYPES(in.q.scalar_type(), "attention_backward", [&] {
+      attend_backward<scalar_t>(in, dout, saved[5], out);
+    });
+    at::Tensor none;
+    return {out.q, out.k, out.v, none, none, none};
+  }
+};
+
+at::Tensor own_attention(const at::Tensor& q, const at::Tensor& k,
+                         const at::Tensor& v, const RotaryTable& rotary,
+                         at::ScalarType out) {
+  ANNULI_CHECK(k.scalar_type() == q.scalar_type() &&
+               v.scalar_type() == q.scalar_type());
+  at::Tensor mixed =
+      Attention::apply(q, k, v, given(rotary.cos), given(rotary.sin), out);
+  set_gradient_type(mixed, q.scalar_type());
+  return mixed;
+}
+
+#else
+
+at::Tensor own_attention(const at::Tensor&, const at::Tensor&,
+                         const at::Tensor&, const RotaryTable&,
+                         at::ScalarType) {
+  ANNULI_CHECK(false, "AVX-512 elsewhere");
+}
+
+#endif
+
+}  // namespace
+
+at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v) {
+  RECORD_USER_SCOPE("attention");
+  check_shapes(q, k, v);
+  if (!own_kernel_pays(q, k)) return library_attention(q, k, v);
+  return own_attention(q, k, v, {}, q.scalar_type());
+}
+
+at::Tensor rotary_attention(const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, const RotaryTable& rotary,
+                            at::ScalarType out) {
+  RECORD_USER_SCOPE("attention");
+  check_shapes(q, k, v);
+  ANNULI_CHECK(q.size(1) == k.size(1) && rotary.cos.size(0) == q.size(1) &&
+               rotary.cos.size(1) * 2 == q.size(3) &&
+               rotary.cos.scalar_type() == q.scalar_type());
+  if (!own_kernel_pays(q, k)) {
+    return library_attention(apply_rotary(q, rotary), apply_rotary(k, rotary),
+                             v)
+        .to(out);
+  }
+  return own_attention(q, k, v,
+                       {rotary.cos.contiguous(), rotary.sin.contiguous()}, out);
+}
+
+bool attention_keeps_result() { return !has_avx512(); }
+
+at::Tensor reference::causal_attention(const at::Tensor& q, const at::Tensor& k,
+                                       const at::Tensor& v) {
+  check_shapes(q, k, v);
+  const int64_t T = q.size(1);
+  const int64_t S = k.size(1);
+  const int64_t group = q.size(2) / k.size(2);
+  at::Tensor queries = q.transpose(1, 2);  // [B, H, T, hd]
+  at::Tensor keys = at::repeat_interleave(k, group, 2).transpose(1, 2);
+  at::Tensor values = at::repeat_interleave(v, group, 2).transpose(1, 2);
+  at::Tensor scores = at::matmul(queries, keys.transpose(2, 3)) /
+                      std::sqrt(static_cast<double>(q.size(3)));
+  scores = scores.masked_fill(visible_keys(T, S, q.device()).logical_not(),
+                              -std::numeric_limits<double>::infinity());
+  return at::matmul(at::softmax(scores, -1), values).transpose(1, 2);
+}
+
+}  // namespace annuli::kernels

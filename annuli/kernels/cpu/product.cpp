@@ -1,0 +1,164 @@
+#include "annuli/kernels/product.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/ivalue.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/mm.h>
+#include <ATen/record_function.h>
+
+#include <array>
+
+#include "annuli/core/error.h"
+#include "annuli/kernels/cpu/bf16.h"
+
+// MKL's, inside libtorch_cpu.so: bf16 in, fp32 out.
+extern "C" void cblas_gemm_bf16bf16f32(int layout, int trans_a, int trans_b,
+                                       int m, int n, int k, float alpha,
+                                       const uint16_t* a, int lda,
+                                       const uint16_t* b, int ldb, float beta,
+                                       float* c, int ldc);
+
+namespace annuli::kernels {
+namespace {
+
+constexpr int kRowMajor = 101;
+constexpr int kPlain = 111;
+constexpr int kTransposed = 112;
+constexpr int64_t kElements = 1 << 14;  // converted per block
+
+// A matrix as BLAS wants it: rows in memory, or the transpose of such.
+struct BlasMatrix {
+  explicit BlasMatrix(const at::Tensor& matrix)
+      : data(reinterpret_cast<const uint16_t*>(
+            matrix.const_data_ptr<at::BFloat16>())),
+        transposed(!matrix.is_contiguous()),
+        stride(static_cast<int>(matrix.size(transposed ? 0 : 1))) {
+    ANNULI_CHECK(!transposed || matrix.t().is_contiguous());
+  }
+  int flag() const { return transposed ? kTransposed : kPlain; }
+
+  const uint16_t* data;
+  bool transposed;
+  int stride;
+};
+
+void native_product(at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
+                    bool accumulate) {
+  RECORD_USER_SCOPE_WITH_INPUTS("product", (std::array<c10::IValue, 2>{a, b}));
+  const BlasMatrix left(a);
+  const BlasMatrix right(b);
+  cblas_gemm_bf16bf16f32(
+      kRowMajor, left.flag(), right.flag(), static_cast<int>(a.size(0)),
+      static_cast<int>(b.size(1)), static_cast<int>(a.size(1)), 1.0f, left.data,
+      left.stride, right.data, right.stride, accumulate ? 1.0f : 0.0f,
+      out.mutable_data_ptr<float>(), static_cast<int>(out.size(1)));
+}
+
+template <typename From, typename To>
+ANNULI_INLINE void convert_block(const From* from, To* to, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) store(load(from[i]), to[i]);
+}
+ANNULI_VECTOR_CLONES void convert(const float* from, at::BFloat16* to,
+                                  int64_t n) {
+  convert_block(from, to, n);
+}
+ANNULI_VECTOR_CLONES void convert(const float* from, RoundedFloat* to,
+                                  int64_t n) {
+  convert_block(from, to, n);
+}
+ANNULI_VECTOR_CLONES void convert(const at::BFloat16* from, float* to,
+                                  int64_t n) {
+  convert_block(from, to, n);
+}
+
+// Storage order, so the strides must be dense.
+template <typename From, typename To>
+void convert_all(const at::Tensor& from, at::Tensor& to) {
+  const auto* in = static_cast<const From*>(from.const_data_ptr());
+  auto* out = static_cast<To*>(to.mutable_data_ptr());
+  parallel_blocks(from.numel(), kElements, [=](int64_t begin, int64_t end) {
+    convert(in + begin, out + begin, end - begin);
+  });
+}
+
+at::Tensor dense(const at::Tensor& x) {
+  return x.is_non_overlapping_and_dense() ? x : x.contiguous();
+}
+
+}  // namespace
+
+namespace {
+
+// Clang learned the name with version 16.
+bool has_amx() {
+#if defined(__x86_64__) && (!defined(__clang__) || __clang_major__ >= 16)
+  return __builtin_cpu_supports("amx-bf16");
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+bool bf16_is_fast() {
+#ifdef __x86_64__
+  static const bool fast =
+      has_amx() ||
+      (__builtin_cpu_supports("avx512bf16") &&
+       (__builtin_cpu_is("amd") || __builtin_cpu_is("cooperlake")));
+  return fast;
+#else
+  return false;
+#endif
+}
+
+at::ScalarType operand_type() {
+  return bf16_is_fast() ? at::kBFloat16 : at::kFloat;
+}
+
+at::Tensor narrowed(const at::Tensor& given) {
+  if (given.scalar_type() == at::kBFloat16) return given;
+  if (!given.is_cpu()) return given.to(at::kBFloat16);
+  RECORD_USER_SCOPE("round to bf16");
+  const at::Tensor x = dense(given);
+  at::Tensor to = at::empty_like(x, at::kBFloat16);
+  convert_all<float, at::BFloat16>(x, to);
+  return to;
+}
+
+at::Tensor operand(const at::Tensor& given) {
+  if (bf16_is_fast()) return narrowed(given);
+  if (!given.is_cpu()) return given.to(at::kBFloat16).to(at::kFloat);
+  RECORD_USER_SCOPE("round to bf16");
+  const at::Tensor x = dense(given);
+  at::Tensor to = at::empty_like(x, at::kFloat);
+  if (x.scalar_type() == at::kBFloat16) {
+    convert_all<at::BFloat16, float>(x, to);
+  } else {
+    convert_all<float, RoundedFloat>(x, to);
+  }
+  return to;
+}
+
+void multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
+              bool accumulate) {
+  ANNULI_CHECK(a.scalar_type() == b.scalar_type());
+  ANNULI_CHECK(a.size(1) == b.size(0) && out.is_contiguous() &&
+               out.size(0) == a.size(0) && out.size(1) == b.size(1));
+  if (a.scalar_type() == at::kBFloat16) {
+    ANNULI_CHECK(a.is_cpu() && out.scalar_type() == at::kFloat);
+    native_product(out, a, b, accumulate);
+  } else if (accumulate) {
+    out.addmm_(a, b);
+  } else {
+    at::mm_out(out, a, b);
+  }
+}
+
+at::Tensor Matrix::operand() const {
+  if (!rounded) return weight.detach();
+  return kernels::operand((copy.defined() ? copy : weight).detach());
+}
+
+}  // namespace annuli::kernels
