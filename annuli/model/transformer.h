@@ -3,16 +3,17 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
-#include <map>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "annuli/config/model_config.h"
 #include "annuli/model/number_types.h"
+#include "annuli/model/part_index.h"
 #include "annuli/model/tensor_table.h"
 
-// The decoder-only transformer of every phase, dense or mixture.
+// The decoder-only transformer of every phase, dense or mixture: its weights,
+// and the ways to run them. What is computed stands in forward.h, how it is
+// done with tensors in tensor_ops.h.
 //
 // State: the config, its tensor table, and one tensor per row of the table (in
 // the same order), on one device. Nothing else moves: forward passes are pure
@@ -36,16 +37,10 @@
 //
 // Letters: B batch, T tokens, D hidden_size, H heads, K kv heads, F
 // intermediate_size, E experts, V vocabulary.
-namespace annuli::kernels {
-struct FeedForward;
-struct LinearLayer;
-struct Matrix;
-struct RotaryTable;
-}  // namespace annuli::kernels
-
 namespace annuli {
 
 class KvCache;
+struct Gathered;
 
 // Which arithmetic the mixture uses. Both compute the same function.
 enum class Dispatch {
@@ -114,6 +109,7 @@ class Transformer {
 
   const ModelConfig& config() const { return config_; }
   const TensorTable& table() const { return table_; }
+  const PartIndex& index() const { return index_; }
   const NumberTypes& numbers() const { return numbers_; }
   at::ScalarType dtype() const { return numbers_.arithmetic; }
   at::ScalarType weight_dtype() const { return numbers_.weights; }
@@ -149,6 +145,8 @@ class Transformer {
                    LayerTrace* trace = nullptr) const;
   at::Tensor final_norm(const at::Tensor& x) const;
   at::Tensor head(const at::Tensor& hidden) const;
+  // The same for tokens begin .. begin + count - 1 of the vocabulary alone.
+  at::Tensor head(const at::Tensor& hidden, int64_t begin, int64_t count) const;
 
   // Mean next-token cross-entropy plus weighted router losses. Never holds all
   // logits. With gradients enabled (see backward) the result carries a graph.
@@ -163,70 +161,16 @@ class Transformer {
 
  private:
   friend class GradientScope;
-  struct Gathered;
 
-  at::Tensor forward(const at::Tensor& tokens, const ForwardOptions& options,
-                     Gathered* gathered) const;
-  at::Tensor block(const at::Tensor& x, int64_t layer,
-                   const kernels::RotaryTable& rotary,
-                   const ForwardOptions& options, LayerTrace* trace,
-                   Gathered* gathered) const;
-  at::Tensor checkpointed_block(const at::Tensor& x, int64_t layer,
-                                const kernels::RotaryTable& rotary,
-                                const ForwardOptions& options,
-                                Gathered* gathered) const;
-  at::Tensor attention_block(const at::Tensor& x, int64_t layer,
-                             const kernels::RotaryTable& rotary,
-                             const ForwardOptions& options,
-                             LayerTrace* trace) const;
-  at::Tensor feed_forward_block(const at::Tensor& x, int64_t layer,
-                                const ForwardOptions& options,
-                                LayerTrace* trace, Gathered* gathered) const;
-  at::Tensor feed_forward_of(const at::Tensor& x, const at::Tensor& rows,
-                             int64_t layer, const ForwardOptions& options,
-                             LayerTrace* trace, Gathered* gathered) const;
-  kernels::FeedForward feed_forward_layer(int64_t layer, int64_t expert,
-                                          const ForwardOptions& options) const;
-  at::Tensor norm(const at::Tensor& x, Part gain, int64_t layer,
-                  at::ScalarType result) const;
-  at::Tensor embedded(const at::Tensor& tokens, const ForwardOptions& options,
-                      Gathered* gathered) const;
-  // As it is stored. `optional` gives an undefined tensor for a part that the
-  // table does not have.
-  at::Tensor part(Part part, int64_t layer = -1, int64_t expert = -1) const;
-  at::Tensor optional(Part part, int64_t layer, int64_t expert = -1) const;
-  // Weights as projections read them under these options; an undefined matrix
-  // for a part that the table does not have.
-  kernels::Matrix matrix(Part part, int64_t layer, int64_t expert,
-                         const ForwardOptions& options) const;
-  kernels::LinearLayer linear_layer(Part matrix, Part bias, int64_t layer,
-                                    int64_t expert,
-                                    const ForwardOptions& options) const;
-  at::Tensor head_input(const at::Tensor& hidden) const;
-  bool pre_norm() const {
-    return config_.norm_placement == NormPlacement::kPre;
-  }
-  Part head_part() const {
-    return config_.tie_word_embeddings ? Part::kEmbedding : Part::kHead;
-  }
-  at::ScalarType arithmetic(const ForwardOptions& options) const {
-    return options.double_arithmetic ? at::kDouble : numbers_.arithmetic;
-  }
-  // Whether products round their operands to bf16.
-  bool rounds(const ForwardOptions& options) const {
-    return options.as_trained && numbers_.products == at::kBFloat16;
-  }
-  // What goes to products alone need not be wider than they read it.
-  at::ScalarType product_rows(const ForwardOptions& options) const {
-    return rounds(options) ? at::kBFloat16 : arithmetic(options);
-  }
+  Loss add_router_losses(Loss loss, Gathered gathered,
+                         const LossOptions& options) const;
 
   ModelConfig config_;
   TensorTable table_;
+  PartIndex index_;
   NumberTypes numbers_;
   at::Device device_;
   std::vector<at::Tensor> weights_;
-  std::map<std::tuple<Part, int64_t, int64_t>, size_t> row_of_;
 };
 
 // While it lives, the model's weights record gradients; otherwise no forward
