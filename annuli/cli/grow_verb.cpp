@@ -171,6 +171,14 @@ void check_gates(const GrowOptions& options, const grow::Recipe& recipe) {
       options.parent, kConstantGates, kInsteadOfConstantGates);
 }
 
+// A proof finds NaN while it reads the parent; without one nothing would.
+void require_numbers(const GrowOptions& options, const ParentFiles& parents) {
+  if (!options.no_verify) return;
+  for (const ModelFile* parent : parents.all()) {
+    require_finite(*parent, "growing");
+  }
+}
+
 // Text that nothing is computed on need not be read.
 bool uses_probe(const GrowOptions& options, const grow::Recipe& recipe) {
   return !options.no_verify || recipe.needs_router_mean();
@@ -241,6 +249,7 @@ void grow_model(GrowOptions options) {
     data::add_text(inputs, "--text", options.text);
   }
   const auto out = open_out(options, parents, inputs, plan, order);
+  require_numbers(options, parents);
   const NamedProbe probe = probe_for(options, recipe, parent);
   complete(options, probe, order);
   write_child(options, order, plan, **out);

@@ -10,8 +10,10 @@
 #include "annuli/cli/options.h"
 #include "annuli/cli/stop_signals.h"
 #include "annuli/config/check_gates.h"
+#include "annuli/config/class_notice.h"
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
+#include "annuli/core/notice.h"
 #include "annuli/run/plan_runner.h"
 
 namespace annuli::cli {
@@ -52,6 +54,7 @@ void run(const RunOptions& options) {
                     options.allow.end());
   check(plan);
   check_gates(plan);
+  for (const std::string& line : class_notices(plan)) print_notice(line);
   if (const auto limit = parse_memory_limit(options.memory_limit)) {
     budget::require_fits(plan, budget::plan_budget(plan), *limit);
   }

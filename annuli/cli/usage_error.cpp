@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <string_view>
 #include <vector>
 
 #include "annuli/core/text.h"
@@ -36,11 +37,51 @@ std::string without_value(const std::string& word) {
   return word.substr(0, word.find('='));
 }
 
+// What other programs, and a model's config.json, call the options of growth.
+struct OtherName {
+  std::string_view verb;
+  std::string_view begin;  // of a flag, or of what is wrong with its value
+  std::string_view instead;
+};
+
+constexpr OtherName kOtherNames[] = {
+    {"deepen", "--factor", "--add-layers N"},
+    {"deepen", "--depth", "--add-layers N"},
+    {"deepen", "--layers", "--add-layers N"},
+    {"deepen", "--num-layers", "--add-layers N"},
+    {"deepen", "--num-hidden-layers", "--add-layers N"},
+    {"deepen", "--layer-map: found",
+     "--preset WORD with --add-layers N for a pattern of layers"},
+    {"widen", "--hidden-size", "--hidden"},
+    {"widen", "--width", "--hidden, or --factor"},
+    {"widen", "--intermediate-size", "--ffn"},
+    {"widen", "--num-attention-heads", "--heads"},
+    {"widen", "--num-key-value-heads", "--kv-heads"},
+    {"upcycle", "--num-local-experts", "--num-experts"},
+    {"upcycle", "--top-k", "--num-experts-per-tok"},
+    {"expand-experts", "--num-experts", "--factor"},
+    {"expand-experts", "--top-k", "--num-experts-per-tok"},
+    {"merge-experts", "--top-k", "--num-experts-per-tok"},
+};
+
+std::string instead_of(const CLI::App& app, std::string_view text) {
+  for (const OtherName& name : kOtherNames) {
+    const bool whole = !name.begin.ends_with("found");
+    if (app.get_name() == name.verb &&
+        (whole ? text == name.begin : text.starts_with(name.begin))) {
+      return fmt::format("; try {}", name.instead);
+    }
+  }
+  return "";
+}
+
 std::string unexpected(const CLI::App& app, const std::string& word) {
   if (is_flag(word)) {
     const std::string flag = without_value(word);
-    return fmt::format("unknown flag '{}'{}", flag,
-                       did_you_mean(flag, flags_of(app)));
+    const std::string other = instead_of(app, flag);
+    return fmt::format(
+        "unknown flag '{}'{}", flag,
+        other.empty() ? did_you_mean(flag, flags_of(app)) : other);
   }
   if (!verbs_of(app).empty()) {
     return fmt::format("unknown {} '{}'{}",
@@ -71,6 +112,8 @@ std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
                       extras.front());
   } else if (chosen.empty()) {
     what = "no verb";
+  } else {
+    what += instead_of(verb, what);
   }
   const char* and_see = what.ends_with('?') ? " See" : "; see";
   return fmt::format("{}: {}{} {} --help", name, what, and_see, name);

@@ -3,10 +3,12 @@
 #include <fmt/ranges.h>
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "annuli/config/family.h"
 #include "annuli/config/grown_shape.h"
+#include "annuli/config/model_from.h"
 #include "annuli/core/error.h"
 
 namespace annuli {
@@ -107,6 +109,21 @@ std::string class_notice(const ModelConfig& parent, const GrowPlan& growth) {
       "which only annuli reads{}",
       child->is_mixture() ? "mixture" : "dense model", reason_of(*child),
       model_type(*child), remedy_of(parent, steps));
+}
+
+std::vector<std::string> class_notices(const Plan& plan) {
+  std::vector<std::string> lines;
+  if (plan.model.from.empty()) return lines;
+  std::optional<ModelConfig> config = first_config(plan.model);
+  for (const PhasePlan& phase : plan.phases) {
+    if (!phase.grow || !config) continue;
+    if (std::string line = class_notice(*config, *phase.grow); !line.empty()) {
+      lines.push_back(
+          fmt::format("growing {}: {}", phase.name, std::move(line)));
+    }
+    config = shape_after(*std::move(config), steps_of(*phase.grow));
+  }
+  return lines;
 }
 
 }  // namespace annuli

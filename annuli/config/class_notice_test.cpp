@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "annuli/core/file.h"
+#include "annuli/core/json.h"
+
 namespace annuli {
 namespace {
 
@@ -68,6 +71,34 @@ TEST(ClassNotice, LooksAtTheEndOfAChain) {
                        "reads"));
   growth.chain[1].widen->head = WidenHead::kUntie;
   EXPECT_EQ(class_notice(llama(), growth), "");
+}
+
+// A Qwen2, from disk, deepened and then upcycled: the second child has no
+// class.
+TEST(ClassNotice, APlanFromAModelSaysWhichGrowthLosesTheClass) {
+  const fs::path folder =
+      fs::path(::testing::TempDir()) / "annuli-class-notices";
+  fs::create_directories(folder);
+  ModelConfig config = llama();
+  config.qkv_bias = true;
+  write_json(folder / "config.json", to_json(config));
+  Plan plan;
+  EXPECT_TRUE(class_notices(plan).empty());
+  plan.model.from = folder.string();
+  PhasePlan deeper{.name = "deeper", .grow = GrowPlan{}};
+  deeper.grow->deepen = DeepenPlan{};
+  PhasePlan mixture{.name = "mixture", .grow = GrowPlan{}};
+  mixture.grow->upcycle = UpcyclePlan{};
+  plan.phases = {deeper, mixture, deeper};
+  const std::vector<std::string> lines = class_notices(plan);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_THAT(lines[0],
+              HasSubstr("growing mixture: transformers has no class for a "
+                        "mixture with these biases"));
+  plan.model.from = (folder / "model.pt").string();
+  write_file_atomically(plan.model.from, "");
+  EXPECT_TRUE(class_notices(plan).empty());
+  fs::remove_all(folder);
 }
 
 }  // namespace

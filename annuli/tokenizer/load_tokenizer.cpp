@@ -1,8 +1,12 @@
 #include <filesystem>
 #include <fstream>
+#include <optional>
+#include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/core/hub_cache.h"
 #include "annuli/core/json.h"
+#include "annuli/core/notice.h"
 #include "annuli/core/tokenizer_place.h"
 #include "annuli/tokenizer/bytes_tokenizer.h"
 #include "annuli/tokenizer/pipeline_tokenizer.h"
@@ -48,18 +52,45 @@ std::unique_ptr<Tokenizer> load_file(const fs::path& path) {
   return std::make_unique<PipelineTokenizer>(read_tokenizer_json(path));
 }
 
+// The folder that a repository of Hugging Face's cache has, by its id or by its
+// own folder there; else the path itself.
+fs::path folder_meant(const std::string& given) {
+  std::error_code ignored;
+  const bool there = fs::exists(given, ignored);
+  const auto name = there ? std::nullopt : hub_name(given);
+  auto snapshot = there ? hub_snapshot(given)
+                  : name
+                      ? hub_snapshot(hub_repository(name->id), name->revision)
+                      : std::nullopt;
+  if (!snapshot) return given;
+  notice("the tokenizer {} is read from {}", given, snapshot->string());
+  return *std::move(snapshot);
+}
+
+[[noreturn]] void refuse_place(const std::string& given) {
+  std::error_code ignored;
+  const auto name = hub_name(given);
+  const bool id = name && !fs::exists(given, ignored) &&
+                  name->id.find('/') != std::string::npos;
+  user_error("loading tokenizer {}: found no tokenizer there, expected {}{}",
+             given, tokenizer_kinds(),
+             id ? fmt::format("; if it is a model's id, fetch it with `hf "
+                              "download {}`",
+                              name->id)
+                : "");
+}
+
 }  // namespace
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path_or_name) {
   if (path_or_name == "bytes") return std::make_unique<BytesTokenizer>();
-  const fs::path path(path_or_name);
   std::error_code ignored;
-  if (fs::is_regular_file(path, ignored)) return load_file(path);
-  const auto found = tokenizer_in(path);
-  if (!found) {
-    user_error("loading tokenizer {}: found no tokenizer there, expected {}",
-               path_or_name, tokenizer_kinds());
+  if (fs::is_regular_file(path_or_name, ignored)) {
+    return load_file(path_or_name);
   }
+  const fs::path path = folder_meant(path_or_name);
+  const auto found = tokenizer_in(path);
+  if (!found) refuse_place(path_or_name);
   if (*found != path) return load_file(*found);
   return std::make_unique<PipelineTokenizer>(read_vocab_and_merges(path));
 }

@@ -112,10 +112,10 @@ class Tokenizer {
                           std::vector<int32_t>& ids) const = 0;
 };
 
-// `path_or_name`: "bytes"; a tokenizer.json; a folder that holds one; or a
-// folder that holds vocab.json + merges.txt, which carry no split pattern and
-// are read as GPT-2's. Anything unsupported or malformed is a UserError that
-// names the file and the fault.
+// `path_or_name`: "bytes"; a file that holds a tokenizer, or a folder with one
+// (core/tokenizer_place.h); the id of a model in the Hugging Face cache, where
+// no such path is there, with a notice. Anything unsupported or malformed is a
+// UserError that names the file and the fault.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::string& path_or_name);
 
 }  // namespace annuli

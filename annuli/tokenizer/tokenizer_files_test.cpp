@@ -303,5 +303,65 @@ TEST(LoadTokenizer, SaysWhatItExpects) {
   }
 }
 
+std::string notices_of_loading(const std::string& name) {
+  ::testing::internal::CaptureStderr();
+  load_tokenizer(name);
+  return ::testing::internal::GetCapturedStderr();
+}
+
+// transformers would add them; that they are not read is said.
+TEST(TokenizerFiles, TokensThatOnlyTokenizerConfigAddsAreNamed) {
+  const TemporaryFolder folder;
+  const std::string path =
+      folder.write("tokenizer.json", tiny_tokenizer_json().dump()).string();
+  Json added = {{"263", {{"content", "<|endoftext|>"}, {"special", true}}},
+                {"256", {{"content", "he"}}}};
+  folder.write("tokenizer_config.json",
+               Json{{"added_tokens_decoder", added}}.dump());
+  EXPECT_EQ(notices_of_loading(path), "");
+  added["300"] = {{"content", "<|im_start|>"}, {"special", true}};
+  added["301"] = {{"content", "<|im_end|>"}, {"special", true}};
+  folder.write("tokenizer_config.json",
+               Json{{"added_tokens_decoder", added}}.dump());
+  const std::string line = notices_of_loading(folder.path());
+  EXPECT_NE(line.find("2 tokens that tokenizer_config.json adds are not in it "
+                      "('<|im_start|>', ...) and are not read"),
+            std::string::npos)
+      << line;
+}
+
+TEST(TokenizerFiles, AModelsIdIsFoundInTheCacheOfHuggingFace) {
+  const TemporaryFolder cache;
+  setenv("HF_HUB_CACHE", cache.path().c_str(), 1);
+  const fs::path repository = cache.path() / "models--acme--tiny";
+  fs::create_directories(repository / "refs");
+  fs::create_directories(repository / "snapshots/0123");
+  cache.write("models--acme--tiny/refs/main", "0123\n");
+  const fs::path file =
+      cache.write("models--acme--tiny/snapshots/0123/tokenizer.json",
+                  tiny_tokenizer_json().dump());
+  const std::string hash = load_tokenizer(file.string())->hash();
+  for (const std::string& name :
+       {std::string("acme/tiny"), repository.string(),
+        std::string("https://huggingface.co/acme/tiny")}) {
+    ::testing::internal::CaptureStderr();
+    EXPECT_EQ(load_tokenizer(name)->hash(), hash) << name;
+    EXPECT_NE(::testing::internal::GetCapturedStderr().find("is read from"),
+              std::string::npos);
+  }
+  const auto refusal = [](const std::string& name) -> std::string {
+    try {
+      load_tokenizer(name);
+      return "accepted";
+    } catch (const UserError& error) {
+      return error.what();
+    }
+  };
+  EXPECT_NE(refusal("acme/none").find("`hf download acme/none`"),
+            std::string::npos);
+  EXPECT_EQ(refusal("gpt2").find("hf download"), std::string::npos);
+  unsetenv("HF_HUB_CACHE");
+}
+
 }  // namespace
 }  // namespace annuli

@@ -409,6 +409,8 @@ class Weights(ModelCase):
         self.assertIn(fault, self.done("inspect", folder).stdout)
         self.refused("grow", "deepen", folder, "--out", self.folder / "c",
                      "--add-layers", 1, says=[str(folder), fault])
+        self.refused("grow", "deepen", folder, "--out", self.folder / "c",
+                     "--no-verify", says=[str(folder), fault])
         self.assertFalse((self.folder / "c").exists())
         tensors = weights(self.saved())
         tensors["model.layers.1.mlp.down_proj.weight"][3, 5] = float("inf")

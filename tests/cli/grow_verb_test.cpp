@@ -170,6 +170,13 @@ TEST_F(Grow, BadInputIsOneLine) {
                  "untie");
   expect_refused(grow({"deepen", parent, "--out", out, "--layer-map", "0,7"}),
                  "layer");
+  expect_refused(grow({"deepen", parent, "--layer-map", "uniform:4"}),
+                 "try --preset WORD with --add-layers N");
+  expect_refused(grow({"deepen", parent, "--out", out, "--factor", "2"}),
+                 "unknown flag '--factor'; try --add-layers N; see");
+  expect_refused(grow({"widen", parent, "--hidden-size=64"}), "try --hidden;");
+  expect_refused(grow({"upcycle", parent, "--top-k", "2"}),
+                 "try --num-experts-per-tok;");
   expect_refused(grow({"widen", parent}), "no --out");
   expect_refused(grow({"widen", parent, "--out", parent}),
                  "the parent " + parent + " is read");
