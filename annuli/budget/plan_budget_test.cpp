@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <map>
+#include <string>
 
 #include "annuli/budget/budget_table.h"
 #include "annuli/budget/compute.h"
@@ -52,6 +55,30 @@ TEST(PlanBudget, CountsTheBillionPlansParameters) {
   EXPECT_EQ(budget.phases[3].weights, 2 * budget.phases[3].parameters.total);
   EXPECT_NO_THROW(require_fits(plan_of("one-billion.yaml"), budget,
                                int64_t{22} * 1000 * 1000 * 1000));
+}
+
+// What is surely alive while a phase grows, in fp32 with AdamW's two moments.
+TEST(PlanBudget, GrowthHoldsParentAndChild) {
+  const PlanBudget budget = plan_budget(plan_of("seed.yaml"));
+  ASSERT_EQ(budget.phases.size(), 4u);
+  for (size_t i = 1; i < 4; ++i) {
+    const PhaseBudget& parent = budget.phases[i - 1];
+    const PhaseBudget& child = budget.phases[i];
+    std::map<std::string, int64_t> bytes;
+    for (const Moment& moment : child.moments)
+      bytes[moment.name] = moment.bytes;
+    EXPECT_GE(bytes.at("record the parent"), parent.weights + parent.optimizer);
+    // Tensors of the parent go as the child's are made.
+    EXPECT_GE(bytes.at("grow the weights"), parent.optimizer + child.weights);
+    EXPECT_GE(bytes.at("grow the optimizer state"),
+              child.weights + child.optimizer);
+    EXPECT_GE(bytes.at("prove the growth"), child.weights + child.optimizer);
+    const auto control = bytes.find("grow a control without noise");
+    EXPECT_EQ(control != bytes.end(), i == 2) << "the phase that widens";
+    if (control == bytes.end()) continue;
+    EXPECT_GE(control->second,
+              parent.weights + parent.optimizer + child.weights);
+  }
 }
 
 // A dense model's step is 6 operations a parameter and token, and attention;

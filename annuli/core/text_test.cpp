@@ -46,6 +46,21 @@ TEST(Text, DidYouMeanFindsTheNearestAndOnlyTheNear) {
   EXPECT_EQ(did_you_mean("x", {}), "");
 }
 
+// One edit in three letters, of the longer word, and always one.
+TEST(Text, DidYouMeanAllowsOneEditInThreeLetters) {
+  const auto guessed = [](const char* word, const std::string& candidate) {
+    return !did_you_mean(word, std::vector<std::string>{candidate}).empty();
+  };
+  EXPECT_TRUE(guessed("abcdxx", "abcdef"));
+  EXPECT_FALSE(guessed("abcxxx", "abcdef"));
+  EXPECT_TRUE(guessed("abcdefxxx", "abcdefghi"));
+  EXPECT_FALSE(guessed("abcdexxxx", "abcdefghi"));
+  EXPECT_TRUE(guessed("abcdx", "abcde"));
+  EXPECT_FALSE(guessed("abcxx", "abcde"));
+  EXPECT_TRUE(guessed("abcd", "abcdef"));
+  EXPECT_TRUE(guessed("ax", "ab"));
+}
+
 TEST(Text, BytesAreReadAsTheyAreWritten) {
   EXPECT_EQ(parse_bytes("16GB"), 16'000'000'000);
   EXPECT_EQ(parse_bytes("1.5 GB"), 1'500'000'000);

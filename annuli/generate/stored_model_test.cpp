@@ -1,5 +1,6 @@
 #include "annuli/generate/stored_model.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include "annuli/checkpoint/pt_file.h"
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/json.h"
 #include "annuli/generate/decode_weights.h"
 #include "tests/support/tensor_checks.h"
 #include "tests/support/tiny_model.h"
@@ -84,6 +86,26 @@ TEST_F(StoredModel, Fp64IsComputedInFp64) {
 TEST_F(StoredModel, RefusesFilesWithFaults) {
   write_pt(folder_ / "empty.pt", {}, to_json(model_.config()));
   EXPECT_THROW(load_stored_model(ModelFile(folder_ / "empty.pt")), UserError);
+}
+
+// All its tensors are there, and it is another model than its config says: the
+// head that is stored is not the embedding that it claims to be.
+TEST_F(StoredModel, RefusesAFolderThatIsAnotherModel) {
+  const Transformer untied =
+      tiny::model(tiny::config({.tied = false}), at::kFloat);
+  save_folder(untied, folder_ / "untied");
+  Json config = read_json(folder_ / "untied/config.json");
+  config["tie_word_embeddings"] = true;
+  write_json(folder_ / "untied/config.json", config);
+  for (const bool in_memory : {false, true}) {
+    EXPECT_THAT(
+        [&] {
+          load_stored_model(ModelFile(folder_ / "untied"),
+                            {.in_memory = in_memory});
+        },
+        ::testing::ThrowsMessage<UserError>(
+            ::testing::HasSubstr("differs from the embedding")));
+  }
 }
 
 }  // namespace
