@@ -34,106 +34,83 @@ float gates_of(const float* logits, int64_t E, const int64_t* experts,
 
 }  // namespace
 
-void DecodeFeedForward::run(const LayerWeights& weights, int64_t layer, Rows& x,
-                            Rows& y) {
-  y.resize(x.count(), x.width());
-  if (!config_.is_mixture()) {
-    return apply({{&weights.experts[0], 0, x.count()}}, x, y);
-  }
-  route(weights, layer, x);
-  std::vector<Group> groups = gather(weights, x);
-  slot_out_.resize(slot_in_.count(), x.width());
-  apply(std::move(groups), slot_in_, slot_out_);
-  combine(weights, y);
-}
-
-void DecodeFeedForward::route(const LayerWeights& weights, int64_t layer,
-                              Rows& x) {
-  std::vector<Product> products = {product(*weights.router, x, router_logits_)};
-  if (weights.shared_gate) {
-    products.push_back(product(*weights.shared_gate, x, shared_gate_));
-  }
-  kernels::multiply(products);
-  const int64_t E = config_.num_experts;
-  const int64_t k = config_.num_experts_per_tok;
-  experts_.resize(x.count() * k);
-  gates_.resize(x.count() * k);
-  chosen_.resize(x.count());
-  for (int64_t m = 0; m < x.count(); ++m) {
-    int64_t* experts = experts_.data() + m * k;
+void RowRouting::choose(const Rows& scores, int64_t experts_per_token,
+                        int64_t layer) {
+  k = experts_per_token;
+  const int64_t E = scores.width();
+  experts.resize(scores.count() * k);
+  gates.resize(scores.count() * k);
+  chosen.resize(scores.count());
+  for (int64_t m = 0; m < scores.count(); ++m) {
     // Seed and token are Transformer's for a block of one token.
-    kernels::choose_experts(router_logits_[m], E, k, layer, 0, experts);
-    chosen_[m] =
-        gates_of(router_logits_[m], E, experts, k, gates_.data() + m * k);
+    kernels::choose_experts(scores[m], E, k, layer, 0, experts.data() + m * k);
+    chosen[m] =
+        gates_of(scores[m], E, experts.data() + m * k, k, gates.data() + m * k);
   }
 }
 
-// Copies each row to the slots of its experts, sorted by expert; those of the
-// shared expert come last.
+DecodeFeedForward::Group DecodeFeedForward::group(const FeedForwardParts& parts,
+                                                  int64_t layer, int64_t expert,
+                                                  int64_t first,
+                                                  int64_t count) const {
+  Group found{.up = weights_.linear(parts.up, layer, expert),
+              .down = weights_.linear(parts.down, layer, expert),
+              .activation = parts.activation,
+              .first = first,
+              .count = count};
+  if (parts.gate) found.gate = weights_.linear(*parts.gate, layer, expert);
+  return found;
+}
+
 std::vector<DecodeFeedForward::Group> DecodeFeedForward::gather(
-    const LayerWeights& weights, Rows& x) {
-  const int64_t k = config_.num_experts_per_tok;
-  const int64_t choices = x.count() * k;
+    const RowRouting& routing, const FeedForwardParts& parts, int64_t layer,
+    const Rows& x, Rows& slots) {
+  const auto choices = static_cast<int64_t>(routing.experts.size());
   slots_.resize(choices);
-  slot_in_.resize(choices + (weights.shared ? x.count() : 0), x.width());
   std::vector<Group> groups;
   int64_t next = 0;
-  const auto take = [&](int64_t m) {
-    std::copy_n(x[m], x.width(), slot_in_[next]);
-    return next++;
-  };
   for (int64_t e = 0; e < config_.num_experts; ++e) {
     const int64_t first = next;
     for (int64_t i = 0; i < choices; ++i) {
-      if (experts_[i] == e) slots_[i] = take(i / k);
+      if (routing.experts[i] != e) continue;
+      std::copy_n(x[i / routing.k], x.width(), slots[next]);
+      slots_[i] = next++;
     }
     if (next > first) {
-      groups.push_back({&weights.experts[e], first, next - first});
+      groups.push_back(group(parts, layer, e, first, next - first));
     }
-  }
-  if (weights.shared) {
-    groups.push_back({&*weights.shared, next, x.count()});
-    for (int64_t m = 0; m < x.count(); ++m) take(m);
   }
   return groups;
 }
 
-// y = y_1 + sum over i > 1 of g_i (y_i - y_1), as kernels::combine has it; and
-// the shared expert beside it.
-void DecodeFeedForward::combine(const LayerWeights& weights, Rows& y) {
-  const int64_t k = config_.num_experts_per_tok;
+// y = y_1 + sum over i > 1 of g_i (y_i - y_1), as kernels::combine has it.
+void DecodeFeedForward::combine(const RowRouting& routing, const Rows& slots,
+                                Rows& y) const {
+  const int64_t k = routing.k;
   for (int64_t m = 0; m < y.count(); ++m) {
-    const float* first = slot_out_[slots_[m * k]];
+    const float* first = slots[slots_[m * k]];
     float* out = y[m];
     std::copy_n(first, y.width(), out);
     for (int64_t i = 1; i < k; ++i) {
-      const float* other = slot_out_[slots_[m * k + i]];
-      const float gate = gates_[m * k + i];
+      const float* other = slots[slots_[m * k + i]];
+      const float gate = routing.gates[m * k + i];
       for (int64_t d = 0; d < y.width(); ++d) {
         out[d] += gate * (other[d] - first[d]);
       }
     }
-    if (!config_.norm_topk_prob) {
-      for (int64_t d = 0; d < y.width(); ++d) out[d] *= chosen_[m];
-    }
-    if (weights.shared) {
-      const float* shared = slot_out_[y.count() * k + m];
-      const float gate = 1 / (1 + std::exp(-shared_gate_[m][0]));
-      for (int64_t d = 0; d < y.width(); ++d) out[d] += gate * shared[d];
-    }
   }
 }
 
-void DecodeFeedForward::apply(std::vector<Group> groups, Rows& in, Rows& out) {
+void DecodeFeedForward::run(std::vector<Group> groups, const Rows& in,
+                            Rows& out) {
   make_room(groups);
   inner_products(groups, in);
   activate(groups);
   std::vector<Product> products;
   for (const Group& group : groups) {
-    const Linear& down = group.weights->down;
-    products.push_back(product(down, up_.const_data_ptr<float>() + group.inner,
-                               down.matrix.columns, group.count,
-                               out[group.first]));
+    products.push_back(
+        product(group.down, up_.const_data_ptr<float>() + group.inner,
+                group.down.matrix.columns, group.count, out[group.first]));
   }
   kernels::multiply(products);
 }
@@ -142,15 +119,15 @@ void DecodeFeedForward::make_room(std::vector<Group>& groups) {
   int64_t size = 0;
   for (Group& group : groups) {
     group.inner = size;
-    size += group.count * group.weights->up.matrix.rows;
+    size += group.count * group.up.matrix.rows;
   }
   if (up_.defined() && up_.numel() >= size) return;
   up_ = at::empty({size}, at::kFloat);
-  gate_ = at::empty({config_.gated ? size : 0}, at::kFloat);
+  gate_ = at::empty({groups[0].gate ? size : 0}, at::kFloat);
 }
 
 void DecodeFeedForward::inner_products(const std::vector<Group>& groups,
-                                       Rows& in) {
+                                       const Rows& in) {
   std::vector<Product> products;
   const auto add = [&](const Linear& linear, const Group& group,
                        at::Tensor& to) {
@@ -158,8 +135,8 @@ void DecodeFeedForward::inner_products(const std::vector<Group>& groups,
                                to.mutable_data_ptr<float>() + group.inner));
   };
   for (const Group& group : groups) {
-    add(group.weights->up, group, up_);
-    if (group.weights->gate) add(*group.weights->gate, group, gate_);
+    add(group.up, group, up_);
+    if (group.gate) add(*group.gate, group, gate_);
   }
   kernels::multiply(products);
 }
@@ -170,18 +147,18 @@ void DecodeFeedForward::inner_products(const std::vector<Group>& groups,
 void DecodeFeedForward::activate(const std::vector<Group>& groups) {
   std::vector<std::pair<int64_t, int64_t>> rows;  // where, how long
   for (const Group& group : groups) {
-    const int64_t F = group.weights->up.matrix.rows;
+    const int64_t F = group.up.matrix.rows;
     for (int64_t m = 0; m < group.count; ++m) {
       rows.emplace_back(group.inner + m * F, F);
     }
   }
-  const kernels::ActivationKind kind = activation_kind(config_.hidden_act);
+  const kernels::ActivationKind kind = activation_kind(groups[0].activation);
   const auto n = static_cast<int64_t>(rows.size());
   kernels::parallel_blocks(n, 1, [&](int64_t i, int64_t) {
     const auto [first, F] = rows[i];
     at::Tensor up = up_.narrow(0, first, F);
     const at::Tensor gate =
-        config_.gated ? gate_.narrow(0, first, F) : at::Tensor();
+        groups[0].gate ? gate_.narrow(0, first, F) : at::Tensor();
     up.copy_(kernels::activate(kind, up, gate, /*rounded=*/false,
                                /*keep=*/false)
                  .out);

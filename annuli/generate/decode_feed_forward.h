@@ -3,51 +3,67 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "annuli/config/model_config.h"
+#include "annuli/generate/decode_weights.h"
 #include "annuli/generate/rows.h"
 
-// The feed-forward of a few tokens, dense or mixture: annuli::feed_forward and
-// annuli::mixture on plain memory. Only the weights of experts that a row chose
-// are read; all of them in one pass.
-//
-// State: workspace.
+// Feed-forward layers of a few tokens on plain memory: several of them, each
+// with rows of its own, in one pass over their weights. Only the weights of
+// experts that a row chose are read.
 namespace annuli::decoding {
 
+// Which experts each of M tokens chose. Ties of a router fall as for the first
+// token of a block.
+struct RowRouting {
+  std::vector<int64_t> experts;  // [M, k], best first
+  std::vector<float> gates;      // [M, k]
+  std::vector<float> chosen;     // [M] sum of the chosen probabilities
+  int64_t k = 0;
+
+  // scores: [M, E].
+  void choose(const Rows& scores, int64_t experts_per_token, int64_t layer);
+};
+
+// State: workspace.
 class DecodeFeedForward {
  public:
-  explicit DecodeFeedForward(const ModelConfig& config) : config_(config) {}
+  // Both are borrowed.
+  DecodeFeedForward(const ModelConfig& config, const Weights& weights)
+      : config_(config), weights_(weights) {}
 
-  // x: M rows, normed -> y: M rows. Ties of a router fall as for the first
-  // token of a block.
-  void run(const LayerWeights& weights, int64_t layer, Rows& x, Rows& y);
-
- private:
-  // The rows of one expert: `count` from `first` on.
+  // One layer and its rows: `count` from `first` on.
   struct Group {
-    const FeedForward* weights;
+    Linear up;
+    Linear down;
+    std::optional<Linear> gate;
+    Activation activation;
     int64_t first;
     int64_t count;
     int64_t inner = 0;  // where its inner activations begin
   };
+  Group group(const FeedForwardParts& parts, int64_t layer, int64_t expert,
+              int64_t first, int64_t count) const;
 
-  void route(const LayerWeights& weights, int64_t layer, Rows& x);
-  std::vector<Group> gather(const LayerWeights& weights, Rows& x);
-  void combine(const LayerWeights& weights, Rows& y);
-  void apply(std::vector<Group> groups, Rows& in, Rows& out);
+  // Copies the M rows of x to the slots of their experts, sorted by expert.
+  std::vector<Group> gather(const RowRouting& routing,
+                            const FeedForwardParts& parts, int64_t layer,
+                            const Rows& x, Rows& slots);
+  void run(std::vector<Group> groups, const Rows& in, Rows& out);
+  // The M rows' outputs from those in the slots of the last `gather`.
+  void combine(const RowRouting& routing, const Rows& slots, Rows& y) const;
+
+ private:
   void make_room(std::vector<Group>& groups);
-  void inner_products(const std::vector<Group>& groups, Rows& in);
+  void inner_products(const std::vector<Group>& groups, const Rows& in);
   void activate(const std::vector<Group>& groups);
 
   const ModelConfig& config_;
-  Rows router_logits_, shared_gate_;
-  std::vector<int64_t> experts_;  // [M, k], best first
-  std::vector<int64_t> slots_;    // [M, k], the row of slot_in_ of each choice
-  std::vector<float> gates_;      // [M, k]
-  std::vector<float> chosen_;     // [M] sum of the chosen probabilities
-  Rows slot_in_, slot_out_;
-  at::Tensor up_, gate_;  // inner activations, one dimension
+  const Weights& weights_;
+  std::vector<int64_t> slots_;  // [M, k], the slot of each choice
+  at::Tensor up_, gate_;        // inner activations, one dimension
 };
 
 }  // namespace annuli::decoding

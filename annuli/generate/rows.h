@@ -1,9 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
-
-#include "annuli/generate/decode_weights.h"
 
 namespace annuli::decoding {
 
@@ -18,7 +17,15 @@ class Rows {
       data_.resize(count * width);
     }
   }
+  // The same numbers as rows of another width.
+  void reshape(int64_t width) {
+    count_ = size() / width;
+    width_ = width;
+  }
   float* operator[](int64_t row) { return data_.data() + row * width_; }
+  const float* operator[](int64_t row) const {
+    return data_.data() + row * width_;
+  }
   int64_t count() const { return count_; }
   int64_t width() const { return width_; }
   int64_t size() const { return count_ * width_; }
@@ -29,22 +36,24 @@ class Rows {
   int64_t width_ = 0;
 };
 
-// `count` rows of x, `x_stride` apart, through a linear layer.
-inline kernels::Product product(const Linear& linear, const float* x,
-                                int64_t x_stride, int64_t count, float* y) {
-  return {.weight = linear.matrix,
-          .bias = linear.bias_data(),
-          .x = x,
-          .x_stride = x_stride,
-          .M = count,
-          .y = y,
-          .y_stride = linear.matrix.rows};
-}
+// Rows that are used again when nobody refers to them any more: a few serve all
+// steps.
+class RowsPool {
+ public:
+  // What is in them is left from before.
+  std::shared_ptr<Rows> take(int64_t count, int64_t width) {
+    for (const std::shared_ptr<Rows>& rows : rows_) {
+      if (rows.use_count() > 1) continue;
+      rows->resize(count, width);
+      return rows;
+    }
+    rows_.push_back(std::make_shared<Rows>());
+    rows_.back()->resize(count, width);
+    return rows_.back();
+  }
 
-// All rows of `in`; sizes `out`.
-inline kernels::Product product(const Linear& linear, Rows& in, Rows& out) {
-  out.resize(in.count(), linear.matrix.rows);
-  return product(linear, in[0], in.width(), in.count(), out[0]);
-}
+ private:
+  std::vector<std::shared_ptr<Rows>> rows_;
+};
 
 }  // namespace annuli::decoding

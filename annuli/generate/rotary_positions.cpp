@@ -1,0 +1,29 @@
+#include "annuli/generate/rotary_positions.h"
+
+#include <utility>
+
+namespace annuli::decoding {
+namespace {
+
+constexpr int64_t kPositions = 64;  // per block of rotary angles
+
+}  // namespace
+
+RotaryPositions::RotaryPositions(at::Tensor frequencies)
+    : frequencies_(std::move(frequencies)) {}
+
+void RotaryPositions::rotate(float* x, int64_t heads, int64_t position) {
+  while (static_cast<int64_t>(blocks_.size()) * kPositions <= position) {
+    blocks_.push_back(
+        kernels::rotary_table(static_cast<int64_t>(blocks_.size()) * kPositions,
+                              kPositions, frequencies_));
+  }
+  const kernels::RotaryTable& table = blocks_[position / kPositions];
+  const int64_t half = frequencies_.numel();
+  const int64_t offset = position % kPositions * half;
+  kernels::rotate_row(x, table.cos.const_data_ptr<float>() + offset,
+                      table.sin.const_data_ptr<float>() + offset, heads, half,
+                      x);
+}
+
+}  // namespace annuli::decoding
