@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/logaddexp.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
@@ -11,37 +10,19 @@
 #include <limits>
 #include <utility>
 
-#include "annuli/kernels/rms_norm.h"
-#include "annuli/model/tensor_table.h"
-
 namespace annuli::verify {
-namespace {
-
-const at::Tensor& weight_of(const Transformer& model, Part part) {
-  return model.weight(static_cast<size_t>(find_row(model.table(), part)));
-}
-
-}  // namespace
 
 VocabularyPass::VocabularyPass(const Transformer& model, const at::Tensor& x,
                                at::Tensor targets)
     : model_(model),
-      hidden_(kernels::rms_norm(
-          x, weight_of(model, Part::kFinalNorm).to(x.scalar_type()),
-          model.config().rms_norm_eps)),
+      hidden_(model.final_norm(x)),
       targets_(std::move(targets)),
       log_sum_(at::full(targets_.sizes(),
                         -std::numeric_limits<double>::infinity(), at::kDouble)),
       of_targets_(at::zeros(targets_.sizes(), at::kDouble)) {}
 
 at::Tensor VocabularyPass::logits(int64_t begin, int64_t count) {
-  const Part part =
-      model_.config().tie_word_embeddings ? Part::kEmbedding : Part::kHead;
-  const at::Tensor rows =
-      weight_of(model_, part).narrow(0, begin, count).to(hidden_.scalar_type());
-  at::Tensor logits = at::linear(hidden_, rows);
-  const double multiplier = model_.config().logit_multiplier;
-  if (multiplier != 1) logits.mul_(multiplier);
+  const at::Tensor logits = model_.head(hidden_, begin, count);
   count_loss(logits, begin);
   return logits;
 }
