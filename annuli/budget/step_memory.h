@@ -2,17 +2,19 @@
 
 #include <cstdint>
 
+#include "annuli/budget/sizes.h"
 #include "annuli/config/model_config.h"
 #include "annuli/model/number_types.h"
 
 // What a training step holds beside weights and optimizer state.
 //
 // It is counted, not measured: each tensor that the autograd graph keeps from
-// the forward to the backward pass, and the widest moments of the two, in the
-// sizes that the caching allocator rounds to. The allocator keeps freed blocks
-// only up to the most that was ever in use at once, so that most is what the
-// process grows by. Tests hold the count against the allocator's own
-// (step_memory_test.cpp); whoever changes what a kernel saves changes it here.
+// the forward to the backward pass (size_ops.h), and the widest moments of the
+// two, in the sizes that the caching allocator rounds to. The allocator keeps
+// freed blocks only up to the most that was ever in use at once, so that most
+// is what the process grows by. Tests hold the count against the allocator's
+// own (step_memory_test.cpp); whoever changes what a kernel saves changes its
+// operation in size_ops.cpp.
 namespace annuli::budget {
 
 struct StepShape {
@@ -39,11 +41,5 @@ StepMemory step_memory(const StepShape& shape);
 // and the stream.
 int64_t forward_memory(const ModelConfig& config, const NumberTypes& numbers,
                        int64_t rows);
-
-// Tokens whose logits exist at once.
-inline constexpr int64_t kHeadRows = 512;
-
-// Bytes of a tensor in the caching allocator.
-int64_t tensor_bytes(int64_t entries, at::ScalarType type);
 
 }  // namespace annuli::budget

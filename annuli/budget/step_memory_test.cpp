@@ -18,15 +18,22 @@ struct Case {
   bool checkpointing = false;
   bool holds_gradient = false;
   Precision precision = Precision::kFp32;
+  // What only some families have.
+  QkNorm qk_norm = QkNorm::kNone;
+  NormPlacement norm_placement = NormPlacement::kPre;
+  bool shared_expert = false;
+  bool norm_topk_prob = true;
 };
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
   const Case& c = info.param;
-  return fmt::format("{}_{}_{}{}{}_{}", c.mixture ? "mixture" : "dense",
-                     c.tied ? "tied" : "untied", c.gated ? "gated" : "ungated",
-                     c.checkpointing ? "_checkpointing" : "",
-                     c.holds_gradient ? "_held" : "",
-                     static_cast<int>(c.precision));
+  return fmt::format(
+      "{}_{}_{}{}{}_{}_qknorm{}{}{}{}", c.mixture ? "mixture" : "dense",
+      c.tied ? "tied" : "untied", c.gated ? "gated" : "ungated",
+      c.checkpointing ? "_checkpointing" : "", c.holds_gradient ? "_held" : "",
+      static_cast<int>(c.precision), static_cast<int>(c.qk_norm),
+      c.norm_placement == NormPlacement::kPost ? "_post" : "",
+      c.shared_expert ? "_shared" : "", c.norm_topk_prob ? "" : "_unscaled");
 }
 
 // Large enough that what malloc serves (below 1 MiB) is next to nothing.
@@ -42,10 +49,14 @@ ModelConfig config_of(const Case& c) {
   config.gated = c.gated;
   config.hidden_act = c.gated ? Activation::kSilu : Activation::kGelu;
   config.tie_word_embeddings = c.tied;
+  config.qk_norm = c.qk_norm;
+  config.norm_placement = c.norm_placement;
   if (c.mixture) {
     config.num_experts = 4;
     config.num_experts_per_tok = 2;
+    config.norm_topk_prob = c.norm_topk_prob;
   }
+  if (c.shared_expert) config.shared_expert_intermediate_size = 1536;
   return config;
 }
 
@@ -113,6 +124,11 @@ std::vector<Case> cases() {
     all.push_back({.mixture = mixture, .gated = true});
     all.push_back({.mixture = mixture, .holds_gradient = true});
   }
+  all.push_back({.qk_norm = QkNorm::kHead});
+  all.push_back(
+      {.qk_norm = QkNorm::kFull, .norm_placement = NormPlacement::kPost});
+  all.push_back(
+      {.mixture = true, .shared_expert = true, .norm_topk_prob = false});
   return all;
 }
 
