@@ -11,7 +11,7 @@ namespace annuli {
 
 std::vector<Shard> plan_shards(const std::vector<TensorEntry>& entries,
                                int64_t max_bytes) {
-  ANNULI_CHECK(max_bytes > 0);
+  ANNULI_CHECK(max_bytes > 0, "shards of {} bytes", max_bytes);
   std::vector<Shard> shards;
   for (TensorEntry entry : entries) {
     const auto bytes = byte_size(entry.shape, entry.dtype);

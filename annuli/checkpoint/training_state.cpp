@@ -187,7 +187,7 @@ std::string read_state(const Candidate& candidate, TrainingState& state) {
 void save_training_state(const fs::path& folder, const TrainingState& state,
                          int64_t keep) {
   ANNULI_CHECK(state.progress.is_object(), "progress is an object");
-  ANNULI_CHECK(keep >= 1);
+  ANNULI_CHECK(keep >= 1, "keeping {} states", keep);
   try {
     fs::create_directories(folder);
     remove_unfinished_states(folder);

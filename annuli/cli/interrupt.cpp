@@ -41,7 +41,8 @@ void handle_with(void (*handler)(int)) {
 OnInterrupt::OnInterrupt(std::function<void()> clean_up)
     : clean_up_(std::move(clean_up)) {
   ANNULI_CHECK(pipe_ends[0] < 0, "two OnInterrupt at once");
-  ANNULI_CHECK(::pipe2(pipe_ends.data(), O_CLOEXEC) == 0);
+  ANNULI_CHECK(::pipe2(pipe_ends.data(), O_CLOEXEC) == 0,
+               "no pipe for signals");
   watcher_ = std::thread([this] { wait_for_signal(); });
   handle_with(tell_watcher);
 }

@@ -26,14 +26,15 @@ Sha256::~Sha256() = default;
 
 void Sha256::update(const void* data, size_t size) {
   ANNULI_CHECK(state_ != nullptr, "the hash has ended");
-  ANNULI_CHECK(EVP_DigestUpdate(state_->context, data, size) == 1);
+  ANNULI_CHECK(EVP_DigestUpdate(state_->context, data, size) == 1,
+               "hashing {} bytes", size);
 }
 
 std::string Sha256::hex() {
   ANNULI_CHECK(state_ != nullptr, "the hash has ended");
   std::array<unsigned char, 32> digest = {};
-  ANNULI_CHECK(EVP_DigestFinal_ex(state_->context, digest.data(), nullptr) ==
-               1);
+  ANNULI_CHECK(EVP_DigestFinal_ex(state_->context, digest.data(), nullptr) == 1,
+               "ending a hash");
   state_.reset();
   std::string text;
   for (unsigned char byte : digest) text += fmt::format("{:02x}", byte);

@@ -25,7 +25,7 @@ Loader::Loader(const TokenFile& file, std::vector<TokenRange> documents,
       starts_{0},
       length_(sequence_length),
       rng_(seed, stream) {
-  ANNULI_CHECK(length_ > 0);
+  ANNULI_CHECK(length_ > 0, "windows of {} tokens", length_);
   for (const TokenRange& range : documents_) {
     ANNULI_CHECK(range.begin >= 0 && range.begin < range.end &&
                      range.end <= file.token_count(),
@@ -49,7 +49,7 @@ Batch Loader::next(int64_t batch_size) {
 }
 
 Batch Loader::windows(uint64_t first, int64_t count) const {
-  ANNULI_CHECK(count > 0);
+  ANNULI_CHECK(count > 0, "a batch of {} windows", count);
   const auto positions = static_cast<uint64_t>(token_count() - length_);
   std::vector<int64_t> chosen(static_cast<size_t>(count));
   for (int64_t& position : chosen) {
@@ -59,7 +59,7 @@ Batch Loader::windows(uint64_t first, int64_t count) const {
 }
 
 Batch Loader::fixed_windows(int64_t count) const {
-  ANNULI_CHECK(count > 0);
+  ANNULI_CHECK(count > 0, "a batch of {} windows", count);
   if (count > max_fixed_windows()) {
     user_error(
         "choosing {} fixed windows of {} tokens in {}: found {} tokens, "

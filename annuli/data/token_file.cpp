@@ -200,13 +200,15 @@ int64_t TokenFile::text_bytes() const {
 }
 
 TokenRange TokenFile::document(int64_t i) const {
-  ANNULI_CHECK(i >= 0 && i < document_count());
+  ANNULI_CHECK(i >= 0 && i < document_count(), "document {} of {}", i,
+               document_count());
   return {i == 0 ? 0 : static_cast<int64_t>(end_of(i - 1, 0)),
           static_cast<int64_t>(end_of(i, 0))};
 }
 
 int64_t TokenFile::document_bytes(int64_t i) const {
-  ANNULI_CHECK(i >= 0 && i < document_count());
+  ANNULI_CHECK(i >= 0 && i < document_count(), "document {} of {}", i,
+               document_count());
   return static_cast<int64_t>(end_of(i, 1) - (i == 0 ? 0 : end_of(i - 1, 1)));
 }
 

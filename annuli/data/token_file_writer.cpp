@@ -25,7 +25,9 @@ TokenFileHeader make_header(const TokenFileOrigin& origin) {
   copy_hash(origin.inputs_hash, header.inputs_hash);
   if (origin.borders) {
     const auto& [begin, end] = *origin.borders;
-    ANNULI_CHECK(begin.size() + end.size() <= kMostBorderIds);
+    ANNULI_CHECK(begin.size() + end.size() <= kMostBorderIds,
+                 "{} and {} ids around a document, at most {}", begin.size(),
+                 end.size(), kMostBorderIds);
     header.records_borders = 1;
     header.begin_count = static_cast<uint8_t>(begin.size());
     header.end_count = static_cast<uint8_t>(end.size());
@@ -38,14 +40,17 @@ TokenFileHeader make_header(const TokenFileOrigin& origin) {
 
 TokenFileWriter::TokenFileWriter(fs::path path, TokenFileOrigin origin)
     : origin_(std::move(origin)), file_(std::move(path)) {
-  ANNULI_CHECK(origin_.vocab_size > 0);
+  ANNULI_CHECK(origin_.vocab_size > 0, "a vocabulary of {}",
+               origin_.vocab_size);
   const TokenFileHeader header = make_header(origin_);
   file_.write(&header, sizeof(header));
 }
 
 void TokenFileWriter::append(std::span<const int32_t> tokens,
                              int64_t text_bytes) {
-  ANNULI_CHECK(!tokens.empty() && text_bytes >= 0);
+  ANNULI_CHECK(!tokens.empty() && text_bytes >= 0,
+               "a document of {} tokens and {} bytes", tokens.size(),
+               text_bytes);
   const auto [least, most] = std::ranges::minmax(tokens);
   ANNULI_CHECK(least >= 0 && most < origin_.vocab_size,
                "ids {} to {} in a vocabulary of {}", least, most,

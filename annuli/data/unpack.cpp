@@ -79,7 +79,8 @@ class GzipSource : public ByteSource {
  public:
   explicit GzipSource(const fs::path& path) : input_(path) {
     constexpr int kGzipOnly = 16;
-    ANNULI_CHECK(::inflateInit2(&stream_, kGzipOnly + MAX_WBITS) == Z_OK);
+    ANNULI_CHECK(::inflateInit2(&stream_, kGzipOnly + MAX_WBITS) == Z_OK,
+                 "zlib does not begin");
   }
   ~GzipSource() override { ::inflateEnd(&stream_); }
   GzipSource(const GzipSource&) = delete;
@@ -143,7 +144,7 @@ class ZstdSource : public ByteSource {
  public:
   explicit ZstdSource(const fs::path& path)
       : input_(path), stream_(::ZSTD_createDStream(), &::ZSTD_freeDStream) {
-    ANNULI_CHECK(stream_ != nullptr);
+    ANNULI_CHECK(stream_ != nullptr, "zstd does not begin");
   }
 
   size_t read(char* data, size_t size) override {

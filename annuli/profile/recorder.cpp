@@ -138,7 +138,7 @@ Recorder::~Recorder() {
 }
 
 Recording Recorder::finish() {
-  ANNULI_CHECK(running_);
+  ANNULI_CHECK(running_, "a recording that was not begun");
   running_ = false;
   at::removeCallback(handle_);
   const std::lock_guard lock(mutex);

@@ -68,12 +68,15 @@ std::vector<NamedTensor> optimizer_parts(const RunState& state) {
 
 Transformer model_from(const Json& progress, std::vector<NamedTensor> weights,
                        at::Device device) {
-  ANNULI_CHECK(!weights.empty());
+  ANNULI_CHECK(!weights.empty(), "a state without weights");
   Transformer model(model_config_from_json(progress.at("config")),
                     weights.front().tensor.scalar_type(), device);
-  ANNULI_CHECK(weights.size() == model.table().size());
+  ANNULI_CHECK(weights.size() == model.table().size(), "{} weights of {}",
+               weights.size(), model.table().size());
   for (size_t row = 0; row < weights.size(); ++row) {
-    ANNULI_CHECK(weights[row].name == model.table()[row].name);
+    ANNULI_CHECK(weights[row].name == model.table()[row].name,
+                 "weight {} is {}, not {}", row, weights[row].name,
+                 model.table()[row].name);
     model.set_weight(row, std::exchange(weights[row].tensor, {}).to(device));
   }
   return model;

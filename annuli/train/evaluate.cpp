@@ -6,7 +6,8 @@
 namespace annuli::train {
 
 double evaluate(const Transformer& model, const data::Batch& windows) {
-  ANNULI_CHECK(windows.batch_size > 0);
+  ANNULI_CHECK(windows.batch_size > 0, "a batch of {} windows",
+               windows.batch_size);
   double sum = 0;
   for (int64_t i = 0; i < windows.batch_size; ++i) {
     const data::Batch window = windows.rows(i, 1);

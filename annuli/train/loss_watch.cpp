@@ -32,7 +32,8 @@ double excess(const std::vector<double>& recent, double loss) {
 }  // namespace
 
 LossWatch::LossWatch(std::vector<double> recent) : recent_(std::move(recent)) {
-  ANNULI_CHECK(recent_.size() <= kWindow);
+  ANNULI_CHECK(recent_.size() <= kWindow, "{} losses of {}", recent_.size(),
+               kWindow);
 }
 
 double LossWatch::rise(double loss) {

@@ -46,7 +46,7 @@ std::vector<double> router_norms(Transformer model, const Probe& probe) {
 }  // namespace
 
 Verdict router_gradient(const Transformer& model, const Probe& probe) {
-  ANNULI_CHECK(model.config().is_mixture());
+  ANNULI_CHECK(model.config().is_mixture(), "a dense model has no router");
   ModelConfig raw = model.config();
   raw.norm_topk_prob = false;
   const std::vector<double> found =

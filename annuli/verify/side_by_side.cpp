@@ -88,7 +88,9 @@ void compare_layers(Runner& parent, Runner& child, const grow::Recipe& recipe,
     if (pair == pairs.end()) continue;
     // Mapped layers keep the parent's order.
     while (parent.next_layer() <= pair->parent) parent.step();
-    ANNULI_CHECK(parent.next_layer() == pair->parent + 1);
+    ANNULI_CHECK(parent.next_layer() == pair->parent + 1,
+                 "the parent stands at layer {}, not {}", parent.next_layer(),
+                 pair->parent + 1);
     const int64_t windows = child.trace().residual.size(0);
     for (int64_t w = 0; w < windows; ++w) {
       comparison.see_layer(w, *pair, window_of(parent.trace(), w),

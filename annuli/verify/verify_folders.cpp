@@ -233,7 +233,8 @@ FolderVerdicts verify_folders(const std::vector<const ModelFile*>& parents,
                               const std::optional<grow::Recipe>& recipe,
                               const Probe& probe,
                               const FolderOptions& options) {
-  ANNULI_CHECK(!parents.empty() && !probe.tokens.empty());
+  ANNULI_CHECK(!parents.empty() && !probe.tokens.empty(),
+               "{} parents, {} tokens", parents.size(), probe.tokens.size());
   for (const ModelFile* parent : parents) {
     require_sound(*parent, "verifying against the parent");
   }
