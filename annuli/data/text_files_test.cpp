@@ -2,8 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "annuli/core/error.h"
-#include "annuli/data/test_files.h"
+#include "annuli/data/text_for_tests.h"
 
 namespace annuli::data {
 namespace {
@@ -12,10 +11,8 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::Not;
-using testing::ThrowsMessage;
 
-class TextFilesTest : public DataTest {
+class TextFilesTest : public TextTest {
  protected:
   std::vector<fs::path> find(const std::vector<std::string>& inputs) {
     notes_ = {};
@@ -25,15 +22,6 @@ class TextFilesTest : public DataTest {
   void write_all(const std::vector<const char*>& names) {
     for (const char* name : names) write(name, "x");
   }
-  static auto refused(const std::string& reason) {
-    return ThrowsMessage<UserError>(
-        AllOf(HasSubstr(reason), Not(HasSubstr("\n"))));
-  }
-  std::string in(const std::string& name) const {
-    return (folder_ / name).string();
-  }
-
-  TextNotes notes_;
 };
 
 TEST_F(TextFilesTest, FindsFilesFoldersAndGlobs) {

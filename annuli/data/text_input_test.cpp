@@ -5,19 +5,16 @@
 #include <zstd.h>
 
 #include "annuli/core/error.h"
-#include "annuli/data/test_files.h"
+#include "annuli/data/text_for_tests.h"
 
 namespace annuli::data {
 namespace {
 
-using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::Not;
-using testing::ThrowsMessage;
 
-class TextInputTest : public DataTest {
+class TextInputTest : public TextTest {
  protected:
   fs::path write_gzip(const std::string& name, std::string_view content) {
     const fs::path path = folder_ / name;
@@ -66,17 +63,6 @@ class TextInputTest : public DataTest {
     write(name, content);
     return [this, name] { documents(folder_ / name); };
   }
-
-  static auto refused(const std::string& reason) {
-    return ThrowsMessage<UserError>(
-        AllOf(HasSubstr(reason), Not(HasSubstr("\n"))));
-  }
-
-  std::string in(const std::string& name) const {
-    return (folder_ / name).string();
-  }
-
-  TextNotes notes_;
 };
 
 TEST_F(TextInputTest, TextFilesAreOneDocumentByteForByte) {

@@ -9,19 +9,12 @@
 #include "annuli/core/file.h"
 #include "annuli/core/json.h"
 #include "annuli/tokenizer/tokenizer.h"
+#include "tests/parity/tokenizer/reference_ids.h"
 
 namespace annuli {
 namespace {
 
 const fs::path kReference = ANNULI_OWN_LIBRARIES;
-
-std::vector<int32_t> read_ids(const fs::path& path) {
-  const std::string bytes = read_file(path);
-  std::vector<int32_t> ids(bytes.size() / sizeof(int32_t));
-  std::copy_n(bytes.data(), ids.size() * sizeof(int32_t),
-              reinterpret_cast<char*>(ids.data()));
-  return ids;
-}
 
 void check_text(const Tokenizer& tokenizer, const Json& one,
                 const std::string& name) {
@@ -37,10 +30,7 @@ void check_text(const Tokenizer& tokenizer, const Json& one,
       << " and " << theirs.size();
   const std::string text = read_file(kReference / "decoded" / place / name);
   EXPECT_TRUE(tokenizer.decode(theirs) == text);
-  const auto stream = tokenizer.stream();
-  std::string streamed;
-  for (int32_t id : theirs) streamed += stream->add(id);
-  EXPECT_TRUE(streamed + stream->finish() == text);
+  EXPECT_TRUE(streamed(tokenizer, theirs) == text);
 }
 
 TEST(OwnLibraries, EveryIdAndTheTextOfEveryCase) {

@@ -13,19 +13,12 @@
 #include "annuli/core/json.h"
 #include "annuli/tokenizer/tokenizer.h"
 #include "annuli/tokenizer/utf8.h"
+#include "tests/parity/tokenizer/reference_ids.h"
 
 namespace annuli {
 namespace {
 
 const fs::path kReference = ANNULI_TOKENIZER_REFERENCE;
-
-std::vector<int32_t> read_ids(const fs::path& path) {
-  const std::string bytes = read_file(path);
-  std::vector<int32_t> ids(bytes.size() / sizeof(int32_t));
-  std::copy_n(bytes.data(), ids.size() * sizeof(int32_t),
-              reinterpret_cast<char*>(ids.data()));
-  return ids;
-}
 
 // What to show of a difference: its place and the tokens around it.
 std::string first_difference(const Tokenizer& tokenizer,
@@ -104,10 +97,7 @@ class TokenizerParity : public ::testing::Test {
       const std::string text =
           read_file(kReference / "decoded" / name / (text_name + ".txt"));
       EXPECT_TRUE(with_replacements(tokenizer.decode(ids)) == text);
-      const auto stream = tokenizer.stream();
-      std::string pieces;
-      for (const int32_t id : ids) pieces += stream->add(id);
-      EXPECT_TRUE(pieces + stream->finish() == tokenizer.decode(ids));
+      EXPECT_TRUE(streamed(tokenizer, ids) == tokenizer.decode(ids));
     }
   }
 
