@@ -16,6 +16,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/notice.h"
 #include "annuli/core/python_json.h"
+#include "annuli/kernels/dispatch.h"
 #include "annuli/kernels/memory/owned_memory.h"
 
 namespace annuli {
@@ -47,7 +48,8 @@ at::ScalarType dtype_to_load(const ModelFile& file,
 // The files' own pages where that is wanted and possible, else a copy.
 at::Tensor load_tensor(const ModelFile& file, const std::string& name,
                        at::ScalarType dtype, const LoadOptions& options) {
-  const bool as_is = file.dtype_of(name) == dtype && options.device.is_cpu();
+  const bool as_is =
+      file.dtype_of(name) == dtype && kernels::is_host(options.device);
   if (as_is) return options.mapped ? file.tensor(name) : file.copy(name);
   const at::Tensor stored = file.tensor(name);
   at::Tensor result =

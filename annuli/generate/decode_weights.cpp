@@ -1,6 +1,7 @@
 #include "annuli/generate/decode_weights.h"
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/dispatch.h"
 
 namespace annuli::decoding {
 
@@ -32,7 +33,8 @@ const at::Tensor& Weights::embedding() const {
 }
 
 bool readable(const Transformer& model) {
-  if (model.dtype() != at::kFloat || !model.device().is_cpu()) return false;
+  if (model.dtype() != at::kFloat || !kernels::is_host(model.device()))
+    return false;
   for (size_t row = 0; row < model.table().size(); ++row) {
     const at::Tensor& weight = model.weight(row);
     if (!weight.defined()) return false;

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "annuli/kernels/dispatch.h"
 #include "annuli/kernels/gemv.h"
 #include "annuli/kernels/memory/owned_memory.h"
 
@@ -43,7 +44,7 @@ Transformer load_stored_model(const ModelFile& file,
                               const StoredModelOptions& options) {
   const bool wide =
       options.dtype ? *options.dtype == at::kDouble : holds_fp64(file);
-  if (wide || !options.device.is_cpu()) {
+  if (wide || !kernels::is_host(options.device)) {
     return load_model(file, {.dtype = wide ? at::kDouble : at::kFloat,
                              .device = options.device,
                              .mapped = !options.in_memory});

@@ -40,11 +40,12 @@ int64_t rows_of_piece(int64_t columns) {
   return std::max<int64_t>(1, kPieceEntries / (columns * least)) * least;
 }
 
-// Widened once, grown and coded piece by piece.
+// Widened once, grown and coded piece by piece, on the host.
 void carry_codes(const TensorRecipe& recipe, const at::Tensor& codes,
                  const at::Tensor& scales, Codes kind, at::Tensor& child,
                  at::Tensor& child_scales) {
-  const RowMaker maker(recipe, kernels::dequantize(codes, scales, kind), 0,
+  const RowMaker maker(recipe,
+                       kernels::dequantize(codes.cpu(), scales.cpu(), kind), 0,
                        at::kFloat);
   const int64_t columns = recipe.shape.back();
   child = kernels::owned_empty(recipe.shape, at::kByte);
@@ -63,6 +64,8 @@ void carry_codes(const TensorRecipe& recipe, const at::Tensor& codes,
                 coded.scales.numel())
         .copy_(coded.scales);
   }
+  child = child.to(codes.device());
+  child_scales = child_scales.to(codes.device());
 }
 
 // A moment follows the gradient to the `power`.

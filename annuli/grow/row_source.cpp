@@ -14,6 +14,7 @@
 #include "annuli/grow/drop_units.h"
 #include "annuli/grow/parent_block.h"
 #include "annuli/grow/random_router.h"
+#include "annuli/kernels/dispatch.h"
 #include "annuli/kernels/normal_fill.h"
 #include "annuli/kernels/parallel.h"
 
@@ -323,7 +324,7 @@ SourcePtr from_steps(const std::vector<TensorRecipe>& steps,
 }  // namespace
 
 std::unique_ptr<const RowMaker::Source> held_source(const at::Tensor& made) {
-  ANNULI_CHECK(made.is_cpu() && made.is_contiguous());
+  ANNULI_CHECK(kernels::is_plain(made));
   return std::make_unique<Held>(made);
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "annuli/core/error.h"
 #include "annuli/kernels/cpu/vector_erf.h"
 #include "annuli/kernels/product.h"
 #include "annuli/kernels/threads.h"
@@ -118,6 +119,14 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"silu_gated", ActivationKind::kSilu, true},
                     Case{"relu2_gated", ActivationKind::kRelu2, true}),
     [](const auto& info) { return std::string(info.param.name); });
+
+TEST(ActivationOfNoKind, IsRefusedAndNotLeftUninitialised) {
+  const auto none = static_cast<ActivationKind>(99);
+  const at::Tensor x = random_tensor({3}, "x");
+  EXPECT_THROW(activate(none, x, {}, false, false), CheckFailure);
+  EXPECT_THROW(activate_backward(none, x, x, {}, false), CheckFailure);
+  EXPECT_THROW(reference::activate(none, x, {}), CheckFailure);
+}
 
 // The header's promise, on a grid of the range where Phi is above 1e-9.
 TEST(NormalCdf, KeepsTheLeadingDigitsOfBothTails) {

@@ -8,6 +8,7 @@
 #include <array>
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/dispatch.h"
 #include "annuli/kernels/layer_products.h"
 
 namespace annuli::kernels {
@@ -137,6 +138,18 @@ bool needs_graph(const at::Tensor& x, const at::TensorList& parameters) {
   return needed;
 }
 
+// Where there is no activation in one pass: three nodes, with the same operands
+// rounded but those of the biases' gradients.
+at::Tensor in_steps(const at::Tensor& x, const FeedForward& layer) {
+  if (!layer.gate.matrix.defined()) {
+    const at::Tensor up = linear(x, {layer.up})[0];
+    return linear(reference::activate(layer.kind, up, {}), {layer.down})[0];
+  }
+  const std::vector<at::Tensor> both = linear(x, {layer.up, layer.gate});
+  return linear(reference::activate(layer.kind, both[0], both[1]),
+                {layer.down})[0];
+}
+
 }  // namespace
 
 at::Tensor feed_forward(const at::Tensor& x, const FeedForward& layer) {
@@ -149,18 +162,9 @@ at::Tensor feed_forward(const at::Tensor& x, const FeedForward& layer) {
   for (const LinearLayer* part : layers_of(layer)) {
     if (part->bias.defined()) parameters.push_back(part->bias);
   }
+  if (!is_host(x)) return in_steps(x, layer);
   const bool record = needs_graph(x, parameters);
   return FeedForwardNode::apply(x, at::TensorList(parameters), layer, record);
-}
-
-at::Tensor reference::feed_forward(const at::Tensor& x,
-                                   const FeedForward& layer) {
-  const at::Tensor up = reference::linear(x, layer.up);
-  const at::Tensor gate = layer.gate.matrix.defined()
-                              ? reference::linear(x, layer.gate)
-                              : at::Tensor();
-  return reference::linear(reference::activate(layer.kind, up, gate),
-                           layer.down);
 }
 
 }  // namespace annuli::kernels

@@ -1,8 +1,6 @@
 #include "annuli/kernels/linear.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/linear.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "annuli/core/error.h"
@@ -83,13 +81,6 @@ std::vector<at::Tensor> linear(const at::Tensor& x,
     if (layer.bias.defined()) parameters.push_back(layer.bias);
   }
   return Linear::apply(x, at::TensorList(parameters), layers);
-}
-
-at::Tensor reference::linear(const at::Tensor& x, const LinearLayer& layer) {
-  const auto rounded = [&](const at::Tensor& t) {
-    return layer.matrix.rounded ? t.to(at::kBFloat16).to(at::kFloat) : t;
-  };
-  return at::linear(rounded(x), rounded(layer.matrix.weight), layer.bias);
 }
 
 }  // namespace annuli::kernels

@@ -19,8 +19,9 @@ namespace annuli::kernels {
 //
 // Losses are summed in double in the order of the tokens. The bits depend on
 // `rows`, and on the number of threads as far as the matrix library's do.
-// A target outside the vocabulary is refused; a non-finite logit gives a
-// non-finite loss. First derivatives only; other devices take the reference.
+// A target outside the vocabulary is refused (on the host; elsewhere that would
+// be to wait for the device); a non-finite logit gives a non-finite loss. First
+// derivatives only.
 at::Tensor linear_cross_entropy(const at::Tensor& hidden, const Matrix& head,
                                 const at::Tensor& targets, int64_t rows = 512);
 
@@ -34,6 +35,11 @@ namespace reference {
 at::Tensor linear_cross_entropy(const at::Tensor& hidden,
                                 const at::Tensor& head,
                                 const at::Tensor& targets);
-}
+
+// The losses [n] (fp64) of a block of logits [n, V], and the gradient of scale
+// * their sum, not rounded.
+at::Tensor block_gradient(const at::Tensor& logits, const at::Tensor& targets,
+                          at::Tensor& losses, double scale);
+}  // namespace reference
 
 }  // namespace annuli::kernels

@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/dispatch.h"
 
 namespace annuli {
 
@@ -15,6 +16,17 @@ at::Device choose_device(DeviceChoice choice) {
         "LibTorch sees no GPU; set device: cpu or auto");
   }
   return at::kCPU;
+}
+
+void require_runnable(const Plan& plan, at::Device device) {
+  if (kernels::is_host(device)) return;
+  if (plan.optimizer.type == OptimizerType::kAdamw8bit) {
+    user_error(
+        "running {}: found optimizer.type adamw_8bit and the device {}, "
+        "expected device: cpu, which alone computes with 8-bit moments; try "
+        "adamw with state_dtype: bf16",
+        plan.name, device.str());
+  }
 }
 
 }  // namespace annuli

@@ -10,4 +10,7 @@ namespace annuli {
 // GPU that is asked for and not there.
 at::Device choose_device(DeviceChoice choice);
 
+// Throws UserError for a plan that needs what the device cannot compute.
+void require_runnable(const Plan& plan, at::Device device);
+
 }  // namespace annuli

@@ -1,6 +1,7 @@
 #include "annuli/model/feed_forward.h"
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/dispatch.h"
 #include "annuli/model/projection.h"
 
 namespace annuli {
@@ -22,7 +23,7 @@ namespace {
 // As kernels::feed_forward has it, to the bit, where no graph is asked for.
 at::Tensor activated(kernels::ActivationKind kind, const at::Tensor& up,
                      const at::Tensor& gate) {
-  if (!up.is_cpu() || up.requires_grad()) {
+  if (!kernels::is_host(up) || up.requires_grad()) {
     return kernels::reference::activate(kind, up, gate);
   }
   return kernels::activate(kind, up, gate, /*rounded=*/false, /*keep=*/false)

@@ -40,7 +40,7 @@ at::Tensor widened(const at::Tensor& stored, at::ScalarType type) {
 
 bool is_multiplied_as_stored(const at::Tensor& x,
                              const kernels::Matrix& matrix) {
-  return matrix.rounded || (x.is_cpu() && matrix.weight.is_contiguous() &&
+  return matrix.rounded || (matrix.weight.is_contiguous() &&
                             matrix.weight.scalar_type() == x.scalar_type());
 }
 

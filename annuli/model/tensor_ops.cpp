@@ -74,7 +74,7 @@ at::Tensor TensorOps::embed(const at::Tensor& tokens) {
   ANNULI_CHECK(tokens.dim() == 2, "tokens are [B, T]");
   const at::Tensor table = stored(Part::kEmbedding, -1, -1);
   const bool shared = gathered_ != nullptr && config().tie_word_embeddings &&
-                      table.is_cpu() && table.requires_grad();
+                      table.requires_grad();
   if (!shared) {
     const at::Tensor x = kernels::embedding(table, tokens, arithmetic());
     begin_trace(x);

@@ -8,6 +8,7 @@
 #include "annuli/config/field.h"
 #include "annuli/core/json.h"
 #include "annuli/core/text.h"
+#include "annuli/kernels/dispatch.h"
 #include "annuli/kernels/product.h"
 #include "annuli/model/tensor_table.h"
 
@@ -15,7 +16,7 @@ namespace annuli::run {
 
 void warn_of_slow_numbers(const Plan& plan, at::Device device) {
   const bool bf16 = number_types(plan.precision).products == at::kBFloat16;
-  if (!bf16 || !device.is_cpu() || kernels::bf16_is_fast()) return;
+  if (!bf16 || !kernels::is_host(device) || kernels::bf16_is_fast()) return;
   fmt::print(stderr,
              "warning: precision {}: this processor multiplies bf16 no faster "
              "than fp32; it saves memory here, not time\n",

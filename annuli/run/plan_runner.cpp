@@ -15,6 +15,7 @@
 #include "annuli/core/stop_request.h"
 #include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/kernels/threads.h"
+#include "annuli/model/device.h"
 #include "annuli/profile/profiler.h"
 #include "annuli/report/summary.h"
 #include "annuli/run/begin_phase.h"
@@ -35,9 +36,11 @@ using Clock = std::chrono::steady_clock;
 
 class PlanRunner {
  public:
-  PlanRunner(const Plan& plan, RunFolder& folder,
+  PlanRunner(const Plan& plan, RunFolder& folder, at::Device device,
              std::optional<profile::Profiler> profiler)
-      : plan_(plan), run_(plan, folder), profiler_(std::move(profiler)) {}
+      : plan_(plan),
+        run_(plan, folder, device),
+        profiler_(std::move(profiler)) {}
 
   void run(IfPresent if_present) {
     std::optional<RunState> state = begin(if_present);
@@ -213,10 +216,13 @@ std::optional<profile::Profiler> profiler_of(
 }  // namespace
 
 void run_plan(const Plan& plan, const fs::path& plan_file, IfPresent if_present,
-              const std::optional<ProfileOptions>& profile) {
+              const std::optional<ProfileOptions>& profile,
+              std::optional<at::Device> device) {
   if (plan.threads > 0) {
     kernels::set_num_threads(static_cast<int>(plan.threads));
   }
+  const at::Device chosen = device ? *device : choose_device(plan.device);
+  require_runnable(plan, chosen);
   const bool anew = if_present == IfPresent::kForce;
   std::set<std::string> names = names_of(plan);
   if (profile && profile->trace.empty()) names.insert("profile.json");
@@ -236,7 +242,8 @@ void run_plan(const Plan& plan, const fs::path& plan_file, IfPresent if_present,
           "folder with --out",
           plan.name, folder.root().string());
     }
-    PlanRunner(plan, folder, profiler_of(profile, folder)).run(if_present);
+    PlanRunner(plan, folder, chosen, profiler_of(profile, folder))
+        .run(if_present);
   }
   fmt::print("{}", report::summary_table(plan, folder.history()));
 }

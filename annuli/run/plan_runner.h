@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -32,8 +34,11 @@ struct ProfileOptions {
 // `plan_file` is where the plan was read: it is kept, as all else that the run
 // reads. What was there before is thrown away (kForce) only when the data and
 // the first model were read.
+// `device`: where to compute instead of where the plan says, for devices that
+// plans have no word for.
 void run_plan(const Plan& plan, const std::filesystem::path& plan_file,
               IfPresent if_present,
-              const std::optional<ProfileOptions>& profile = {});
+              const std::optional<ProfileOptions>& profile = {},
+              std::optional<at::Device> device = {});
 
 }  // namespace annuli::run

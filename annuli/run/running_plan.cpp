@@ -7,16 +7,15 @@
 
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/core/stop_request.h"
-#include "annuli/model/device.h"
 #include "annuli/run/records.h"
 #include "annuli/run/stopped.h"
 
 namespace annuli::run {
 
-RunningPlan::RunningPlan(const Plan& plan, RunFolder& folder)
+RunningPlan::RunningPlan(const Plan& plan, RunFolder& folder, at::Device device)
     : plan_(plan),
       folder_(folder),
-      device_(choose_device(plan.device)),
+      device_(device),
       data_(plan),
       probe_(data_.probe(device_)) {}
 

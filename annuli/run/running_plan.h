@@ -19,7 +19,7 @@ namespace annuli::run {
 class RunningPlan {
  public:
   // Plan and folder are borrowed. Throws UserError if the data can't be read.
-  RunningPlan(const Plan& plan, RunFolder& folder);
+  RunningPlan(const Plan& plan, RunFolder& folder, at::Device device);
 
   const Plan& plan() const { return plan_; }
   RunFolder& folder() { return folder_; }

@@ -84,8 +84,11 @@ void convert(at::Tensor& moment, at::Tensor& scales, Codes kind,
       moment.scalar_type() == wanted->dtype) {
     return;
   }
+  // Codes are the host's alone.
   at::Tensor numbers =
-      scales.defined() ? kernels::dequantize(moment, scales, kind) : moment;
+      scales.defined() ? kernels::dequantize(moment.cpu(), scales.cpu(), kind)
+                             .to(moment.device())
+                       : moment;
   scales.reset();
   if (wanted->dtype == at::kByte) {
     kernels::Quantized coded =

@@ -99,7 +99,7 @@ double shared_entries_fault(const grow::TensorRecipe& recipe,
       const auto entry = static_cast<int64_t>(i);
       index.push_back(first.emplace(from[i], entry).first->second);
     }
-    expected = expected.index_select(d, at::tensor(index));
+    expected = expected.index_select(d, at::tensor(index).to(router.device()));
   }
   return zero_fault(router - expected);
 }

@@ -20,6 +20,23 @@ std::vector<at::Tensor> feed_forward_means(const Transformer& model,
   return means;
 }
 
+void to_host(at::Tensor& tensor) {
+  if (tensor.defined()) tensor = tensor.cpu();
+}
+
+// Where a file's tensors are.
+void bring_to_host(WindowRecord& window) {
+  to_host(window.logits);
+  to_host(window.trace.embedding);
+  for (LayerTrace& layer : window.trace.layers) {
+    to_host(layer.residual);
+    to_host(layer.q);
+    to_host(layer.k);
+    to_host(layer.router_logits);
+    to_host(layer.experts);
+  }
+}
+
 }  // namespace
 
 WindowRecord record_window(const Transformer& model, const at::Tensor& tokens,
@@ -30,12 +47,14 @@ WindowRecord record_window(const Transformer& model, const at::Tensor& tokens,
   options.dispatch = dispatch;
   window.logits = model.logits(tokens, options);
   for (LayerTrace& layer : window.trace.layers) layer.ffn_input.reset();
+  bring_to_host(window);
   return window;
 }
 
 double cross_entropy(const at::Tensor& logits, const at::Tensor& targets) {
   const at::Tensor log_p = logits.log_softmax(-1);
-  const at::Tensor chosen = log_p.gather(-1, targets.unsqueeze(-1));
+  const at::Tensor chosen =
+      log_p.gather(-1, targets.to(logits.device()).unsqueeze(-1));
   return -chosen.to(at::kDouble).mean().item<double>();
 }
 

@@ -1,25 +1,14 @@
-#include "annuli/kernels/activation.h"
+#include "annuli/kernels/cpu/activation.h"
 
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/gelu.h>
-#include <ATen/ops/relu.h>
-#include <ATen/ops/silu.h>
-#include <ATen/ops/square.h>
-#include <ATen/record_function.h>
 
-#include <cmath>
-
-#include "annuli/core/error.h"
+#include "annuli/kernels/activation_formulas.h"
 #include "annuli/kernels/cpu/bf16.h"
-#include "annuli/kernels/cpu/vector_erf.h"
 #include "annuli/kernels/product.h"
 
 namespace annuli::kernels {
 
 namespace {
-
-using enum ActivationKind;
 
 constexpr int64_t kElements = 1 << 14;  // per block
 
@@ -56,41 +45,18 @@ struct Backward {
   }
 };
 
-// The activation of x and its slope there.
-template <typename T>
-struct Point {
-  T value;
-  T slope;
-};
-
-template <ActivationKind kKind, typename T>
-ANNULI_INLINE Point<T> point_at(T x) {
-  if constexpr (kKind == kGelu) {
-    const T phi = normal_cdf(x);
-    return {x * phi, phi + x * normal_pdf(x)};
-  } else if constexpr (kKind == kSilu) {
-    const T e = exp_nonpositive(-std::abs(x));
-    const T larger = 1 / (1 + e);
-    const T sigmoid = x < 0 ? e * larger : larger;
-    return {x * sigmoid, sigmoid * (1 + x * (1 - sigmoid))};
-  } else {
-    const T positive = x < 0 ? T{0} : x;
-    return {positive * positive, 2 * positive};
-  }
-}
-
 template <ActivationKind kKind, typename T, typename S>
 ANNULI_INLINE void forward_block(const Forward<T, S>& f, int64_t n) {
   if (f.gate == nullptr) {
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) {
-      store(point_at<kKind>(f.x[i]).value, f.out[i]);
+      store(Formula<kKind>::point(f.x[i]).value, f.out[i]);
     }
     return;
   }
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
-    store(point_at<kKind>(f.gate[i]).value * f.x[i], f.out[i]);
+    store(Formula<kKind>::point(f.gate[i]).value * f.x[i], f.out[i]);
   }
 }
 
@@ -99,7 +65,7 @@ ANNULI_INLINE void backward_block(const Backward<T, K, S>& b, int64_t n) {
   if (b.gate == nullptr) {
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) {
-      const Point<T> point = point_at<kKind>(load(b.x[i]));
+      const Point<T> point = Formula<kKind>::point(load(b.x[i]));
       store(point.value, b.out[i]);
       store(b.dout[i] * point.slope, b.dx[i]);
     }
@@ -109,7 +75,7 @@ ANNULI_INLINE void backward_block(const Backward<T, K, S>& b, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
     const T dout = b.dout[i];
     const T x = load(b.x[i]);
-    const Point<T> point = point_at<kKind>(load(b.gate[i]));
+    const Point<T> point = Formula<kKind>::point(load(b.gate[i]));
     store(point.value * x, b.out[i]);
     store(dout * point.value, b.dx[i]);
     store(dout * x * point.slope, b.dgate[i]);
@@ -129,9 +95,10 @@ ANNULI_INLINE void keep_block(const T* from, at::BFloat16* to, int64_t n) {
 template <typename T, typename S>
 ANNULI_INLINE void forward_of_kind(ActivationKind kind, const Forward<T, S>& f,
                                    int64_t n) {
-  if (kind == kGelu) forward_block<kGelu>(f, n);
-  if (kind == kSilu) forward_block<kSilu>(f, n);
-  if (kind == kRelu2) forward_block<kRelu2>(f, n);
+#define ANNULI_FORWARD(NAME) \
+  if (kind == ActivationKind::NAME) forward_block<ActivationKind::NAME>(f, n);
+  ANNULI_ACTIVATIONS(ANNULI_FORWARD)
+#undef ANNULI_FORWARD
   keep_block(f.x, f.kept_x, n);
   keep_block(f.gate, f.kept_gate, n);
 }
@@ -139,9 +106,10 @@ ANNULI_INLINE void forward_of_kind(ActivationKind kind, const Forward<T, S>& f,
 template <typename T, typename K, typename S>
 ANNULI_INLINE void backward_of_kind(ActivationKind kind,
                                     const Backward<T, K, S>& b, int64_t n) {
-  if (kind == kGelu) backward_block<kGelu>(b, n);
-  if (kind == kSilu) backward_block<kSilu>(b, n);
-  if (kind == kRelu2) backward_block<kRelu2>(b, n);
+#define ANNULI_BACKWARD(NAME) \
+  if (kind == ActivationKind::NAME) backward_block<ActivationKind::NAME>(b, n);
+  ANNULI_ACTIVATIONS(ANNULI_BACKWARD)
+#undef ANNULI_BACKWARD
 }
 
 #define ANNULI_ACTIVATION(T, K, S)                                           \
@@ -195,22 +163,14 @@ void backward_pass(ActivationKind kind, const at::Tensor& dout,
           x.numel());
 }
 
-void check(const at::Tensor& x, const at::Tensor& other) {
-  ANNULI_CHECK(x.is_cpu() && x.is_contiguous());
-  if (!other.defined()) return;
-  ANNULI_CHECK(other.sizes() == x.sizes() && other.is_contiguous());
-}
-
 at::Tensor like_if(bool wanted, const at::Tensor& x, at::ScalarType type) {
   return wanted ? at::empty_like(x, type) : at::Tensor();
 }
 
 }  // namespace
 
-Activated activate(ActivationKind kind, const at::Tensor& x,
-                   const at::Tensor& gate, bool rounded, bool keep) {
-  RECORD_USER_SCOPE("activation");
-  check(x, gate);
+Activated cpu::activate(ActivationKind kind, const at::Tensor& x,
+                        const at::Tensor& gate, bool rounded, bool keep) {
   Activated to{
       .out = at::empty_like(x, rounded ? operand_type() : x.scalar_type())};
   if (keep) {
@@ -229,13 +189,11 @@ Activated activate(ActivationKind kind, const at::Tensor& x,
   return to;
 }
 
-ActivationGradients activate_backward(ActivationKind kind,
-                                      const at::Tensor& dout,
-                                      const at::Tensor& x,
-                                      const at::Tensor& gate, bool rounded) {
-  RECORD_USER_SCOPE("activation backward");
-  check(x, gate);
-  check(x, dout);
+ActivationGradients cpu::activate_backward(ActivationKind kind,
+                                           const at::Tensor& dout,
+                                           const at::Tensor& x,
+                                           const at::Tensor& gate,
+                                           bool rounded) {
   const at::ScalarType type = rounded ? operand_type() : x.scalar_type();
   const ActivationGradients to{.out = at::empty_like(x, type),
                                .dx = at::empty_like(x, type),
@@ -250,15 +208,6 @@ ActivationGradients activate_backward(ActivationKind kind,
     backward_pass<float, at::BFloat16, at::BFloat16>(kind, dout, x, gate, to);
   }
   return to;
-}
-
-at::Tensor reference::activate(ActivationKind kind, const at::Tensor& x,
-                               const at::Tensor& gate) {
-  const at::Tensor& z = gate.defined() ? gate : x;
-  const at::Tensor active = kind == kGelu   ? at::gelu(z)
-                            : kind == kSilu ? at::silu(z)
-                                            : at::square(at::relu(z));
-  return gate.defined() ? active * x : active;
 }
 
 }  // namespace annuli::kernels

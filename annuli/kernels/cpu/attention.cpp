@@ -1,18 +1,10 @@
-#include "annuli/kernels/attention.h"
+#include "annuli/kernels/cpu/attention.h"
 
 #include <ATen/Dispatch.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/repeat_interleave.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/softmax.h>
-#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <cmath>
-#include <limits>
 #include <optional>
 
 #include "annuli/core/error.h"
@@ -23,46 +15,9 @@
 
 namespace annuli::kernels {
 
-namespace {
-
-// Packing the keys pays from this many queries on.
-constexpr int64_t kFewQueries = 16;
-
-// [T, S], true where query t may see the key.
-at::Tensor visible_keys(int64_t T, int64_t S, at::Device device) {
-  auto options = at::TensorOptions(at::kBool).device(device);
-  return at::ones({T, S}, options).tril(S - T);
-}
-
-void check_shapes(const at::Tensor& q, const at::Tensor& k,
-                  const at::Tensor& v) {
-  ANNULI_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes());
-  ANNULI_CHECK(q.size(2) % k.size(2) == 0, "{} heads over {} kv heads",
-               q.size(2), k.size(2));
-  ANNULI_CHECK(k.size(1) >= q.size(1), "{} keys for {} queries", k.size(1),
-               q.size(1));
-}
-
-at::Tensor library_attention(const at::Tensor& q, const at::Tensor& k,
-                             const at::Tensor& v) {
-  const int64_t T = q.size(1);
-  const int64_t S = k.size(1);
-  const bool square = T == S;
-  std::optional<at::Tensor> mask;
-  if (!square && T > 1) mask = visible_keys(T, S, q.device());
-  return at::scaled_dot_product_attention(
-             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask,
-             /*dropout_p=*/0.0, /*is_causal=*/square && T > 1,
-             /*scale=*/std::nullopt, /*enable_gqa=*/q.size(2) != k.size(2))
-      .transpose(1, 2);
-}
-
-bool own_kernel_pays(const at::Tensor& q, const at::Tensor& k) {
-  return q.is_cpu() && has_avx512() &&
-         (q.size(1) == k.size(1) || q.size(1) >= kFewQueries);
-}
-
 #if defined(__x86_64__)
+
+namespace {
 
 HeadShape shape_of(const at::Tensor& q, const at::Tensor& k) {
   return {.queries = q.size(1),
@@ -176,9 +131,11 @@ struct Attention : torch::autograd::Function<Attention> {
   }
 };
 
-at::Tensor own_attention(const at::Tensor& q, const at::Tensor& k,
-                         const at::Tensor& v, const RotaryTable& rotary,
-                         at::ScalarType out) {
+}  // namespace
+
+at::Tensor cpu::attention(const at::Tensor& q, const at::Tensor& k,
+                          const at::Tensor& v, const RotaryTable& rotary,
+                          at::ScalarType out) {
   ANNULI_CHECK(k.scalar_type() == q.scalar_type() &&
                v.scalar_type() == q.scalar_type());
   at::Tensor mixed =
@@ -189,57 +146,21 @@ at::Tensor own_attention(const at::Tensor& q, const at::Tensor& k,
 
 #else
 
-at::Tensor own_attention(const at::Tensor&, const at::Tensor&,
-                         const at::Tensor&, const RotaryTable&,
-                         at::ScalarType) {
+at::Tensor cpu::attention(const at::Tensor&, const at::Tensor&,
+                          const at::Tensor&, const RotaryTable&,
+                          at::ScalarType) {
   ANNULI_CHECK(false, "AVX-512 elsewhere");
 }
 
 #endif
 
-}  // namespace
+// Packing the keys pays from this many queries on.
+constexpr int64_t kFewQueries = 16;
 
-at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k,
-                            const at::Tensor& v) {
-  RECORD_USER_SCOPE("attention");
-  check_shapes(q, k, v);
-  if (!own_kernel_pays(q, k)) return library_attention(q, k, v);
-  return own_attention(q, k, v, {}, q.scalar_type());
-}
-
-at::Tensor rotary_attention(const at::Tensor& q, const at::Tensor& k,
-                            const at::Tensor& v, const RotaryTable& rotary,
-                            at::ScalarType out) {
-  RECORD_USER_SCOPE("attention");
-  check_shapes(q, k, v);
-  ANNULI_CHECK(q.size(1) == k.size(1) && rotary.cos.size(0) == q.size(1) &&
-               rotary.cos.size(1) * 2 == q.size(3) &&
-               rotary.cos.scalar_type() == q.scalar_type());
-  if (!own_kernel_pays(q, k)) {
-    return library_attention(apply_rotary(q, rotary), apply_rotary(k, rotary),
-                             v)
-        .to(out);
-  }
-  return own_attention(q, k, v,
-                       {rotary.cos.contiguous(), rotary.sin.contiguous()}, out);
+bool cpu::attention_pays(const at::Tensor& q, const at::Tensor& k) {
+  return has_avx512() && (q.size(1) == k.size(1) || q.size(1) >= kFewQueries);
 }
 
 bool attention_keeps_result() { return !has_avx512(); }
-
-at::Tensor reference::causal_attention(const at::Tensor& q, const at::Tensor& k,
-                                       const at::Tensor& v) {
-  check_shapes(q, k, v);
-  const int64_t T = q.size(1);
-  const int64_t S = k.size(1);
-  const int64_t group = q.size(2) / k.size(2);
-  at::Tensor queries = q.transpose(1, 2);  // [B, H, T, hd]
-  at::Tensor keys = at::repeat_interleave(k, group, 2).transpose(1, 2);
-  at::Tensor values = at::repeat_interleave(v, group, 2).transpose(1, 2);
-  at::Tensor scores = at::matmul(queries, keys.transpose(2, 3)) /
-                      std::sqrt(static_cast<double>(q.size(3)));
-  scores = scores.masked_fill(visible_keys(T, S, q.device()).logical_not(),
-                              -std::numeric_limits<double>::infinity());
-  return at::matmul(at::softmax(scores, -1), values).transpose(1, 2);
-}
 
 }  // namespace annuli::kernels

@@ -1,21 +1,15 @@
-#include "annuli/kernels/combine.h"
+#include "annuli/kernels/cpu/combine.h"
 
 #include <ATen/Dispatch.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/index_select.h>
-#include <ATen/ops/sum.h>
 #include <ATen/ops/zeros_like.h>
-#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <utility>
 
-#include "annuli/core/error.h"
 #include "annuli/kernels/cpu/bf16.h"
-#include "annuli/kernels/gradient_type.h"
 #include "annuli/kernels/parallel.h"
 
 namespace annuli::kernels {
@@ -270,50 +264,17 @@ struct Combine : torch::autograd::Function<Combine> {
 
 }  // namespace
 
-std::vector<at::Tensor> gather_tokens(const at::Tensor& x,
-                                      const at::Tensor& token,
-                                      const at::Tensor& row,
-                                      const std::vector<int64_t>& sizes,
-                                      at::ScalarType type) {
-  RECORD_USER_SCOPE("gather tokens");
-  ANNULI_CHECK(x.dim() == 2 && token.numel() == row.numel());
-  if (!x.is_cpu()) {
-    return reference::gather_tokens(x, token).to(type).split_with_sizes(sizes);
-  }
-  std::vector<at::Tensor> blocks =
-      GatherTokens::apply(x, token, row, sizes, type);
-  for (const at::Tensor& block : blocks) {
-    set_gradient_type(block, x.scalar_type());
-  }
-  return blocks;
+std::vector<at::Tensor> cpu::gather_tokens(const at::Tensor& x,
+                                           const at::Tensor& token,
+                                           const at::Tensor& row,
+                                           const std::vector<int64_t>& sizes,
+                                           at::ScalarType type) {
+  return GatherTokens::apply(x, token, row, sizes, type);
 }
 
-at::Tensor combine(const std::vector<at::Tensor>& blocks, const at::Tensor& row,
-                   const at::Tensor& gates) {
-  RECORD_USER_SCOPE("combine");
-  ANNULI_CHECK(!blocks.empty() && row.numel() == gates.numel());
-  for (const at::Tensor& block : blocks) {
-    ANNULI_CHECK(block.dim() == 2 &&
-                 block.scalar_type() == gates.scalar_type());
-  }
-  if (!gates.is_cpu()) return reference::combine(at::cat(blocks), row, gates);
+at::Tensor cpu::combine(const std::vector<at::Tensor>& blocks,
+                        const at::Tensor& row, const at::Tensor& gates) {
   return Combine::apply(at::TensorList(blocks), row, gates);
-}
-
-at::Tensor reference::gather_tokens(const at::Tensor& x,
-                                    const at::Tensor& token) {
-  return at::index_select(x, 0, token);
-}
-
-at::Tensor reference::combine(const at::Tensor& y, const at::Tensor& row,
-                              const at::Tensor& gates) {
-  const int64_t N = gates.size(0);
-  const int64_t k = gates.size(1);
-  at::Tensor chosen = at::index_select(y, 0, row).view({N, k, -1});
-  at::Tensor first = chosen.narrow(1, 0, 1);  // [N, 1, D]
-  at::Tensor others = chosen.narrow(1, 1, k - 1) - first;
-  at::Tensor weights = gates.narrow(1, 1, k - 1).unsqueeze(-1);
-  return first.squeeze(1) + at::sum(weights * others, 1);
 }
 
 }  // namespace annuli::kernels

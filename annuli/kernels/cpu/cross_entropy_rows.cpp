@@ -93,8 +93,8 @@ void losses_of_rows(at::Tensor& logits, const int64_t* target, double* loss,
 
 }  // namespace
 
-void cross_entropy_rows(at::Tensor& logits, const int64_t* target,
-                        double* loss) {
+void cpu::cross_entropy_rows(at::Tensor& logits, const int64_t* target,
+                             double* loss) {
   RECORD_USER_SCOPE("cross entropy");
   ANNULI_CHECK(logits.is_contiguous() && logits.dim() == 2);
   AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), "cross_entropy_rows", [&] {
@@ -102,8 +102,9 @@ void cross_entropy_rows(at::Tensor& logits, const int64_t* target,
   });
 }
 
-at::Tensor cross_entropy_gradient(at::Tensor& logits, const int64_t* target,
-                                  double* loss, double scale, bool rounded) {
+at::Tensor cpu::cross_entropy_gradient(at::Tensor& logits,
+                                       const int64_t* target, double* loss,
+                                       double scale, bool rounded) {
   RECORD_USER_SCOPE("cross entropy");
   ANNULI_CHECK(logits.is_contiguous() && logits.dim() == 2);
   if (!rounded) {

@@ -2,7 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
-namespace annuli::kernels {
+namespace annuli::kernels::cpu {
 
 // Cross-entropy of a block of logits. logits: [n, V] contiguous on CPU, fp32 or
 // fp64, unspecified afterwards; target: n ids. Writes
@@ -17,4 +17,4 @@ void cross_entropy_rows(at::Tensor& logits, const int64_t* target,
 at::Tensor cross_entropy_gradient(at::Tensor& logits, const int64_t* target,
                                   double* loss, double scale, bool rounded);
 
-}  // namespace annuli::kernels
+}  // namespace annuli::kernels::cpu

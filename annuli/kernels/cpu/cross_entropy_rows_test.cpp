@@ -10,7 +10,7 @@
 #include "annuli/kernels/threads.h"
 #include "tests/support/tensor_checks.h"
 
-namespace annuli::kernels {
+namespace annuli::kernels::cpu {
 namespace {
 
 using test::random_tensor;
@@ -105,4 +105,4 @@ INSTANTIATE_TEST_SUITE_P(Types, CrossEntropyRowsTypes,
                          testing::Values(at::kFloat, at::kDouble));
 
 }  // namespace
-}  // namespace annuli::kernels
+}  // namespace annuli::kernels::cpu

@@ -1,7 +1,6 @@
-#include "annuli/kernels/gemv.h"
+#include "annuli/kernels/cpu/gemv.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/linear.h>
 
 #include <algorithm>
 #include <cstring>
@@ -347,13 +346,6 @@ int64_t RowMatrix::bytes() const {
   return rows * columns * static_cast<int64_t>(c10::elementSize(dtype));
 }
 
-bool is_row_matrix(const at::Tensor& weight) {
-  return weight.dim() == 2 && weight.is_cpu() &&
-         (weight.scalar_type() == at::kFloat ||
-          weight.scalar_type() == at::kBFloat16) &&
-         weight.stride(1) == 1 && weight.stride(0) >= weight.size(1);
-}
-
 RowMatrix row_matrix(const at::Tensor& weight) {
   ANNULI_CHECK(is_row_matrix(weight), "not the rows of a matrix");
   return {.data = weight.const_data_ptr(),
@@ -382,11 +374,8 @@ void multiply(std::span<const Product> products) {
   }
 }
 
-at::Tensor gemv(const at::Tensor& x, const at::Tensor& weight,
-                const at::Tensor& bias) {
-  ANNULI_CHECK(x.scalar_type() == at::kFloat && x.is_cpu());
-  ANNULI_CHECK(x.size(-1) == weight.size(1), "{} columns for {}", x.size(-1),
-               weight.size(1));
+at::Tensor cpu::gemv(const at::Tensor& x, const at::Tensor& weight,
+                     const at::Tensor& bias) {
   const at::Tensor rows = x.reshape({-1, x.size(-1)}).contiguous();
   const at::Tensor wide =
       bias.defined() ? bias.to(at::kFloat).contiguous() : bias;
@@ -405,12 +394,6 @@ at::Tensor gemv(const at::Tensor& x, const at::Tensor& weight,
   std::vector<int64_t> shape = x.sizes().vec();
   shape.back() = weight.size(0);
   return y.view(shape);
-}
-
-at::Tensor reference::gemv(const at::Tensor& x, const at::Tensor& weight,
-                           const at::Tensor& bias) {
-  return at::linear(x.to(at::kDouble), weight.to(at::kDouble),
-                    bias.defined() ? bias.to(at::kDouble) : bias);
 }
 
 }  // namespace annuli::kernels

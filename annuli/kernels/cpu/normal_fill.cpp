@@ -1,4 +1,4 @@
-#include "annuli/kernels/normal_fill.h"
+#include "annuli/kernels/cpu/normal_fill.h"
 
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
@@ -103,8 +103,7 @@ void normal_numbers(const CounterRng& rng, uint64_t first,
   }
 }
 
-void fill_normal(at::Tensor& tensor, const CounterRng& rng, double std) {
-  ANNULI_CHECK(tensor.is_contiguous() && tensor.is_cpu());
+void cpu::fill_normal(at::Tensor& tensor, const CounterRng& rng, double std) {
   constexpr int64_t kGrain = 4 * kBlocks;
   const int64_t numel = tensor.numel();
   const int64_t pieces = (numel + kGrain - 1) / kGrain;

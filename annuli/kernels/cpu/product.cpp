@@ -1,15 +1,15 @@
-#include "annuli/kernels/product.h"
+#include "annuli/kernels/cpu/product.h"
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/ivalue.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/mm.h>
 #include <ATen/record_function.h>
 
 #include <array>
 
 #include "annuli/core/error.h"
 #include "annuli/kernels/cpu/bf16.h"
+#include "annuli/kernels/parallel.h"
+#include "annuli/kernels/product.h"
 
 // MKL's, inside libtorch_cpu.so: bf16 in, fp32 out.
 extern "C" void cblas_gemm_bf16bf16f32(int layout, int trans_a, int trans_b,
@@ -41,18 +41,6 @@ struct BlasMatrix {
   bool transposed;
   int stride;
 };
-
-void native_product(at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
-                    bool accumulate) {
-  RECORD_USER_SCOPE_WITH_INPUTS("product", (std::array<c10::IValue, 2>{a, b}));
-  const BlasMatrix left(a);
-  const BlasMatrix right(b);
-  cblas_gemm_bf16bf16f32(
-      kRowMajor, left.flag(), right.flag(), static_cast<int>(a.size(0)),
-      static_cast<int>(b.size(1)), static_cast<int>(a.size(1)), 1.0f, left.data,
-      left.stride, right.data, right.stride, accumulate ? 1.0f : 0.0f,
-      out.mutable_data_ptr<float>(), static_cast<int>(out.size(1)));
-}
 
 template <typename From, typename To>
 ANNULI_INLINE void convert_block(const From* from, To* to, int64_t n) {
@@ -86,10 +74,6 @@ at::Tensor dense(const at::Tensor& x) {
   return x.is_non_overlapping_and_dense() ? x : x.contiguous();
 }
 
-}  // namespace
-
-namespace {
-
 // Clang learned the name with version 16.
 bool has_amx() {
 #if defined(__x86_64__) && (!defined(__clang__) || __clang_major__ >= 16)
@@ -113,13 +97,7 @@ bool bf16_is_fast() {
 #endif
 }
 
-at::ScalarType operand_type() {
-  return bf16_is_fast() ? at::kBFloat16 : at::kFloat;
-}
-
-at::Tensor narrowed(const at::Tensor& given) {
-  if (given.scalar_type() == at::kBFloat16) return given;
-  if (!given.is_cpu()) return given.to(at::kBFloat16);
+at::Tensor cpu::narrowed(const at::Tensor& given) {
   RECORD_USER_SCOPE("round to bf16");
   const at::Tensor x = dense(given);
   at::Tensor to = at::empty_like(x, at::kBFloat16);
@@ -127,9 +105,7 @@ at::Tensor narrowed(const at::Tensor& given) {
   return to;
 }
 
-at::Tensor operand(const at::Tensor& given) {
-  if (bf16_is_fast()) return narrowed(given);
-  if (!given.is_cpu()) return given.to(at::kBFloat16).to(at::kFloat);
+at::Tensor cpu::rounded(const at::Tensor& given) {
   RECORD_USER_SCOPE("round to bf16");
   const at::Tensor x = dense(given);
   at::Tensor to = at::empty_like(x, at::kFloat);
@@ -141,24 +117,16 @@ at::Tensor operand(const at::Tensor& given) {
   return to;
 }
 
-void multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
-              bool accumulate) {
-  ANNULI_CHECK(a.scalar_type() == b.scalar_type());
-  ANNULI_CHECK(a.size(1) == b.size(0) && out.is_contiguous() &&
-               out.size(0) == a.size(0) && out.size(1) == b.size(1));
-  if (a.scalar_type() == at::kBFloat16) {
-    ANNULI_CHECK(a.is_cpu() && out.scalar_type() == at::kFloat);
-    native_product(out, a, b, accumulate);
-  } else if (accumulate) {
-    out.addmm_(a, b);
-  } else {
-    at::mm_out(out, a, b);
-  }
-}
-
-at::Tensor Matrix::operand() const {
-  if (!rounded) return weight.detach();
-  return kernels::operand((copy.defined() ? copy : weight).detach());
+void cpu::multiply_bf16(at::Tensor& out, const at::Tensor& a,
+                        const at::Tensor& b, bool accumulate) {
+  RECORD_USER_SCOPE_WITH_INPUTS("product", (std::array<c10::IValue, 2>{a, b}));
+  const BlasMatrix left(a);
+  const BlasMatrix right(b);
+  cblas_gemm_bf16bf16f32(
+      kRowMajor, left.flag(), right.flag(), static_cast<int>(a.size(0)),
+      static_cast<int>(b.size(1)), static_cast<int>(a.size(1)), 1.0f, left.data,
+      left.stride, right.data, right.stride, accumulate ? 1.0f : 0.0f,
+      out.mutable_data_ptr<float>(), static_cast<int>(out.size(1)));
 }
 
 }  // namespace annuli::kernels

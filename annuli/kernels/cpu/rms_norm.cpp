@@ -1,21 +1,17 @@
-#include "annuli/kernels/rms_norm.h"
+#include "annuli/kernels/cpu/rms_norm.h"
 
 #include <ATen/Dispatch.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/mean.h>
-#include <ATen/ops/rsqrt.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 
-#include "annuli/core/error.h"
 #include "annuli/kernels/cpu/bf16.h"
-#include "annuli/kernels/gradient_type.h"
 #include "annuli/kernels/parallel.h"
+#include "annuli/kernels/rms_norm.h"
 
 namespace annuli::kernels {
 
@@ -157,31 +153,14 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
 
 }  // namespace
 
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps) {
-  return rms_norm(x, gain, eps, x.scalar_type());
-}
-
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps,
-                    at::ScalarType out) {
-  RECORD_USER_SCOPE("rms_norm");
-  ANNULI_CHECK(gain.dim() == 1 && x.size(-1) == gain.size(0));
-  if (!x.is_cpu()) {
-    return reference::rms_norm(x, gain.to(x.scalar_type()), eps).to(out);
-  }
-  at::Tensor y = RmsNorm::apply(x, gain, eps, out);
-  set_gradient_type(y, x.scalar_type());
-  return y;
+at::Tensor cpu::rms_norm(const at::Tensor& x, const at::Tensor& gain,
+                         double eps, at::ScalarType out) {
+  return RmsNorm::apply(x, gain, eps, out);
 }
 
 void rms_norm_row(const float* x, const float* gain, int64_t D, double eps,
                   float* y) {
   normalise(x, gain, y, D, static_cast<float>(eps));
-}
-
-at::Tensor reference::rms_norm(const at::Tensor& x, const at::Tensor& gain,
-                               double eps) {
-  at::Tensor mean_square = at::mean(x * x, -1, /*keepdim=*/true);
-  return x * at::rsqrt(mean_square + eps) * gain;
 }
 
 }  // namespace annuli::kernels

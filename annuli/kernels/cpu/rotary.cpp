@@ -1,16 +1,9 @@
 #include <ATen/Dispatch.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/cos.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/outer.h>
-#include <ATen/ops/pow.h>
-#include <ATen/ops/sin.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "annuli/core/error.h"
-#include "annuli/kernels/attention.h"
+#include "annuli/kernels/cpu/attention.h"
 #include "annuli/kernels/parallel.h"
 
 namespace annuli::kernels {
@@ -95,42 +88,13 @@ struct Rotary : torch::autograd::Function<Rotary> {
 
 }  // namespace
 
-at::Tensor rotary_frequencies(int64_t head_dim, double theta,
-                              at::ScalarType dtype, at::Device device) {
-  ANNULI_CHECK(head_dim % 2 == 0, "head_dim {}", head_dim);
-  auto options = at::TensorOptions(dtype).device(device);
-  at::Tensor exponent = at::arange(0, head_dim, 2, options) / head_dim;
-  return at::pow(theta, exponent).reciprocal();
-}
-
-RotaryTable rotary_table(int64_t first, int64_t T,
-                         const at::Tensor& frequencies) {
-  at::Tensor position = at::arange(first, first + T, frequencies.options());
-  at::Tensor angle = at::outer(position, frequencies);
-  return {at::cos(angle), at::sin(angle)};
-}
-
-at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table) {
-  ANNULI_CHECK(x.dim() == 4 && x.scalar_type() == table.cos.scalar_type());
-  ANNULI_CHECK(table.cos.size(0) == x.size(1) &&
-               table.cos.size(1) * 2 == x.size(3));
-  if (!x.is_cpu()) return reference::apply_rotary(x, table);
+at::Tensor cpu::apply_rotary(const at::Tensor& x, const RotaryTable& table) {
   return Rotary::apply(x, table.cos.contiguous(), table.sin.contiguous());
 }
 
 void rotate_row(const float* x, const float* cos, const float* sin, int64_t H,
                 int64_t half, float* y) {
   rotate(x, cos, sin, 1.0f, y, H, half);
-}
-
-at::Tensor reference::apply_rotary(const at::Tensor& x,
-                                   const RotaryTable& table) {
-  const int64_t half = x.size(-1) / 2;
-  at::Tensor cos = table.cos.unsqueeze(1);  // [T, 1, head_dim / 2]
-  at::Tensor sin = table.sin.unsqueeze(1);
-  at::Tensor low = x.narrow(-1, 0, half);
-  at::Tensor high = x.narrow(-1, half, half);
-  return at::cat({low * cos - high * sin, high * cos + low * sin}, -1);
 }
 
 }  // namespace annuli::kernels

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/dispatch.h"
 
 namespace annuli::kernels {
 
@@ -49,7 +50,7 @@ at::Tensor mapped(at::IntArrayRef shape, at::ScalarType dtype, size_t bytes) {
 at::Tensor owned_empty(at::IntArrayRef shape, at::ScalarType dtype,
                        at::Device device) {
   const size_t bytes = byte_size(shape, dtype);
-  if (device.is_cpu() && bytes >= kOwnMapping) {
+  if (is_host(device) && bytes >= kOwnMapping) {
     return mapped(shape, dtype, bytes);
   }
   return at::empty(shape, at::TensorOptions(dtype).device(device));
@@ -58,7 +59,7 @@ at::Tensor owned_empty(at::IntArrayRef shape, at::ScalarType dtype,
 at::Tensor owned_zeros(at::IntArrayRef shape, at::ScalarType dtype,
                        at::Device device) {
   const size_t bytes = byte_size(shape, dtype);
-  if (device.is_cpu() && bytes >= kOwnMapping) {
+  if (is_host(device) && bytes >= kOwnMapping) {
     return mapped(shape, dtype, bytes);
   }
   return at::empty(shape, at::TensorOptions(dtype).device(device)).zero_();

@@ -32,6 +32,10 @@ struct AdafactorStep {
   CounterRng rounding{0, uint64_t{0}};  // as AdamwStep's
 };
 
+// What the formulas make of the settings: b, and lr.
+double second_decay(const AdafactorStep& step);
+double rate_of(const AdafactorStep& step, const at::Tensor& parameter);
+
 // A matrix [rows, columns]; the factors are fp32, or fp64 beside fp64 weights.
 // Types, return value and guarantees are those of adamw. Three passes over the
 // gradient: the means, the rms of the update, the update.

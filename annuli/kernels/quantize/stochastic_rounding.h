@@ -34,7 +34,7 @@ struct Noise {
 void random_bits(const CounterRng& rng, Operand operand, int64_t first,
                  Noise& noise);
 
-// target = values, rounded; contiguous CPU tensors of one shape, fp32 and bf16.
+// target = values, rounded; of one shape and device, fp32 and bf16.
 void round_stochastically(const at::Tensor& values, const CounterRng& rng,
                           Operand operand, at::Tensor& target);
 

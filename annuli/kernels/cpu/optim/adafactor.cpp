@@ -1,30 +1,13 @@
-#include "annuli/kernels/optim/adafactor.h"
-
-#include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
+#include "annuli/kernels/cpu/optim/adafactor.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
-#include "annuli/core/error.h"
 #include "annuli/kernels/cpu/optim/optimizer_loop.h"
-#include "annuli/kernels/optim/squared_norm.h"
 
 namespace annuli::kernels {
 namespace {
-
-double second_decay(const AdafactorStep& step) {
-  ANNULI_CHECK(step.step >= 1, "step {}", step.step);
-  return 1 - std::pow(static_cast<double>(step.step), -step.decay_rate);
-}
-
-double rate_of(const AdafactorStep& step, const at::Tensor& parameter) {
-  if (!step.scale_parameter) return step.learning_rate;
-  const double rms = std::sqrt(squared_norm(parameter) /
-                               static_cast<double>(parameter.numel()));
-  return step.learning_rate * std::max(step.least_rms, rms);
-}
 
 // One row: the sum of its squares, which are added to the columns' too.
 template <typename G, typename A>
@@ -214,15 +197,9 @@ class Update {
 
 }  // namespace
 
-double adafactor(at::Tensor& parameter, const at::Tensor& gradient,
-                 at::Tensor& rows, at::Tensor& columns,
-                 const AdafactorStep& step) {
-  ANNULI_CHECK(parameter.dim() == 2 && gradient.sizes() == parameter.sizes());
-  ANNULI_CHECK(rows.numel() == parameter.size(0) &&
-               columns.numel() == parameter.size(1));
-  if (!is_plain(parameter) || !is_plain(rows) || !is_plain(columns)) {
-    return reference::adafactor(parameter, gradient, rows, columns, step);
-  }
+double cpu::adafactor(at::Tensor& parameter, const at::Tensor& gradient,
+                      at::Tensor& rows, at::Tensor& columns,
+                      const AdafactorStep& step) {
   const at::Tensor g = gradient.contiguous();
   double squares = 0;
   dispatch_types(parameter, g, [&](auto weight, auto given) {
@@ -231,54 +208,6 @@ double adafactor(at::Tensor& parameter, const at::Tensor& gradient,
                   .run();
   });
   return squares;
-}
-
-// Gains and biases: too small for a pass of its own.
-double adafactor(at::Tensor& parameter, const at::Tensor& gradient,
-                 at::Tensor& v, const AdafactorStep& step) {
-  return reference::adafactor(parameter, gradient, v, step);
-}
-
-namespace {
-
-// p -= lr weight_decay p + lr u / max(1, rms(u) / threshold)
-void step_along(at::Tensor& parameter, const at::Tensor& u,
-                const AdafactorStep& step) {
-  const double rate = rate_of(step, parameter);
-  const double rms =
-      std::sqrt(reference::squared_norm(u) / static_cast<double>(u.numel()));
-  const double clip = std::max(1.0, rms / step.clip_threshold);
-  reference::Widened p(parameter, u.scalar_type());
-  p.values.sub_(p.values * (rate * step.weight_decay) + u * (rate / clip));
-  p.store(step.rounding, Operand::kWeight);
-}
-
-}  // namespace
-
-double reference::adafactor(at::Tensor& parameter, const at::Tensor& gradient,
-                            at::Tensor& rows, at::Tensor& columns,
-                            const AdafactorStep& step) {
-  const at::NoGradGuard no_grad;
-  const at::Tensor g =
-      gradient.to(arithmetic_type(parameter)) * step.gradient_scale;
-  const double kept = second_decay(step);
-  const at::Tensor squares = g.square() + step.eps;
-  rows.mul_(kept).add_(squares.mean(1), 1 - kept);
-  columns.mul_(kept).add_(squares.mean(0), 1 - kept);
-  const at::Tensor of_rows = (rows / rows.mean()).rsqrt().unsqueeze(1);
-  step_along(parameter, g * of_rows * columns.rsqrt().unsqueeze(0), step);
-  return reference::squared_norm(gradient);
-}
-
-double reference::adafactor(at::Tensor& parameter, const at::Tensor& gradient,
-                            at::Tensor& v, const AdafactorStep& step) {
-  const at::NoGradGuard no_grad;
-  const at::Tensor g =
-      gradient.to(arithmetic_type(parameter)) * step.gradient_scale;
-  const double kept = second_decay(step);
-  v.mul_(kept).add_(g.square() + step.eps, 1 - kept);
-  step_along(parameter, g * v.rsqrt(), step);
-  return reference::squared_norm(gradient);
 }
 
 }  // namespace annuli::kernels

@@ -1,25 +1,9 @@
-#include "annuli/kernels/optim/adamw.h"
+#include "annuli/kernels/cpu/optim/adamw.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
-
-#include <algorithm>
-#include <cmath>
-
-#include "annuli/core/error.h"
 #include "annuli/kernels/cpu/optim/adamw_arithmetic.h"
 #include "annuli/kernels/cpu/optim/optimizer_loop.h"
-#include "annuli/kernels/optim/squared_norm.h"
 
 namespace annuli::kernels {
-
-AdamwFactors::AdamwFactors(const AdamwStep& step)
-    : decay(step.learning_rate * step.weight_decay) {
-  ANNULI_CHECK(step.step >= 1, "step {}", step.step);
-  const auto t = static_cast<double>(step.step);
-  rate = step.learning_rate / (1 - std::pow(step.beta1, t));
-  inverse_correction = 1 / std::sqrt(1 - std::pow(step.beta2, t));
-}
 
 namespace {
 
@@ -106,23 +90,10 @@ double update_all(at::Tensor& parameter, const at::Tensor& gradient,
   });
 }
 
-void check_state(const at::Tensor& parameter, const at::Tensor& gradient,
-                 const at::Tensor& m, const at::Tensor& v) {
-  for (const at::Tensor* other : {&gradient, &m, &v}) {
-    ANNULI_CHECK(other->sizes() == parameter.sizes());
-    ANNULI_CHECK(other->device() == parameter.device());
-  }
-  ANNULI_CHECK(m.scalar_type() == v.scalar_type());
-}
-
 }  // namespace
 
-double adamw(at::Tensor& parameter, const at::Tensor& gradient, at::Tensor& m,
-             at::Tensor& v, const AdamwStep& step) {
-  check_state(parameter, gradient, m, v);
-  if (!is_plain(parameter) || !is_plain(m) || !is_plain(v)) {
-    return reference::adamw(parameter, gradient, m, v, step);
-  }
+double cpu::adamw(at::Tensor& parameter, const at::Tensor& gradient,
+                  at::Tensor& m, at::Tensor& v, const AdamwStep& step) {
   const at::Tensor g = gradient.contiguous();
   double squares = 0;
   dispatch_types(parameter, g, [&](auto weight, auto given) {
@@ -137,32 +108,6 @@ double adamw(at::Tensor& parameter, const at::Tensor& gradient, at::Tensor& m,
     }
   });
   return squares;
-}
-
-void reference::adamw_in(at::Tensor& parameter, const at::Tensor& gradient,
-                         at::Tensor& m, at::Tensor& v, const AdamwStep& step) {
-  const at::NoGradGuard no_grad;
-  const AdamwFactors f(step);
-  const at::Tensor g = gradient * step.gradient_scale;
-  parameter.sub_(parameter * f.decay);
-  m.mul_(step.beta1).add_(g, 1 - step.beta1);
-  v.mul_(step.beta2).addcmul_(g, g, 1 - step.beta2);
-  const at::Tensor denominator =
-      (v.sqrt() * f.inverse_correction).add_(step.eps);
-  parameter.addcdiv_(m, denominator, -f.rate);
-}
-
-double reference::adamw(at::Tensor& parameter, const at::Tensor& gradient,
-                        at::Tensor& m, at::Tensor& v, const AdamwStep& step) {
-  const at::NoGradGuard no_grad;
-  const at::ScalarType arithmetic = arithmetic_type(parameter);
-  Widened p(parameter, arithmetic), first(m, arithmetic), second(v, arithmetic);
-  adamw_in(p.values, gradient.to(arithmetic), first.values, second.values,
-           step);
-  p.store(step.rounding, Operand::kWeight);
-  first.store(step.rounding, Operand::kFirstMoment);
-  second.store(step.rounding, Operand::kSecondMoment);
-  return reference::squared_norm(gradient);
 }
 
 }  // namespace annuli::kernels

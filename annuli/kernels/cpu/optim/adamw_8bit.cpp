@@ -1,7 +1,4 @@
-#include "annuli/kernels/optim/adamw_8bit.h"
-
-#include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
+#include "annuli/kernels/cpu/optim/adamw_8bit.h"
 
 #include <cmath>
 
@@ -9,7 +6,6 @@
 #include "annuli/kernels/cpu/optim/adamw_arithmetic.h"
 #include "annuli/kernels/cpu/optim/optimizer_loop.h"
 #include "annuli/kernels/cpu/quantize/code_table.h"
-#include "annuli/kernels/optim/squared_norm.h"
 
 namespace annuli::kernels {
 namespace {
@@ -109,21 +105,10 @@ double update_all(at::Tensor& parameter, const at::Tensor& gradient,
   });
 }
 
-void check_state(const at::Tensor& parameter, const at::Tensor& gradient,
-                 const Quantized& moment) {
-  ANNULI_CHECK(gradient.sizes() == parameter.sizes());
-  ANNULI_CHECK(parameter.is_cpu() && parameter.is_contiguous());
-  ANNULI_CHECK(moment.codes.sizes() == parameter.sizes() &&
-               moment.codes.is_contiguous());
-  ANNULI_CHECK(moment.scales.numel() == quantized_blocks(parameter.numel()));
-}
-
 }  // namespace
 
-double adamw_8bit(at::Tensor& parameter, const at::Tensor& gradient,
-                  Quantized& m, Quantized& v, const AdamwStep& step) {
-  check_state(parameter, gradient, m);
-  check_state(parameter, gradient, v);
+double cpu::adamw_8bit(at::Tensor& parameter, const at::Tensor& gradient,
+                       Quantized& m, Quantized& v, const AdamwStep& step) {
   const at::Tensor g = gradient.contiguous();
   double squares = 0;
   dispatch_types(parameter, g, [&](auto weight, auto given) {
@@ -135,20 +120,6 @@ double adamw_8bit(at::Tensor& parameter, const at::Tensor& gradient,
     }
   });
   return squares;
-}
-
-double reference::adamw_8bit(at::Tensor& parameter, const at::Tensor& gradient,
-                             Quantized& m, Quantized& v,
-                             const AdamwStep& step) {
-  const at::NoGradGuard no_grad;
-  at::Tensor first = dequantize(m.codes, m.scales, Codes::kSigned);
-  at::Tensor second = dequantize(v.codes, v.scales, Codes::kUnsigned);
-  Widened p(parameter, at::kFloat);
-  adamw_in(p.values, gradient.to(at::kFloat), first, second, step);
-  p.store(step.rounding, Operand::kWeight);
-  m = reference::quantize(first, Codes::kSigned);
-  v = reference::quantize(second, Codes::kUnsigned);
-  return reference::squared_norm(gradient);
 }
 
 }  // namespace annuli::kernels

@@ -1,11 +1,6 @@
-#include "annuli/kernels/optim/sgd.h"
+#include "annuli/kernels/cpu/optim/sgd.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
-
-#include "annuli/core/error.h"
 #include "annuli/kernels/cpu/optim/optimizer_loop.h"
-#include "annuli/kernels/optim/squared_norm.h"
 
 namespace annuli::kernels {
 namespace {
@@ -106,21 +101,10 @@ double update_all(at::Tensor& parameter, const at::Tensor& gradient,
   });
 }
 
-void check_state(const at::Tensor& parameter, const at::Tensor& gradient,
-                 const at::Tensor& m, const SgdStep& step) {
-  ANNULI_CHECK(gradient.sizes() == parameter.sizes());
-  ANNULI_CHECK(m.defined() == (step.momentum != 0));
-  ANNULI_CHECK(!m.defined() || m.sizes() == parameter.sizes());
-}
-
 }  // namespace
 
-double sgd(at::Tensor& parameter, const at::Tensor& gradient, at::Tensor& m,
-           const SgdStep& step) {
-  check_state(parameter, gradient, m, step);
-  if (!is_plain(parameter) || (m.defined() && !is_plain(m))) {
-    return reference::sgd(parameter, gradient, m, step);
-  }
+double cpu::sgd(at::Tensor& parameter, const at::Tensor& gradient,
+                at::Tensor& m, const SgdStep& step) {
   const at::Tensor g = gradient.contiguous();
   double squares = 0;
   dispatch_types(parameter, g, [&](auto weight, auto given) {
@@ -137,23 +121,6 @@ double sgd(at::Tensor& parameter, const at::Tensor& gradient, at::Tensor& m,
     }
   });
   return squares;
-}
-
-double reference::sgd(at::Tensor& parameter, const at::Tensor& gradient,
-                      at::Tensor& m, const SgdStep& step) {
-  const at::NoGradGuard no_grad;
-  const at::ScalarType arithmetic = arithmetic_type(parameter);
-  at::Tensor direction = gradient.to(arithmetic) * step.gradient_scale;
-  if (m.defined()) {
-    Widened kept(m, arithmetic);
-    kept.values.mul_(step.momentum).add_(direction);
-    direction = kept.values;
-    kept.store(step.rounding, Operand::kFirstMoment);
-  }
-  Widened p(parameter, arithmetic);
-  p.values.sub_(p.values * step.decay + direction * step.learning_rate);
-  p.store(step.rounding, Operand::kWeight);
-  return reference::squared_norm(gradient);
 }
 
 }  // namespace annuli::kernels

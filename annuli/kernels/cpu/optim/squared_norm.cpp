@@ -1,7 +1,6 @@
-#include "annuli/kernels/optim/squared_norm.h"
+#include "annuli/kernels/cpu/optim/squared_norm.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/record_function.h>
+#include "annuli/core/error.h"
 
 #include "annuli/kernels/cpu/optim/optimizer_loop.h"
 
@@ -39,26 +38,17 @@ double all(const at::Tensor& tensor) {
 
 }  // namespace
 
-double squared_norm(const at::Tensor& tensor) {
-  if (!tensor.defined()) return 0;
-  RECORD_USER_SCOPE("gradient norm");
-  if (is_plain(tensor)) {
-    switch (tensor.scalar_type()) {
-      case at::kFloat:
-        return all<float>(tensor);
-      case at::kDouble:
-        return all<double>(tensor);
-      case at::kBFloat16:
-        return all<at::BFloat16>(tensor);
-      default:
-        break;
-    }
+double cpu::squared_norm(const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kFloat:
+      return all<float>(tensor);
+    case at::kDouble:
+      return all<double>(tensor);
+    case at::kBFloat16:
+      return all<at::BFloat16>(tensor);
+    default:
+      ANNULI_CHECK(false, "squares of {}", c10::toString(tensor.scalar_type()));
   }
-  return reference::squared_norm(tensor);
-}
-
-double reference::squared_norm(const at::Tensor& tensor) {
-  return tensor.to(at::kDouble).square().sum().item<double>();
 }
 
 }  // namespace annuli::kernels

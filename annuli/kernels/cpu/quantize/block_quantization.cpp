@@ -1,10 +1,9 @@
-#include "annuli/kernels/quantize/block_quantization.h"
+#include "annuli/kernels/cpu/quantize/block_quantization.h"
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "annuli/core/error.h"
 #include "annuli/kernels/cpu/quantize/code_table.h"
 #include "annuli/kernels/memory/owned_memory.h"
 
@@ -56,22 +55,8 @@ void for_each_block(int64_t entries, const F& f) {
 }
 
 Quantized empty_codes(const at::Tensor& values) {
-  ANNULI_CHECK(values.is_cpu() && values.is_contiguous() &&
-               values.scalar_type() == at::kFloat);
   return {owned_empty(values.sizes(), at::kByte),
           owned_empty({quantized_blocks(values.numel())}, at::kFloat)};
-}
-
-uint8_t nearest(const std::array<float, 256>& values, Codes kind, float x) {
-  size_t best = 0;
-  for (size_t code = 1; code < values.size(); ++code) {
-    // The lower one in magnitude where both are as near.
-    const double distance = std::abs(double{values[code]} - x);
-    const double least = std::abs(double{values[best]} - x);
-    if (distance < least || (distance == least && x < 0)) best = code;
-  }
-  if (kind == Codes::kUnsigned && best == 0 && x > 0) best = 1;
-  return static_cast<uint8_t>(best);
 }
 
 }  // namespace
@@ -118,7 +103,7 @@ int64_t quantized_blocks(int64_t entries) {
   return (entries + kQuantizedBlock - 1) / kQuantizedBlock;
 }
 
-Quantized quantize(const at::Tensor& values, Codes kind) {
+Quantized cpu::quantize(const at::Tensor& values, Codes kind) {
   Quantized result = empty_codes(values);
   const CodeTable& table = code_table(kind);
   const float* from = values.const_data_ptr<float>();
@@ -131,10 +116,8 @@ Quantized quantize(const at::Tensor& values, Codes kind) {
   return result;
 }
 
-at::Tensor dequantize(const at::Tensor& codes, const at::Tensor& scales,
-                      Codes kind) {
-  ANNULI_CHECK(codes.is_contiguous() && scales.is_contiguous() &&
-               scales.numel() == quantized_blocks(codes.numel()));
+at::Tensor cpu::dequantize(const at::Tensor& codes, const at::Tensor& scales,
+                           Codes kind) {
   at::Tensor values = owned_empty(codes.sizes(), at::kFloat);
   const CodeTable& table = code_table(kind);
   const auto* from = codes.const_data_ptr<uint8_t>();
@@ -145,29 +128,6 @@ at::Tensor dequantize(const at::Tensor& codes, const at::Tensor& scales,
                    decode(table, from + begin, scale[block], size, to + begin);
                  });
   return values;
-}
-
-Quantized reference::quantize(const at::Tensor& values, Codes kind) {
-  Quantized result = empty_codes(values);
-  const float* from = values.const_data_ptr<float>();
-  auto* codes = result.codes.mutable_data_ptr<uint8_t>();
-  auto* scales = result.scales.mutable_data_ptr<float>();
-  for (int64_t begin = 0; begin < values.numel(); begin += kQuantizedBlock) {
-    const int64_t end = std::min(begin + kQuantizedBlock, values.numel());
-    float scale = 0;
-    for (int64_t i = begin; i < end; ++i) {
-      const bool larger = std::abs(from[i]) > std::abs(scale);
-      const bool positive = from[i] == -scale && from[i] > 0;
-      if (larger || positive) scale = from[i];
-    }
-    if (std::abs(scale) < 0x1p-126f) scale = 0;
-    scales[begin / kQuantizedBlock] = scale;
-    for (int64_t i = begin; i < end; ++i) {
-      const float x = scale == 0 ? 0 : from[i] * (1 / scale);
-      codes[i] = nearest(code_values(kind), kind, x);
-    }
-  }
-  return result;
 }
 
 }  // namespace annuli::kernels

@@ -1,16 +1,8 @@
-#include <ATen/Dispatch.h>
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/logsumexp.h>
-#include <ATen/ops/mean.h>
-#include <ATen/ops/softmax.h>
-#include <ATen/ops/square.h>
-#include <ATen/ops/sum.h>
-#include <ATen/ops/tensor.h>
-#include <ATen/record_function.h>
+#include "annuli/kernels/cpu/mixture.h"
 
-#include "annuli/core/error.h"
+#include <ATen/Dispatch.h>
+#include <ATen/ops/empty.h>
+
 #include "annuli/core/rng.h"
 #include "annuli/kernels/mixture.h"
 #include "annuli/kernels/parallel.h"
@@ -63,35 +55,19 @@ void choose_all(const T* logits, int64_t N, int64_t E, int64_t k,
   });
 }
 
-// Fraction of the tokens that each expert was chosen for, summed over ranks.
-at::Tensor chosen_share(const at::Tensor& experts, const at::Tensor& like,
-                        int64_t num_experts) {
-  const std::vector<int64_t> load = expert_load(experts, num_experts);
-  const auto N = static_cast<double>(experts.size(0));
-  std::vector<double> share;
-  for (int64_t slots : load) share.push_back(static_cast<double>(slots) / N);
-  return at::tensor(share, at::TensorOptions(at::kDouble)).to(like.options());
-}
-
 }  // namespace
 
-Routing route(const at::Tensor& logits, int64_t k, uint64_t tie_break_seed) {
-  RECORD_USER_SCOPE("route");
+at::Tensor cpu::best_experts(const at::Tensor& logits, int64_t k,
+                             uint64_t tie_break_seed) {
   const int64_t N = logits.size(0);
   const int64_t E = logits.size(1);
-  ANNULI_CHECK(k >= 1 && k <= E, "top {} of {} experts", k, E);
-  at::Tensor values = logits.detach().cpu().contiguous();
   at::Tensor experts = at::empty({N, k}, at::TensorOptions(at::kLong));
   const CounterRng keys(tie_break_seed, "router/ties");
-  AT_DISPATCH_FLOATING_TYPES(values.scalar_type(), "route", [&] {
-    choose_all(values.const_data_ptr<scalar_t>(), N, E, k, keys,
+  AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), "route", [&] {
+    choose_all(logits.const_data_ptr<scalar_t>(), N, E, k, keys,
                experts.mutable_data_ptr<int64_t>());
   });
-  experts = experts.to(logits.device());
-  at::Tensor probabilities = at::softmax(logits, -1);
-  at::Tensor gates = probabilities.gather(1, experts);
-  at::Tensor sum = at::sum(gates, 1, /*keepdim=*/true);
-  return {probabilities, gates / sum, experts, sum};
+  return experts;
 }
 
 void choose_experts(const float* logits, int64_t E, int64_t k,
@@ -101,30 +77,33 @@ void choose_experts(const float* logits, int64_t E, int64_t k,
                token, experts);
 }
 
-std::vector<int64_t> expert_load(const at::Tensor& experts,
-                                 int64_t num_experts) {
-  at::Tensor slots = experts.cpu().contiguous();
+std::vector<int64_t> cpu::count_slots(const at::Tensor& experts,
+                                      int64_t num_experts) {
+  const at::Tensor slots = experts.contiguous();
   const int64_t* expert = slots.const_data_ptr<int64_t>();
   std::vector<int64_t> load(num_experts, 0);
   for (int64_t i = 0; i < slots.numel(); ++i) ++load.at(expert[i]);
   return load;
 }
 
-at::Tensor load_balancing_loss(const std::vector<Routing>& layers,
-                               int64_t num_experts) {
-  ANNULI_CHECK(!layers.empty());
-  std::vector<at::Tensor> probabilities, experts;
-  for (const Routing& layer : layers) {
-    probabilities.push_back(layer.probabilities);
-    experts.push_back(layer.experts);
+cpu::SlotOrder cpu::sort_slots(const at::Tensor& experts, int64_t num_experts) {
+  const int64_t k = experts.size(1);
+  const at::Tensor slots = experts.contiguous();
+  const int64_t* expert = slots.const_data_ptr<int64_t>();
+  SlotOrder order{count_slots(slots, num_experts),
+                  at::empty({slots.numel()}, slots.options()),
+                  at::empty({slots.numel()}, slots.options())};
+  std::vector<int64_t> next(num_experts, 0);
+  for (int64_t e = 1; e < num_experts; ++e) {
+    next[e] = next[e - 1] + order.block_sizes[e - 1];
   }
-  at::Tensor all = at::cat(probabilities);  // [L * N, E]
-  at::Tensor share = chosen_share(at::cat(experts), all, num_experts);
-  return at::sum(share * at::mean(all, 0)) * num_experts;
-}
-
-at::Tensor router_z_loss(const at::Tensor& logits) {
-  return at::mean(at::square(at::logsumexp(logits, -1)));
+  int64_t* token = order.token.mutable_data_ptr<int64_t>();
+  int64_t* row = order.row.mutable_data_ptr<int64_t>();
+  for (int64_t slot = 0; slot < slots.numel(); ++slot) {
+    row[slot] = next[expert[slot]]++;
+    token[row[slot]] = slot / k;
+  }
+  return order;
 }
 
 }  // namespace annuli::kernels

@@ -1,0 +1,46 @@
+#include "annuli/kernels/activation.h"
+
+#include <ATen/record_function.h>
+
+#include "annuli/core/error.h"
+#include "annuli/kernels/activation_formulas.h"
+#include "annuli/kernels/cpu/activation.h"
+#include "annuli/kernels/dispatch.h"
+
+namespace annuli::kernels {
+
+namespace {
+
+bool is_known(ActivationKind kind) {
+#define ANNULI_IS(NAME) || kind == ActivationKind::NAME
+  return false ANNULI_ACTIVATIONS(ANNULI_IS);
+#undef ANNULI_IS
+}
+
+void check(ActivationKind kind, const at::Tensor& x, const at::Tensor& other) {
+  ANNULI_CHECK(is_known(kind), "activation {}", static_cast<int>(kind));
+  ANNULI_CHECK(is_plain(x), "an activation in one pass is the host's alone");
+  if (!other.defined()) return;
+  ANNULI_CHECK(other.sizes() == x.sizes() && is_plain(other));
+}
+
+}  // namespace
+
+Activated activate(ActivationKind kind, const at::Tensor& x,
+                   const at::Tensor& gate, bool rounded, bool keep) {
+  RECORD_USER_SCOPE("activation");
+  check(kind, x, gate);
+  return cpu::activate(kind, x, gate, rounded, keep);
+}
+
+ActivationGradients activate_backward(ActivationKind kind,
+                                      const at::Tensor& dout,
+                                      const at::Tensor& x,
+                                      const at::Tensor& gate, bool rounded) {
+  RECORD_USER_SCOPE("activation backward");
+  check(kind, x, gate);
+  check(kind, x, dout);
+  return cpu::activate_backward(kind, dout, x, gate, rounded);
+}
+
+}  // namespace annuli::kernels

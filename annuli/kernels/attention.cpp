@@ -1,0 +1,77 @@
+#include "annuli/kernels/attention.h"
+
+#include <ATen/ops/ones.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/record_function.h>
+
+#include <optional>
+
+#include "annuli/core/error.h"
+#include "annuli/kernels/cpu/attention.h"
+#include "annuli/kernels/dispatch.h"
+
+namespace annuli::kernels {
+
+namespace {
+
+// [T, S], true where query t may see the key.
+at::Tensor visible_keys(int64_t T, int64_t S, at::Device device) {
+  auto options = at::TensorOptions(at::kBool).device(device);
+  return at::ones({T, S}, options).tril(S - T);
+}
+
+void check_shapes(const at::Tensor& q, const at::Tensor& k,
+                  const at::Tensor& v) {
+  ANNULI_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes());
+  ANNULI_CHECK(q.size(2) % k.size(2) == 0, "{} heads over {} kv heads",
+               q.size(2), k.size(2));
+  ANNULI_CHECK(k.size(1) >= q.size(1), "{} keys for {} queries", k.size(1),
+               q.size(1));
+}
+
+at::Tensor library_attention(const at::Tensor& q, const at::Tensor& k,
+                             const at::Tensor& v) {
+  const int64_t T = q.size(1);
+  const int64_t S = k.size(1);
+  const bool square = T == S;
+  std::optional<at::Tensor> mask;
+  if (!square && T > 1) mask = visible_keys(T, S, q.device());
+  return at::scaled_dot_product_attention(
+             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask,
+             /*dropout_p=*/0.0, /*is_causal=*/square && T > 1,
+             /*scale=*/std::nullopt, /*enable_gqa=*/q.size(2) != k.size(2))
+      .transpose(1, 2);
+}
+
+bool own_kernel_pays(const at::Tensor& q, const at::Tensor& k) {
+  return is_host(q) && cpu::attention_pays(q, k);
+}
+
+}  // namespace
+
+at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v) {
+  RECORD_USER_SCOPE("attention");
+  check_shapes(q, k, v);
+  if (!own_kernel_pays(q, k)) return library_attention(q, k, v);
+  return cpu::attention(q, k, v, {}, q.scalar_type());
+}
+
+at::Tensor rotary_attention(const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, const RotaryTable& rotary,
+                            at::ScalarType out) {
+  RECORD_USER_SCOPE("attention");
+  check_shapes(q, k, v);
+  ANNULI_CHECK(q.size(1) == k.size(1) && rotary.cos.size(0) == q.size(1) &&
+               rotary.cos.size(1) * 2 == q.size(3) &&
+               rotary.cos.scalar_type() == q.scalar_type());
+  if (!own_kernel_pays(q, k)) {
+    return library_attention(apply_rotary(q, rotary), apply_rotary(k, rotary),
+                             v)
+        .to(out);
+  }
+  return cpu::attention(
+      q, k, v, {rotary.cos.contiguous(), rotary.sin.contiguous()}, out);
+}
+
+}  // namespace annuli::kernels

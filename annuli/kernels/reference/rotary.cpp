@@ -1,0 +1,18 @@
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+
+#include "annuli/kernels/attention.h"
+
+namespace annuli::kernels {
+
+at::Tensor reference::apply_rotary(const at::Tensor& x,
+                                   const RotaryTable& table) {
+  const int64_t half = x.size(-1) / 2;
+  at::Tensor cos = table.cos.unsqueeze(1);  // [T, 1, head_dim / 2]
+  at::Tensor sin = table.sin.unsqueeze(1);
+  at::Tensor low = x.narrow(-1, 0, half);
+  at::Tensor high = x.narrow(-1, half, half);
+  return at::cat({low * cos - high * sin, high * cos + low * sin}, -1);
+}
+
+}  // namespace annuli::kernels

@@ -1,0 +1,38 @@
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cos.h>
+#include <ATen/ops/outer.h>
+#include <ATen/ops/pow.h>
+#include <ATen/ops/sin.h>
+
+#include "annuli/core/error.h"
+#include "annuli/kernels/attention.h"
+#include "annuli/kernels/cpu/attention.h"
+#include "annuli/kernels/dispatch.h"
+
+namespace annuli::kernels {
+
+at::Tensor rotary_frequencies(int64_t head_dim, double theta,
+                              at::ScalarType dtype, at::Device device) {
+  ANNULI_CHECK(head_dim % 2 == 0, "head_dim {}", head_dim);
+  auto options = at::TensorOptions(dtype).device(device);
+  at::Tensor exponent = at::arange(0, head_dim, 2, options) / head_dim;
+  return at::pow(theta, exponent).reciprocal();
+}
+
+RotaryTable rotary_table(int64_t first, int64_t T,
+                         const at::Tensor& frequencies) {
+  at::Tensor position = at::arange(first, first + T, frequencies.options());
+  at::Tensor angle = at::outer(position, frequencies);
+  return {at::cos(angle), at::sin(angle)};
+}
+
+at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table) {
+  ANNULI_CHECK(x.dim() == 4 && x.scalar_type() == table.cos.scalar_type());
+  ANNULI_CHECK(table.cos.size(0) == x.size(1) &&
+               table.cos.size(1) * 2 == x.size(3));
+  return is_host(x) ? cpu::apply_rotary(x, table)
+                    : reference::apply_rotary(x, table);
+}
+
+}  // namespace annuli::kernels
