@@ -161,8 +161,7 @@ void check_gates(const GrowOptions& options, const grow::Recipe& recipe) {
   }
   const bool allowed = std::ranges::count(options.allow, "router_health") > 0;
   if (allowed || options.no_verify) {
-    fmt::print(stderr, "warning: growing {}: 1 expert a token: {}\n",
-               options.parent, kConstantGates);
+    warn("growing {}: 1 expert a token: {}", options.parent, kConstantGates);
     return;
   }
   user_error(

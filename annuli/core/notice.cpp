@@ -8,13 +8,22 @@
 
 namespace annuli {
 
-void print_notice(const std::string& text) {
+namespace {
+
+void print_once(const char* kind, const std::string& text) {
   static std::mutex mutex;
   static std::set<std::string> printed;
   const std::lock_guard lock(mutex);
-  if (!printed.insert(text).second) return;
+  const std::string line = fmt::format("{}: {}\n", kind, one_line(text));
+  if (!printed.insert(line).second) return;
   std::fflush(stdout);
-  fmt::print(stderr, "note: {}\n", one_line(text));
+  fmt::print(stderr, "{}", line);
 }
+
+}  // namespace
+
+void print_notice(const std::string& text) { print_once("note", text); }
+
+void print_warning(const std::string& text) { print_once("warning", text); }
 
 }  // namespace annuli

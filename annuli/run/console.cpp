@@ -7,6 +7,7 @@
 
 #include "annuli/config/field.h"
 #include "annuli/core/json.h"
+#include "annuli/core/notice.h"
 #include "annuli/core/text.h"
 #include "annuli/kernels/dispatch.h"
 #include "annuli/kernels/product.h"
@@ -17,10 +18,10 @@ namespace annuli::run {
 void warn_of_slow_numbers(const Plan& plan, at::Device device) {
   const bool bf16 = number_types(plan.precision).products == at::kBFloat16;
   if (!bf16 || !kernels::is_host(device) || kernels::bf16_is_fast()) return;
-  fmt::print(stderr,
-             "warning: precision {}: this processor multiplies bf16 no faster "
-             "than fp32; it saves memory here, not time\n",
-             word_of(plan.precision));
+  warn(
+      "precision {}: this processor multiplies bf16 no faster than fp32; it "
+      "saves memory here, not time",
+      word_of(plan.precision));
 }
 
 void print_phase(const Plan& plan, size_t phase, const ModelConfig& config) {

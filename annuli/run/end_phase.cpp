@@ -11,6 +11,7 @@
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/core/memory.h"
+#include "annuli/core/notice.h"
 #include "annuli/core/text.h"
 #include "annuli/run/console.h"
 #include "annuli/run/records.h"
@@ -122,8 +123,8 @@ void make_samples(RunningPlan& run, const RunState& state) {
                   run.data().borders());
   } catch (const std::exception& error) {
     const std::string reason = error.what();
-    fmt::print(stderr, "warning: no samples of phase {}: {}\n", phase.name,
-               reason.substr(0, reason.find('\n')));
+    warn("no samples of phase {}: {}", phase.name,
+         reason.substr(0, reason.find('\n')));
   }
 }
 

@@ -2,13 +2,13 @@
 
 #include <fmt/core.h>
 
-#include <cstdio>
 #include <string>
 #include <utility>
 
 #include "annuli/config/plan_changes.h"
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
+#include "annuli/core/notice.h"
 
 namespace annuli::run {
 namespace {
@@ -58,10 +58,8 @@ void accept_changes(const Json& progress, const Plan& plan,
 
 void name_damaged(const std::vector<DamagedState>& damaged) {
   for (const DamagedState& state : damaged) {
-    fmt::print(stderr,
-               "warning: the training state {} is damaged ({}); going "
-               "on from the one before\n",
-               state.folder.string(), state.fault);
+    warn("the training state {} is damaged ({}); going on from the one before",
+         state.folder.string(), state.fault);
     set_aside(state.folder);
   }
 }
