@@ -5,26 +5,28 @@
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/checkpoint/optimizer_file.h"
+#include "annuli/checkpoint/shards.h"
+#include "annuli/checkpoint/weight_files.h"
 #include "annuli/core/error.h"
 
 namespace annuli {
 namespace {
 
-constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr const char* kCard = "README.md";
 constexpr const char* kCardBegins = "# A grown model\n\nMade by [annuli]";
 
-bool is_file(const fs::path& path) {
+// Not a link: what a link leads to is somebody else's.
+bool is_own_file(const fs::path& path) {
   std::error_code error;
   return fs::is_regular_file(fs::symlink_status(path, error));
 }
 
 std::set<std::string> weights_in(const fs::path& folder) {
-  if (!is_file(folder / kIndex)) return {"model.safetensors"};
-  std::set<std::string> names = {kIndex};
-  for (const auto& shard : read_json(folder / kIndex).at("weight_map")) {
-    names.insert(shard.get<std::string>());
+  std::set<std::string> names;
+  for (const auto& file : open_weights(folder)) {
+    names.insert(file->path().filename().string());
   }
+  if (is_own_file(folder / kWeightIndex)) names.insert(kWeightIndex);
   return names;
 }
 
@@ -41,7 +43,7 @@ std::set<std::string> earlier_output(const fs::path& folder) try {
   if (OptimizerFile::open(folder)) {
     names.insert({kOptimizerTensors, kOptimizerRows});
   }
-  if (is_file(folder / kCard) &&
+  if (is_own_file(folder / kCard) &&
       read_file(folder / kCard).starts_with(kCardBegins)) {
     names.insert(kCard);
   }

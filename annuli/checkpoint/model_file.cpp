@@ -26,11 +26,6 @@ constexpr const char* kWeights = "model.safetensors";
 constexpr const char* kConfig = "config.json";
 constexpr const char* kLineage = "lineage.json";
 
-bool is_file(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_regular_file(path, ignored);
-}
-
 std::string weight_of(std::string_view name) {
   return fmt::format("{}.weight", name);
 }

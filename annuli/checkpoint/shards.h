@@ -23,7 +23,9 @@ struct Shard {
 std::vector<Shard> plan_shards(const std::vector<TensorEntry>& entries,
                                int64_t max_bytes);
 
-// What model.safetensors.index.json holds.
+inline constexpr const char* kWeightIndex = "model.safetensors.index.json";
+
+// What it holds.
 Json shard_index(const std::vector<Shard>& shards);
 
 int64_t total_bytes(const std::vector<Shard>& shards);

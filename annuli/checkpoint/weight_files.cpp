@@ -13,6 +13,7 @@
 #include "annuli/checkpoint/foreign_folder.h"
 #include "annuli/checkpoint/pt_file.h"
 #include "annuli/checkpoint/safetensors.h"
+#include "annuli/checkpoint/shards.h"
 #include "annuli/core/error.h"
 #include "annuli/core/hub_cache.h"
 #include "annuli/core/json.h"
@@ -22,14 +23,8 @@ namespace annuli {
 namespace {
 
 constexpr const char* kWeights = "model.safetensors";
-constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr const char* kPickled = "pytorch_model.bin";
 constexpr const char* kPickledIndex = "pytorch_model.bin.index.json";
-
-bool is_file(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_regular_file(path, ignored);
-}
 
 // "; fetch ..." for a folder of the hub's cache.
 std::string remedy_for(const fs::path& folder) {
@@ -134,12 +129,17 @@ std::set<std::string> shards_by_name(const fs::path& folder) {
     const std::string& last = *shards.rbegin();
     if (is_file(folder / last)) continue;
     user_error("opening the model {}: neither {} nor the shard '{}' is there{}",
-               folder.string(), kIndex, last, remedy_for(folder));
+               folder.string(), kWeightIndex, last, remedy_for(folder));
   }
   return shards;
 }
 
 }  // namespace
+
+bool is_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
 
 void refuse_broken_links(const fs::path& folder) {
   std::error_code error;
@@ -159,7 +159,7 @@ WeightFiles open_weights(const fs::path& folder) {
     files.push_back(open_file(folder / kWeights));
     return files;
   }
-  if (is_file(folder / kIndex)) return open_indexed(folder, kIndex);
+  if (is_file(folder / kWeightIndex)) return open_indexed(folder, kWeightIndex);
   if (is_file(folder / kPickled)) {
     files.push_back(open_file(folder / kPickled));
     return files;
@@ -169,13 +169,13 @@ WeightFiles open_weights(const fs::path& folder) {
   }
   if (const auto shards = shards_by_name(folder); !shards.empty()) {
     notice("{} has no {}; its {} shards are read by their names",
-           folder.string(), kIndex, shards.size());
+           folder.string(), kWeightIndex, shards.size());
     Holders found;
     return open_shards(folder, shards, found);
   }
   const std::string what = what_it_is(folder);
   user_error("opening the model {}: neither {} nor {} in the folder{}",
-             folder.string(), kWeights, kIndex,
+             folder.string(), kWeights, kWeightIndex,
              what.empty() ? "" : ": " + what);
 }
 
