@@ -104,8 +104,8 @@ class FieldFlags {
   template <typename T>
   void list(const std::string& name, const Field& field,
             std::vector<T>& values) const {
-    command_
-        .add_option_function<std::vector<std::string>>(
+    CLI::Option* option =
+        command_.add_option_function<std::vector<std::string>>(
             name,
             [&values, field, name](const std::vector<std::string>& texts) {
               values.clear();
@@ -115,10 +115,11 @@ class FieldFlags {
                 if (!wrong.empty()) throw CLI::ValidationError(name, wrong);
               }
             },
-            field.help)
-        ->delimiter(',')
-        ->allow_extra_args(false)
-        ->type_name("A,B,...");
+            field.help);
+    option->delimiter(',')->allow_extra_args(false)->type_name("A,B,...");
+    if constexpr (kIsWordList<std::vector<T>>) {
+      option->default_str(comma_list_of(values));
+    }
   }
 
   CLI::App& command_;

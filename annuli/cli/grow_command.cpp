@@ -1,6 +1,5 @@
 #include <fmt/core.h>
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,56 +10,12 @@
 #include "annuli/cli/options.h"
 #include "annuli/core/error.h"
 #include "annuli/core/text.h"
+#include "annuli/grow/registry.h"
 
 namespace annuli::cli {
 namespace {
 
 constexpr const char* kChain = "chain";
-
-// What an operator does and keeps, and how it is called.
-struct OperatorHelp {
-  const char* sentence;
-  const char* example;
-};
-
-const OperatorHelp& help_of(const std::string& verb) {
-  static const std::map<std::string, OperatorHelp> kHelp = {
-      {"widen",
-       {"Make every matrix wider by tiling it; the function is kept, and noise "
-        "that cancels sets the copies apart.",
-        "annuli grow widen SmolLM2-135M --out SmolLM2-wide --factor 2 "
-        "--noise-snr-db 10"}},
-      {"deepen",
-       {"Add layers that copy others and begin with zero outputs; the function "
-        "is kept, except with --outputs keep.",
-        "annuli grow deepen SmolLM2-135M --out SmolLM2-deep --preset interpose "
-        "--add-layers 6"}},
-      {"upcycle",
-       {"Turn each feed-forward into experts that copy it and a router; the "
-        "function is kept, except with --drop-ratio or with copies that are "
-        "chosen in parts (--granularity).",
-        "annuli grow upcycle SmolLM2-135M --out SmolLM2-8x --num-experts 8 "
-        "--num-experts-per-tok 2"}},
-      {"expand-experts",
-       {"Copy each expert and choose as many times more of them; the function "
-        "is kept, except with another --num-experts-per-tok.",
-        "annuli grow expand-experts Mixtral-8x --out Mixtral-16x --factor 2"}},
-      {"merge-experts",
-       {"Make the feed-forwards of several dense models the experts of one; "
-        "the function is not kept, and the change of the loss is measured.",
-        "annuli grow merge-experts base --with code,math --out mixture"}},
-      {"chain",
-       {"Carry out several operators in one pass, with one proof; what all of "
-        "them keep is kept.",
-        "annuli grow chain steps.yaml SmolLM2-135M --out SmolLM2-grown\n"
-        "where steps.yaml is a list, as under `grow: {chain: ...}` of a plan:\n"
-        "  - upcycle: {num_experts: 8}\n"
-        "  - widen: {factor: 2, noise_snr_db: 10}\n"
-        "  - deepen: {preset: stack, add_layers: 6}\n"
-        "The same steps one by one, each with the same --seed, give the same "
-        "weights."}}};
-  return kHelp.at(verb);
-}
 
 void add_output_options(CLI::App& command, GrowOptions& options) {
   command.add_option("--out", options.out,
@@ -128,7 +83,8 @@ struct FlagsOf {
 void add_operator(CLI::App& grow, const Field& field) {
   auto options = std::make_shared<GrowOptions>();
   const std::string verb = flag_name(field.name);
-  CLI::App* command = grow.add_subcommand(verb, help_of(verb).sentence);
+  const grow::RegistryEntry& entry = grow::find_operator(field.name);
+  CLI::App* command = grow.add_subcommand(verb, entry.sentence);
   command->group("Operators");
   if (verb == kChain) {
     command->add_option("plan", options->chain, "A YAML list of operators")
@@ -140,7 +96,7 @@ void add_operator(CLI::App& grow, const Field& field) {
   add_output_options(*command, *options);
   add_storage_options(*command, *options);
   add_proof_options(*command, *options);
-  command->footer(fmt::format("Example:\n  {}", help_of(verb).example));
+  command->footer(fmt::format("Example:\n  {}", entry.example));
   command->callback([options] { grow_model(*options); });
 }
 

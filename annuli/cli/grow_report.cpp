@@ -44,7 +44,9 @@ std::string how(const grow::TensorRecipe& tensor) {
   if (tensor.is_identity()) return "as it is";
   std::string text = fmt::format("{} copies", copies_of(tensor));
   if (tensor.scale != 1) text += fmt::format(" * {:.6g}", tensor.scale);
-  if (tensor.noise) text += fmt::format(", noise {} dB", tensor.noise->snr_db);
+  for (const grow::TransformPtr& transform : tensor.transforms) {
+    text += ", " + transform->in_words();
+  }
   return text;
 }
 

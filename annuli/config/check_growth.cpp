@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "annuli/config/model_from.h"
+#include "annuli/config/plan_fields.h"
 
 namespace annuli {
 namespace {
@@ -39,10 +40,14 @@ void check_config(const Complain& complain, const std::string& key,
 void follow_step(const Complain& complain, const std::string& key,
                  const GrowthStep& step, ModelConfig& config) {
   if (const int found = count_operators(step); found != 1) {
-    complain(key, fmt::format("found {} operators, expected exactly one of "
-                              "upcycle, widen, deepen, expand_experts, "
-                              "merge_experts",
-                              found));
+    std::string names;
+    visit_operators(
+        [&](const Field& field, const auto&) {
+          names.append(names.empty() ? "" : ", ").append(field.name);
+        },
+        step);
+    complain(key, fmt::format("found {} operators, expected exactly one of {}",
+                              found, names));
   }
   if (step.merge_experts) {
     complain(key + ".merge_experts",

@@ -64,6 +64,9 @@ struct Field {
   // True: a text that counts only where it is given, so that plans without it
   // have the hash that they had before there was such a field.
   bool hashed_if_set = false;
+  // What stands in the hash for a number that is not given, so that plans have
+  // the hash that they had before it could be left out. NaN: null does.
+  double hashed_unset = std::numeric_limits<double>::quiet_NaN();
 };
 
 // The words that stand for an enumeration's values, in the order of its
@@ -111,6 +114,22 @@ std::optional<Enum> value_of(std::string_view word) {
   const auto found = std::ranges::find(words, word);
   if (found == words.end()) return std::nullopt;
   return static_cast<Enum>(found - words.begin());
+}
+
+// A list of an enumeration's values.
+template <typename T>
+constexpr bool kIsWordList = false;
+template <typename Enum>
+constexpr bool kIsWordList<std::vector<Enum>> = std::is_enum_v<Enum>;
+
+// "attention,router"
+template <typename Enum>
+std::string comma_list_of(const std::vector<Enum>& values) {
+  std::string all;
+  for (const Enum value : values) {
+    all.append(all.empty() ? "" : ",").append(word_of(value));
+  }
+  return all;
 }
 
 // "carry|reset"

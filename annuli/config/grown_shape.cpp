@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 
+#include "annuli/config/plan_fields.h"
 #include "annuli/core/error.h"
 
 namespace annuli {
@@ -235,8 +236,9 @@ ModelConfig grown_shape(const ModelConfig& parent, const GrowthStep& step,
     return expanded(parent, *step.expand_experts, complain);
   }
   if (step.merge_experts) return merged(parent, *step.merge_experts, complain);
-  ANNULI_CHECK(step.deepen, "a growth step names no operator");
+  ANNULI_CHECK(count_operators(step) == 1, "not one operator in a step");
   ModelConfig child = parent;
+  if (!step.deepen) return child;  // what changes values alone
   child.num_hidden_layers = static_cast<int64_t>(
       layer_map(*step.deepen, parent.num_hidden_layers, complain).size());
   return child;
@@ -247,9 +249,11 @@ void complain_of_growth(const std::string& key, const std::string& problem) {
 }
 
 int count_operators(const GrowthStep& step) {
-  return int{step.upcycle.has_value()} + int{step.widen.has_value()} +
-         int{step.deepen.has_value()} + int{step.expand_experts.has_value()} +
-         int{step.merge_experts.has_value()};
+  int count = 0;
+  visit_operators([&](const Field&,
+                      const auto& plan) { count += plan.has_value() ? 1 : 0; },
+                  step);
+  return count;
 }
 
 }  // namespace annuli

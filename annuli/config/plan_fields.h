@@ -345,9 +345,11 @@ void visit_fields(auto&& visit, Is<Plan> auto& plan) {
          .help = "checks whose failure is a warning",
          .hashed = false},
         plan.allow);
-  visit({"boundary_loss_budget",
-         "rise of the probe loss that a step that is not exact may cost, nats",
-         at_least(0)},
+  visit({.name = "boundary_loss_budget",
+         .help = "nats that a step that is not exact may cost (unset: the "
+                 "operator's)",
+         .range = at_least(0),
+         .hashed_unset = 0.5},
         plan.boundary_loss_budget);
   visit({.name = "phases",
          .help = "in order; the first does not grow",

@@ -10,6 +10,8 @@ template <typename T>
 std::string type_text() {
   if constexpr (kIsOptional<T>) {
     return type_text<typename T::value_type>() + " or null";
+  } else if constexpr (kIsWordList<T>) {
+    return "list of words";
   } else if constexpr (kIsList<T>) {
     return fmt::format("list of {}", type_text<typename T::value_type>());
   } else if constexpr (std::is_enum_v<T>) {
@@ -37,6 +39,8 @@ std::string default_text(const T& value) {
     return "";
   } else if constexpr (kIsOptional<T>) {
     return value ? default_text(*value) : "null";
+  } else if constexpr (kIsWordList<T>) {
+    return "[" + comma_list_of(value) + "]";
   } else if constexpr (std::is_enum_v<T>) {
     return std::string(word_of(value));
   } else if constexpr (std::is_same_v<T, double>) {

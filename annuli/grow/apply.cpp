@@ -17,24 +17,17 @@ at::Tensor apply(const TensorRecipe& recipe, at::TensorList parents,
   return child;
 }
 
-TensorRecipe without_noise(TensorRecipe recipe, double scale) {
+TensorRecipe bare_copy(TensorRecipe recipe, double scale) {
   recipe.scale = scale;
-  recipe.noise.reset();
-  recipe.drop.reset();
-  recipe.fill = Fill::kZero;
+  recipe.transforms.clear();
   return recipe;
-}
-
-at::Tensor tile(const TensorRecipe& recipe, const at::Tensor& parent,
-                double scale, at::ScalarType dtype) {
-  return apply(without_noise(recipe, scale), parent, 0, dtype);
 }
 
 TensorRecipe moment_recipe(const TensorRecipe& recipe, int power) {
   TensorRecipe moment =
-      without_noise(recipe, std::pow(recipe.gradient_scale, power));
+      bare_copy(recipe, std::pow(recipe.gradient_scale, power));
   for (TensorRecipe& step : moment.steps) {
-    step = without_noise(step, std::pow(step.gradient_scale, power));
+    step = bare_copy(step, std::pow(step.gradient_scale, power));
   }
   return moment;
 }
@@ -45,7 +38,7 @@ RowMaker::RowMaker(const TensorRecipe& recipe, at::TensorList parents,
     : rows_(recipe.shape.size() == 2 ? recipe.shape[0] : 1),
       row_bytes_(recipe.shape.back() *
                  static_cast<int64_t>(c10::elementSize(dtype))),
-      source_(make_source(recipe, parents, seed, dtype, router_mean)) {}
+      source_(make_source({recipe, parents, seed, dtype, router_mean})) {}
 
 RowMaker::RowMaker(const at::Tensor& made)
     : rows_(made.dim() == 2 ? made.size(0) : 1),

@@ -7,7 +7,7 @@
 
 #include "annuli/grow/recipe.h"
 
-// Carries out one line of a recipe.
+// Carries out one line of a recipe: its slices, and then its transforms.
 //
 // Guarantees: the result depends on recipe, parents, seed, dtype and
 // router_mean alone; not on the number of threads, nor on how many rows are
@@ -29,12 +29,10 @@ at::Tensor apply(const TensorRecipe& recipe, at::TensorList parents,
                  uint64_t seed, at::ScalarType dtype,
                  const at::Tensor& router_mean = {});
 
-// The recipe's slices with a scale of the caller's, no noise, nothing drawn and
-// zeros where entries are new: how gradients follow. Source must be kParent, of
-// a single step.
-TensorRecipe without_noise(TensorRecipe recipe, double scale);
-at::Tensor tile(const TensorRecipe& recipe, const at::Tensor& parent,
-                double scale, at::ScalarType dtype);
+// The recipe's slices with a scale of the caller's and nothing else: no
+// transforms, and so zeros where entries are new. How gradients follow. Source
+// must be kParent, of a single step.
+TensorRecipe bare_copy(TensorRecipe recipe, double scale);
 
 // How a moment follows, step by step: scaled with gradient_scale to the
 // `power`, 1 for m and 2 for v.
@@ -60,12 +58,10 @@ class RowMaker {
   // Writes rows [begin, end), one after the other, to `target`.
   void make(int64_t begin, int64_t end, void* target) const;
 
-  class Source;  // where the rows come from
-
  private:
   int64_t rows_;
   int64_t row_bytes_;
-  std::unique_ptr<const Source> source_;
+  std::unique_ptr<const RowSource> source_;
 };
 
 }  // namespace annuli::grow

@@ -14,6 +14,8 @@
 
 #include "annuli/core/error.h"
 #include "annuli/grow/axis_rule.h"
+#include "annuli/grow/transforms/noise.h"
+#include "annuli/grow/transforms/random_router.h"
 #include "annuli/kernels/normal_fill.h"
 
 namespace annuli::grow {
@@ -38,7 +40,7 @@ TensorRecipe cloned(int64_t rows, int64_t cols, int64_t n) {
 
 TensorRecipe noisy(int64_t rows, int64_t cols, int64_t n, double snr_db) {
   TensorRecipe recipe = cloned(rows, cols, n);
-  recipe.noise = Noise{snr_db, 5};
+  recipe.set(std::make_shared<Noise>(snr_db, 5));
   return recipe;
 }
 
@@ -185,7 +187,7 @@ TEST(RandomRouter, IsOrthogonalToTheMean) {
   recipe.child = "router";
   recipe.source = Source::kRandomRouter;
   recipe.shape = {8, 512};
-  recipe.router_std = 0.02;
+  recipe.set(std::make_shared<RandomRouter>(0.02, false));
   const at::Tensor mean = random({512}, at::kFloat) + 0.5;
   const auto alignment = [&](const at::Tensor& router) {
     const at::Tensor w = router.to(at::kDouble);

@@ -28,17 +28,27 @@ void begin_router(const YamlTree& tree, RouterInit router, GrowthStep& step) {
 
 }  // namespace
 
-Recipe begin_recipe(const GrowthStep& step, const ModelConfig& parent,
-                    uint64_t seed) {
+std::string name_of(const GrowthStep& step) {
   const Json operators = plain(step_to_json(step));
-  ANNULI_CHECK(operators.size() == 1);
+  ANNULI_CHECK(operators.size() == 1, "{} operators in a step",
+               operators.size());
+  return operators.begin().key();
+}
+
+Recipe recipe_by_rule(
+    const GrowthStep& step, const ModelConfig& parent, uint64_t seed,
+    const std::function<GrowthRule(const ModelConfig& child)>& rule) {
   Recipe recipe;
-  recipe.op = operators.begin().key();
-  recipe.arguments = operators.begin().value();
+  recipe.op = name_of(step);
+  recipe.arguments = plain(step_to_json(step)).begin().value();
   recipe.seed = seed;
   recipe.parent = parent;
   recipe.child = grown_shape(parent, step, complain_of_growth);
   validate(recipe.child);
+  const GrowthRule growth = rule(recipe.child);
+  recipe.exact = growth.exact;
+  recipe.loss_budget = growth.exact ? 0 : growth.loss_budget;
+  derive(growth.axes, recipe);
   return recipe;
 }
 
@@ -56,6 +66,16 @@ GrowPlan plan_of(const std::string& op, const Json& arguments) {
   const Json tree = op == "chain" ? arguments : Json{{op, arguments}};
   // JSON is YAML, and the plan's reader knows types, ranges and words.
   return read_growth(parse_yaml(tree.dump(), "the arguments of " + op, false));
+}
+
+int64_t expert_shards_of(const std::string& op, const Json& arguments) {
+  if (!is_operator(op)) return 1;
+  const GrowPlan plan = plan_of(op, arguments);
+  if (plan.upcycle) return plan.upcycle->granularity;
+  for (const GrowthStep& step : plan.chain) {
+    if (step.upcycle) return step.upcycle->granularity;
+  }
+  return 1;
 }
 
 GrowPlan read_chain(const std::string& yaml, const std::string& source,

@@ -11,17 +11,17 @@
 // are read by the same code.
 namespace annuli::grow {
 
-// Operator, arguments, seed, parent and child of a recipe whose axes are still
-// to be derived. Throws UserError if this parent cannot be grown so.
-Recipe begin_recipe(const GrowthStep& step, const ModelConfig& parent,
-                    uint64_t seed);
-
 // What Recipe::arguments holds: every option of the one operator that is set;
 // of a chain the list of its steps, each {"widen": {...}}.
 Json arguments_of(const GrowPlan& plan);
 
 // The inverse. Throws UserError naming the argument that cannot be.
 GrowPlan plan_of(const std::string& op, const Json& arguments);
+
+// Shards that each copy of a dense feed-forward was cut in by this growth; 1 if
+// in none, or if it is no operator's. (A dense model is upcycled once at most,
+// wherever in a chain.)
+int64_t expert_shards_of(const std::string& op, const Json& arguments);
 
 // The operators of a chain's file: YAML, a list of {operator: {options}}, or a
 // map of `chain` alone to one. A router of the first step that the file does

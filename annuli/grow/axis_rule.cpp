@@ -57,6 +57,7 @@ void derive(const AxisRule& partial_rule, Recipe& recipe) {
   recipe.axes = rule.axes;
   recipe.experts = rule.experts;
   recipe.models = rule.models;
+  recipe.expert_shards = rule.expert_shards;
   recipe.width_factor =
       copies_of(recipe.axis(Axis::kResidual, recipe.parent.hidden_size));
   recipe.tensors.clear();

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
-#include <optional>
 #include <vector>
 
 #include "annuli/config/model_config.h"
@@ -42,6 +42,11 @@ struct RouterRule {
   std::vector<Slice> rows;
 };
 
+// What is done to a child's tensor that is copied; null: nothing. The line has
+// its slices, copies and scale already.
+using TransformRule = std::function<TransformPtr(const TensorSpec& child,
+                                                 const TensorRecipe& line)>;
+
 struct AxisRule {
   // The child's axis as slices of the parent's, in steps of the axis (a slice
   // of kHead counts heads). An absent axis is unchanged.
@@ -61,8 +66,8 @@ struct AxisRule {
   // Of experts, their biases included but for down's: gates sum to 1.
   double up_scale = 1;
   double down_scale = 1;
+  int64_t expert_shards = 1;  // that each copy of a dense parent's is cut in
   bool zero_routed_outputs = false;
-  double drop_ratio = 0;
   // A shared expert that the parent lacks is the dense feed-forward; its gate
   // is zero, which halves it, so its down is doubled.
 
@@ -78,8 +83,8 @@ struct AxisRule {
   // smaller logit_multiplier nothing is left to do; otherwise the final norm's
   // gain is divided by n. Which of the three follows from the child's config.
 
-  // Cancelling noise on q, k, v, o, gate, up and down, where b > 1.
-  std::optional<double> noise_snr_db;
+  // Asked of every tensor that is copied.
+  std::vector<TransformRule> transforms;
 };
 
 // The whole axis of `size` steps, `copies` times over.
@@ -88,6 +93,9 @@ std::vector<Slice> tile(int64_t size, int64_t copies);
 // How often the slices hold each entry they hold at all; checks that this is
 // the same number for all.
 int64_t copies_of(const std::vector<Slice>& slices);
+
+// Cancelling noise on q, k, v, o, gate, up and down, where b > 1.
+TransformRule cancelling_noise(double snr_db);
 
 // Fills axes, experts, models, tensors, layer_map, layer_is_mapped and
 // width_factor of a recipe whose parent and child configs are set.

@@ -175,7 +175,7 @@ TEST_P(Chains, AreOneGrowthToVerify) {
     EXPECT_LE(error, 1e-12);
   } else {
     EXPECT_GE(error, 1e-3);
-    EXPECT_GT(recipe.logit_budget, 0);
+    EXPECT_GT(recipe.loss_budget, 0);
   }
   const Recipe again =
       recipe_of(recipe.op, recipe.arguments, config(), 3, "test");

@@ -3,18 +3,13 @@
 #include <algorithm>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "annuli/core/error.h"
 #include "annuli/grow/axis_rule.h"
 
 namespace annuli::grow {
 namespace {
-
-bool has_new(const TensorRecipe& tensor) {
-  return std::ranges::any_of(tensor.dimensions, [](const DimensionRecipe& d) {
-    return std::ranges::any_of(d.slices, &Slice::is_new);
-  });
-}
 
 // A tensor that was made, not read, is laid out as it was drawn.
 std::vector<DimensionRecipe> dimensions_of(const TensorRecipe& tensor) {
@@ -45,6 +40,33 @@ void compose_state(const TensorRecipe& first, TensorRecipe& line) {
   line.settings_from = first.settings_from;
 }
 
+// Those of `then`, and what is left of those before it.
+void compose_transforms(const TensorRecipe& first, const TensorRecipe& then,
+                        TensorRecipe& line) {
+  for (const TransformPtr& transform : then.transforms) {
+    transform->check_after(first);
+  }
+  line.transforms.clear();
+  for (const TransformPtr& transform : first.transforms) {
+    if (auto left = transform->followed_by(then, transform)) {
+      line.set(std::move(left));
+    }
+  }
+  for (const TransformPtr& transform : then.transforms) line.set(transform);
+}
+
+// A step that takes the front of a tensor passes for one that changes nothing
+// (is_identity knows the child's shape alone), and then the line's transforms
+// are carried out on that part. Noise that is set against the whole tensor must
+// be there before the cut.
+bool cuts_what_was_measured(const TensorRecipe& first,
+                            const TensorRecipe& then) {
+  return then.is_identity() && first.shape != then.shape &&
+         std::ranges::any_of(first.transforms, [](const TransformPtr& of) {
+           return of->added() != nullptr;
+         });
+}
+
 TensorRecipe compose_line(const TensorRecipe& first, const TensorRecipe& then) {
   TensorRecipe line = then;
   compose_state(first, line);
@@ -52,15 +74,8 @@ TensorRecipe compose_line(const TensorRecipe& first, const TensorRecipe& then) {
   line.source = first.source;
   line.models = first.models;
   line.scale *= first.scale;
-  line.router_std = first.router_std;
-  line.needs_mean = first.needs_mean;
   if (first.source == Source::kRandomRouter) line.layer = first.layer;
-  if (!has_new(then)) {
-    line.fill = first.fill;
-    line.fill_std = first.fill_std * then.scale;
-  }
-  if (!line.noise) line.noise = first.noise;
-  if (!line.drop) line.drop = first.drop;
+  compose_transforms(first, then, line);
   const auto below = dimensions_of(first);
   for (size_t i = 0; i < line.dimensions.size(); ++i) {
     line.dimensions[i].slices =
@@ -69,7 +84,11 @@ TensorRecipe compose_line(const TensorRecipe& first, const TensorRecipe& then) {
   }
   line.steps.clear();
   append_steps(line.steps, first);
-  append_steps(line.steps, then);
+  if (cuts_what_was_measured(first, then)) {
+    line.steps.push_back(then);
+  } else {
+    append_steps(line.steps, then);
+  }
   line.stream = line.steps.size() == 1 ? line.steps[0].stream : then.stream;
   if (line.steps.size() <= 1) line.steps.clear();
   return line;
@@ -83,7 +102,10 @@ TensorRecipe zeros(const TensorRecipe& first, const TensorRecipe& then) {
   line.parent.clear();
   line.dimensions.clear();
   line.steps.clear();
-  line.noise.reset();
+  line.transforms.clear();
+  for (const TransformPtr& transform : then.transforms) {
+    if (auto left = transform->on_zeros(transform)) line.set(std::move(left));
+  }
   line.carry_state = false;
   return line;
 }
@@ -196,10 +218,11 @@ Recipe compose(const Recipe& first, const Recipe& then) {
   recipe.op = "chain";
   recipe.parent = first.parent;
   recipe.exact = first.exact && then.exact;
-  recipe.logit_budget = first.logit_budget + then.logit_budget;
+  recipe.loss_budget = first.loss_budget + then.loss_budget;
   recipe.axes = compose_axes(first, then);
   recipe.experts = compose_experts(first, then);
   recipe.models = first.models;
+  recipe.expert_shards = first.expert_shards * then.expert_shards;
   recipe.width_factor = first.width_factor * then.width_factor;
   const Lines lines(first);
   for (TensorRecipe& tensor : recipe.tensors) tensor = follow(lines, tensor);

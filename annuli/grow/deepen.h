@@ -1,9 +1,5 @@
 #pragma once
 
-#include <vector>
-
-#include "annuli/config/phase_plan.h"
-#include "annuli/grow/axis_rule.h"
 #include "annuli/grow/operator.h"
 
 // Depth growth: new layers that copy the parent's (stacking: Du et al.,
@@ -39,18 +35,8 @@ namespace annuli::grow {
 
 using DeepenOptions = DeepenPlan;
 
-// `layers`: child layer -> parent layer.
-AxisRule axis_rule(const DeepenOptions& options,
-                   const std::vector<int64_t>& layers);
-
-class Deepen : public Operator {
- public:
-  explicit Deepen(DeepenOptions options) : options_(std::move(options)) {}
-  std::string name() const override { return "deepen"; }
-  Recipe recipe(const ModelConfig& parent, uint64_t seed) const override;
-
- private:
-  DeepenOptions options_;
-};
+GrowthRule deepen_rule(const DeepenOptions& options, const ModelConfig& parent,
+                       const ModelConfig& child);
+using Deepen = RuleOperator<DeepenOptions, deepen_rule>;
 
 }  // namespace annuli::grow

@@ -9,6 +9,9 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/rng.h"
+#include "annuli/grow/transforms/fill.h"
+#include "annuli/grow/transforms/noise.h"
+#include "annuli/grow/transforms/random_router.h"
 
 namespace annuli::grow {
 namespace {
@@ -101,8 +104,7 @@ TensorRecipe Deriver::tensor(const TensorSpec& child) const {
   set_models(child, tensor);
   set_fill(child, tensor);
   set_scales(child, tensor);
-  set_noise(child, tensor);
-  set_drop(child, tensor);
+  set_transforms(child, tensor);
   return tensor;
 }
 
@@ -171,8 +173,8 @@ TensorRecipe Deriver::new_router(const TensorSpec& child) const {
   tensor.carry_state = false;
   tensor.source = rule_.router.source;
   if (tensor.source != Source::kRandomRouter) return tensor;
-  tensor.router_std = rule_.router.std;
-  tensor.needs_mean = rule_.router.needs_mean;
+  tensor.set(std::make_shared<RandomRouter>(rule_.router.std,
+                                            rule_.router.needs_mean));
   tensor.stream = stream_id("grow/router/" + child.name);
   if (rule_.router.rows.empty()) return tensor;
 
@@ -245,10 +247,10 @@ void Deriver::set_fill(const TensorSpec& child, TensorRecipe& tensor) const {
   }
   if (!any) return;
   if (is_gain(child)) {
-    tensor.fill = Fill::kOne;
+    tensor.set(std::make_shared<Fill>(Fill::Value::kOne));
   } else if (!zero) {
-    tensor.fill = Fill::kNormal;
-    tensor.fill_std = recipe_.child.initializer_range;
+    tensor.set(std::make_shared<Fill>(Fill::Value::kNormal,
+                                      recipe_.child.initializer_range));
   }
 }
 
@@ -286,20 +288,26 @@ void Deriver::set_scales(const TensorSpec& child, TensorRecipe& tensor) const {
   tensor.weight_decay_multiplier = 1 / tensor.scale;
 }
 
-void Deriver::set_noise(const TensorSpec& child, TensorRecipe& tensor) const {
-  if (!rule_.noise_snr_db || tensor.contracted_copies < 2) return;
-  if (!is_hidden_matrix(child.part)) return;
-  tensor.noise = Noise{*rule_.noise_snr_db, stream_id(child.name)};
+void Deriver::set_transforms(const TensorSpec& child,
+                             TensorRecipe& tensor) const {
+  for (const TransformRule& rule : rule_.transforms) {
+    if (TransformPtr made = rule(child, tensor)) tensor.set(std::move(made));
+  }
+  tensor.carry_state =
+      tensor.carry_state &&
+      std::ranges::all_of(tensor.transforms, [](const TransformPtr& transform) {
+        return transform->carries_state();
+      });
 }
 
-void Deriver::set_drop(const TensorSpec& child, TensorRecipe& tensor) const {
-  if (rule_.drop_ratio == 0 || child.expert < 0) return;
-  for (size_t i = 0; i < child.dimensions.size(); ++i) {
-    if (child.dimensions[i].axis != Axis::kFfn) continue;
-    tensor.drop = Drop{
-        rule_.drop_ratio, static_cast<int64_t>(i),
-        stream_id(fmt::format("grow/drop/{}/{}", child.layer, child.expert))};
-  }
+TransformRule cancelling_noise(double snr_db) {
+  return [snr_db](const TensorSpec& child,
+                  const TensorRecipe& line) -> TransformPtr {
+    if (line.contracted_copies < 2 || !is_hidden_matrix(child.part)) {
+      return nullptr;
+    }
+    return std::make_shared<Noise>(snr_db, stream_id(child.name));
+  };
 }
 
 }  // namespace annuli::grow

@@ -30,8 +30,7 @@ class Deriver {
   void set_fill(const TensorSpec& child, TensorRecipe& tensor) const;
   void set_scales(const TensorSpec& child, TensorRecipe& tensor) const;
   double special_scale(const TensorSpec& child) const;
-  void set_noise(const TensorSpec& child, TensorRecipe& tensor) const;
-  void set_drop(const TensorSpec& child, TensorRecipe& tensor) const;
+  void set_transforms(const TensorSpec& child, TensorRecipe& tensor) const;
 
   const AxisRule& rule_;
   const Recipe& recipe_;

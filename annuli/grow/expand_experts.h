@@ -1,7 +1,5 @@
 #pragma once
 
-#include "annuli/config/phase_plan.h"
-#include "annuli/grow/axis_rule.h"
 #include "annuli/grow/operator.h"
 
 // A mixture of E experts becomes one of m E: every expert and its router row m
@@ -34,17 +32,9 @@ namespace annuli::grow {
 
 using ExpandExpertsOptions = ExpandExpertsPlan;
 
-AxisRule axis_rule(const ExpandExpertsOptions& options,
-                   const ModelConfig& parent, bool exact);
-
-class ExpandExperts : public Operator {
- public:
-  explicit ExpandExperts(ExpandExpertsOptions options) : options_(options) {}
-  std::string name() const override { return "expand_experts"; }
-  Recipe recipe(const ModelConfig& parent, uint64_t seed) const override;
-
- private:
-  ExpandExpertsOptions options_;
-};
+GrowthRule expand_experts_rule(const ExpandExpertsOptions& options,
+                               const ModelConfig& parent,
+                               const ModelConfig& child);
+using ExpandExperts = RuleOperator<ExpandExpertsOptions, expand_experts_rule>;
 
 }  // namespace annuli::grow

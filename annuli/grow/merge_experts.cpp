@@ -1,6 +1,5 @@
 #include "annuli/grow/merge_experts.h"
 
-#include "annuli/grow/arguments.h"
 #include "annuli/grow/upcycle.h"
 
 namespace annuli::grow {
@@ -11,23 +10,18 @@ constexpr double kLossBudget = 2;
 
 }  // namespace
 
-AxisRule axis_rule(const MergeExpertsOptions& options) {
-  AxisRule rule;
+GrowthRule merge_experts_rule(const MergeExpertsOptions& options,
+                              const ModelConfig& parent,
+                              const ModelConfig& child) {
+  GrowthRule growth{.exact = false, .loss_budget = kLossBudget};
+  AxisRule& rule = growth.axes;
   rule.models = static_cast<int64_t>(options.with.size()) + 1;
   for (int64_t model = 0; model < rule.models; ++model) {
     rule.experts.push_back({.model = model});
   }
   rule.router = router_rule(options.router, options.router_std);
   rule.carry_state = false;
-  return rule;
-}
-
-Recipe MergeExperts::recipe(const ModelConfig& parent, uint64_t seed) const {
-  Recipe recipe = begin_recipe({.merge_experts = options_}, parent, seed);
-  recipe.exact = false;
-  recipe.logit_budget = kLossBudget;
-  derive(axis_rule(options_), recipe);
-  return recipe;
+  return growth;
 }
 
 }  // namespace annuli::grow

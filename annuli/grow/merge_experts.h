@@ -1,7 +1,5 @@
 #pragma once
 
-#include "annuli/config/phase_plan.h"
-#include "annuli/grow/axis_rule.h"
 #include "annuli/grow/operator.h"
 
 // Several dense models of one shape become one mixture (Branch-Train-MiX:
@@ -22,17 +20,9 @@ namespace annuli::grow {
 
 using MergeExpertsOptions = MergeExpertsPlan;
 
-AxisRule axis_rule(const MergeExpertsOptions& options);
-
-class MergeExperts : public Operator {
- public:
-  explicit MergeExperts(MergeExpertsOptions options)
-      : options_(std::move(options)) {}
-  std::string name() const override { return "merge_experts"; }
-  Recipe recipe(const ModelConfig& parent, uint64_t seed) const override;
-
- private:
-  MergeExpertsOptions options_;
-};
+GrowthRule merge_experts_rule(const MergeExpertsOptions& options,
+                              const ModelConfig& parent,
+                              const ModelConfig& child);
+using MergeExperts = RuleOperator<MergeExpertsOptions, merge_experts_rule>;
 
 }  // namespace annuli::grow

@@ -8,9 +8,10 @@
 
 #include "annuli/core/error.h"
 #include "annuli/grow/apply.h"
-#include "annuli/grow/drop_units.h"
 #include "annuli/grow/expand_experts.h"
 #include "annuli/grow/merge_experts.h"
+#include "annuli/grow/transforms/drop.h"
+#include "annuli/grow/transforms/random_router.h"
 #include "annuli/grow/upcycle.h"
 #include "tests/support/growth_checks.h"
 
@@ -84,7 +85,7 @@ TEST(FineGrained, SaysWhenGroupsAreSplit) {
   const Transformer parent = tiny::model(tiny::config(), at::kDouble);
   const Recipe recipe = Upcycle(shards(4, 3)).recipe(parent.config(), 3);
   EXPECT_FALSE(recipe.exact);
-  EXPECT_GT(recipe.logit_budget, 0);
+  EXPECT_GT(recipe.loss_budget, 0);
   EXPECT_GE(tiny::logit_error(parent, tiny::grown(parent, recipe)), kSeen);
 }
 
@@ -198,12 +199,10 @@ TEST(DropUpcycling, DrawsOneSetOfUnitsForAnExpert) {
 }
 
 TEST(DropUpcycling, KeepsMeanAndDeviation) {
-  const Drop drop{.ratio = 0.5, .dimension = 0, .stream = 5};
-  at::Tensor matrix = apply({.source = Source::kRandomRouter,
-                             .shape = {64, 256},
-                             .router_std = 0.3},
-                            {}, 1, at::kDouble) +
-                      0.2;
+  const Drop drop(0.5, /*of_dimension=*/0, 5);
+  TensorRecipe normal{.source = Source::kRandomRouter, .shape = {64, 256}};
+  normal.set(std::make_shared<RandomRouter>(0.3, false));
+  at::Tensor matrix = apply(normal, {}, 1, at::kDouble) + 0.2;
   const auto units = dropped_units(drop, 64, 9);
   EXPECT_EQ(units.size(), 32u);
   const at::Tensor before = matrix.clone();
@@ -271,7 +270,7 @@ TEST(ExpandExperts, WithTheOldKIsNotExactAndSaysSo) {
   const Recipe recipe =
       ExpandExperts({.num_experts_per_tok = 2}).recipe(parent.config(), 3);
   EXPECT_FALSE(recipe.exact);
-  EXPECT_GT(recipe.logit_budget, 0);
+  EXPECT_GT(recipe.loss_budget, 0);
   EXPECT_FALSE(find(recipe, Part::kRouter, 0).carry_state);
   EXPECT_TRUE(find(recipe, Part::kQ, 0).carry_state);
   EXPECT_GE(tiny::logit_error(parent, tiny::grown(parent, recipe)), kSeen);

@@ -2,6 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
+#include <utility>
+
+#include "annuli/core/error.h"
+#include "annuli/grow/transforms/noise.h"
+#include "annuli/grow/transforms/random_router.h"
 
 namespace annuli::grow {
 namespace {
@@ -18,13 +24,16 @@ bool rounds(const TensorRecipe& tensor) {
 }  // namespace
 
 bool Recipe::has_noise() const {
-  return std::ranges::any_of(
-      tensors, [](const TensorRecipe& t) { return t.noise.has_value(); });
+  return std::ranges::any_of(tensors, [](const TensorRecipe& t) {
+    return t.find<Noise>() != nullptr;
+  });
 }
 
 bool Recipe::needs_router_mean() const {
-  return std::ranges::any_of(
-      tensors, [](const TensorRecipe& t) { return t.needs_mean; });
+  return std::ranges::any_of(tensors, [](const TensorRecipe& t) {
+    const auto* router = t.find<RandomRouter>();
+    return router != nullptr && router->needs_mean;
+  });
 }
 
 std::vector<Slice> Recipe::axis(Axis axis, int64_t size) const {
@@ -33,13 +42,38 @@ std::vector<Slice> Recipe::axis(Axis axis, int64_t size) const {
 }
 
 bool TensorRecipe::is_identity() const {
-  return source == Source::kParent && scale == 1 && !noise && !drop &&
+  return source == Source::kParent && scale == 1 && transforms.empty() &&
          models.size() == 1 && steps.empty() &&
          std::all_of(dimensions.begin(), dimensions.end(), [&](const auto& d) {
            const size_t i = &d - dimensions.data();
            return d.slices == std::vector<Slice>{{0, shape[i]}} &&
                   d.copies == 1;
          });
+}
+
+bool TensorRecipe::has_new_entries() const {
+  return std::ranges::any_of(dimensions, [](const DimensionRecipe& d) {
+    return std::ranges::any_of(d.slices, &Slice::is_new);
+  });
+}
+
+void TensorRecipe::set(TransformPtr transform) {
+  const auto rank = [](const TransformPtr& of) {
+    const auto& kinds = transform_kinds();
+    const auto kind = std::ranges::find_if(kinds, [&](const auto& known) {
+      return std::string_view(known.name) == of->name();
+    });
+    ANNULI_CHECK(kind != kinds.end(), "no kind of transform is '{}'",
+                 of->name());
+    return kind - kinds.begin();
+  };
+  const auto place =
+      std::ranges::lower_bound(transforms, rank(transform), {}, rank);
+  if (place != transforms.end() && rank(*place) == rank(transform)) {
+    *place = std::move(transform);
+  } else {
+    transforms.insert(place, std::move(transform));
+  }
 }
 
 bool is_power_of_two(double value) {
@@ -60,8 +94,8 @@ bool storage_breaks_exactness(const Recipe& recipe, at::ScalarType dtype) {
 
 Recipe without_noise(Recipe recipe) {
   for (TensorRecipe& tensor : recipe.tensors) {
-    tensor.noise.reset();
-    for (TensorRecipe& step : tensor.steps) step.noise.reset();
+    tensor.remove<Noise>();
+    for (TensorRecipe& step : tensor.steps) step.remove<Noise>();
   }
   return recipe;
 }

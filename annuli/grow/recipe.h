@@ -11,18 +11,20 @@
 
 #include "annuli/config/model_config.h"
 #include "annuli/core/json.h"
+#include "annuli/grow/transforms/transform.h"
 #include "annuli/model/tensor_table.h"
 
 // The recipe: for every tensor of the child, which parent slices, how tiled,
-// which scale, which noise. The same recipe is carried out on weights in
-// memory, on a stream of tensors from disk, and on the optimizer's state.
+// which scale, and a list of transforms (noise, units drawn anew ...). The same
+// recipe is carried out on weights in memory, on a stream of tensors from disk,
+// and on the optimizer's state.
 //
 // Guarantees: one TensorRecipe per row of the child's table, in its order;
 // pure data, no tensors, serialised whole into the lineage.
 namespace annuli::grow {
 
 // Entries [start, start + length) of a parent dimension; `start` kNew: entries
-// that no parent has, filled as TensorRecipe::fill says.
+// that no parent has, zero unless the line has a Fill.
 struct Slice {
   int64_t start;
   int64_t length;
@@ -41,34 +43,10 @@ struct DimensionRecipe {
 };
 
 enum class Source {
-  kParent,        // slices of a parent tensor, scaled, with noise
-  kZero,          // zeros (a new layer's output projection)
-  kRandomRouter,  // small normal, rows orthogonal to a given mean activation
-};
-
-// What the entries are that no parent has.
-enum class Fill {
-  kZero,
-  kOne,     // times the tensor's scale
-  kNormal,  // times `fill_std`
-};
-
-// Cancelling noise over the contracted copies of a matrix: of two copies of a
-// slice (see noise_pairs) the first gets +e, the second -e, drawn anew for
-// every produced copy; an odd last copy stays clean. Stored so that each pair
-// sums exactly to twice the clean value.
-struct Noise {
-  double snr_db = 0;
-  uint64_t stream = 0;  // of the growth's seed
-};
-
-// Drop-Upcycling: this share of the entries of one dimension is drawn anew,
-// normal with the mean and deviation of what stood there. One stream, and so
-// one index set, for gate, up and down of an expert.
-struct Drop {
-  double ratio = 0;
-  int64_t dimension = 0;
-  uint64_t stream = 0;
+  kParent,        // slices of a parent tensor, scaled
+  kZero,          // zeros (a new layer's output projection); nothing is done
+                  // to them
+  kRandomRouter,  // drawn by the line's RandomRouter
 };
 
 struct TensorRecipe {
@@ -79,14 +57,10 @@ struct TensorRecipe {
   std::vector<DimensionRecipe> dimensions;  // empty unless kParent
   // Which of several parents (kParent): their mean. {0} with a single parent.
   std::vector<int64_t> models = {0};
-  Fill fill = Fill::kZero;
-  double fill_std = 0;
   double scale = 1;  // of the value, mostly 1 / b
-  std::optional<Noise> noise;
-  std::optional<Drop> drop;
-  double router_std = 0;    // kRandomRouter only
-  bool needs_mean = false;  // kRandomRouter: refused without a mean
-  uint64_t stream = 0;      // of a random router, of Fill::kNormal
+  // What else is done to the rows, in this order, at most one of a kind.
+  std::vector<TransformPtr> transforms;
+  uint64_t stream = 0;  // of what transforms draw, where they have none
   // The child's layer; of a random router the parent's, whose mean its rows
   // are made orthogonal to; -1 if that model is never made.
   int64_t layer = -1;
@@ -116,7 +90,33 @@ struct TensorRecipe {
   // The child tensor is the parent tensor, entry by entry. (One slice from 0
   // on with copies 1 is the parent's whole dimension.)
   bool is_identity() const;
+  bool has_new_entries() const;
+
+  // The transform of that kind, or null.
+  template <typename T>
+  const T* find() const;
+  // Puts it at its place in the order of kinds, instead of one of its kind.
+  void set(TransformPtr transform);
+  template <typename T>
+  void remove();
 };
+
+template <typename T>
+const T* TensorRecipe::find() const {
+  for (const TransformPtr& transform : transforms) {
+    if (const auto* found = dynamic_cast<const T*>(transform.get())) {
+      return found;
+    }
+  }
+  return nullptr;
+}
+
+template <typename T>
+void TensorRecipe::remove() {
+  std::erase_if(transforms, [](const TransformPtr& transform) {
+    return dynamic_cast<const T*>(transform.get()) != nullptr;
+  });
+}
 
 // Where an expert comes from.
 struct ExpertRule {
@@ -133,7 +133,9 @@ struct Recipe {
   ModelConfig parent;
   ModelConfig child;
   bool exact = true;
-  double logit_budget = 0;            // loss-change budget if not exact, nats
+  // Nats that the probe's loss may rise by if it is not exact, unless the user
+  // says otherwise. ("logit_budget" in JSON.)
+  double loss_budget = 0;
   std::vector<TensorRecipe> tensors;  // rows of the child's table
   std::vector<int64_t> layer_map;     // child layer -> parent layer
   std::vector<bool> layer_is_mapped;  // false: new layer, checks skip it
@@ -143,7 +145,9 @@ struct Recipe {
   // One entry per expert of the child; empty: the parent's own, or none. An
   // expert's own units count, not those of axes[kFfn].
   std::vector<ExpertRule> experts;
-  int64_t models = 1;        // how many parents
+  int64_t models = 1;  // how many parents
+  int64_t expert_shards =
+      1;  // that each copy of a dense feed-forward was cut in
   int64_t width_factor = 1;  // copies of each residual coordinate
 
   // Some tensor carries cancelling noise.
@@ -177,6 +181,5 @@ Json to_json(const Recipe& recipe);
 Recipe recipe_from_json(const Json& json);
 
 const char* to_string(Source source);
-const char* to_string(Fill fill);
 
 }  // namespace annuli::grow

@@ -1,9 +1,12 @@
 #include "annuli/core/json.h"
 #include "annuli/grow/recipe.h"
 
+#include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/grow/arguments.h"
 
 namespace annuli::grow {
 namespace {
@@ -49,11 +52,7 @@ Json tensor_to_json(const TensorRecipe& tensor) {
       {"shape", tensor.shape},
       {"dimensions", dimensions},
       {"models", tensor.models},
-      {"fill", to_string(tensor.fill)},
-      {"fill_std", tensor.fill_std},
       {"scale", tensor.scale},
-      {"router_std", tensor.router_std},
-      {"needs_mean", tensor.needs_mean},
       {"stream", tensor.stream},
       {"layer", tensor.layer},
       {"carry_state", tensor.carry_state},
@@ -65,14 +64,13 @@ Json tensor_to_json(const TensorRecipe& tensor) {
       {"weight_decay_multiplier", tensor.weight_decay_multiplier},
       {"settings_from", tensor.settings_from},
   };
-  if (tensor.noise) {
-    json["noise"] = {{"snr_db", tensor.noise->snr_db},
-                     {"stream", tensor.noise->stream}};
-  }
-  if (tensor.drop) {
-    json["drop"] = {{"ratio", tensor.drop->ratio},
-                    {"dimension", tensor.drop->dimension},
-                    {"stream", tensor.drop->stream}};
+  for (const TransformKind& kind : transform_kinds()) {
+    const auto stated =
+        std::ranges::find_if(tensor.transforms, [&](const TransformPtr& of) {
+          return std::string_view(kind.name) == of->name();
+        });
+    kind.write(stated == tensor.transforms.end() ? nullptr : stated->get(),
+               json);
   }
   for (const TensorRecipe& step : tensor.steps) {
     json["steps"].push_back(tensor_to_json(step));
@@ -89,13 +87,6 @@ Source source_from(const std::string& name) {
       "reading a recipe: source '{}', expected parent, zero or "
       "random_router",
       name);
-}
-
-Fill fill_from(const std::string& name) {
-  for (Fill fill : {Fill::kZero, Fill::kOne, Fill::kNormal}) {
-    if (name == to_string(fill)) return fill;
-  }
-  user_error("reading a recipe: fill '{}', expected zero, one or normal", name);
 }
 
 Axis axis_from(const std::string& name) {
@@ -117,11 +108,7 @@ TensorRecipe tensor_from_json(const Json& json) {
     tensor.dimensions.push_back(dimension_from_json(dimension));
   }
   json.at("models").get_to(tensor.models);
-  tensor.fill = fill_from(json.at("fill").get<std::string>());
-  json.at("fill_std").get_to(tensor.fill_std);
   json.at("scale").get_to(tensor.scale);
-  json.at("router_std").get_to(tensor.router_std);
-  json.at("needs_mean").get_to(tensor.needs_mean);
   json.at("stream").get_to(tensor.stream);
   json.at("layer").get_to(tensor.layer);
   json.at("carry_state").get_to(tensor.carry_state);
@@ -132,16 +119,8 @@ TensorRecipe tensor_from_json(const Json& json) {
   json.at("eps_multiplier").get_to(tensor.eps_multiplier);
   json.at("weight_decay_multiplier").get_to(tensor.weight_decay_multiplier);
   json.at("settings_from").get_to(tensor.settings_from);
-  if (json.contains("noise")) {
-    const Json& noise = json.at("noise");
-    tensor.noise = Noise{noise.at("snr_db").get<double>(),
-                         noise.at("stream").get<uint64_t>()};
-  }
-  if (json.contains("drop")) {
-    const Json& drop = json.at("drop");
-    tensor.drop = Drop{drop.at("ratio").get<double>(),
-                       drop.at("dimension").get<int64_t>(),
-                       drop.at("stream").get<uint64_t>()};
+  for (const TransformKind& kind : transform_kinds()) {
+    if (TransformPtr stated = kind.read(json)) tensor.set(std::move(stated));
   }
   if (json.contains("steps")) {
     for (const Json& step : json.at("steps")) {
@@ -155,11 +134,12 @@ Recipe parse(const Json& json) {
   Recipe recipe;
   json.at("operator").get_to(recipe.op);
   recipe.arguments = json.at("arguments");
+  recipe.expert_shards = expert_shards_of(recipe.op, recipe.arguments);
   json.at("seed").get_to(recipe.seed);
   recipe.parent = model_config_from_json(json.at("parent"));
   recipe.child = model_config_from_json(json.at("child"));
   json.at("exact").get_to(recipe.exact);
-  json.at("logit_budget").get_to(recipe.logit_budget);
+  json.at("logit_budget").get_to(recipe.loss_budget);
   json.at("width_factor").get_to(recipe.width_factor);
   json.at("models").get_to(recipe.models);
   for (const Json& expert : json.at("experts")) {
@@ -199,7 +179,7 @@ Json to_json(const Recipe& recipe) {
       {"parent", to_json(recipe.parent)},
       {"child", to_json(recipe.child)},
       {"exact", recipe.exact},
-      {"logit_budget", recipe.logit_budget},
+      {"logit_budget", recipe.loss_budget},
       {"axes", axes},
       {"experts", experts},
       {"models", recipe.models},
@@ -226,18 +206,6 @@ const char* to_string(Source source) {
       return "zero";
     case Source::kRandomRouter:
       return "random_router";
-  }
-  return "?";
-}
-
-const char* to_string(Fill fill) {
-  switch (fill) {
-    case Fill::kZero:
-      return "zero";
-    case Fill::kOne:
-      return "one";
-    case Fill::kNormal:
-      return "normal";
   }
   return "?";
 }

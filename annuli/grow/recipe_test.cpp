@@ -9,6 +9,8 @@
 #include "annuli/grow/arguments.h"
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/registry.h"
+#include "annuli/grow/transforms/noise.h"
+#include "annuli/grow/transforms/random_router.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
 #include "tests/support/tiny_model.h"
@@ -75,7 +77,8 @@ TEST(Recipe, NoiseIsOnHiddenMatricesOnly) {
   for (size_t row = 0; row < table.size(); ++row) {
     const bool hidden = table[row].layer >= 0 && table[row].is_matrix() &&
                         table[row].part != Part::kRouter;
-    EXPECT_EQ(recipe.tensors[row].noise.has_value(), hidden) << table[row].name;
+    EXPECT_EQ(recipe.tensors[row].find<Noise>() != nullptr, hidden)
+        << table[row].name;
   }
 }
 
@@ -90,7 +93,7 @@ TEST(Recipe, UpcyclingCopiesTheFeedForwardAndMakesRouters) {
   EXPECT_FALSE(expert.carry_state);
   const TensorRecipe& router = find(recipe, Part::kRouter, 1);
   EXPECT_EQ(router.source, Source::kRandomRouter);
-  EXPECT_EQ(router.router_std, 0.05);
+  EXPECT_EQ(router.find<RandomRouter>()->std, 0.05);
   EXPECT_THAT(router.shape, ElementsAre(8, parent.hidden_size));
   EXPECT_TRUE(find(recipe, Part::kQ, 1).carry_state);
   EXPECT_THAT(
@@ -147,7 +150,7 @@ TEST(Recipe, KeptOutputsAreNotExactAndHaveABudget) {
           {.add_layers = 1, .outputs = DeepenOutputs::kKeep, .layer_map = {}})
           .recipe(tiny::config(), 1);
   EXPECT_FALSE(recipe.exact);
-  EXPECT_GT(recipe.logit_budget, 0);
+  EXPECT_GT(recipe.loss_budget, 0);
 }
 
 TEST(Recipe, LayerMapsThatLoseALayerAreRefused) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <type_traits>
 
 #include "annuli/core/error.h"
 #include "annuli/core/text.h"
@@ -10,16 +11,45 @@
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/expand_experts.h"
 #include "annuli/grow/merge_experts.h"
+#include "annuli/grow/transforms/drop.h"
+#include "annuli/grow/transforms/fill.h"
+#include "annuli/grow/transforms/noise.h"
+#include "annuli/grow/transforms/random_router.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
 
 namespace annuli::grow {
 namespace {
 
-template <typename Op, typename Options>
-std::unique_ptr<Operator> make_if(const std::optional<Options>& options) {
-  if (!options) return nullptr;
-  return std::make_unique<Op>(*options);
+struct Words {
+  const char* paper;
+  const char* preserves;
+  const char* sentence;
+  const char* example;
+};
+
+// An operator that is a function from options to a rule.
+template <typename Op>
+RegistryEntry entry(const char* name, const Words& words) {
+  return {
+      name,
+      words.paper,
+      words.preserves,
+      words.sentence,
+      words.example,
+      [](const GrowPlan& plan) {
+        std::unique_ptr<Operator> made;
+        visit_operators(
+            [&](const Field&, const auto& options) {
+              if constexpr (std::is_same_v<
+                                decltype(options),
+                                const std::optional<typename Op::Options>&>) {
+                if (options) made = std::make_unique<Op>(*options);
+              }
+            },
+            plan);
+        return made;
+      }};
 }
 
 std::unique_ptr<Operator> make_chain(const GrowPlan& plan) {
@@ -31,29 +61,68 @@ std::unique_ptr<Operator> make_chain(const GrowPlan& plan) {
 
 const std::vector<RegistryEntry>& registry() {
   static const std::vector<RegistryEntry> entries = {
-      {"upcycle", "Komatsuzaki et al., Sparse Upcycling, 2212.05055",
-       "the function, for any router; nothing with units drawn anew",
-       [](const GrowPlan& p) { return make_if<Upcycle>(p.upcycle); }},
-      {"widen", "Samragh et al., HyperCloning, 2409.12903",
-       "the function to rounding, noise or not; every residual stream, copied",
-       [](const GrowPlan& p) { return make_if<Widen>(p.widen); }},
-      {"deepen", "Du et al., Stacking Your Transformers, 2405.15319",
-       "the function exactly with `outputs: zero`; otherwise nothing",
-       [](const GrowPlan& p) { return make_if<Deepen>(p.deepen); }},
-      {"expand_experts", "Orthogonal growth, 2510.08008",
-       "the function if the chosen experts grow as well; otherwise nothing",
-       [](const GrowPlan& p) {
-         return make_if<ExpandExperts>(p.expand_experts);
-       }},
-      {"merge_experts", "Sukhbaatar et al., Branch-Train-MiX, 2403.07816",
-       "nothing; each expert is one of the parents'",
-       [](const GrowPlan& p) {
-         return make_if<MergeExperts>(p.merge_experts);
-       }},
+      entry<Upcycle>(
+          "upcycle",
+          {"Komatsuzaki et al., Sparse Upcycling, 2212.05055",
+           "the function, for any router; nothing with units drawn anew",
+           "Turn each feed-forward into experts that copy it and a router; the "
+           "function is kept, except with --drop-ratio or with copies that are "
+           "chosen in parts (--granularity).",
+           "annuli grow upcycle SmolLM2-135M --out SmolLM2-8x --num-experts 8 "
+           "--num-experts-per-tok 2"}),
+      entry<Widen>(
+          "widen",
+          {"Samragh et al., HyperCloning, 2409.12903",
+           "the function to rounding, noise or not; every residual stream, "
+           "copied",
+           "Make every matrix wider by tiling it; the function is kept, and "
+           "noise that cancels sets the copies apart.",
+           "annuli grow widen SmolLM2-135M --out SmolLM2-wide --factor 2 "
+           "--noise-snr-db 10"}),
+      entry<Deepen>(
+          "deepen",
+          {"Du et al., Stacking Your Transformers, 2405.15319",
+           "the function exactly with `outputs: zero`; otherwise nothing",
+           "Add layers that copy others and begin with zero outputs; the "
+           "function is kept, except with --outputs keep.",
+           "annuli grow deepen SmolLM2-135M --out SmolLM2-deep --preset "
+           "interpose --add-layers 6"}),
+      entry<ExpandExperts>(
+          "expand_experts",
+          {"Orthogonal growth, 2510.08008",
+           "the function if the chosen experts grow as well; otherwise nothing",
+           "Copy each expert and choose as many times more of them; the "
+           "function is kept, except with another --num-experts-per-tok.",
+           "annuli grow expand-experts Mixtral-8x --out Mixtral-16x --factor "
+           "2"}),
+      entry<MergeExperts>(
+          "merge_experts",
+          {"Sukhbaatar et al., Branch-Train-MiX, 2403.07816",
+           "nothing; each expert is one of the parents'",
+           "Make the feed-forwards of several dense models the experts of one; "
+           "the function is not kept, and the change of the loss is measured.",
+           "annuli grow merge-experts base --with code,math --out mixture"}),
       {"chain", "several of the above in one pass",
-       "what all of its steps preserve", make_chain},
+       "what all of its steps preserve",
+       "Carry out several operators in one pass, with one proof; what all of "
+       "them keep is kept.",
+       "annuli grow chain steps.yaml SmolLM2-135M --out SmolLM2-grown\n"
+       "where steps.yaml is a list, as under `grow: {chain: ...}` of a plan:\n"
+       "  - upcycle: {num_experts: 8}\n"
+       "  - widen: {factor: 2, noise_snr_db: 10}\n"
+       "  - deepen: {preset: stack, add_layers: 6}\n"
+       "The same steps one by one, each with the same --seed, give the same "
+       "weights.",
+       make_chain},
   };
   return entries;
+}
+
+const std::vector<TransformKind>& transform_kinds() {
+  static const std::vector<TransformKind> kinds = {
+      transform_kind<RandomRouter>(), transform_kind<Noise>(),
+      transform_kind<Fill>(), transform_kind<Drop>()};
+  return kinds;
 }
 
 std::unique_ptr<Operator> make_operator(const GrowPlan& plan) {

@@ -6,13 +6,15 @@
 #include "annuli/config/phase_plan.h"
 #include "annuli/grow/operator.h"
 
-// All operators on one screen: registry.cpp.
+// All operators, and all kinds of transforms, in one place: registry.cpp.
 namespace annuli::grow {
 
 struct RegistryEntry {
   const char* name;  // the key under `grow:` in a plan
   const char* paper;
   const char* preserves;  // what the child shares with the parent
+  const char* sentence;   // what it does and keeps, for --help
+  const char* example;    // how it is called
   // The operator with the plan's options, or null if the plan names another.
   std::unique_ptr<Operator> (*make)(const GrowPlan&);
 };

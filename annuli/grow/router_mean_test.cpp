@@ -7,7 +7,7 @@
 
 #include <cmath>
 
-#include "annuli/grow/random_router.h"
+#include "annuli/grow/transforms/random_router.h"
 #include "annuli/model/transformer.h"
 #include "tests/support/model_folder.h"
 #include "tests/support/tiny_model.h"

@@ -12,6 +12,7 @@
 #include "annuli/grow/grow.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
+#include "tests/support/growth_checks.h"
 #include "tests/support/tiny_model.h"
 
 namespace annuli::grow {
@@ -132,8 +133,7 @@ TEST_P(WidenFunction, GradientsFollowTheRecipe) {
     const TensorRecipe& tensor = recipe.tensors[row];
     const int64_t source = find_row(parent.table(), tensor.parent);
     if (!of_parent[source].defined()) continue;  // an expert without tokens
-    EXPECT_LE(tiny::relative_error(tile(tensor, of_parent[source],
-                                        tensor.gradient_scale, at::kDouble),
+    EXPECT_LE(tiny::relative_error(tiny::followed(tensor, of_parent[source]),
                                    of_child[row]),
               1e-12)
         << tensor.child;
@@ -208,7 +208,7 @@ TEST(AxisRules, OtherFactorsPerAxisKeepTheFunctionToo) {
   rule.axes = {{Axis::kResidual, tile(24, 2)},
                {Axis::kHead, {{0, 2}, {0, 2}, {2, 2}, {2, 2}}},
                {Axis::kFfn, tile(40, 3)}};
-  rule.noise_snr_db = 10;
+  rule.transforms = {cancelling_noise(10)};
   Recipe recipe;
   recipe.parent = recipe.child = parent.config();
   recipe.child.hidden_size *= 2;

@@ -1,8 +1,11 @@
 #include "annuli/grow/upcycle.h"
 
+#include <fmt/core.h>
+
 #include <cmath>
 
-#include "annuli/grow/arguments.h"
+#include "annuli/core/rng.h"
+#include "annuli/grow/transforms/drop.h"
 
 namespace annuli::grow {
 namespace {
@@ -20,6 +23,7 @@ bool is_exact(const UpcycleOptions& options) {
 // Copy by copy, shard by shard.
 void set_shards(const UpcycleOptions& options, int64_t units, AxisRule& rule) {
   const int64_t G = options.granularity;
+  rule.expert_shards = G;
   for (int64_t copy = 0; copy < options.num_experts; ++copy) {
     for (int64_t shard = 0; shard < G; ++shard) {
       ExpertRule expert;
@@ -28,6 +32,20 @@ void set_shards(const UpcycleOptions& options, int64_t units, AxisRule& rule) {
       if (G > 1) rule.router.rows.push_back({copy, 1});
     }
   }
+}
+
+// This share of each expert's units drawn anew.
+TransformRule dropped_share(double ratio) {
+  return [ratio](const TensorSpec& child, const TensorRecipe&) -> TransformPtr {
+    if (child.expert < 0) return nullptr;
+    for (size_t i = 0; i < child.dimensions.size(); ++i) {
+      if (child.dimensions[i].axis != Axis::kFfn) continue;
+      return std::make_shared<Drop>(
+          ratio, static_cast<int64_t>(i),
+          stream_id(fmt::format("grow/drop/{}/{}", child.layer, child.expert)));
+    }
+    return nullptr;
+  };
 }
 
 }  // namespace
@@ -39,11 +57,12 @@ RouterRule router_rule(RouterInit router, double std) {
           .needs_mean = router == RouterInit::kMeanOrthogonal};
 }
 
-AxisRule axis_rule(const UpcycleOptions& options, const ModelConfig& parent) {
-  AxisRule rule;
+GrowthRule upcycle_rule(const UpcycleOptions& options,
+                        const ModelConfig& parent, const ModelConfig& child) {
+  GrowthRule growth{.exact = is_exact(options), .loss_budget = kLossBudget};
+  AxisRule& rule = growth.axes;
   rule.router = router_rule(options.router, options.router_std);
   set_shards(options, parent.intermediate_size, rule);
-  rule.drop_ratio = options.drop_ratio;
   rule.zero_routed_outputs = options.shared_expert;
   const auto G = static_cast<double>(options.granularity);
   if (options.shard_scale == ShardScale::kUpAndDown) {
@@ -51,15 +70,10 @@ AxisRule axis_rule(const UpcycleOptions& options, const ModelConfig& parent) {
   } else {
     rule.down_scale = G;
   }
-  return rule;
-}
-
-Recipe Upcycle::recipe(const ModelConfig& parent, uint64_t seed) const {
-  Recipe recipe = begin_recipe({.upcycle = options_}, parent, seed);
-  recipe.exact = is_exact(options_);
-  recipe.logit_budget = recipe.exact ? 0 : kLossBudget;
-  derive(axis_rule(options_, parent), recipe);
-  return recipe;
+  if (options.drop_ratio > 0) {
+    rule.transforms.push_back(dropped_share(options.drop_ratio));
+  }
+  return growth;
 }
 
 }  // namespace annuli::grow

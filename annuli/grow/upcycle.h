@@ -1,7 +1,5 @@
 #pragma once
 
-#include "annuli/config/phase_plan.h"
-#include "annuli/grow/axis_rule.h"
 #include "annuli/grow/operator.h"
 
 // Upcycling: every feed-forward becomes experts and gets a router
@@ -58,19 +56,11 @@ namespace annuli::grow {
 
 using UpcycleOptions = UpcyclePlan;
 
-AxisRule axis_rule(const UpcycleOptions& options, const ModelConfig& parent);
+GrowthRule upcycle_rule(const UpcycleOptions& options,
+                        const ModelConfig& parent, const ModelConfig& child);
+using Upcycle = RuleOperator<UpcycleOptions, upcycle_rule>;
 
 // Of the mixtures that operators make from dense models.
 RouterRule router_rule(RouterInit router, double std);
-
-class Upcycle : public Operator {
- public:
-  explicit Upcycle(UpcycleOptions options) : options_(options) {}
-  std::string name() const override { return "upcycle"; }
-  Recipe recipe(const ModelConfig& parent, uint64_t seed) const override;
-
- private:
-  UpcycleOptions options_;
-};
 
 }  // namespace annuli::grow

@@ -1,7 +1,6 @@
 #include "annuli/grow/widen.h"
 
 #include "annuli/config/grown_shape.h"
-#include "annuli/grow/arguments.h"
 #include "annuli/grow/head_layout.h"
 
 namespace annuli::grow {
@@ -16,12 +15,13 @@ std::vector<Slice> fill(int64_t size, int64_t child_size) {
 
 }  // namespace
 
-AxisRule axis_rule(const WidenOptions& options, const ModelConfig& parent,
-                   const ModelConfig& child) {
+GrowthRule widen_rule(const WidenOptions& options, const ModelConfig& parent,
+                      const ModelConfig& child) {
   const HeadLayout heads =
       head_layout(parent.num_attention_heads, parent.num_key_value_heads,
                   child.num_attention_heads, child.num_key_value_heads);
-  AxisRule rule;
+  GrowthRule growth;
+  AxisRule& rule = growth.axes;
   rule.axes = {
       {Axis::kResidual, fill(parent.hidden_size, child.hidden_size)},
       {Axis::kHead, heads.heads},
@@ -32,15 +32,11 @@ AxisRule axis_rule(const WidenOptions& options, const ModelConfig& parent,
     rule.axes[Axis::kSharedFfn] = fill(parent.shared_expert_intermediate_size,
                                        child.shared_expert_intermediate_size);
   }
-  rule.noise_snr_db = options.noise_snr_db;
+  if (options.noise_snr_db) {
+    rule.transforms.push_back(cancelling_noise(*options.noise_snr_db));
+  }
   rule.carry_kv_state = !heads.splits_groups;
-  return rule;
-}
-
-Recipe Widen::recipe(const ModelConfig& parent, uint64_t seed) const {
-  Recipe recipe = begin_recipe({.widen = options_}, parent, seed);
-  derive(axis_rule(options_, parent, recipe.child), recipe);
-  return recipe;
+  return growth;
 }
 
 }  // namespace annuli::grow

@@ -1,7 +1,5 @@
 #pragma once
 
-#include "annuli/config/phase_plan.h"
-#include "annuli/grow/axis_rule.h"
 #include "annuli/grow/operator.h"
 
 // Width growth (HyperCloning: Samragh et al., 2409.12903; other fractions:
@@ -41,18 +39,8 @@ namespace annuli::grow {
 
 using WidenOptions = WidenPlan;
 
-// `child`: the parent's config, grown (config/grown_shape.h).
-AxisRule axis_rule(const WidenOptions& options, const ModelConfig& parent,
-                   const ModelConfig& child);
-
-class Widen : public Operator {
- public:
-  explicit Widen(WidenOptions options) : options_(options) {}
-  std::string name() const override { return "widen"; }
-  Recipe recipe(const ModelConfig& parent, uint64_t seed) const override;
-
- private:
-  WidenOptions options_;
-};
+GrowthRule widen_rule(const WidenOptions& options, const ModelConfig& parent,
+                      const ModelConfig& child);
+using Widen = RuleOperator<WidenOptions, widen_rule>;
 
 }  // namespace annuli::grow

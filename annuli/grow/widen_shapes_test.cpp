@@ -6,6 +6,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/grow/head_layout.h"
+#include "annuli/grow/transforms/fill.h"
 #include "annuli/grow/widen.h"
 #include "tests/support/growth_checks.h"
 
@@ -198,8 +199,7 @@ TEST_F(Fractions, NeedNormalisedQueriesScaled) {
 }
 
 TEST_F(Fractions, NeedZerosWhereTheyWrite) {
-  line(Part::kDown, 1).fill = Fill::kNormal;
-  line(Part::kDown, 1).fill_std = 0.02;
+  line(Part::kDown, 1).set(std::make_shared<Fill>(Fill::Value::kNormal, 0.02));
   EXPECT_GE(error(), 1e-3);
 }
 

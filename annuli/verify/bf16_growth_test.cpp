@@ -11,6 +11,7 @@
 #include "annuli/core/rng.h"
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/grow.h"
+#include "annuli/grow/transforms/noise.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
 #include "annuli/kernels/normal_fill.h"
@@ -80,7 +81,7 @@ TEST_P(Bf16Growth, NoiseThatIsRoundedTwiceIsRefused) {
   const grow::Recipe clean = grow::without_noise(pair.recipe);
   for (size_t row = 0; row < clean.tensors.size(); ++row) {
     const grow::TensorRecipe& tensor = pair.recipe.tensors[row];
-    if (!tensor.noise) continue;
+    if (tensor.find<grow::Noise>() == nullptr) continue;
     at::Tensor weight = pair.child.weight(row);
     const int64_t half = weight.size(1) / 2;
     const at::Tensor w =

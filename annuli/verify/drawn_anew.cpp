@@ -6,14 +6,15 @@
 
 #include <vector>
 
-#include "annuli/grow/drop_units.h"
+#include "annuli/grow/transforms/drop.h"
 #include "annuli/verify/axis_layout.h"
 
 namespace annuli::verify {
 
 at::Tensor drawn_anew(const grow::TensorRecipe& recipe, int64_t dimension,
                       uint64_t seed) {
-  if (!recipe.drop || recipe.drop->dimension != dimension) return {};
+  const auto* stated = recipe.find<grow::Drop>();
+  if (stated == nullptr || stated->dimension != dimension) return {};
   const std::vector<grow::TensorRecipe> steps =
       recipe.steps.empty() ? std::vector{recipe} : recipe.steps;
   at::Tensor drawn;
@@ -23,9 +24,9 @@ at::Tensor drawn_anew(const grow::TensorRecipe& recipe, int64_t dimension,
         drawn.defined()
             ? lay_out(drawn, 0, step.dimensions.at(dimension).slices).clone()
             : at::zeros({size}, at::kDouble);
-    if (!step.drop) continue;
-    drawn.index_fill_(
-        0, at::tensor(grow::dropped_units(*step.drop, size, seed)), 1);
+    const auto* drop = step.find<grow::Drop>();
+    if (drop == nullptr) continue;
+    drawn.index_fill_(0, at::tensor(grow::dropped_units(*drop, size, seed)), 1);
   }
   return drawn;
 }

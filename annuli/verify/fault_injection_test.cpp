@@ -11,6 +11,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/grow/deepen.h"
+#include "annuli/grow/transforms/fill.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
 #include "annuli/verify/drawn_anew.h"
@@ -41,7 +42,7 @@ at::Tensor free_entries(const grow::TensorRecipe& recipe, uint64_t seed) {
     int64_t begin = 0;
     for (const grow::Slice& slice : recipe.dimensions[d].slices) {
       at::Tensor part = free.narrow(dim, begin, slice.length);
-      if (slice.is_new() && recipe.fill != grow::Fill::kZero) part.fill_(1);
+      if (slice.is_new() && recipe.find<grow::Fill>() != nullptr) part.fill_(1);
       begin += slice.length;
     }
     if (!drawn.defined()) continue;

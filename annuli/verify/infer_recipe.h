@@ -14,8 +14,9 @@ namespace annuli::verify {
 //   width     every axis by itself, untied, folded or by the multiplier
 //   depth     each child layer mapped to the parent layer that it is nearest to
 // The noise of widening and a router's deviation are not known (none and 0 in
-// the recipe); verification needs neither. Units drawn anew (drop_ratio) are
-// not recognised. Throws UserError saying what differs if it is none of these.
+// the recipe); verification needs neither. Units drawn anew (drop_ratio) and
+// noise on weights (perturb) are not recognised: they follow from a seed that
+// nobody tells. Throws UserError saying what differs if it is none of these.
 grow::Recipe infer_recipe(const ModelConfig& parent,
                           const std::vector<Sketch>& parent_sketches,
                           const Transformer& child, int64_t parents = 1);

@@ -48,7 +48,7 @@ void expect_recognised(tiny::GrownPair pair) {
   expect_same_layout(recipe, pair.recipe);
   pair.recipe = recipe;
   pair.control.reset();
-  pair.recipe.logit_budget = 100;  // of growth that preserves nothing
+  pair.recipe.loss_budget = 100;  // of growth that preserves nothing
   const auto verdicts = pair.verdicts();
   EXPECT_EQ(tiny::first_failure(verdicts), nullptr) << tiny::lines(verdicts);
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "annuli/core/json.h"
 #include "annuli/verify/axis_layout.h"
 
 namespace annuli::verify {
@@ -10,15 +9,10 @@ namespace {
 
 bool is_drawn_or_merged(const grow::TensorRecipe& tensor) {
   if (tensor.source != grow::Source::kParent) return false;
-  if (tensor.drop) return true;
-  if (tensor.models.size() > 1 || tensor.models != std::vector<int64_t>{0}) {
-    return true;
-  }
-  const auto has_new = [](const grow::DimensionRecipe& dimension) {
-    return std::ranges::any_of(dimension.slices, &grow::Slice::is_new);
-  };
-  return tensor.fill == grow::Fill::kNormal &&
-         std::ranges::any_of(tensor.dimensions, has_new);
+  if (tensor.models != std::vector<int64_t>{0}) return true;
+  return std::ranges::any_of(tensor.transforms, [&](const auto& transform) {
+    return transform->changes_layer(tensor);
+  });
 }
 
 // m copies of every expert keep the function if m times as many are chosen;
@@ -60,19 +54,8 @@ bool makes_gates(const grow::Recipe& recipe) {
          recipe.child.num_experts_per_tok != recipe.parent.num_experts_per_tok;
 }
 
-// A dense model is upcycled once at most, wherever in a chain.
 int64_t shards_of(const grow::Recipe& recipe) {
-  constexpr int64_t kWhole = 1;
-  if (!is_upcycle(recipe)) return kWhole;
-  if (recipe.op == "upcycle") {
-    return recipe.arguments.value("granularity", kWhole);
-  }
-  if (!recipe.arguments.is_array()) return kWhole;
-  for (const Json& step : recipe.arguments) {
-    if (!step.contains("upcycle")) continue;
-    return step.at("upcycle").value("granularity", kWhole);
-  }
-  return kWhole;
+  return is_upcycle(recipe) ? recipe.expert_shards : 1;
 }
 
 bool is_plain_upcycle(const grow::Recipe& recipe) {

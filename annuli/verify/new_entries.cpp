@@ -10,6 +10,7 @@
 #include <map>
 #include <vector>
 
+#include "annuli/grow/transforms/random_router.h"
 #include "annuli/verify/axis_layout.h"
 #include "annuli/verify/verdict.h"
 
@@ -107,8 +108,10 @@ double shared_entries_fault(const grow::TensorRecipe& recipe,
 // Stored rounded, a row keeps an overlap with the mean below D eps / 2.
 double router_fault(const grow::TensorRecipe& recipe, const at::Tensor& router,
                     const at::Tensor& mean, int64_t equal_rows) {
-  double fault = deviation_fault(router, recipe.router_std * recipe.scale,
-                                 draw_of(recipe, router, equal_rows));
+  const auto* drawn = recipe.find<grow::RandomRouter>();
+  const double asked = drawn == nullptr ? 0 : drawn->std * recipe.scale;
+  double fault =
+      deviation_fault(router, asked, draw_of(recipe, router, equal_rows));
   fault = worse(fault, shared_entries_fault(recipe, router));
   if (!mean.defined()) return fault;
   const auto D = static_cast<double>(router.size(1));

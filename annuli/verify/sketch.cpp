@@ -2,8 +2,14 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
+#include <cmath>
+
+#include "annuli/kernels/optim/squared_norm.h"
 #include "annuli/verify/axis_layout.h"
 #include "annuli/verify/drawn_anew.h"
 #include "annuli/verify/random_product.h"
@@ -11,6 +17,8 @@
 
 namespace annuli::verify {
 namespace {
+
+constexpr int64_t kPiece = int64_t{1} << 20;  // entries at a time
 
 // The one contracted dimension, or -1 for a gain.
 int64_t contracted_dimension(const TensorSpec& spec) {
@@ -25,6 +33,17 @@ int64_t contracted_dimension(const TensorSpec& spec) {
 // What upcycling cuts in shards or draws units of.
 bool is_kept_by_unit(const TensorSpec& spec) {
   return spec.part == Part::kDown && spec.expert == -1;
+}
+
+// By rows: types without a kernel are widened.
+double rms_of(const at::Tensor& matrix) {
+  double sum = 0;
+  const int64_t step = std::max<int64_t>(1, kPiece / matrix.size(1));
+  for (int64_t first = 0; first < matrix.size(0); first += step) {
+    const int64_t count = std::min(step, matrix.size(0) - first);
+    sum += kernels::squared_norm(matrix.narrow(0, first, count));
+  }
+  return std::sqrt(sum / static_cast<double>(matrix.numel()));
 }
 
 // 1 where an entry counts.
@@ -74,6 +93,19 @@ SketchDistance of_vector(const Sketch& parent, const Demanded& demanded,
   return {largest_ratio((in_double(child) - expected) * parts.kept, expected)};
 }
 
+// The share found is 1 + <difference, noise> / <noise, noise>. Entries that are
+// off by themselves put differences of the size of `expected` on each of P
+// numbers, and |expected| / (|noise| sqrt(P)) on the share.
+double noise_off(const at::Tensor& difference, const at::Tensor& expected,
+                 const at::Tensor& noise) {
+  const double power = noise.square().sum().item<double>();
+  if (power == 0) return 0;
+  const double off = (difference * noise).sum().item<double>() / power;
+  const double unit =
+      std::sqrt(expected.square().mean().item<double>() / power);
+  return std::abs(off) / unit;
+}
+
 SketchDistance of_matrix(const Sketch& parent, const Demanded& demanded,
                          int64_t contracted, const at::Tensor& child) {
   const auto& dimensions = demanded.recipe.dimensions;
@@ -95,6 +127,10 @@ SketchDistance of_matrix(const Sketch& parent, const Demanded& demanded,
                counted(other, expected.size(0), demanded.new_produced_is_zero));
   const at::Tensor difference = found - expected;
   SketchDistance result{against_rms(difference * parts.kept, expected)};
+  if (parent.noise.defined()) {
+    result.noise = noise_off(difference * parts.kept, expected,
+                             lay_out(parent.noise, 0, other.slices) * factor);
+  }
   if (parts.drawn.defined()) {
     result.drawn = against_rms(difference * parts.drawn, expected);
   }
@@ -113,10 +149,44 @@ Sketch sketch_of(const TensorSpec& spec, const at::Tensor& tensor) {
   const at::Tensor r =
       random_input(spec.name, spec.dimensions[contracted].size());
   sketch.value = product(tensor.detach(), contracted, r);
+  sketch.rms = rms_of(tensor.detach());
   if (is_kept_by_unit(spec)) {
     const at::Tensor l = random_input(rows_name(spec.name), tensor.size(0));
     sketch.by_unit = product(tensor.detach(), 0, l);
   }
+  return sketch;
+}
+
+Sketch with_noise(Sketch sketch, const TensorSpec& parent,
+                  const grow::AddedNoise& noise, uint64_t seed) {
+  const int64_t contracted = contracted_dimension(parent);
+  const int64_t rows = parent.dimensions[0].size();
+  const int64_t columns = parent.dimensions[1].size();
+  const double deviation = noise.relative_std * sketch.rms;
+  const at::Tensor r =
+      random_input(sketch.name, parent.dimensions[contracted].size());
+  const at::Tensor l = sketch.by_unit.defined()
+                           ? random_input(rows_name(sketch.name), rows)
+                           : at::Tensor();
+  sketch.noise = at::zeros_like(sketch.value);
+  if (l.defined()) sketch.by_unit = sketch.by_unit.clone();
+  const int64_t step = std::max<int64_t>(1, kPiece / columns);
+  for (int64_t first = 0; first < rows; first += step) {
+    const int64_t count = std::min(step, rows - first);
+    const at::Tensor z = at::tensor(noise.numbers(seed, first, count, columns))
+                             .to(at::kDouble)
+                             .view({count, columns})
+                             .mul(deviation);
+    if (contracted == 1) {
+      sketch.noise.narrow(0, first, count) += z.matmul(r);
+    } else {
+      sketch.noise += z.t().matmul(r.narrow(0, first, count));
+    }
+    if (l.defined()) {
+      sketch.by_unit += z.t().matmul(l.narrow(0, first, count));
+    }
+  }
+  sketch.value = sketch.value + sketch.noise;
   return sketch;
 }
 

@@ -26,6 +26,14 @@
 // The child's l W, copy by copy of the rows and summed over the copies of a
 // unit (where noise cancels), must be t of each unit that it kept.
 //
+// A tensor whose every entry was changed (AddedNoise, grow/transforms) is
+// judged by the noise drawn again: P numbers s cannot hold P C changes apart,
+// any noise of the right size gives sums of the right size. So the parent's
+// sketch is moved by what the very same numbers add to it, s + d Z r, with d
+// from the parent's root mean square, and the child must give that. Where the
+// stored type rounds as coarsely as the noise is fine, the P numbers together
+// still tell how much of d Z r is there.
+//
 // Matrices are read in the order in which they are stored, some megabytes of
 // rows at a time.
 namespace annuli::verify {
@@ -35,9 +43,15 @@ struct Sketch {
   at::Tensor value;                   // fp64, one entry per produced entry
   at::Tensor by_unit;                 // fp64, one entry per unit; or undefined
   at::ScalarType dtype = at::kFloat;  // of the tensor itself
+  double rms = 0;                     // of a matrix
+  at::Tensor noise;                   // what of `value` is noise; or undefined
 };
 
 Sketch sketch_of(const TensorSpec& spec, const at::Tensor& tensor);
+
+// The sketch that the parent would have with that noise added to it.
+Sketch with_noise(Sketch sketch, const TensorSpec& parent,
+                  const grow::AddedNoise& noise, uint64_t seed);
 
 // What the parent's sketch is held against.
 struct Demanded {
@@ -57,6 +71,10 @@ struct SketchDistance {
   // The same over what a matrix has drawn anew: 0 if nothing was. Absent if the
   // recipe draws nothing.
   std::optional<double> drawn;
+  // Of a sketch with noise: how far the share of that noise which is found in
+  // the child is from 1, in units of what it would be off by if each entry of
+  // the child were off by all of itself, independently. Absent of shards.
+  std::optional<double> noise;
 };
 
 // NaN or inf in the child gives NaN or inf.

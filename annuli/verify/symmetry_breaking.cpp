@@ -11,6 +11,7 @@
 #include "annuli/core/error.h"
 #include "annuli/grow/apply.h"
 #include "annuli/grow/grow.h"
+#include "annuli/grow/transforms/noise.h"
 #include "annuli/verify/copy_pairs.h"
 
 namespace annuli::verify {
@@ -65,12 +66,13 @@ Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child) {
   for (size_t row = 0; row < recipe.tensors.size(); ++row) {
     const grow::TensorRecipe& tensor = recipe.tensors[row];
     // Noise upon noise has a power that no single step asked for.
-    if (!tensor.noise || tensor.steps.size() > 1) continue;
+    const auto* noise = tensor.find<grow::Noise>();
+    if (noise == nullptr || tensor.steps.size() > 1) continue;
     const auto snr = realised_snr_db(child.weight(row), tensor);
     if (!snr) continue;
     lowest = std::min(lowest, *snr);
     highest = std::max(highest, *snr);
-    const double off = std::abs(*snr - tensor.noise->snr_db);
+    const double off = std::abs(*snr - noise->snr_db);
     worst = worse(worst, off);
     if (!(off <= kSnrLimitDb) && first_bad == nullptr) {
       first_bad = &child.table()[row];

@@ -8,6 +8,7 @@
 
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/grow.h"
+#include "annuli/grow/transforms/noise.h"
 #include "annuli/grow/widen.h"
 #include "annuli/kernels/normal_fill.h"
 #include "annuli/verify/verify_growth.h"
@@ -72,7 +73,10 @@ TEST_P(SymmetryBreaking, RealisedNoiseIsTheAsked) {
     EXPECT_TRUE(at_growth(pair, pair.child)[0].passed)
         << tiny::lines(at_growth(pair, pair.child));
     for (grow::TensorRecipe& tensor : pair.recipe.tensors) {
-      if (tensor.noise) tensor.noise->snr_db += 0.3;
+      if (const auto* noise = tensor.find<grow::Noise>()) {
+        tensor.set(
+            std::make_shared<grow::Noise>(noise->snr_db + 0.3, noise->stream));
+      }
     }
     EXPECT_FALSE(at_growth(pair, pair.child)[0].passed);
   }
@@ -137,7 +141,9 @@ TEST_P(SymmetryBreaking, TrainingPartsCopiesWithNoiseAndNeverWithout) {
 
   // The same growth, asked for without noise: dW is measured from what it was.
   pair.child = without_noise(pair);
-  for (grow::TensorRecipe& tensor : pair.recipe.tensors) tensor.noise.reset();
+  for (grow::TensorRecipe& tensor : pair.recipe.tensors) {
+    tensor.remove<grow::Noise>();
+  }
   const auto stuck = after_training(pair, pair.child);
   ASSERT_EQ(stuck.size(), 4U);
   for (const Verdict& verdict : stuck) {
@@ -153,7 +159,7 @@ TEST_P(SymmetryBreaking, WeightDecayAloneDoesNotPartCopies) {
   const auto judged = [&](double decay, bool parts) {
     Transformer trained = tiny::clone(pair.child);
     for (size_t row = 0; row < trained.table().size(); ++row) {
-      if (!pair.recipe.tensors[row].noise) continue;
+      if (pair.recipe.tensors[row].find<grow::Noise>() == nullptr) continue;
       const at::Tensor weight = trained.weight(row);
       const double size = 1e-2 * weight.std().item<double>();
       at::Tensor step = at::full_like(weight, size);

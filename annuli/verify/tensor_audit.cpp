@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "annuli/core/error.h"
 #include "annuli/verify/demands.h"
@@ -127,9 +128,18 @@ class Audit {
     }
   }
 
+  // Of the parent, with the noise that the child must show.
+  Sketch sketch_for(const grow::TensorRecipe& tensor, size_t from) const {
+    Sketch sketch = mean_sketch(tensor, from);
+    const grow::AddedNoise* noise = added_noise(tensor);
+    return noise == nullptr ? sketch
+                            : with_noise(std::move(sketch), parent_table_[from],
+                                         *noise, recipe_.seed);
+  }
+
   // The mean of the models that the tensor is made of. (A dense layer's down,
   // which alone is kept by unit, is never a mean.)
-  Sketch sketch_for(const grow::TensorRecipe& tensor, size_t from) const {
+  Sketch mean_sketch(const grow::TensorRecipe& tensor, size_t from) const {
     Sketch sketch = parents_.at(tensor.models.at(0)).at(from);
     if (tensor.models.size() == 1) return sketch;
     sketch.value = sketch.value.clone();
@@ -154,12 +164,8 @@ class Audit {
         .new_produced_is_zero =
             demands_.new_entries_are_zero(row, produced_dimension(from)),
         .seed = recipe_.seed};
-    // A mean of several needs more digits than any of them.
-    constexpr double kInexact = 1 / 3.0;
-    const double factor =
-        tensor.models.size() > 1 ? kInexact : demands_.entry_factor(row);
     const double roundoff =
-        entry_roundoff(factor, sketch.dtype, weight.scalar_type());
+        entry_roundoff(digits(row, tensor), sketch.dtype, weight.scalar_type());
     roundoff_ = std::max(roundoff_, roundoff);
     see_new_entries(row, tensor);
     if (!is_part_of_a_sum(sketch, demanded)) {
@@ -167,9 +173,26 @@ class Audit {
                           table()[row]);
     }
     shards_.add(sketch, demanded, weight);
-    if ((table()[row].expert + 1) % shards_of(recipe_) != 0) return;
+    const auto shards = static_cast<int64_t>(demands_.shards());
+    if ((table()[row].expert + 1) % shards != 0) return;
     see_distance(shards_.distance(), roundoff, table()[row]);
     shards_ = {};
+  }
+
+  // The factor that rounds as the tensor's entries do. A mean of several needs
+  // more digits than any of them, and so does noise.
+  double digits(size_t row, const grow::TensorRecipe& tensor) const {
+    constexpr double kInexact = 1 / 3.0;
+    return tensor.models.size() > 1 || added_noise(tensor) != nullptr
+               ? kInexact
+               : demands_.entry_factor(row);
+  }
+
+  static const grow::AddedNoise* added_noise(const grow::TensorRecipe& tensor) {
+    for (const grow::TransformPtr& transform : tensor.transforms) {
+      if (const grow::AddedNoise* noise = transform->added()) return noise;
+    }
+    return nullptr;
   }
 
   // A shard whose units have copies in the other shards of its dense layer:
@@ -184,6 +207,13 @@ class Audit {
     const double limit = sketch_limit(roundoff);
     (roundoff > 0 ? rounded_ : exact_).see(distance.kept, limit, spec);
     if (distance.drawn) see_drawn(*distance.drawn, limit, spec);
+    if (distance.noise) see_noise(*distance.noise, roundoff, spec);
+  }
+
+  // Entries are off by up to their roundoff; six standard errors.
+  void see_noise(double off, double roundoff, const TensorSpec& spec) {
+    has_made_ = true;
+    made_.see(off / (6 * std::max(kExactLimit, roundoff)), 1, spec);
   }
 
   // What is drawn anew is no longer the parent's.

@@ -1,6 +1,7 @@
 #include "tests/support/grown_pair.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "annuli/core/error.h"
@@ -8,6 +9,7 @@
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/expand_experts.h"
 #include "annuli/grow/grow.h"
+#include "annuli/grow/transforms/drop.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
 #include "annuli/verify/layer_pairs.h"
@@ -115,8 +117,7 @@ std::vector<verify::Verdict> GrownPair::verdicts() {
   return verify::verify_growth({.parent = record,
                                 .recipe = recipe,
                                 .probe = probe,
-                                .control = control ? &*control : nullptr,
-                                .loss_budget = recipe.logit_budget},
+                                .control = control ? &*control : nullptr},
                                child);
 }
 
@@ -192,9 +193,14 @@ std::vector<GrowthCase> growth_cases() {
 
 bool can_be_inferred(const grow::Recipe& recipe) {
   if (recipe.op == "chain" && verify::shards_of(recipe) > 1) return false;
+  const auto draws = [](const grow::TransformPtr& transform) {
+    return transform->name() == std::string_view(grow::Drop::kName) ||
+           transform->added() != nullptr;
+  };
   return std::ranges::none_of(
-      recipe.tensors,
-      [](const grow::TensorRecipe& tensor) { return tensor.drop.has_value(); });
+      recipe.tensors, [&](const grow::TensorRecipe& tensor) {
+        return std::ranges::any_of(tensor.transforms, draws);
+      });
 }
 
 const verify::Verdict* first_failure(

@@ -31,6 +31,12 @@ double growth_limit(at::ScalarType dtype, bool noise) {
   return noise ? 1e-12 : 1e-13;
 }
 
+at::Tensor followed(const grow::TensorRecipe& tensor,
+                    const at::Tensor& gradient) {
+  return grow::apply(grow::bare_copy(tensor, tensor.gradient_scale), gradient,
+                     0, at::kDouble);
+}
+
 GradientError gradient_error(Transformer& parent, Transformer& child,
                              const grow::Recipe& recipe) {
   const at::Tensor inputs = growth_probe(parent.config());
@@ -43,11 +49,11 @@ GradientError gradient_error(Transformer& parent, Transformer& child,
     if (tensor.source != grow::Source::kParent || !tensor.carry_state) continue;
     const int64_t from = find_row(parent.table(), tensor.parent);
     if (!of_parent[from].defined()) continue;  // an expert without tokens
-    const at::Tensor kept = grow::tile(tensor, at::ones_like(of_parent[from]),
-                                       /*scale=*/1, at::kDouble);
-    const double error = relative_error(
-        grow::tile(tensor, of_parent[from], tensor.gradient_scale, at::kDouble),
-        of_child[row] * kept);
+    const at::Tensor kept =
+        grow::apply(grow::bare_copy(tensor, /*scale=*/1),
+                    at::ones_like(of_parent[from]), 0, at::kDouble);
+    const double error =
+        relative_error(followed(tensor, of_parent[from]), of_child[row] * kept);
     if (error > worst.error) worst = {error, tensor.child};
   }
   return worst;

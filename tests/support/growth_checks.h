@@ -21,6 +21,10 @@ double logit_error(const Transformer& parent, const Transformer& child);
 // limit.
 double growth_limit(at::ScalarType dtype, bool noise);
 
+// The parent's gradient as the child's tensor must have it.
+at::Tensor followed(const grow::TensorRecipe& tensor,
+                    const at::Tensor& gradient);
+
 // Largest relative difference, over all tensors, between the child's gradients
 // where it holds the parent's entries and the parent's times gradient_scale, as
 // the recipe lays them out; fp64, cross-entropy alone. Tensors that start anew

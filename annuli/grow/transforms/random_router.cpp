@@ -1,4 +1,4 @@
-#include "annuli/grow/random_router.h"
+#include "annuli/grow/transforms/random_router.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "annuli/core/error.h"
+#include "annuli/grow/row_source.h"
 #include "annuli/kernels/memory/owned_memory.h"
 #include "annuli/kernels/normal_fill.h"
 
@@ -43,6 +44,39 @@ at::Tensor random_router(at::IntArrayRef shape, double std,
   at::Tensor router = kernels::owned_empty(shape, dtype);
   router.copy_(rows);
   return router;
+}
+
+std::string RandomRouter::in_words() const { return "drawn"; }
+
+RowSourcePtr RandomRouter::on_rows(RowSourcePtr rows,
+                                   const RowContext& context) const {
+  const TensorRecipe& line = context.line;
+  if (line.source != Source::kRandomRouter) return rows;
+  ANNULI_CHECK(context.router_mean.defined() || !needs_mean,
+               "{} without a mean activation", line.child);
+  return held_source(random_router(line.shape, std, context.router_mean,
+                                   CounterRng(context.seed, line.stream),
+                                   context.dtype));
+}
+
+bool RandomRouter::carries_state() const { return false; }
+
+bool RandomRouter::changes_layer(const TensorRecipe& line) const {
+  return false;
+}
+
+void RandomRouter::write(const RandomRouter* stated, Json& line) {
+  line["router_std"] = stated == nullptr ? 0.0 : stated->std;
+  line["needs_mean"] = stated != nullptr && stated->needs_mean;
+}
+
+TransformPtr RandomRouter::read(const Json& line) {
+  const auto std = line.at("router_std").get<double>();
+  const auto needs_mean = line.at("needs_mean").get<bool>();
+  const bool is_drawn =
+      line.at("source").get<std::string>() == to_string(Source::kRandomRouter);
+  if (!is_drawn && std == 0 && !needs_mean) return nullptr;
+  return std::make_shared<RandomRouter>(std, needs_mean);
 }
 
 }  // namespace annuli::grow

@@ -1,6 +1,7 @@
-#include "annuli/grow/drop_units.h"
+#include "annuli/grow/transforms/drop.h"
 
 #include <ATen/Dispatch.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +9,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/rng.h"
+#include "annuli/grow/row_source.h"
 #include "annuli/kernels/normal_fill.h"
 
 namespace annuli::grow {
@@ -93,6 +95,35 @@ void drop_units(at::Tensor& child, const Drop& drop, uint64_t seed,
       at::kHalf, at::kBFloat16, child.scalar_type(), "drop_units", [&] {
         draw(child.data_ptr<scalar_t>(), region, CounterRng(seed, stream));
       });
+}
+
+std::string Drop::in_words() const {
+  return fmt::format("{} of the units drawn anew", ratio);
+}
+
+RowSourcePtr Drop::on_rows(RowSourcePtr rows, const RowContext& context) const {
+  at::Tensor child = whole(*rows, context.line, context.dtype);
+  drop_units(child, *this, context.seed, context.line.stream);
+  return held_source(child);
+}
+
+bool Drop::carries_state() const { return false; }
+
+bool Drop::changes_layer(const TensorRecipe& line) const { return true; }
+
+void Drop::write(const Drop* stated, Json& line) {
+  if (stated == nullptr) return;
+  line["drop"] = {{"ratio", stated->ratio},
+                  {"dimension", stated->dimension},
+                  {"stream", stated->stream}};
+}
+
+TransformPtr Drop::read(const Json& line) {
+  if (!line.contains("drop")) return nullptr;
+  const Json& drop = line.at("drop");
+  return std::make_shared<Drop>(drop.at("ratio").get<double>(),
+                                drop.at("dimension").get<int64_t>(),
+                                drop.at("stream").get<uint64_t>());
 }
 
 }  // namespace annuli::grow
