@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,8 +14,9 @@ struct GrowthOnDisk {
   std::vector<const ModelFile*> parents;
   const grow::Recipe& recipe;
   const NamedProbe& probe;
-  bool whole_probe;                // compare all windows of the probe
-  double loss_budget;              // nats, if the recipe is not exact
+  bool whole_probe;  // compare all windows of the probe
+  // Nats, if the recipe is not exact; unset: the recipe's.
+  std::optional<double> loss_budget;
   std::vector<std::string> allow;  // checks whose failure is a warning
 };
 

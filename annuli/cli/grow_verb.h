@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ struct GrowOptions {
   std::string tensor;  // dry run: whose recipe to print
   bool no_verify = false;
   std::vector<std::string> allow;
-  double loss_budget = 0.5;
+  std::optional<double> loss_budget;  // unset: the operator's
   std::vector<std::string> text;
   std::string tokenizer;
   ProbeShape shape;

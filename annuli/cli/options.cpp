@@ -75,11 +75,10 @@ void add_allow(CLI::App& command, std::vector<std::string>& allow) {
       ->check(CLI::IsMember(check_names()));
 }
 
-void add_loss_budget(CLI::App& command, double& budget) {
-  command
-      .add_option("--loss-budget", budget,
-                  "Nats that a growth which is not exact may cost")
-      ->capture_default_str();
+void add_loss_budget(CLI::App& command, std::optional<double>& budget) {
+  command.add_option("--loss-budget", budget,
+                     "Nats that a growth which is not exact may cost (default: "
+                     "what the operator states)");
 }
 
 }  // namespace annuli::cli

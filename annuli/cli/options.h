@@ -33,6 +33,6 @@ std::optional<int64_t> parse_memory_limit(const std::string& limit);
 
 // --allow CHECK, repeatable, and --loss-budget NATS.
 void add_allow(CLI::App& command, std::vector<std::string>& allow);
-void add_loss_budget(CLI::App& command, double& budget);
+void add_loss_budget(CLI::App& command, std::optional<double>& budget);
 
 }  // namespace annuli::cli

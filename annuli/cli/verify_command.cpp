@@ -31,8 +31,8 @@ struct VerifyOptions {
   std::vector<std::string> text;
   std::string tokenizer;
   ProbeShape shape;
-  int64_t tokens = 0;  // 0: shape.windows windows
-  double loss_budget = 0.5;
+  int64_t tokens = 0;                 // 0: shape.windows windows
+  std::optional<double> loss_budget;  // unset: the operator's
   std::string dtype;
   std::string map;
   std::string json;

@@ -125,7 +125,8 @@ struct Plan {
   double rollback_lr_factor = 0.5;  // of the rate, at every rollback
   int64_t logging_steps = 1;        // console lines; the history has every step
   std::vector<std::string> allow;   // checks whose failure is a warning
-  double boundary_loss_budget = 0.5;  // nats, for steps that are not exact
+  // Nats, for steps that are not exact; nullopt: what the operator states.
+  std::optional<double> boundary_loss_budget;
   std::vector<PhasePlan> phases;
   bool operator==(const Plan&) const = default;
 };

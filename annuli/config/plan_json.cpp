@@ -1,5 +1,7 @@
 #include "annuli/config/plan_json.h"
 
+#include <cmath>
+
 #include "annuli/config/plan_fields.h"
 #include "annuli/config/read_value.h"
 
@@ -16,6 +18,12 @@ struct JsonWriter {
     if (hashed_only && !field.hashed) return;
     if constexpr (std::is_same_v<T, std::string>) {
       if (hashed_only && field.hashed_if_set && value.empty()) return;
+    }
+    if constexpr (std::is_same_v<T, std::optional<double>>) {
+      if (hashed_only && !value && !std::isnan(field.hashed_unset)) {
+        json[field.name] = field.hashed_unset;
+        return;
+      }
     }
     if constexpr (kIsOptionalSection<T>) {
       if (value) json[field.name] = to_value(*value);

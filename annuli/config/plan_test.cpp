@@ -185,6 +185,14 @@ TEST(PlanHash, DocumentBordersAreInItOnlyWhereTheyAreGiven) {
       "none");
 }
 
+// It was 0.5 where nobody gave it: a run that was begun then can be resumed.
+TEST(PlanHash, AnUnsetBudgetCountsAsItDid) {
+  EXPECT_EQ(small().boundary_loss_budget, std::nullopt);
+  EXPECT_EQ(hashed_json(small()).at("boundary_loss_budget"), 0.5);
+  EXPECT_EQ(to_json(small()).at("boundary_loss_budget"), Json());
+  EXPECT_EQ(small({"boundary_loss_budget=0.7"}).boundary_loss_budget, 0.7);
+}
+
 TEST(PlanHelp, NamesFieldsRangesAndDefaults) {
   const std::string help = plan_help();
   EXPECT_THAT(help, HasSubstr("data.sequence_length: integer, 2 to 1048576; "

@@ -22,8 +22,8 @@ GrowthOrder growth_order(const RunningPlan& run, const PhasePlan& phase) {
       // Every growth of a run draws its own numbers. 63 bits, since Python and
       // JSON readers know signed integers.
       .seed = CounterRng(plan.seed, "grow/" + phase.name).bits(0) >> 1,
-      .loss_budget =
-          phase.boundary_loss_budget.value_or(plan.boundary_loss_budget),
+      .loss_budget = phase.boundary_loss_budget ? phase.boundary_loss_budget
+                                                : plan.boundary_loss_budget,
       .allow = run.allowed(phase),
       .between_parts =
           [&run, &phase] {

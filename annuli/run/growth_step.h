@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "annuli/config/plan.h"
@@ -27,7 +28,8 @@ struct Grown {
 struct GrowthOrder {
   const GrowPlan& grow;
   uint64_t seed;
-  double loss_budget;                   // nats, if the step is not exact
+  // Nats, if the step is not exact; unset: the recipe's.
+  std::optional<double> loss_budget;
   std::vector<std::string> allow;       // checks whose failure is a warning
   std::function<void()> between_parts;  // may throw to give up; may be empty
 };

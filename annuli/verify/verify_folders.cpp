@@ -170,16 +170,20 @@ class FolderVerifier {
     }
     verdicts.push_back(boundary_record(
         parents_loss(run.loss_before), run.loss_after, recipe_.exact,
-        options_.loss_budget, identity_limit(recipe_, precision)));
+        loss_budget(), identity_limit(recipe_, precision)));
     return true;
+  }
+
+  double loss_budget() const {
+    return options_.loss_budget.value_or(recipe_.loss_budget);
   }
 
   bool decides(const SideBySide& run) const {
     if (windows_ == probe_.tokens.size()) return true;
     if (run.compared < kFewestCompared) return false;
     const double rise = run.loss_after - run.loss_before;
-    return recipe_.exact || std::abs(rise - options_.loss_budget) >
-                                kErrorsThatDecide * run.loss_error;
+    return recipe_.exact ||
+           std::abs(rise - loss_budget()) > kErrorsThatDecide * run.loss_error;
   }
 
   // Of the tokens that were compared, if they are enough for a statistic.

@@ -26,7 +26,8 @@ struct FolderOptions {
   // kDouble: all arithmetic in fp64. kFloat: in fp32, and some tokens in fp64
   // as well unless the child must agree bit for bit.
   at::ScalarType arithmetic = at::kFloat;
-  double loss_budget = 0.5;  // nats, if the recipe is not exact
+  // Nats, if the recipe is not exact; unset: the recipe's.
+  std::optional<double> loss_budget;
   // Compare all windows of the probe, not as many as decide (probe_share.h).
   bool whole_probe = false;
 };

@@ -82,7 +82,7 @@ std::vector<Verdict> verify_growth(const GrowthEvidence& evidence,
   if (is_upcycle(recipe)) append(verdicts, router_load(child, probe));
   if (makes_gates(recipe)) verdicts.push_back(router_gates(child.config()));
   verdicts.push_back(boundary_record(
-      parent.loss, loss, recipe.exact, loss_budget,
+      parent.loss, loss, recipe.exact, loss_budget.value_or(recipe.loss_budget),
       identity_limit(recipe, precision_of(parent, recipe, child))));
   name_culprit(verdicts);
   return verdicts;

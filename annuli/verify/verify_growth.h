@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,8 @@ struct GrowthEvidence {
   const grow::Recipe& recipe;
   const Probe& probe;
   const SymmetryControl* control = nullptr;  // of widening with noise
-  double loss_budget = 0;  // nats, for recipes that are not exact
+  // Nats, for recipes that are not exact; unset: the recipe's.
+  std::optional<double> loss_budget;
 };
 
 // Before any training. The child is left as it was.

@@ -105,6 +105,23 @@ TEST_F(Grow, EveryOperatorAndSharding) {
   EXPECT_TRUE(fs::exists(path("4") + "/model.safetensors.index.json"));
 }
 
+// The limit of the loss that a growth is held to.
+TEST_F(Grow, TheBudgetIsTheOperatorsUnlessItIsGiven) {
+  const auto budget = [&](std::vector<std::string> words) {
+    words.insert(words.end(), {"--json", path("report.json"), "--force",
+                               "--allow", "router_health"});
+    const Outcome outcome = grow_into("child", words);
+    EXPECT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+    const Json verdicts = read_json(path("report.json")).at("verdicts");
+    EXPECT_EQ(verdicts.back().at("check"), "boundary_record");
+    return verdicts.back().at("limit").get<double>();
+  };
+  EXPECT_EQ(budget({"upcycle", "--drop-ratio", "0.5"}), 2);
+  EXPECT_EQ(budget({"deepen", "--outputs", "keep"}), 0.5);
+  EXPECT_EQ(budget({"upcycle", "--drop-ratio", "0.5", "--loss-budget", "3"}),
+            3);
+}
+
 TEST_F(Grow, ADryRunWritesNothing) {
   const Outcome outcome =
       grow({"widen", path("parent"), "--out", path("child"), "--dry-run"});

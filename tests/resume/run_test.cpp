@@ -103,6 +103,24 @@ TEST_F(RunTest, ABoundaryAboveItsBudgetStopsTheRun) {
   EXPECT_TRUE(fs::exists(in("budget", "checkpoints/medium_moe_final.pt")));
 }
 
+// What the operator states, what the plan says of all phases, what a phase
+// says.
+TEST_F(RunTest, TheBudgetIsTheOperatorsUnlessThePlanGivesOne) {
+  const auto limit = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {"--set", "phases.moe.grow.upcycle.drop_ratio=0.5",
+                             "--force", "--allow", "router_health"});
+    EXPECT_EQ(run("drop", more).status, 0);
+    const Json growth = read_json(in("drop", "verify/moe.json")).at("growth");
+    EXPECT_EQ(growth.back().at("check"), "boundary_record");
+    return growth.back().at("limit").get<double>();
+  };
+  EXPECT_EQ(limit({}), 2);
+  EXPECT_EQ(limit({"--set", "boundary_loss_budget=0.7"}), 0.7);
+  EXPECT_EQ(limit({"--set", "boundary_loss_budget=0.7", "--set",
+                   "phases.moe.boundary_loss_budget=0.9"}),
+            0.9);
+}
+
 // In every phase, dense and mixture; with the update inside the backward pass,
 // and with clipping (0.05 cuts every step) over two passes.
 TEST_F(RunTest, CheckpointingChangesNoBit) {
