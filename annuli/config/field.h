@@ -95,6 +95,8 @@ ANNULI_ENUM_WORDS(WidenHead, "untie", "fold", "multiplier");
 ANNULI_ENUM_WORDS(DeepenPreset, "copy-last", "stack", "interpose", "middle",
                   "zero-output");
 ANNULI_ENUM_WORDS(DeepenOutputs, "zero", "keep");
+ANNULI_ENUM_WORDS(MatrixGroup, "attention", "feed-forward", "router",
+                  "embedding");
 ANNULI_ENUM_WORDS(OptimizerState, "carry", "reset");
 ANNULI_ENUM_WORDS(Dynamics, "plain", "exact");
 ANNULI_ENUM_WORDS(ClipNorm, "whole", "two_pass", "previous_norm");

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -226,6 +227,20 @@ ModelConfig merged(const ModelConfig& parent, const MergeExpertsPlan& plan,
   return child;
 }
 
+void check_perturbed(const ModelConfig& parent, const PerturbPlan& plan,
+                     const Complain& complain) {
+  if (plan.tensors.empty()) {
+    complain("perturb.tensors", "found nothing, expected groups of matrices");
+  }
+  const bool router_alone = std::ranges::all_of(
+      plan.tensors, [](MatrixGroup g) { return g == MatrixGroup::kRouter; });
+  if (router_alone && !parent.is_mixture()) {
+    complain("perturb.tensors",
+             "found router alone, but the parent is dense; expected another "
+             "group");
+  }
+}
+
 }  // namespace
 
 ModelConfig grown_shape(const ModelConfig& parent, const GrowthStep& step,
@@ -237,6 +252,7 @@ ModelConfig grown_shape(const ModelConfig& parent, const GrowthStep& step,
   }
   if (step.merge_experts) return merged(parent, *step.merge_experts, complain);
   ANNULI_CHECK(count_operators(step) == 1, "not one operator in a step");
+  if (step.perturb) check_perturbed(parent, *step.perturb, complain);
   ModelConfig child = parent;
   if (!step.deepen) return child;  // what changes values alone
   child.num_hidden_layers = static_cast<int64_t>(

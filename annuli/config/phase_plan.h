@@ -15,6 +15,9 @@ enum class ShardScale { kDown, kUpAndDown };
 enum class WidenHead { kUntie, kFold, kMultiplier };
 enum class DeepenPreset { kCopyLast, kStack, kInterpose, kMiddle, kZeroOutput };
 enum class DeepenOutputs { kZero, kKeep };
+// Groups of matrices: q, k, v, o; gate, up, down of every feed-forward and
+// expert; the routers of mixtures; the table and the head.
+enum class MatrixGroup { kAttention, kFeedForward, kRouter, kEmbedding };
 enum class OptimizerState { kCarry, kReset };
 enum class Dynamics { kPlain, kExact };
 // How the norm that clips is found.
@@ -77,6 +80,14 @@ struct MergeExpertsPlan {
   bool operator==(const MergeExpertsPlan&) const = default;
 };
 
+// Normal noise on whole matrices, each against its own root mean square.
+struct PerturbPlan {
+  double relative_std = 0.01;
+  std::vector<MatrixGroup> tensors = {MatrixGroup::kAttention,
+                                      MatrixGroup::kFeedForward};
+  bool operator==(const PerturbPlan&) const = default;
+};
+
 // One operator: exactly one is set (`check` sees to it).
 struct GrowthStep {
   std::optional<UpcyclePlan> upcycle;
@@ -84,6 +95,7 @@ struct GrowthStep {
   std::optional<DeepenPlan> deepen;
   std::optional<ExpandExpertsPlan> expand_experts;
   std::optional<MergeExpertsPlan> merge_experts;
+  std::optional<PerturbPlan> perturb;
   bool operator==(const GrowthStep&) const = default;
 };
 

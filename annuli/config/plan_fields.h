@@ -203,6 +203,16 @@ void visit_fields(auto&& visit, Is<MergeExpertsPlan> auto& merge) {
         merge.router_std);
 }
 
+void visit_fields(auto&& visit, Is<PerturbPlan> auto& perturb) {
+  visit({"relative_std",
+         "deviation of the noise, as a share of a matrix's root mean square",
+         Range{.min = 0, .max = 1, .min_open = true}},
+        perturb.relative_std);
+  visit(
+      {"tensors", "which matrices: attention, feed-forward, router, embedding"},
+      perturb.tensors);
+}
+
 void visit_operators(auto&& visit, auto& step) {
   visit({"upcycle", "feed-forward -> experts"}, step.upcycle);
   visit({"widen", "more width"}, step.widen);
@@ -210,6 +220,7 @@ void visit_operators(auto&& visit, auto& step) {
   visit({"expand_experts", "more experts"}, step.expand_experts);
   visit({"merge_experts", "several dense models -> experts"},
         step.merge_experts);
+  visit({"perturb", "noise on chosen matrices"}, step.perturb);
 }
 
 void visit_fields(auto&& visit, Is<GrowthStep> auto& step) {

@@ -193,6 +193,21 @@ TEST(PlanHash, AnUnsetBudgetCountsAsItDid) {
   EXPECT_EQ(small({"boundary_loss_budget=0.7"}).boundary_loss_budget, 0.7);
 }
 
+TEST(PlanFields, AListOfWordsIsReadWrittenAndHelped) {
+  const Plan plan =
+      small({"phases.1.grow={perturb: {tensors: [router, attention]}}"});
+  ASSERT_TRUE(plan.phases[1].grow->perturb);
+  EXPECT_EQ(plan.phases[1].grow->perturb->tensors,
+            (std::vector<MatrixGroup>{MatrixGroup::kRouter,
+                                      MatrixGroup::kAttention}));
+  EXPECT_EQ(to_json(plan)["phases"][1]["grow"]["perturb"]["tensors"],
+            Json({"router", "attention"}));
+  EXPECT_THAT(plan_help(),
+              HasSubstr("perturb.tensors: list of words; default "
+                        "[attention,feed-forward]\n      which matrices: "
+                        "attention, feed-forward, router, embedding"));
+}
+
 TEST(PlanHelp, NamesFieldsRangesAndDefaults) {
   const std::string help = plan_help();
   EXPECT_THAT(help, HasSubstr("data.sequence_length: integer, 2 to 1048576; "

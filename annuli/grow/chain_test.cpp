@@ -58,6 +58,18 @@ std::vector<ChainCase> chain_cases() {
        mixture},
       {"drop", "[upcycle: {num_experts: 4, drop_ratio: 0.5}, widen: {}]",
        dense},
+      {"perturbed_first",
+       "[perturb: {relative_std: 0.1, tensors: [attention, feed-forward, "
+       "embedding]}, widen: {factor: 2}]",
+       dense},
+      {"perturbed_and_cut",
+       "[perturb: {relative_std: 0.1}, upcycle: {num_experts: 2, "
+       "granularity: 2}]",
+       dense},
+      {"perturbed_copies",
+       "[upcycle: {num_experts: 4}, deepen: {add_layers: 1}, "
+       "perturb: {relative_std: 0.1}, widen: {factor: 1.5}]",
+       dense},
       {"layers_of_layers",
        "[deepen: {add_layers: 1}, deepen: {preset: stack, add_layers: 2}, "
        "widen: {ffn: 80}]",

@@ -14,6 +14,7 @@
 #include "annuli/grow/transforms/drop.h"
 #include "annuli/grow/transforms/fill.h"
 #include "annuli/grow/transforms/noise.h"
+#include "annuli/grow/transforms/perturb.h"
 #include "annuli/grow/transforms/random_router.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
@@ -102,6 +103,15 @@ const std::vector<RegistryEntry>& registry() {
            "Make the feed-forwards of several dense models the experts of one; "
            "the function is not kept, and the change of the loss is measured.",
            "annuli grow merge-experts base --with code,math --out mixture"}),
+      entry<Perturbation>(
+          "perturb",
+          {"Ash and Adams, Shrink and Perturb, 1910.08475, without shrinking",
+           "nothing; every matrix to the size of the noise",
+           "Add normal noise to chosen matrices, each against its own root "
+           "mean square; the function is not kept, and the change of the loss "
+           "is measured.",
+           "annuli grow perturb SmolLM2-135M --out SmolLM2-noisy "
+           "--relative-std 0.01 --tensors attention,feed-forward"}),
       {"chain", "several of the above in one pass",
        "what all of its steps preserve",
        "Carry out several operators in one pass, with one proof; what all of "
@@ -121,7 +131,8 @@ const std::vector<RegistryEntry>& registry() {
 const std::vector<TransformKind>& transform_kinds() {
   static const std::vector<TransformKind> kinds = {
       transform_kind<RandomRouter>(), transform_kind<Noise>(),
-      transform_kind<Fill>(), transform_kind<Drop>()};
+      transform_kind<Fill>(), transform_kind<Drop>(),
+      transform_kind<Perturb>()};
   return kinds;
 }
 

@@ -17,6 +17,7 @@
 #include "annuli/grow/grow.h"
 #include "annuli/grow/grow_folder.h"
 #include "annuli/grow/registry.h"
+#include "annuli/grow/transforms/perturb.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
 #include "tests/support/tiny_model.h"
@@ -36,6 +37,10 @@ Recipe widened(const ModelConfig& parent) {
 }
 Recipe deepened(const ModelConfig& parent) {
   return Deepen({}).recipe(parent, kSeed);
+}
+
+Recipe perturbed(const ModelConfig& parent) {
+  return Perturbation({.relative_std = 0.1}).recipe(parent, kSeed);
 }
 
 struct Step {
@@ -62,6 +67,7 @@ INSTANTIATE_TEST_SUITE_P(
         Step{"upcycle", upcycled, {.gated = true}},
         Step{"widen", widened, {.gated = true, .num_key_value_heads = 2}},
         Step{"widen_mixture", widened, {.mixture = true, .tied = false}},
+        Step{"perturb", perturbed, {.mixture = true, .tied = false}},
         Step{"deepen", deepened, {.mixture = true, .gated = true}}),
     [](const auto& info) { return std::string(info.param.name); });
 

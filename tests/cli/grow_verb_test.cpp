@@ -60,6 +60,15 @@ class Grow : public ::testing::Test {
     EXPECT_EQ(names(), (std::vector<std::string>{"parent"}));
   }
 
+  void expect_refused_flag(std::vector<std::string> flags,
+                           const std::string& why) {
+    flags.insert(flags.begin(), "perturb");
+    const Outcome outcome = grow_into("no", flags);
+    EXPECT_EQ(outcome.status, 2) << outcome.out << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(why));
+    EXPECT_FALSE(fs::exists(path("no")));
+  }
+
   // What lies in the scratch folder.
   std::vector<std::string> names() const {
     std::vector<std::string> names;
@@ -95,6 +104,7 @@ TEST_F(Grow, EveryOperatorAndSharding) {
       {"deepen", "--preset", "stack", "--add-layers", "3"},
       {"deepen", "--layer-map", "0,0,1,2"},
       {"deepen", "--layer-map", "[0, 0,1,2]"},
+      {"perturb", "--tensors", "attention,embedding"},
       {"widen", "--noise-snr-db", "none", "--max-shard-size", "100kB"}};
   for (size_t i = 0; i < steps.size(); ++i) {
     const std::string out = std::to_string(i);
@@ -102,7 +112,30 @@ TEST_F(Grow, EveryOperatorAndSharding) {
     EXPECT_EQ(outcome.status, 0) << out << outcome.out << outcome.err;
     EXPECT_TRUE(ModelFile(path(out)).faults().empty()) << out;
   }
-  EXPECT_TRUE(fs::exists(path("4") + "/model.safetensors.index.json"));
+  EXPECT_TRUE(fs::exists(path("5") + "/model.safetensors.index.json"));
+}
+
+TEST_F(Grow, PerturbsProvesReplaysAndVerifies) {
+  ASSERT_EQ(grow_into("child", {"perturb", "--relative-std", "0.02"}).status,
+            0);
+  const Outcome replay = grow({"--replay", path("child") + "/lineage.json",
+                               path("parent"), "--out", path("twin")});
+  ASSERT_EQ(replay.status, 0) << replay.err;
+  EXPECT_TRUE(read_file(path("twin") + "/model.safetensors") ==
+              read_file(path("child") + "/model.safetensors"));
+  const std::vector<std::string> verify = {
+      "verify", path("parent"), path("child"), "--windows",
+      "2",      "--length",     "32"};
+  EXPECT_EQ(run(verify).status, 0) << run(verify).out;
+  const Outcome dry = grow({"perturb", path("parent"), "--dry-run"});
+  EXPECT_THAT(dry.out, HasSubstr("noise of 0.01 of its size"));
+  EXPECT_THAT(grow({"perturb", "--help"}).out,
+              HasSubstr("attention,feed-forward"));
+  expect_refused_flag({"--relative-std", "0"}, "--relative-std");
+  expect_refused_flag({"--relative-std", "1.5"}, "--relative-std");
+  expect_refused_flag({"--tensors", "attention,norms"},
+                      "attention|feed-forward|router|embedding");
+  expect_refused_flag({"--tensors", "router"}, "the parent is dense");
 }
 
 // The limit of the loss that a growth is held to.
@@ -118,6 +151,7 @@ TEST_F(Grow, TheBudgetIsTheOperatorsUnlessItIsGiven) {
   };
   EXPECT_EQ(budget({"upcycle", "--drop-ratio", "0.5"}), 2);
   EXPECT_EQ(budget({"deepen", "--outputs", "keep"}), 0.5);
+  EXPECT_EQ(budget({"perturb"}), 0.1);
   EXPECT_EQ(budget({"upcycle", "--drop-ratio", "0.5", "--loss-budget", "3"}),
             3);
 }

@@ -67,6 +67,8 @@ OPERATORS = {
         ["expand-experts", "--factor", "2", "--num-experts-per-tok", "4"], MIXTURE, True),
     "expand experts, k kept": (
         ["expand-experts", "--factor", "2", "--num-experts-per-tok", "2"], MIXTURE, False),
+    "perturb 0.01": (
+        ["perturb", "--tensors", "attention,feed-forward,embedding"], ANY, False),
     # The mean and the mixture of equal models is that model.
     "merge with itself": (
         ["merge-experts", "--with", "@parent", "--router", "random"], TO_MIXTURE, True),

@@ -10,6 +10,7 @@
 #include "annuli/grow/expand_experts.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/transforms/drop.h"
+#include "annuli/grow/transforms/perturb.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
 #include "annuli/verify/layer_pairs.h"
@@ -88,6 +89,30 @@ void add_other_shapes(std::vector<GrowthCase>& cases) {
       {.deepen = DeepenPlan{.add_layers = 1}}};
   add_case(cases, "chain", {.gated = true, .tied = false, .qk_norm = true},
            make_shared<grow::Chain>(chain));
+}
+
+// By itself, before copies are made, and on copies.
+void add_perturbations(std::vector<GrowthCase>& cases) {
+  const PerturbPlan every{
+      .relative_std = 0.05,
+      .tensors = {MatrixGroup::kAttention, MatrixGroup::kFeedForward,
+                  MatrixGroup::kRouter, MatrixGroup::kEmbedding}};
+  for (const Flavour& flavour : {kBiased, kPostNorm, kShared}) {
+    add_case(cases, "perturb", flavour,
+             std::make_shared<grow::Perturbation>(every));
+  }
+  const auto add = [&](const char* name, const std::vector<GrowthStep>& steps) {
+    add_case(cases, name,
+             {.gated = true, .tied = true, .num_key_value_heads = 2},
+             std::make_shared<grow::Chain>(steps));
+  };
+  const UpcyclePlan shards{
+      .num_experts = 4, .num_experts_per_tok = 2, .granularity = 2};
+  add("perturb_widen",
+      {{.perturb = every}, {.widen = WidenPlan{2, 10, WidenHead::kUntie}}});
+  add("perturb_upcycle_shards", {{.perturb = every}, {.upcycle = shards}});
+  add("upcycle_perturb", {{.upcycle = UpcyclePlan{.num_experts = 4}},
+                          {.perturb = PerturbPlan{.relative_std = 0.05}}});
 }
 
 // The noise of the widening cancels over all shards of a copy only.
@@ -188,6 +213,7 @@ std::vector<GrowthCase> growth_cases() {
   add_upcyclings(cases);
   add_other_shapes(cases);
   add_chain(cases);
+  add_perturbations(cases);
   return cases;
 }
 
