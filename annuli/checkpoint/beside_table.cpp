@@ -59,7 +59,8 @@ bool is_of_quantization(const std::string& name) {
 
 bool is_derived(const std::string& name) {
   return ends_with_any(name, {"rotary_emb.inv_freq", "rotary_emb.cos_cached",
-                              "rotary_emb.sin_cached"});
+                              "rotary_emb.sin_cached", ".attention.bias",
+                              ".attention.masked_bias"});
 }
 
 std::optional<std::string> head_fault(const at::Tensor& head,

@@ -11,7 +11,8 @@
 namespace annuli {
 
 // Whether it follows from the config, or is of no use any more: the rotary
-// frequencies and tables of old files.
+// frequencies and tables of old files, and GPT-NeoX's masks of attention. (No
+// projection is called "attention".)
 bool is_derived(const std::string& name);
 
 // Why the head that is stored beside the table of a tied model is not that

@@ -84,7 +84,7 @@ void ModelFile::locate_tensors() {
   for (size_t row = 0; row < table_.size(); ++row) {
     row_.emplace(table_[row].name, row);
   }
-  names_ = StoredNames(entries(), table_);
+  names_ = StoredNames(entries(), table_, family_of(config_).names);
   if (!names_.note().empty()) {
     notice("{}: {}", path_.string(), names_.note());
   }

@@ -17,16 +17,22 @@
 //   no base    where the class without a head was saved, no name begins with
 //              "model.": it is put in front.
 //
+// ("model." stands for what the family calls it.) A head that is called
+// "lm_head", as it is in the memory of transformers 5, is the family's.
+//
 // Only what makes the first layer's first tensor the table's own is done, and
 // only if all names share it; whether the result is the model is for the
 // table's accounting to say.
 namespace annuli {
 
+struct TensorNames;
+
 class StoredNames {
  public:
   StoredNames() = default;
-  StoredNames(const std::vector<TensorEntry>& entries,
-              const TensorTable& table);
+  // `tensors`: the names of the table's family.
+  StoredNames(const std::vector<TensorEntry>& entries, const TensorTable& table,
+              const TensorNames& tensors);
 
   // The name in the files of what the table calls `name`; "" if there is none.
   std::string stored(const std::string& name) const;

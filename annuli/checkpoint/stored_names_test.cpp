@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "annuli/config/family.h"
 #include "tests/support/tiny_model.h"
 
 namespace annuli {
@@ -29,7 +30,7 @@ std::vector<TensorEntry> entries(const Rename& rename) {
 
 // Rows of the table that are found under the name that they were given.
 size_t found(const Rename& rename) {
-  const StoredNames names(entries(rename), table());
+  const StoredNames names(entries(rename), table(), TensorNames{});
   size_t count = 0;
   for (const TensorSpec& spec : table()) {
     if (names.stored(spec.name) != rename(spec.name)) continue;
@@ -40,7 +41,7 @@ size_t found(const Rename& rename) {
 }
 
 std::string note(const Rename& rename) {
-  return StoredNames(entries(rename), table()).note();
+  return StoredNames(entries(rename), table(), TensorNames{}).note();
 }
 
 std::string without_base(const std::string& name) {
@@ -104,9 +105,42 @@ TEST(StoredNames, NothingIsLost) {
   });
   both.push_back({.name = "lm_head.weight"});
   both.push_back({.name = "transformer.lm_head.weight"});
-  const StoredNames names(both, table());
+  const StoredNames names(both, table(), TensorNames{});
   EXPECT_EQ(names.note(), "");
   EXPECT_EQ(names.of_table("lm_head.weight"), "lm_head.weight");
+}
+
+// Families have other words for base and head.
+TEST(StoredNames, ThePrefixesAreThoseOfTheFamily) {
+  const ModelConfig config = tiny::config(
+      {.tied = false, .mlp_bias = true, .layer_norm = true, .fused_qkv = true});
+  const TensorTable neox = tensor_table(config);
+  const TensorNames& tensors = family_of(config).names;
+  ASSERT_EQ(neox.at(0).name, "gpt_neox.embed_in.weight");
+  ASSERT_EQ(neox.back().name, "embed_out.weight");
+  const auto names = [&](const Rename& rename) {
+    std::vector<TensorEntry> entries;
+    for (const TensorSpec& spec : neox) {
+      entries.push_back({.name = rename(spec.name)});
+    }
+    return StoredNames(entries, neox, tensors);
+  };
+  const Rename bare = [](const std::string& name) {
+    return name.starts_with("gpt_neox.") ? name.substr(9) : name;
+  };
+  const Rename wrapped = [](const std::string& name) {
+    return "module." + name;
+  };
+  EXPECT_EQ(names(bare).stored(neox.at(1).name), bare(neox.at(1).name));
+  EXPECT_EQ(names(bare).stored("embed_out.weight"), "embed_out.weight");
+  EXPECT_THAT(names(bare).note(), HasSubstr("'gpt_neox.', which is put"));
+  EXPECT_EQ(names(wrapped).stored("embed_out.weight"),
+            "module.embed_out.weight");
+  const Rename in_memory = [](const std::string& name) {
+    return name == "embed_out.weight" ? "lm_head.weight" : name;
+  };
+  EXPECT_EQ(names(in_memory).stored("embed_out.weight"), "lm_head.weight");
+  EXPECT_THAT(names(in_memory).note(), HasSubstr("is read as 'embed_out.'"));
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ const std::vector<Family>& families() {
 #include "annuli/config/families/arcee.def"
 #include "annuli/config/families/olmo2.def"
 #include "annuli/config/families/granite.def"
+#include "annuli/config/families/gpt_neox.def"
 #include "annuli/config/families/annuli.def"
 #include "annuli/config/families/mixtral.def"
 #include "annuli/config/families/qwen2_moe.def"
@@ -58,6 +59,11 @@ const Family& find_family(std::string_view type) {
 
 bool expresses(const Family& family, const ModelConfig& config) {
   if (family.mixture != config.is_mixture()) return false;
+  if (family.plain_heads &&
+      (config.num_key_value_heads != config.num_attention_heads ||
+       config.hidden_size != config.num_attention_heads * config.head_dim)) {
+    return false;
+  }
   // By default: the class always has one.
   const bool shares =
       family.attributes.value("shared_expert_intermediate_size", 0) > 0;

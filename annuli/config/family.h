@@ -22,6 +22,9 @@ template <typename T>
 struct Switch {
   T value{};
   const char* key = nullptr;
+  // Our own later keys: stated where it is not `value`, and absent elsewhere,
+  // so that what was written before there was such a switch stays as it was.
+  bool stated_if_set = false;
 };
 
 // In which layers attention is limited to the last `sliding_window` tokens; see
@@ -51,6 +54,7 @@ struct TensorNames {
   std::string_view k = "self_attn.k_proj";
   std::string_view v = "self_attn.v_proj";
   std::string_view o = "self_attn.o_proj";
+  std::string_view qkv = "self_attn.query_key_value";  // where they are one
   std::string_view q_norm = "self_attn.q_norm";
   std::string_view k_norm = "self_attn.k_norm";
   std::string_view mlp = "mlp";
@@ -71,6 +75,9 @@ struct Family {
   Switch<bool> gated = {true};
   Switch<QkNorm> qk_norm = {QkNorm::kNone};
   Switch<NormPlacement> norm_placement = {NormPlacement::kPre};
+  Switch<NormType> norm_type = {NormType::kRms};
+  Switch<bool> parallel_residual = {false};
+  Switch<bool> fused_qkv = {false};
   Switch<bool> qkv_bias = {false};
   Switch<bool> o_bias = {false};
   Switch<bool> mlp_bias = {false};
@@ -86,7 +93,16 @@ struct Family {
   const char* logit_divisor_key = nullptr;
   // A key whose value must be 1 / sqrt(head_dim); 1 where it is absent.
   const char* attention_scale_key = nullptr;
+  const char* norm_eps_key = "rms_norm_eps";
+  // head_dim is hidden_size / heads, each head has keys and values of its own,
+  // and the class states neither.
+  bool plain_heads = false;
+  // Rotary positions: keys beside `rope_parameters`, and what is meant where
+  // neither says it. Without a key for the share all of a head is turned.
+  const char* rope_theta_key = "rope_theta";
   double default_rope_theta = 10000;
+  const char* partial_rotary_key = nullptr;
+  double default_partial_rotary = 1;
   SlidingWindow sliding_window = SlidingWindow::kNever;
   // Keys of this family alone that must be absent, null or of this value.
   std::vector<std::pair<const char*, Json>> neutral_keys = {};

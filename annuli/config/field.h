@@ -84,6 +84,7 @@ struct EnumWords;
 ANNULI_ENUM_WORDS(Activation, "gelu", "silu", "relu2");
 ANNULI_ENUM_WORDS(QkNorm, "none", "head", "full");
 ANNULI_ENUM_WORDS(NormPlacement, "pre", "post");
+ANNULI_ENUM_WORDS(NormType, "rms", "layer");
 ANNULI_ENUM_WORDS(Precision, "fp32", "fp64", "bf16-mixed", "bf16");
 ANNULI_ENUM_WORDS(DeviceChoice, "auto", "cpu", "cuda");
 ANNULI_ENUM_WORDS(OptimizerType, "adamw", "adamw_8bit", "adafactor", "sgd");

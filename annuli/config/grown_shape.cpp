@@ -68,7 +68,9 @@ class Widening {
     child.num_attention_heads =
         target("heads", plan_.heads, parent_.num_attention_heads);
     child.num_key_value_heads =
-        target("kv_heads", plan_.kv_heads, parent_.num_key_value_heads);
+        parent_.fused_qkv && !plan_.kv_heads
+            ? child.num_attention_heads
+            : target("kv_heads", plan_.kv_heads, parent_.num_key_value_heads);
     child.intermediate_size =
         target("ffn", plan_.ffn, parent_.intermediate_size);
     if (parent_.has_shared_expert()) {
@@ -147,6 +149,12 @@ class Widening {
                                            "{} kv heads",
                                            heads, kv_heads));
     }
+    if (parent_.fused_qkv && heads != kv_heads) {
+      complain_("widen.kv_heads",
+                fmt::format("found {}, but q, k and v are one tensor; expected "
+                            "as many as heads, {}",
+                            kv_heads, heads));
+    }
     const int64_t group = heads / kv_heads;
     const bool splits = group < H / K;
     if (splits && (heads % H != 0 || kv_heads % (K * (heads / H)) != 0)) {
@@ -171,6 +179,13 @@ class Widening {
   void set_residual(ModelConfig& child) const {
     const int64_t D = parent_.hidden_size;
     const int64_t copies = child.hidden_size / D;
+    if (child.hidden_size % D != 0 && parent_.norm_type == NormType::kLayer) {
+      complain_("widen.hidden",
+                fmt::format("found {}, but LayerNorm subtracts the mean, which "
+                            "coordinates of zeros would change; expected a "
+                            "multiple of {}",
+                            child.hidden_size, D));
+    }
     if (child.hidden_size % D != 0) {
       child.rms_norm_eps *= static_cast<double>(copies * D) /
                             static_cast<double>(child.hidden_size);

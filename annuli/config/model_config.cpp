@@ -126,6 +126,50 @@ void check_rope_scaling(const RopeScaling& scaling) {
                  static_cast<double>(scaling.original_max_position_embeddings));
 }
 
+// What the switches of the families do not do together.
+void check_switches(const ModelConfig& config) {
+  const bool post = config.norm_placement == NormPlacement::kPost;
+  if (post && config.norm_type == NormType::kLayer) {
+    user_error(
+        "checking the model: norm_placement is post and norm_type layer, "
+        "which no model here computes; expected rms");
+  }
+  if (post && config.parallel_residual) {
+    user_error(
+        "checking the model: norm_placement is post in a model of parallel "
+        "residuals, which no model here computes; expected pre");
+  }
+  if (!config.fused_qkv) return;
+  if (config.num_key_value_heads != config.num_attention_heads) {
+    user_error(
+        "checking the model: num_key_value_heads is {}, but q, k and v are one "
+        "tensor; expected num_attention_heads, {}",
+        config.num_key_value_heads, config.num_attention_heads);
+  }
+  if (config.qk_norm != QkNorm::kNone) {
+    user_error(
+        "checking the model: q and k are normalised, but q, k and v are one "
+        "tensor, which no model here computes");
+  }
+}
+
+void check_rotary(const ModelConfig& config) {
+  const double share = config.partial_rotary_factor;
+  if (!(share > 0 && share <= 1)) {
+    user_error(
+        "checking the model: partial_rotary_factor is {}, expected above 0, at "
+        "most 1",
+        share);
+  }
+  const int64_t turned = config.rotary_dim();
+  if (turned < 2 || turned % 2 != 0) {
+    user_error(
+        "checking the model: partial_rotary_factor {} of head_dim {} is {} "
+        "entries; rotary positions need an even number of them",
+        share, config.head_dim, turned);
+  }
+}
+
 }  // namespace
 
 bool RopeScaling::operator==(const RopeScaling& other) const {
@@ -155,6 +199,8 @@ void validate(const ModelConfig& config) {
   check_experts(config);
   check_mixture_only(config);
   check_total(config);
+  check_switches(config);
+  check_rotary(config);
   check_rope_scaling(config.rope_scaling);
   check_positive("logit_multiplier", config.logit_multiplier);
   check_positive("rms_norm_eps", config.rms_norm_eps);

@@ -22,6 +22,10 @@ enum class QkNorm { kNone, kHead, kFull };
 // Where a block is normalised: x + f(norm(x)), or x + norm(f(x)) (OLMo-2).
 enum class NormPlacement { kPre, kPost };
 
+// What the norms of the residual stream are: x / rms(x) * gain, or LayerNorm,
+// (x - mean(x)) / deviation(x) * gain + bias (GPT-NeoX).
+enum class NormType { kRms, kLayer };
+
 // How rotary frequencies are stretched beyond the trained length; the names are
 // transformers'. Only the fields of the type count.
 struct RopeScaling {
@@ -56,16 +60,27 @@ struct ModelConfig {
   bool mlp_bias = false;
   QkNorm qk_norm = QkNorm::kNone;
   NormPlacement norm_placement = NormPlacement::kPre;
+  NormType norm_type = NormType::kRms;
+  // x + attention(norm(x)) + feed_forward(norm'(x)): both read the same x.
+  bool parallel_residual = false;
+  // q, k and v are one tensor, [H, 3, head_dim] of produced entries (GPT-NeoX).
+  bool fused_qkv = false;
   bool tie_word_embeddings = true;
   double logit_multiplier = 1;  // of the head's output
-  double rms_norm_eps = 1e-5;
+  double rms_norm_eps = 1e-5;   // of norms of either type
   double rope_theta = 10000;
+  double partial_rotary_factor = 1;  // the share of a head that is turned
   RopeScaling rope_scaling;
   int64_t max_position_embeddings = 2048;
   double initializer_range = 0.02;
 
   bool is_mixture() const { return num_experts > 0; }
   bool has_shared_expert() const { return shared_expert_intermediate_size > 0; }
+  // The first entries of a head, which rotary positions turn.
+  int64_t rotary_dim() const {
+    return static_cast<int64_t>(static_cast<double>(head_dim) *
+                                partial_rotary_factor);
+  }
   bool operator==(const ModelConfig&) const = default;
 };
 

@@ -22,6 +22,8 @@ template <>
 constexpr const char* kKey<QkNorm> = "qk_norm";
 template <>
 constexpr const char* kKey<NormPlacement> = "norm_placement";
+template <>
+constexpr const char* kKey<NormType> = "norm_type";
 
 // Other words of transformers for an activation that is computed here, and only
 // such as are the same function.
@@ -55,6 +57,7 @@ T read_switch(const Json& json, const Switch<T>& which) {
 template <typename T>
 void write_switch(Json& json, const Switch<T>& which, T value) {
   if (which.key == nullptr) return;
+  if (which.stated_if_set && value == which.value) return;
   if constexpr (std::is_enum_v<T>) {
     json[which.key] = word_of(value);
   } else {
@@ -77,6 +80,28 @@ int64_t field_or_formed(const Family& family, const Json& json, const char* key,
                                 : field<int64_t>(json, key);
 }
 
+// What the class forms may be stated beside it if it is the same.
+void read_plain_heads(const Json& json, ModelConfig& config) {
+  const int64_t heads = config.num_attention_heads;
+  if (heads < 1 || config.hidden_size % heads != 0) {
+    user_error(
+        "reading a model's config.json: hidden_size {} is not a multiple of "
+        "num_attention_heads {}",
+        config.hidden_size, heads);
+  }
+  config.num_key_value_heads = heads;
+  config.head_dim = config.hidden_size / heads;
+  const auto require = [&](const char* key, int64_t formed) {
+    if (field_or<int64_t>(json, key, formed) == formed) return;
+    user_error(
+        "reading a model's config.json: '{}' is {}, which no model here "
+        "computes; expected {}, as its class forms it",
+        key, shown(json[key]), formed);
+  };
+  require("num_key_value_heads", heads);
+  require("head_dim", config.head_dim);
+}
+
 void read_sizes(const Family& family, const Json& json, ModelConfig& config) {
   config.vocab_size = field<int64_t>(json, "vocab_size");
   config.hidden_size = field<int64_t>(json, "hidden_size");
@@ -84,13 +109,12 @@ void read_sizes(const Family& family, const Json& json, ModelConfig& config) {
   config.num_hidden_layers = field<int64_t>(json, "num_hidden_layers");
   config.num_attention_heads = field<int64_t>(json, "num_attention_heads");
   const int64_t heads = config.num_attention_heads;
+  if (family.plain_heads) return read_plain_heads(json, config);
   config.num_key_value_heads =
       field_or_formed(family, json, "num_key_value_heads", heads);
   config.head_dim =
       field_or_formed(family, json, "head_dim",
                       config.hidden_size / std::max<int64_t>(1, heads));
-  config.max_position_embeddings =
-      field<int64_t>(json, "max_position_embeddings");
 }
 
 void require_same(const Json& json, const char* key, const char* alias) {
@@ -165,18 +189,23 @@ Json with_defaults(const Family& family, const Json& json) {
 ModelConfig read_shape(const Family& family, const Json& stated) {
   const Json json = with_defaults(family, stated);
   ModelConfig config;
+  config.max_position_embeddings =
+      field<int64_t>(json, "max_position_embeddings");
   read_sizes(family, json, config);
   config.hidden_act = read_word<Activation>(json);
   config.gated = read_switch(json, family.gated);
   config.qk_norm = read_qk_norm(json, family.qk_norm);
   config.norm_placement = read_switch(json, family.norm_placement);
+  config.norm_type = read_switch(json, family.norm_type);
+  config.parallel_residual = read_switch(json, family.parallel_residual);
+  config.fused_qkv = read_switch(json, family.fused_qkv);
   config.qkv_bias = read_switch(json, family.qkv_bias);
   config.o_bias = read_switch(json, family.o_bias);
   config.mlp_bias = read_switch(json, family.mlp_bias);
   config.tie_word_embeddings = field<bool>(json, "tie_word_embeddings");
   config.logit_multiplier = read_logit_multiplier(family, json);
-  config.rms_norm_eps = field<double>(json, "rms_norm_eps");
-  read_rope(json, family.default_rope_theta, config);
+  config.rms_norm_eps = field<double>(json, family.norm_eps_key);
+  read_rope(family, json, config);
   config.initializer_range = field<double>(json, "initializer_range");
   if (family.mixture) read_experts(family, json, config);
   return config;
@@ -191,18 +220,23 @@ Json write_shape(const Family& family, const ModelConfig& config) {
       {"intermediate_size", config.intermediate_size},
       {"num_hidden_layers", config.num_hidden_layers},
       {"num_attention_heads", config.num_attention_heads},
-      {"num_key_value_heads", config.num_key_value_heads},
-      {"head_dim", config.head_dim},
       {"hidden_act", word_of(config.hidden_act)},
       {"tie_word_embeddings", config.tie_word_embeddings},
-      {"rms_norm_eps", config.rms_norm_eps},
+      {family.norm_eps_key, config.rms_norm_eps},
       {"max_position_embeddings", config.max_position_embeddings},
       {"initializer_range", config.initializer_range},
   };
-  write_rope(config, json);
+  if (!family.plain_heads) {
+    json["num_key_value_heads"] = config.num_key_value_heads;
+    json["head_dim"] = config.head_dim;
+  }
+  write_rope(family, config, json);
   write_switch(json, family.gated, config.gated);
   write_switch(json, family.qk_norm, config.qk_norm);
   write_switch(json, family.norm_placement, config.norm_placement);
+  write_switch(json, family.norm_type, config.norm_type);
+  write_switch(json, family.parallel_residual, config.parallel_residual);
+  write_switch(json, family.fused_qkv, config.fused_qkv);
   write_switch(json, family.qkv_bias, config.qkv_bias);
   write_switch(json, family.o_bias, config.o_bias);
   write_switch(json, family.mlp_bias, config.mlp_bias);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "annuli/config/check_plan.h"
+#include "annuli/config/family.h"
 #include "annuli/config/model_from.h"
 #include "annuli/config/read_plan.h"
 #include "annuli/config/yaml_tree.h"
@@ -49,6 +50,44 @@ void resolve(Plan& plan) {
     auto& projection = phase.train.router_mean_projection;
     if (!projection) projection = random_router;
   }
+}
+
+// The plan's fields as they are, all else as the family's class has it.
+ModelConfig of_family(const ModelPlan& model, const ModelConfig& sizes) {
+  const Family& family = find_family(model.family);
+  const auto complain = [&](const char* field, const auto& found,
+                            std::string_view expected) {
+    user_error(
+        "making the model: model.{}: found {}, expected {} for family {}",
+        field, found, expected, quote(model.family));
+  };
+  if (family.mixture != sizes.is_mixture()) {
+    complain("num_experts", sizes.num_experts,
+             family.mixture ? "2 or more" : "0");
+  }
+  Json json = family.attributes;
+  const Json stated = write_shape(family, sizes);
+  for (const char* key :
+       {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+        "num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act",
+        "num_experts_per_tok", "tie_word_embeddings", "max_position_embeddings",
+        "initializer_range", family.norm_eps_key, family.rope_theta_key,
+        family.num_experts_key, family.expert_width_key}) {
+    if (stated.contains(key)) json[key] = stated.at(key);
+  }
+  const ModelConfig config = read_shape(family, json);
+  if (sizes.gated && !config.gated) complain("gated", true, "false");
+  if (sizes.qk_norm != QkNorm::kNone && config.qk_norm != sizes.qk_norm) {
+    complain("qk_norm", true, "false");
+  }
+  if (sizes.head_dim != config.head_dim) {
+    complain("head_dim", sizes.head_dim, std::to_string(config.head_dim));
+  }
+  if (sizes.num_key_value_heads != config.num_key_value_heads) {
+    complain("num_key_value_heads", sizes.num_key_value_heads,
+             std::to_string(config.num_key_value_heads));
+  }
+  return config;
 }
 
 }  // namespace
@@ -102,7 +141,7 @@ ModelConfig model_config(const ModelPlan& model, int64_t tokenizer_vocab_size) {
   config.rope_theta = model.rope_theta;
   config.max_position_embeddings = model.max_position_embeddings;
   config.initializer_range = model.initializer_range;
-  return config;
+  return model.family.empty() ? config : of_family(model, config);
 }
 
 }  // namespace annuli

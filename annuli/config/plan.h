@@ -48,7 +48,8 @@ struct DataPlan {
 
 // What the first phase starts from; unset fields follow from the others.
 struct ModelPlan {
-  std::string from;  // a model folder or .pt; the other fields follow from it
+  std::string from;    // a model folder or .pt; the other fields follow from it
+  std::string family;  // of transformers, whose switches count; or ""
   std::optional<int64_t> vocab_size;  // the tokenizer's
   int64_t hidden_size = 512;
   int64_t intermediate_size = 2048;

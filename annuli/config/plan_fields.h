@@ -49,6 +49,10 @@ void visit_fields(auto&& visit, Is<ModelPlan> auto& model) {
   constexpr Range kSize = between(1, 1 << 24);
   visit({"from", "a model folder or .pt; the other fields follow from it"},
         model.from);
+  visit({.name = "family",
+         .help = "a model_type whose switches it has (unset: those below)",
+         .hashed_if_set = true},
+        model.family);
   visit({"vocab_size", "rows of the embedding (unset: the tokenizer's)", kSize},
         model.vocab_size);
   visit({"hidden_size", "width of the residual stream", kSize, true},

@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <sstream>
 
+#include "annuli/core/error.h"
+
 namespace annuli {
 namespace {
 
@@ -237,6 +239,38 @@ TEST(PlanModel, UnsetSizesFollowFromOthers) {
   EXPECT_EQ(other.vocab_size, 300);
   EXPECT_EQ(other.num_key_value_heads, 2);
   EXPECT_EQ(other.head_dim, 16);
+}
+
+// The switches are the class's, the sizes the plan's.
+TEST(PlanModel, AFamilyGivesItsSwitches) {
+  const Plan plan = small({"model.family=gpt_neox", "model.rope_theta=5000"});
+  const ModelConfig config = model_config(plan.model, 256);
+  EXPECT_EQ(model_type(config), "gpt_neox");
+  EXPECT_TRUE(config.parallel_residual && config.fused_qkv);
+  EXPECT_TRUE(config.qkv_bias && config.o_bias && config.mlp_bias);
+  EXPECT_EQ(config.norm_type, NormType::kLayer);
+  EXPECT_EQ(config.partial_rotary_factor, 0.25);
+  EXPECT_EQ(config.rope_theta, 5000);
+  EXPECT_EQ(config.rms_norm_eps, plan.model.rms_norm_eps);
+  EXPECT_EQ(config.hidden_size, plan.model.hidden_size);
+  const Plan llama = small({"model.family=llama", "model.gated=true"});
+  EXPECT_TRUE(model_config(llama.model, 256).gated);
+}
+
+TEST(PlanModel, AFamilyThatItsOtherFieldsContradictIsRefused) {
+  const auto refused = [](const std::vector<std::string>& overrides,
+                          const char* says) {
+    EXPECT_THAT([&] { model_config(small(overrides).model, 256); },
+                ::testing::ThrowsMessage<UserError>(HasSubstr(says)))
+        << says;
+  };
+  refused({"model.family=gpt_neox", "model.gated=true"}, "model.gated");
+  refused({"model.family=gpt_neox", "model.qk_norm=true"}, "model.qk_norm");
+  refused({"model.family=gpt_neox", "model.head_dim=16"}, "head_dim");
+  refused({"model.family=gpt_neox", "model.num_key_value_heads=2"},
+          "num_key_value_heads");
+  refused({"model.family=mixtral"}, "model.num_experts: found 0");
+  refused({"model.family=gpt_nex"}, "expected one of");
 }
 
 TEST(SeedPlan, IsTheSeeds) {

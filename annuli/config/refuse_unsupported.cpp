@@ -20,7 +20,6 @@ namespace {
 // of the value beside it, or null where the class takes it, changes nothing.
 const std::vector<std::pair<const char*, Json>>& neutral_keys() {
   static const std::vector<std::pair<const char*, Json>> keys = {
-      {"partial_rotary_factor", 1},
       {"decoder_sparse_step", 1},
       {"mlp_only_layers", Json::array()},
       {"clip_qkv", nullptr},
@@ -68,6 +67,9 @@ void check_attention_scale(const Family& family, const Json& json,
 void refuse_unsupported(const Family& family, const Json& json,
                         const ModelConfig& config) {
   refuse_quantization(json);
+  // Beside rope_parameters some classes do not read it.
+  check_neutral(family, json, "partial_rotary_factor",
+                config.partial_rotary_factor);
   for (const auto& [key, neutral] : neutral_keys()) {
     check_neutral(family, json, key, neutral);
   }

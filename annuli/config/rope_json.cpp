@@ -62,9 +62,27 @@ Json scaling_json(const RopeScaling& scaling) {
            scaling.original_max_position_embeddings}};
 }
 
+// Null is as good as absent.
+double read_share(const Family& family, const Json& json, const Json& rope) {
+  constexpr const char* kShare = "partial_rotary_factor";
+  if (family.partial_rotary_key != nullptr) {
+    return field_or<double>(rope, kShare,
+                            field_or<double>(json, family.partial_rotary_key,
+                                             family.default_partial_rotary));
+  }
+  for (const Json* where : {&json, &rope}) {
+    if (field_or<double>(*where, kShare, 1) != 1) {
+      user_error(
+          "reading a model's config.json: partial_rotary_factor is not 1, "
+          "which no model here computes");
+    }
+  }
+  return 1;
+}
+
 }  // namespace
 
-void read_rope(const Json& json, double default_theta, ModelConfig& config) {
+void read_rope(const Family& family, const Json& json, ModelConfig& config) {
   const Json rope = rope_object(json);
   for (const auto& [key, value] : rope.items()) {
     if (value.is_object()) {
@@ -74,24 +92,25 @@ void read_rope(const Json& json, double default_theta, ModelConfig& config) {
           quote(key));
     }
   }
-  for (const Json* where : {&json, &rope}) {
-    if (field_or<double>(*where, "partial_rotary_factor", 1) != 1) {
-      user_error(
-          "reading a model's config.json: partial_rotary_factor is not 1, "
-          "which no model here computes");
-    }
-  }
-  const Json* stated = rope.contains("rope_theta") ? &rope : &json;
-  config.rope_theta = stated->contains("rope_theta")
-                          ? field<double>(*stated, "rope_theta")
-                          : default_theta;
+  const bool within = rope.contains("rope_theta");
+  const char* key = within ? "rope_theta" : family.rope_theta_key;
+  const Json& stated = within ? rope : json;
+  config.rope_theta = stated.contains(key) ? field<double>(stated, key)
+                                           : family.default_rope_theta;
+  config.partial_rotary_factor = read_share(family, json, rope);
   config.rope_scaling =
       read_scaling(json, rope, config.max_position_embeddings);
 }
 
-void write_rope(const ModelConfig& config, Json& json) {
-  const Json scaling = scaling_json(config.rope_scaling);
-  json["rope_theta"] = config.rope_theta;
+void write_rope(const Family& family, const ModelConfig& config, Json& json) {
+  Json scaling = scaling_json(config.rope_scaling);
+  const double share = config.partial_rotary_factor;
+  if (family.partial_rotary_key != nullptr &&
+      (share != 1 || family.default_partial_rotary != 1)) {
+    scaling["partial_rotary_factor"] = share;
+    json[family.partial_rotary_key] = share;
+  }
+  json[family.rope_theta_key] = config.rope_theta;
   json["rope_scaling"] =
       config.rope_scaling.type == Type::kDefault ? Json() : scaling;
   json["rope_parameters"] = scaling;

@@ -9,8 +9,8 @@ constexpr int64_t kPositions = 64;  // per block of rotary angles
 
 }  // namespace
 
-RotaryPositions::RotaryPositions(at::Tensor frequencies)
-    : frequencies_(std::move(frequencies)) {}
+RotaryPositions::RotaryPositions(at::Tensor frequencies, int64_t head_dim)
+    : frequencies_(std::move(frequencies)), head_dim_(head_dim) {}
 
 void RotaryPositions::rotate(float* x, int64_t heads, int64_t position) {
   while (static_cast<int64_t>(blocks_.size()) * kPositions <= position) {
@@ -22,8 +22,8 @@ void RotaryPositions::rotate(float* x, int64_t heads, int64_t position) {
   const int64_t half = frequencies_.numel();
   const int64_t offset = position % kPositions * half;
   kernels::rotate_row(x, table.cos.const_data_ptr<float>() + offset,
-                      table.sin.const_data_ptr<float>() + offset, heads, half,
-                      x);
+                      table.sin.const_data_ptr<float>() + offset, heads,
+                      head_dim_, half, x);
 }
 
 }  // namespace annuli::decoding

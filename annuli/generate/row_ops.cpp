@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "annuli/kernels/gemv.h"
+#include "annuli/kernels/layer_norm.h"
 #include "annuli/kernels/rms_norm.h"
 #include "annuli/model/forward.h"
 #include "annuli/model/rope_frequencies.h"
@@ -31,7 +32,8 @@ kernels::RowMatrix rows_of(kernels::RowMatrix matrix, int64_t begin,
 RowOps::RowOps(const Transformer& model)
     : config_(model.config()),
       weights_(model),
-      rotary_(rope_frequencies(config_, at::kFloat, at::kCPU)),
+      rotary_(rope_frequencies(config_, at::kFloat, at::kCPU),
+              config_.head_dim),
       feed_forward_(config_, weights_) {}
 
 RowOps::Value RowOps::embed(Tokens rows) {
@@ -53,13 +55,19 @@ RowOps::Value RowOps::run_block(const Value& x, int64_t layer) {
   return Forward(config_, *this).block(x, layer);
 }
 
-RowOps::Value RowOps::norm(const Value& x, Part gain, int64_t layer,
+RowOps::Value RowOps::norm(const Value& x, NormParts parts, int64_t layer,
                            Reader /*reader*/) {
   Value y = pool_.take(x->count(), x->width());
-  const float* entries = weights_.vector(gain, layer);
+  const float* gain = weights_.vector(parts.gain, layer);
+  const float* bias =
+      parts.bias ? weights_.vector(*parts.bias, layer) : nullptr;
+  const double eps = config_.rms_norm_eps;
   for (int64_t m = 0; m < x->count(); ++m) {
-    kernels::rms_norm_row((*x)[m], entries, x->width(), config_.rms_norm_eps,
-                          (*y)[m]);
+    if (bias != nullptr) {
+      kernels::layer_norm_row((*x)[m], gain, bias, x->width(), eps, (*y)[m]);
+    } else {
+      kernels::rms_norm_row((*x)[m], gain, x->width(), eps, (*y)[m]);
+    }
   }
   return y;
 }
@@ -97,6 +105,20 @@ std::array<RowOps::Value, 3> RowOps::project_all(
 RowOps::Value RowOps::heads(const Value& x) const {
   x->reshape(config_.head_dim);
   return x;
+}
+
+std::array<RowOps::Value, 3> RowOps::split_heads(const Value& x) {
+  const int64_t hd = config_.head_dim;
+  const int64_t heads = x->size() / (3 * hd);  // of all tokens
+  std::array<Value, 3> parts;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    parts[i] = pool_.take(heads, hd);
+    const float* from = (*x)[0] + static_cast<int64_t>(i) * hd;
+    for (int64_t h = 0; h < heads; ++h) {
+      std::copy_n(from + 3 * h * hd, hd, (*parts[i])[h]);
+    }
+  }
+  return parts;
 }
 
 RowOps::Value RowOps::attend(const Value& q, const Value& k, const Value& v,

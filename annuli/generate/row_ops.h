@@ -41,7 +41,7 @@ class RowOps {
 
   Value embed(Tokens rows);
   Value run_block(const Value& x, int64_t layer);
-  Value norm(const Value& x, Part gain, int64_t layer, Reader reader);
+  Value norm(const Value& x, NormParts parts, int64_t layer, Reader reader);
   Value project(const Value& x, LinearParts linear, int64_t layer);
   Value score(const Value& x, Part matrix, int64_t layer);
   std::array<Value, 3> project_all(const Value& x,
@@ -49,6 +49,7 @@ class RowOps {
                                    int64_t layer);
   // Here a head is a row.
   Value heads(const Value& x) const;
+  std::array<Value, 3> split_heads(const Value& x);
   Value attend(const Value& q, const Value& k, const Value& v, int64_t layer);
   Value add(const Value& x, const Value& y) const;
   Value scale(const Value& x, double factor) const;

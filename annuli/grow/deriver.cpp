@@ -16,27 +16,10 @@
 namespace annuli::grow {
 namespace {
 
-bool is_down(Part part) {
-  return part == Part::kDown || part == Part::kDownBias;
-}
-
-bool is_hidden_matrix(Part part) {
-  switch (part) {
-    case Part::kQ:
-    case Part::kK:
-    case Part::kV:
-    case Part::kO:
-    case Part::kGate:
-    case Part::kUp:
-    case Part::kDown:
-      return true;
-    default:
-      return false;
-  }
-}
+using Kind = PartTraits::Kind;
 
 bool is_gain(const TensorSpec& spec) {
-  return !spec.is_matrix() && !is_bias(spec.part);
+  return traits_of(spec.part).kind == Kind::kGain;
 }
 
 bool has_new(const DimensionRecipe& dimension) {
@@ -117,14 +100,15 @@ bool Deriver::is_output(Part part) const {
   if (recipe_.child.norm_placement == NormPlacement::kPost) {
     return part == Part::kAttentionOutNorm || part == Part::kFeedForwardOutNorm;
   }
-  return part == Part::kO || part == Part::kOBias || is_down(part);
+  return traits_of(part).writes_residual;
 }
 
 bool Deriver::is_zero(const TensorSpec& child) const {
   if (is_new_layer(child) && rule_.zero_new_outputs && is_output(child.part)) {
     return true;
   }
-  if (child.expert >= 0 && rule_.zero_routed_outputs && is_down(child.part)) {
+  if (child.expert >= 0 && rule_.zero_routed_outputs &&
+      traits_of(child.part).is_down) {
     return true;
   }
   return child.part == Part::kSharedGate && !recipe_.parent.has_shared_expert();
@@ -258,10 +242,10 @@ double Deriver::special_scale(const TensorSpec& child) const {
   double scale = 1;
   const bool of_residual =
       is_gain(child) && child.dimensions[0].axis == Axis::kResidual;
-  const bool normalised =
-      recipe_.child.qk_norm != QkNorm::kNone && feeds_qk_norm(child.part);
+  const bool normalised = recipe_.child.qk_norm != QkNorm::kNone &&
+                          traits_of(child.part).feeds_qk_norm;
   if (of_residual || normalised) scale *= std::sqrt(filled_);
-  if (child.part == Part::kFinalNorm && tied_parent_ && !unties_) {
+  if (traits_of(child.part).is_final_norm && tied_parent_ && !unties_) {
     scale *= recipe_.parent.logit_multiplier /
              (recipe_.child.logit_multiplier *
               static_cast<double>(residual_copies_));
@@ -272,7 +256,7 @@ double Deriver::special_scale(const TensorSpec& child) const {
     if (child.part == Part::kDown) scale *= rule_.down_scale;
   }
   const bool new_shared = child.expert == kSharedExpert && dense_parent_;
-  if (new_shared && is_down(child.part)) scale *= 2;
+  if (new_shared && traits_of(child.part).is_down) scale *= 2;
   return scale;
 }
 
@@ -303,7 +287,7 @@ void Deriver::set_transforms(const TensorSpec& child,
 TransformRule cancelling_noise(double snr_db) {
   return [snr_db](const TensorSpec& child,
                   const TensorRecipe& line) -> TransformPtr {
-    if (line.contracted_copies < 2 || !is_hidden_matrix(child.part)) {
+    if (line.contracted_copies < 2 || !traits_of(child.part).takes_noise) {
       return nullptr;
     }
     return std::make_shared<Noise>(snr_db, stream_id(child.name));

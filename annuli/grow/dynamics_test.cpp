@@ -90,7 +90,14 @@ std::vector<tiny::Flavour> dynamics_flavours() {
   return {{.tied = true, .num_key_value_heads = 2},
           {.gated = true, .tied = false, .qk_norm = true},
           {.mixture = true, .gated = true, .tied = true},
-          {.mixture = true, .tied = false, .qk_norm = true}};
+          {.mixture = true, .tied = false, .qk_norm = true},
+          {.qkv_bias = true,
+           .o_bias = true,
+           .mlp_bias = true,
+           .layer_norm = true,
+           .parallel = true,
+           .fused_qkv = true,
+           .partial_rotary = 1 / 3.0}};
 }
 
 INSTANTIATE_TEST_SUITE_P(Flavours, Dynamics100,

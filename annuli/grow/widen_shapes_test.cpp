@@ -13,6 +13,7 @@
 namespace annuli::grow {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
@@ -105,7 +106,8 @@ bool is_refused(const ModelConfig& config, const WidenOptions& options) {
     Widen(options).recipe(config, 1);
     return false;
   } catch (const UserError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("normalised over all heads"));
+    EXPECT_THAT(error.what(), AnyOf(HasSubstr("normalised over all heads"),
+                                    HasSubstr("LayerNorm subtracts the mean")));
     return true;
   }
 }
@@ -241,6 +243,40 @@ TEST(WidenRefuses, WhatCannotBe) {
               ThrowsMessage<UserError>(HasSubstr("multiple of 3 kv heads")));
   EXPECT_THAT([&] { refuse(grouped, {.shared_ffn = 80}); },
               ThrowsMessage<UserError>(HasSubstr("no shared expert")));
+  ModelConfig neox = tiny::config({.layer_norm = true});
+  EXPECT_THAT([&] { refuse(neox, {.hidden = 36}); },
+              ThrowsMessage<UserError>(HasSubstr("a multiple of 24")));
+  neox = tiny::config({.layer_norm = true, .fused_qkv = true});
+  EXPECT_THAT([&] { refuse(neox, {.heads = 8, .kv_heads = 4}); },
+              ThrowsMessage<UserError>(HasSubstr("as many as heads, 8")));
+}
+
+// Heads of one tensor are widened together, and copies of them with noise
+// between the copies of what they read.
+TEST(WidenFused, QueriesKeysAndValuesFollowTheirHeads) {
+  const ModelConfig config =
+      tiny::config({.tied = false, .qkv_bias = true, .fused_qkv = true});
+  const Recipe recipe = Widen({.hidden = 48, .heads = 8}).recipe(config, 1);
+  EXPECT_EQ(recipe.child.num_key_value_heads, 8);
+  const TensorRecipe& qkv =
+      recipe.tensors[find_row(tensor_table(recipe.child), Part::kQkv, 1)];
+  EXPECT_EQ(qkv.shape, (std::vector<int64_t>{8 * 3 * 6, 48}));
+  EXPECT_EQ(qkv.dimensions[0].slices, slices({{0, 72}, {0, 72}}));
+  EXPECT_TRUE(qkv.noise.has_value());
+}
+
+// A norm's bias is copied; of the last one the head's share is taken too, where
+// the head is tied to a table that is copied.
+TEST(WidenLayerNorm, BiasesAreCopiedAndTheLastIsFolded) {
+  const ModelConfig config = tiny::config({.layer_norm = true});
+  const auto scale = [&](WidenHead head, Part part, int64_t layer) {
+    const Recipe recipe = Widen({.head = head, .hidden = 48}).recipe(config, 1);
+    return recipe.tensors[find_row(tensor_table(recipe.child), part, layer)]
+        .scale;
+  };
+  EXPECT_EQ(scale(WidenHead::kFold, Part::kInputNormBias, 1), 1);
+  EXPECT_EQ(scale(WidenHead::kFold, Part::kFinalNormBias, -1), 0.5);
+  EXPECT_EQ(scale(WidenHead::kUntie, Part::kFinalNormBias, -1), 1);
 }
 
 TEST(WidenStorage, ThirdsNeedMoreThanBf16) {

@@ -6,27 +6,29 @@
 // Face Llama family) and causal grouped-query attention.
 namespace annuli::kernels {
 
-// cos and sin of position * frequency, each [T, head_dim / 2], for positions
-// first .. first + T - 1. Angles are computed in the frequencies' type: in fp32
-// for fp32 (as transformers does) and in fp64 for fp64.
+// cos and sin of position * frequency, each [T, half], for positions first ..
+// first + T - 1. Where 2 * half is less than head_dim, the rest of a head is
+// left as it is. Angles are computed in the frequencies' type: in fp32 for fp32
+// (as transformers does) and in fp64 for fp64.
 struct RotaryTable {
   at::Tensor cos;
   at::Tensor sin;
 };
 RotaryTable rotary_table(int64_t first, int64_t T,
-                         const at::Tensor& frequencies);  // [head_dim / 2]
+                         const at::Tensor& frequencies);  // [half]
 
-// theta^(-2i/head_dim), [head_dim / 2]: the unscaled frequencies.
-at::Tensor rotary_frequencies(int64_t head_dim, double theta,
-                              at::ScalarType dtype, at::Device device);
+// theta^(-2i/dim), [dim / 2]: the unscaled frequencies. `dim`: head_dim, or the
+// part of it that is turned.
+at::Tensor rotary_frequencies(int64_t dim, double theta, at::ScalarType dtype,
+                              at::Device device);
 
 // x: [B, T, H, head_dim] -> rotated, same shape. Differentiable in x.
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table);
 
-// One token, plain memory: x [H, 2 * half] -> y, which may be x; cos and sin
+// One token, plain memory: x [H, head_dim] -> y, which may be x; cos and sin
 // [half] are a row of a table. The same bits as above.
 void rotate_row(const float* x, const float* cos, const float* sin, int64_t H,
-                int64_t half, float* y);
+                int64_t head_dim, int64_t half, float* y);
 
 // q: [B, T, H, hd]; k, v: [B, S, K, hd] with H a multiple of K and S >= T;
 // query t sees keys 0 .. S - T + t. Scale 1/sqrt(hd). Returns [B, T, H, hd].

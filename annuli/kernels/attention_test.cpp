@@ -40,6 +40,21 @@ at::Tensor plain_turned(const std::vector<at::Tensor>& in) {
                                      in[2]);
 }
 
+// Of each head only the first half is turned, as in GPT-NeoX.
+RotaryTable half_turned(const at::Tensor& q) {
+  return positions(q.size(1), q.size(3) / 2, q.scalar_type());
+}
+at::Tensor attend_half_turned(const std::vector<at::Tensor>& in) {
+  return rotary_attention(in[0], in[1], in[2], half_turned(in[0]),
+                          in[0].scalar_type());
+}
+at::Tensor plain_half_turned(const std::vector<at::Tensor>& in) {
+  const RotaryTable table = half_turned(in[0]);
+  return reference::causal_attention(reference::apply_rotary(in[0], table),
+                                     reference::apply_rotary(in[1], table),
+                                     in[2]);
+}
+
 struct Shape {
   const char* name;
   int64_t B, T, S, H, K, head_dim;
@@ -60,6 +75,7 @@ class CausalAttention : public testing::TestWithParam<Shape> {
     expect_agreement(attend, plain, dtype, eps);
     if (GetParam().T != GetParam().S) return;
     expect_agreement(attend_turned, plain_turned, dtype, eps);
+    expect_agreement(attend_half_turned, plain_half_turned, dtype, eps);
   }
 
   void expect_agreement(const test::TensorFunction& own,
@@ -116,6 +132,20 @@ TEST(Attention, TurnedGradientMatchesFiniteDifferences) {
             test::kFiniteDifferenceTolerance);
 }
 
+TEST(Attention, HalfTurnedGradientMatchesFiniteDifferences) {
+  const auto in = inputs({"", 1, 4, 4, 4, 2, 4}, at::kDouble);
+  EXPECT_LE(test::finite_difference_error(attend_half_turned, in),
+            test::kFiniteDifferenceTolerance);
+}
+
+// The control: turning the rest of a head too, or none of it, is seen.
+TEST(Attention, TurningAnotherPartOfAHeadIsSeen) {
+  const auto in = inputs({"", 1, 8, 8, 2, 2, 8}, at::kDouble);
+  const at::Tensor half = attend_half_turned(in);
+  EXPECT_GT(relative_error(attend_turned(in), half), 0.01);
+  EXPECT_GT(relative_error(attend(in), half), 0.01);
+}
+
 // The result is rounded to bf16 and nothing else is.
 TEST(Attention, RoundsItsResultToBf16) {
   const auto in = inputs({"", 1, 40, 40, 4, 2, 16}, at::kFloat);
@@ -163,6 +193,22 @@ TEST(Attention, CacheGivesWhatTheWholeGives) {
   at::Tensor tail = causal_attention(in[0].narrow(1, 5, 4), in[1], in[2]);
   // eps times the terms of a score and a sum of keys
   EXPECT_LE(relative_error(tail, whole.narrow(1, 5, 4)), 64 * 0x1p-52);
+}
+
+TEST(Rotary, LeavesTheRestOfAHeadAsItIs) {
+  const auto table =
+      rotary_table(3, 5, rotary_frequencies(4, 100.0, at::kFloat, at::kCPU));
+  const at::Tensor x = random_tensor({1, 5, 2, 10}, "x", at::kFloat);
+  const at::Tensor turned = apply_rotary(x, table);
+  EXPECT_TRUE(test::same_bits(turned.narrow(3, 4, 6), x.narrow(3, 4, 6)));
+  EXPECT_TRUE(test::same_bits(turned.narrow(3, 0, 4),
+                              apply_rotary(x.narrow(3, 0, 4), table)));
+  // In place, one token of plain memory.
+  at::Tensor row = x.select(1, 2).clone();
+  rotate_row(row.const_data_ptr<float>(), table.cos[2].const_data_ptr<float>(),
+             table.sin[2].const_data_ptr<float>(), 2, 10, 2,
+             row.mutable_data_ptr<float>());
+  EXPECT_TRUE(test::same_bits(row, turned.select(1, 2)));
 }
 
 TEST(Rotary, TableIsPositionTimesFrequency) {

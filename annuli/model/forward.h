@@ -36,14 +36,20 @@ class Forward {
     return x;
   }
 
-  // x + attention, then + feed-forward of that.
+  // x + attention, then + feed-forward of that; or both of the same x.
   Value block(const Value& x, int64_t layer) {
+    if (config_.parallel_residual) {
+      const Value beside = attention_branch(x, layer);
+      return ops_.add(ops_.add(x, feed_forward_branch(x, layer)), beside);
+    }
     const Value attended = ops_.add(x, attention_branch(x, layer));
     return ops_.add(attended, feed_forward_branch(attended, layer));
   }
 
   Value final_norm(const Value& x, Reader reader = Reader::kAnything) {
-    return ops_.norm(x, Part::kFinalNorm, -1, reader);
+    return ops_.norm(
+        x, norm_parts(config_, Part::kFinalNorm, Part::kFinalNormBias), -1,
+        reader);
   }
 
   // Rows begin .. begin + count - 1 of the head, of the normed stream.
@@ -68,11 +74,12 @@ class Forward {
   // f(norm(x)), or norm(f(x)).
   Value attention_branch(const Value& x, int64_t layer) {
     if (pre_norm()) {
-      return attention(ops_.norm(x, Part::kInputNorm, layer, Reader::kProducts),
-                       layer);
+      const NormParts parts =
+          norm_parts(config_, Part::kInputNorm, Part::kInputNormBias);
+      return attention(ops_.norm(x, parts, layer, Reader::kProducts), layer);
     }
-    return ops_.norm(attention(x, layer), Part::kAttentionOutNorm, layer,
-                     Reader::kAnything);
+    return ops_.norm(attention(x, layer), NormParts{Part::kAttentionOutNorm},
+                     layer, Reader::kAnything);
   }
 
   // A router reads its rows in full.
@@ -80,36 +87,49 @@ class Forward {
     if (pre_norm()) {
       const Reader reader =
           config_.is_mixture() ? Reader::kAnything : Reader::kProducts;
-      return feed_forward(ops_.norm(x, Part::kPostNorm, layer, reader), layer);
+      const NormParts parts =
+          norm_parts(config_, Part::kPostNorm, Part::kPostNormBias);
+      return feed_forward(ops_.norm(x, parts, layer, reader), layer);
     }
-    return ops_.norm(feed_forward(x, layer), Part::kFeedForwardOutNorm, layer,
+    return ops_.norm(feed_forward(x, layer),
+                     NormParts{Part::kFeedForwardOutNorm}, layer,
                      Reader::kAnything);
   }
 
   Value attention(const Value& x, int64_t layer) {
+    const auto [q, k, v] = heads(x, layer);
+    const Value mixed = ops_.attend(q, k, v, layer);
+    return ops_.project(mixed, {Part::kO, Part::kOBias}, layer);
+  }
+
+  // q, k and v of each head.
+  std::array<Value, 3> heads(const Value& x, int64_t layer) {
+    if (config_.fused_qkv) {
+      return ops_.split_heads(
+          ops_.project(x, {Part::kQkv, Part::kQkvBias}, layer));
+    }
     const std::array<Value, 3> rows =
         ops_.project_all(x,
                          std::array{LinearParts{Part::kQ, Part::kQBias},
                                     LinearParts{Part::kK, Part::kKBias},
                                     LinearParts{Part::kV, Part::kVBias}},
                          layer);
-    const Value q = normed_heads(rows[0], Part::kQNorm, layer);
-    const Value k = normed_heads(rows[1], Part::kKNorm, layer);
-    const Value mixed = ops_.attend(q, k, ops_.heads(rows[2]), layer);
-    return ops_.project(mixed, {Part::kO, Part::kOBias}, layer);
+    const Value q = normed_heads(rows[0], {Part::kQNorm}, layer);
+    const Value k = normed_heads(rows[1], {Part::kKNorm}, layer);
+    return {q, k, ops_.heads(rows[2])};
   }
 
   // q or k may be normalised, all heads together or each by itself.
-  Value normed_heads(const Value& rows, Part gain, int64_t layer) {
+  Value normed_heads(const Value& rows, NormParts norm, int64_t layer) {
     switch (config_.qk_norm) {
       case QkNorm::kNone:
         return ops_.heads(rows);
       case QkNorm::kFull:
-        return ops_.heads(ops_.norm(rows, gain, layer, Reader::kAnything));
+        return ops_.heads(ops_.norm(rows, norm, layer, Reader::kAnything));
       case QkNorm::kHead:
         break;
     }
-    return ops_.norm(ops_.heads(rows), gain, layer, Reader::kAnything);
+    return ops_.norm(ops_.heads(rows), norm, layer, Reader::kAnything);
   }
 
   Value feed_forward(const Value& x, int64_t layer) {

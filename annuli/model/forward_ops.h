@@ -22,6 +22,19 @@ struct LinearParts {
   Part bias;
 };
 
+// A norm of the table: RMSNorm by a gain, LayerNorm where there is a bias too.
+struct NormParts {
+  Part gain;
+  std::optional<Part> bias = std::nullopt;
+};
+
+// Of the residual stream.
+inline NormParts norm_parts(const ModelConfig& config, Part gain, Part bias) {
+  NormParts parts{gain};
+  if (config.norm_type == NormType::kLayer) parts.bias = bias;
+  return parts;
+}
+
 // down(act(up x)), or down(act(gate x) * up x) where there is a gate.
 struct FeedForwardParts {
   LinearParts up = {Part::kUp, Part::kUpBias};
@@ -58,15 +71,15 @@ template <typename Ops>
 concept ForwardOps = requires(Ops ops, const typename Ops::Tokens& tokens,
                               const typename Ops::Value& x,
                               const typename Ops::Routing& routing,
-                              LinearParts linear, FeedForwardParts parts,
-                              int64_t layer) {
+                              LinearParts linear, NormParts norm,
+                              FeedForwardParts parts, int64_t layer) {
   { ops.embed(tokens) } -> std::same_as<typename Ops::Value>;  // [B, T, D]
   // Forward::block of these operations, now or also again in the backward
   // pass.
   { ops.run_block(x, layer) } -> std::same_as<typename Ops::Value>;
-  // The norm of the last dimension, with the gain of a part.
+  // The norm of the last dimension.
   {
-    ops.norm(x, Part::kInputNorm, layer, Reader::kAnything)
+    ops.norm(x, norm, layer, Reader::kAnything)
     } -> std::same_as<typename Ops::Value>;
   { ops.project(x, linear, layer) } -> std::same_as<typename Ops::Value>;
   // The same without a bias, and never rounded: what decides.
@@ -77,6 +90,9 @@ concept ForwardOps = requires(Ops ops, const typename Ops::Tokens& tokens,
     } -> std::same_as<std::array<typename Ops::Value, 3>>;
   // [B, T, heads * head_dim] as [B, T, heads, head_dim].
   { ops.heads(x) } -> std::same_as<typename Ops::Value>;
+  // [B, T, heads * 3 * head_dim], of each head its q, k and v, as three of
+  // these.
+  { ops.split_heads(x) } -> std::same_as<std::array<typename Ops::Value, 3>>;
   // Positions, cache, causal attention of heads: [B, T, H * head_dim].
   { ops.attend(x, x, x, layer) } -> std::same_as<typename Ops::Value>;
   { ops.add(x, x) } -> std::same_as<typename Ops::Value>;

@@ -30,8 +30,8 @@ at::Tensor llama3(const at::Tensor& f, const RopeScaling& scaling) {
 at::Tensor rope_frequencies(const ModelConfig& config, at::ScalarType dtype,
                             at::Device device) {
   const RopeScaling& scaling = config.rope_scaling;
-  at::Tensor f = kernels::rotary_frequencies(config.head_dim, config.rope_theta,
-                                             dtype, device);
+  at::Tensor f = kernels::rotary_frequencies(config.rotary_dim(),
+                                             config.rope_theta, dtype, device);
   switch (scaling.type) {
     case RopeScaling::Type::kDefault:
       return f;

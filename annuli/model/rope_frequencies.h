@@ -6,7 +6,7 @@
 
 namespace annuli {
 
-// The rotary frequencies of a model, [head_dim / 2], stretched as its
+// The rotary frequencies of a model, [rotary_dim / 2], stretched as its
 // rope_scaling says and by transformers' own formulas:
 //   linear   f / factor
 //   llama3   f where the wavelength 2 pi / f is below

@@ -2,12 +2,14 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/sigmoid.h>
+#include <ATen/ops/unbind.h>
 
 #include <tuple>
 #include <utility>
 
 #include "annuli/core/error.h"
 #include "annuli/kernels/embedding.h"
+#include "annuli/kernels/layer_norm.h"
 #include "annuli/kernels/linear_cross_entropy.h"
 #include "annuli/kernels/rms_norm.h"
 #include "annuli/model/checkpointing.h"
@@ -124,11 +126,15 @@ at::Tensor TensorOps::repeatable_block(const at::Tensor& x, int64_t layer) {
 }
 
 // A trace shows what was read in full.
-at::Tensor TensorOps::norm(const at::Tensor& x, Part gain, int64_t layer,
+at::Tensor TensorOps::norm(const at::Tensor& x, NormParts parts, int64_t layer,
                            Reader reader) const {
   const bool narrow = reader == Reader::kProducts && options_.trace == nullptr;
-  return kernels::rms_norm(x, stored(gain, layer, -1), config().rms_norm_eps,
-                           narrow ? product_rows() : x.scalar_type());
+  const at::ScalarType type = narrow ? product_rows() : x.scalar_type();
+  const at::Tensor gain = stored(parts.gain, layer, -1);
+  const double eps = config().rms_norm_eps;
+  if (!parts.bias) return kernels::rms_norm(x, gain, eps, type);
+  return kernels::layer_norm(x, gain, stored(*parts.bias, layer, -1), eps,
+                             type);
 }
 
 at::Tensor TensorOps::project(const at::Tensor& x, LinearParts linear,
@@ -153,6 +159,12 @@ at::Tensor TensorOps::score(const at::Tensor& x, Part matrix,
 
 at::Tensor TensorOps::heads(const at::Tensor& x) const {
   return x.view({x.size(0), x.size(1), -1, config().head_dim});
+}
+
+std::array<at::Tensor, 3> TensorOps::split_heads(const at::Tensor& x) const {
+  const std::vector<at::Tensor> parts = at::unbind(
+      x.view({x.size(0), x.size(1), -1, 3, config().head_dim}), /*dim=*/3);
+  return {parts[0], parts[1], parts[2]};
 }
 
 at::Tensor TensorOps::attend(const at::Tensor& q, const at::Tensor& k,

@@ -43,7 +43,7 @@ class TensorOps {
 
   at::Tensor embed(const at::Tensor& tokens);
   at::Tensor run_block(const at::Tensor& x, int64_t layer);
-  at::Tensor norm(const at::Tensor& x, Part gain, int64_t layer,
+  at::Tensor norm(const at::Tensor& x, NormParts parts, int64_t layer,
                   Reader reader) const;
   at::Tensor project(const at::Tensor& x, LinearParts linear,
                      int64_t layer) const;
@@ -52,6 +52,7 @@ class TensorOps {
                                         int64_t layer) const;
   at::Tensor score(const at::Tensor& x, Part matrix, int64_t layer) const;
   at::Tensor heads(const at::Tensor& x) const;
+  std::array<at::Tensor, 3> split_heads(const at::Tensor& x) const;
   at::Tensor attend(const at::Tensor& q, const at::Tensor& k,
                     const at::Tensor& v, int64_t layer) const;
   at::Tensor add(const at::Tensor& x, const at::Tensor& y) const;

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <functional>
+#include <iterator>
 #include <numeric>
 
 #include "annuli/config/family.h"
@@ -13,6 +14,86 @@ namespace {
 
 using enum Axis;
 using enum AxisRole;
+
+struct PartRow {
+  Part part;
+  PartTraits traits;
+};
+
+// In the order of the enumeration.
+constexpr PartRow kTraits[] = {
+    {Part::kEmbedding, {"embedding", PartTraits::Kind::kTable}},
+    {Part::kInputNorm, {"input_norm", PartTraits::Kind::kGain}},
+    {Part::kInputNormBias, {"input_norm_bias", PartTraits::Kind::kBias}},
+    {Part::kQ,
+     {.name = "q",
+      .kind = PartTraits::Kind::kMatrix,
+      .feeds_qk_norm = true,
+      .takes_noise = true}},
+    {Part::kQBias,
+     {.name = "q_bias",
+      .kind = PartTraits::Kind::kBias,
+      .feeds_qk_norm = true}},
+    {Part::kK,
+     {.name = "k",
+      .kind = PartTraits::Kind::kMatrix,
+      .feeds_qk_norm = true,
+      .takes_noise = true}},
+    {Part::kKBias,
+     {.name = "k_bias",
+      .kind = PartTraits::Kind::kBias,
+      .feeds_qk_norm = true}},
+    {Part::kV,
+     {.name = "v", .kind = PartTraits::Kind::kMatrix, .takes_noise = true}},
+    {Part::kVBias, {"v_bias", PartTraits::Kind::kBias}},
+    {Part::kQkv,
+     {.name = "qkv", .kind = PartTraits::Kind::kMatrix, .takes_noise = true}},
+    {Part::kQkvBias, {"qkv_bias", PartTraits::Kind::kBias}},
+    {Part::kQNorm, {"q_norm", PartTraits::Kind::kGain}},
+    {Part::kKNorm, {"k_norm", PartTraits::Kind::kGain}},
+    {Part::kO,
+     {.name = "o",
+      .kind = PartTraits::Kind::kMatrix,
+      .writes_residual = true,
+      .takes_noise = true}},
+    {Part::kOBias,
+     {.name = "o_bias",
+      .kind = PartTraits::Kind::kBias,
+      .writes_residual = true}},
+    {Part::kAttentionOutNorm, {"attention_out_norm", PartTraits::Kind::kGain}},
+    {Part::kPostNorm, {"post_norm", PartTraits::Kind::kGain}},
+    {Part::kPostNormBias, {"post_norm_bias", PartTraits::Kind::kBias}},
+    {Part::kRouter, {"router", PartTraits::Kind::kMatrix}},
+    {Part::kSharedGate, {"shared_gate", PartTraits::Kind::kMatrix}},
+    {Part::kGate,
+     {.name = "gate", .kind = PartTraits::Kind::kMatrix, .takes_noise = true}},
+    {Part::kGateBias, {"gate_bias", PartTraits::Kind::kBias}},
+    {Part::kUp,
+     {.name = "up", .kind = PartTraits::Kind::kMatrix, .takes_noise = true}},
+    {Part::kUpBias, {"up_bias", PartTraits::Kind::kBias}},
+    {Part::kDown,
+     {.name = "down",
+      .kind = PartTraits::Kind::kMatrix,
+      .writes_residual = true,
+      .takes_noise = true,
+      .is_down = true}},
+    {Part::kDownBias,
+     {.name = "down_bias",
+      .kind = PartTraits::Kind::kBias,
+      .writes_residual = true,
+      .is_down = true}},
+    {Part::kFeedForwardOutNorm,
+     {"feed_forward_out_norm", PartTraits::Kind::kGain}},
+    {Part::kFinalNorm,
+     {.name = "final_norm",
+      .kind = PartTraits::Kind::kGain,
+      .is_final_norm = true}},
+    {Part::kFinalNormBias,
+     {.name = "final_norm_bias",
+      .kind = PartTraits::Kind::kBias,
+      .is_final_norm = true}},
+    {Part::kHead, {"head", PartTraits::Kind::kTable}},
+};
 
 // Appends rows in forward order; holds the sizes that several rows share.
 class TableBuilder {
@@ -26,6 +107,10 @@ class TableBuilder {
     for (layer_ = 0; layer_ < config_.num_hidden_layers; ++layer_) add_layer();
     layer_ = -1;
     add(weight_of(names_.final_norm), Part::kFinalNorm, {residual(kProduced)});
+    if (has_norm_biases()) {
+      add(fmt::format("{}.bias", names_.final_norm), Part::kFinalNormBias,
+          {residual(kProduced)});
+    }
     if (!config_.tie_word_embeddings) {
       add(weight_of(names_.head), Part::kHead,
           {{kVocab, kProduced, config_.vocab_size}, residual(kContracted)});
@@ -76,8 +161,18 @@ class TableBuilder {
     return fmt::format("{}.{}.{}.{}", names_.layers, layer_, suffix, kind);
   }
 
-  void add_norm(std::string_view name, Part part) {
-    add(in_layer(name), part, {residual(kProduced)});
+  bool has_norm_biases() const { return config_.norm_type == NormType::kLayer; }
+
+  void add_norm(std::string_view name, Part gain) {
+    add(in_layer(name), gain, {residual(kProduced)});
+  }
+
+  // One in front of attention or feed-forward, which may have a bias.
+  void add_norm(std::string_view name, Part gain, Part bias) {
+    add_norm(name, gain);
+    if (has_norm_biases()) {
+      add(in_layer(name, "bias"), bias, {residual(kProduced)});
+    }
   }
 
   void add_projection(const Projection& p) {
@@ -88,10 +183,11 @@ class TableBuilder {
 
   void add_layer() {
     const bool pre = config_.norm_placement == NormPlacement::kPre;
-    if (pre) add_norm(names_.input_norm, Part::kInputNorm);
+    if (pre)
+      add_norm(names_.input_norm, Part::kInputNorm, Part::kInputNormBias);
     add_attention();
     if (pre) {
-      add_norm(names_.post_norm, Part::kPostNorm);
+      add_norm(names_.post_norm, Part::kPostNorm, Part::kPostNormBias);
     } else {
       add_norm(names_.attention_out_norm, Part::kAttentionOutNorm);
     }
@@ -105,14 +201,25 @@ class TableBuilder {
     }
   }
 
-  void add_attention() {
+  void add_queries_keys_and_values() {
     const bool bias = config_.qkv_bias;
+    if (config_.fused_qkv) {
+      const Dimension of_heads{kHead, kProduced, config_.num_attention_heads,
+                               3 * config_.head_dim};
+      return add_projection({std::string(names_.qkv), Part::kQkv,
+                             Part::kQkvBias, bias, of_heads,
+                             residual(kContracted)});
+    }
     add_projection({std::string(names_.q), Part::kQ, Part::kQBias, bias,
                     heads(kProduced), residual(kContracted)});
     add_projection({std::string(names_.k), Part::kK, Part::kKBias, bias,
                     kv_heads(kProduced), residual(kContracted)});
     add_projection({std::string(names_.v), Part::kV, Part::kVBias, bias,
                     kv_heads(kProduced), residual(kContracted)});
+  }
+
+  void add_attention() {
+    add_queries_keys_and_values();
     if (config_.qk_norm == QkNorm::kHead) {
       const Dimension within_head{kHeadDim, kProduced, config_.head_dim};
       add(in_layer(names_.q_norm), Part::kQNorm, {within_head});
@@ -165,24 +272,11 @@ class TableBuilder {
 
 }  // namespace
 
-bool feeds_qk_norm(Part part) {
-  return part == Part::kQ || part == Part::kQBias || part == Part::kK ||
-         part == Part::kKBias;
-}
-
-bool is_bias(Part part) {
-  switch (part) {
-    case Part::kQBias:
-    case Part::kKBias:
-    case Part::kVBias:
-    case Part::kOBias:
-    case Part::kGateBias:
-    case Part::kUpBias:
-    case Part::kDownBias:
-      return true;
-    default:
-      return false;
-  }
+const PartTraits& traits_of(Part part) {
+  const auto index = static_cast<size_t>(part);
+  ANNULI_CHECK(index < std::size(kTraits) && kTraits[index].part == part,
+               "part {}", index);
+  return kTraits[index].traits;
 }
 
 std::vector<int64_t> TensorSpec::shape() const {
@@ -252,62 +346,6 @@ const char* to_string(Axis axis) {
       return "expert";
     case kUnit:
       return "unit";
-  }
-  return "?";
-}
-
-const char* to_string(Part part) {
-  switch (part) {
-    case Part::kEmbedding:
-      return "embedding";
-    case Part::kInputNorm:
-      return "input_norm";
-    case Part::kQ:
-      return "q";
-    case Part::kQBias:
-      return "q_bias";
-    case Part::kK:
-      return "k";
-    case Part::kKBias:
-      return "k_bias";
-    case Part::kV:
-      return "v";
-    case Part::kVBias:
-      return "v_bias";
-    case Part::kQNorm:
-      return "q_norm";
-    case Part::kKNorm:
-      return "k_norm";
-    case Part::kO:
-      return "o";
-    case Part::kOBias:
-      return "o_bias";
-    case Part::kAttentionOutNorm:
-      return "attention_out_norm";
-    case Part::kPostNorm:
-      return "post_norm";
-    case Part::kRouter:
-      return "router";
-    case Part::kSharedGate:
-      return "shared_gate";
-    case Part::kGate:
-      return "gate";
-    case Part::kGateBias:
-      return "gate_bias";
-    case Part::kUp:
-      return "up";
-    case Part::kUpBias:
-      return "up_bias";
-    case Part::kDown:
-      return "down";
-    case Part::kDownBias:
-      return "down_bias";
-    case Part::kFeedForwardOutNorm:
-      return "feed_forward_out_norm";
-    case Part::kFinalNorm:
-      return "final_norm";
-    case Part::kHead:
-      return "head";
   }
   return "?";
 }

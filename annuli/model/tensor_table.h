@@ -49,18 +49,22 @@ struct Dimension {
 enum class Part {
   kEmbedding,
   kInputNorm,  // before attention
+  kInputNormBias,
   kQ,
   kQBias,
   kK,
   kKBias,
   kV,
   kVBias,
+  kQkv,  // q, k and v of each head in turn: [H * 3 * head_dim, D]
+  kQkvBias,
   kQNorm,
   kKNorm,
   kO,
   kOBias,
   kAttentionOutNorm,  // after attention: NormPlacement::kPost
   kPostNorm,          // before the feed-forward
+  kPostNormBias,
   kRouter,
   kSharedGate,  // [1, D]: sigmoid(gate x) times the shared expert
   kGate,
@@ -71,13 +75,27 @@ enum class Part {
   kDownBias,
   kFeedForwardOutNorm,  // after the feed-forward: NormPlacement::kPost
   kFinalNorm,
+  kFinalNormBias,
   kHead,
 };
 
-bool is_bias(Part part);
+// What holds for a part wherever it stands; growth and the model ask here, not
+// for one part or another.
+struct PartTraits {
+  const char* name;
+  enum class Kind { kTable, kMatrix, kGain, kBias } kind;
+  bool writes_residual = false;  // what it gives is added to the stream
+  bool feeds_qk_norm = false;    // q, k and their biases
+  bool takes_noise = false;      // a projection inside a block
+  bool is_final_norm = false;    // what the head reads is scaled by it
+  bool is_down = false;          // of a feed-forward, with its bias
+};
 
-// q and k with their biases: what a q/k norm reads, where there is one.
-bool feeds_qk_norm(Part part);
+const PartTraits& traits_of(Part part);
+
+inline bool is_bias(Part part) {
+  return traits_of(part).kind == PartTraits::Kind::kBias;
+}
 
 // TensorSpec::expert of the shared expert's gate, up and down.
 inline constexpr int64_t kSharedExpert = -2;
@@ -111,6 +129,6 @@ struct ParameterCount {
 ParameterCount count_parameters(const ModelConfig& config);
 
 const char* to_string(Axis axis);
-const char* to_string(Part part);
+inline const char* to_string(Part part) { return traits_of(part).name; }
 
 }  // namespace annuli

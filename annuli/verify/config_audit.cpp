@@ -2,21 +2,19 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
-#include <functional>
+#include <type_traits>
+#include <vector>
 
 #include "annuli/config/field.h"
+#include "annuli/config/model_fields.h"
 #include "annuli/core/json.h"
 #include "annuli/verify/axis_layout.h"
 #include "annuli/verify/layer_pairs.h"
 
 namespace annuli::verify {
 namespace {
-
-struct Field {
-  const char* name;
-  std::function<Json(const ModelConfig&)> value;
-};
 
 Json scaling_json(const RopeScaling& scaling) {
   switch (scaling.type) {
@@ -35,51 +33,33 @@ Json scaling_json(const RopeScaling& scaling) {
   return {};
 }
 
-const char* qk_norm_name(QkNorm norm) {
-  switch (norm) {
-    case QkNorm::kNone:
-      return "none";
-    case QkNorm::kHead:
-      return "per head";
-    case QkNorm::kFull:
-      return "full width";
+// A field as it is reported.
+template <typename T>
+Json shown(const T& value) {
+  if constexpr (std::is_enum_v<T>) {
+    return word_of(value);
+  } else if constexpr (std::is_same_v<T, RopeScaling>) {
+    return scaling_json(value);
+  } else {
+    return value;
   }
-  return "?";
 }
 
+struct Reported {
+  const char* name;
+  Json value;
+  bool counts = true;
+};
+
 // Everything that a forward pass reads.
-const std::vector<Field>& fields() {
-  using C = const ModelConfig&;
-  static const std::vector<Field> all = {
-      {"model_type", [](C c) { return model_type(c); }},
-      {"vocab_size", [](C c) { return c.vocab_size; }},
-      {"hidden_size", [](C c) { return c.hidden_size; }},
-      {"intermediate_size", [](C c) { return c.intermediate_size; }},
-      {"num_hidden_layers", [](C c) { return c.num_hidden_layers; }},
-      {"num_attention_heads", [](C c) { return c.num_attention_heads; }},
-      {"num_key_value_heads", [](C c) { return c.num_key_value_heads; }},
-      {"head_dim", [](C c) { return c.head_dim; }},
-      {"num_experts", [](C c) { return c.num_experts; }},
-      {"num_experts_per_tok", [](C c) { return c.num_experts_per_tok; }},
-      {"norm_topk_prob", [](C c) { return c.norm_topk_prob; }},
-      {"shared_expert_intermediate_size",
-       [](C c) { return c.shared_expert_intermediate_size; }},
-      {"hidden_act", [](C c) { return word_of(c.hidden_act); }},
-      {"gated", [](C c) { return c.gated; }},
-      {"qkv_bias", [](C c) { return c.qkv_bias; }},
-      {"o_bias", [](C c) { return c.o_bias; }},
-      {"mlp_bias", [](C c) { return c.mlp_bias; }},
-      {"qk_norm", [](C c) { return qk_norm_name(c.qk_norm); }},
-      {"post-norm",
-       [](C c) { return c.norm_placement == NormPlacement::kPost; }},
-      {"tie_word_embeddings", [](C c) { return c.tie_word_embeddings; }},
-      {"logit_multiplier", [](C c) { return c.logit_multiplier; }},
-      {"rms_norm_eps", [](C c) { return c.rms_norm_eps; }},
-      {"rope_theta", [](C c) { return c.rope_theta; }},
-      {"rope_scaling", [](C c) { return scaling_json(c.rope_scaling); }},
-      {"max_position_embeddings",
-       [](C c) { return c.max_position_embeddings; }},
-  };
+std::vector<Reported> reported(const ModelConfig& config) {
+  std::vector<Reported> all = {{"model_type", model_type(config)}};
+  visit_model_fields([&](const char* name, FieldKind kind, auto member) {
+    if (kind == FieldKind::kUnread) return;
+    const bool is_set = config.*member != ModelConfig{}.*member;
+    all.push_back({name, shown(config.*member),
+                   is_set || std::ranges::count(kStatedIfSet, name) == 0});
+  });
   return all;
 }
 
@@ -140,21 +120,25 @@ ModelConfig implied_config(const grow::Recipe& recipe) {
 std::vector<ConfigDifference> config_differences(const ModelConfig& found,
                                                  const ModelConfig& expected) {
   std::vector<ConfigDifference> differences;
-  for (const Field& field : fields()) {
-    const Json a = field.value(found);
-    const Json b = field.value(expected);
-    if (!is_equal(a, b))
-      differences.push_back({field.name, a.dump(), b.dump()});
+  const std::vector<Reported> ours = reported(found);
+  const std::vector<Reported> theirs = reported(expected);
+  for (size_t i = 0; i < ours.size(); ++i) {
+    const Json& a = ours[i].value;
+    const Json& b = theirs[i].value;
+    if (!is_equal(a, b)) {
+      differences.push_back({ours[i].name, a.dump(), b.dump()});
+    }
   }
   return differences;
 }
 
 Verdict config_audit(const grow::Recipe& recipe, const ModelConfig& child) {
   const auto differences = config_differences(child, implied_config(recipe));
-  Verdict verdict =
-      at_most("config_audit",
-              fmt::format("settings that differ, of {}", fields().size()),
-              static_cast<double>(differences.size()), 0);
+  Verdict verdict = at_most(
+      "config_audit",
+      fmt::format("settings that differ, of {}",
+                  std::ranges::count(reported(child), true, &Reported::counts)),
+      static_cast<double>(differences.size()), 0);
   for (const ConfigDifference& difference : differences) {
     if (!verdict.note.empty()) verdict.note += "; ";
     verdict.note += fmt::format("{} is {}, expected {}", difference.field,

@@ -56,7 +56,15 @@ TEST(ConfigAudit, NamesEverySettingThatDiffers) {
       {[](auto& c) { c.tie_word_embeddings = true; },
        "tie_word_embeddings is true, expected false"},
       {[](auto& c) { c.norm_placement = NormPlacement::kPost; },
-       "post-norm is true, expected false"},
+       "norm_placement is \"post\", expected \"pre\""},
+      {[](auto& c) { c.norm_type = NormType::kLayer; },
+       "norm_type is \"layer\", expected \"rms\""},
+      {[](auto& c) { c.parallel_residual = true; },
+       "parallel_residual is true, expected false"},
+      {[](auto& c) { c.fused_qkv = true; },
+       "fused_qkv is true, expected false"},
+      {[](auto& c) { c.partial_rotary_factor = 0.5; },
+       "partial_rotary_factor is 0.5, expected 1.0"},
       {[](auto& c) { c.qkv_bias = true; }, "qkv_bias is true, expected false"},
       {[](auto& c) { c.o_bias = true; }, "o_bias is true, expected false"},
       {[](auto& c) { c.mlp_bias = true; }, "mlp_bias is true, expected false"},
@@ -65,7 +73,7 @@ TEST(ConfigAudit, NamesEverySettingThatDiffers) {
        "num_key_value_heads is 4, expected 8"},
       {[](auto& c) { c.vocab_size = 64; }, "vocab_size is 64, expected 61"},
       {[](auto& c) { c.qk_norm = QkNorm::kFull; },
-       "qk_norm is \"full width\", expected \"none\""},
+       "qk_norm is \"full\", expected \"none\""},
   };
   for (const Change& change : changes) {
     ModelConfig child = recipe.child;

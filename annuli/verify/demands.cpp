@@ -48,6 +48,12 @@ bool is_residual_gain(Part part) {
   }
 }
 
+// A projection whose output is normalised, and its bias.
+bool feeds_qk_norm(Part part) {
+  return part == Part::kQ || part == Part::kQBias || part == Part::kK ||
+         part == Part::kKBias;
+}
+
 double stated_factor(const grow::TensorRecipe& tensor) {
   return tensor.scale * static_cast<double>(tensor.contracted_copies);
 }
@@ -98,7 +104,9 @@ double Demands::factor(size_t row) const {
   if (is_residual_gain(spec.part) || normalised) {
     factor *= std::sqrt(residual_share_);
   }
-  if (spec.part == Part::kFinalNorm) factor *= fold();
+  if (spec.part == Part::kFinalNorm || spec.part == Part::kFinalNormBias) {
+    factor *= fold();
+  }
   if (is_upcycle(recipe_) && spec.expert != -1) factor *= of_expert(spec);
   return factor;
 }

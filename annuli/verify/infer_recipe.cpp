@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 
+#include "annuli/config/model_fields.h"
 #include "annuli/config/phase_plan.h"
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
@@ -23,15 +24,9 @@ namespace {
 // find.
 ModelConfig shapes_of(const ModelConfig& child, const ModelConfig& parent) {
   ModelConfig shapes = child;
-  shapes.hidden_act = parent.hidden_act;
-  shapes.norm_topk_prob = parent.norm_topk_prob;
-  shapes.norm_placement = parent.norm_placement;
-  shapes.logit_multiplier = parent.logit_multiplier;
-  shapes.rms_norm_eps = parent.rms_norm_eps;
-  shapes.rope_theta = parent.rope_theta;
-  shapes.rope_scaling = parent.rope_scaling;
-  shapes.max_position_embeddings = parent.max_position_embeddings;
-  shapes.initializer_range = parent.initializer_range;
+  visit_model_fields([&](const char*, FieldKind kind, auto member) {
+    if (kind != FieldKind::kShape) shapes.*member = parent.*member;
+  });
   return shapes;
 }
 
@@ -223,8 +218,10 @@ class Inference {
     const TensorTable middle = tensor_table(so_far.child);
     const Demands demands(so_far);
     double sum = 0;
-    for (const Part part : {Part::kQ, Part::kK, Part::kV}) {
-      const auto line = static_cast<size_t>(find_row(middle, part, from));
+    for (const Part part : {Part::kQ, Part::kK, Part::kV, Part::kQkv}) {
+      const int64_t found = find_row(middle, part, from);
+      if (found < 0) continue;
+      const auto line = static_cast<size_t>(found);
       const int64_t row = find_row(child_.table(), part, layer);
       sum += distance(so_far, line, row, demands.factor(line));
     }

@@ -65,7 +65,8 @@ Verdict RopeIntegrity::verdict(const Worst& worst, const char* what,
   if (worst.layer >= 0) {
     const TensorTable table = tensor_table(recipe_.child);
     verdict.layer = worst.layer;
-    verdict.tensor = table[find_row(table, part, worst.layer)].name;
+    const Part of = recipe_.child.fused_qkv ? Part::kQkv : part;
+    verdict.tensor = table[find_row(table, of, worst.layer)].name;
     verdict.note = fmt::format("head {}", worst.head);
   }
   return verdict;

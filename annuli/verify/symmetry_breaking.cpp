@@ -188,8 +188,8 @@ struct Structure {
 
 // One matrix of each kind, of the middle layer and the first expert.
 bool is_sample(const TensorSpec& spec, const ModelConfig& config) {
-  const bool kind =
-      spec.part == Part::kQ || spec.part == Part::kO || spec.part == Part::kUp;
+  const bool kind = spec.part == Part::kQ || spec.part == Part::kQkv ||
+                    spec.part == Part::kO || spec.part == Part::kUp;
   return kind && spec.layer == config.num_hidden_layers / 2 && spec.expert <= 0;
 }
 

@@ -34,6 +34,14 @@ LLAMA3 = dict(
     original_max_position_embeddings=32,
 )
 
+NEOX = dict(  # neither is a word of the class
+    num_key_value_heads=None,
+    head_dim=None,
+    rms_norm_eps=None,
+    hidden_act="gelu",
+    rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5),
+)
+
 # name: (family, what differs from BASE)
 MODELS = {
     "llama": ("Llama", dict(num_key_value_heads=4)),
@@ -46,6 +54,11 @@ MODELS = {
     "qwen3": ("Qwen3", QWEN3),
     "qwen3_tied": ("Qwen3", QWEN3 | dict(tie_word_embeddings=True)),
     "olmo2": ("Olmo2", dict(head_dim=None)),
+    "gpt_neox": ("GPTNeoX", NEOX),
+    "gpt_neox_serial": (
+        "GPTNeoX",
+        NEOX | dict(use_parallel_residual=False, tie_word_embeddings=True, attention_bias=False),
+    ),
     "mixtral": ("Mixtral", EXPERTS | dict(num_local_experts=4, num_key_value_heads=4)),
     "qwen3_moe": (
         "Qwen3Moe",

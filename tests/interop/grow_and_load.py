@@ -32,6 +32,7 @@ UPCYCLE = ["upcycle", "--num-experts", "4", "--num-experts-per-tok", "2"]
 # name: (arguments, for which models, exact); a comma parts the steps
 ANY = lambda name: True
 MIXTURE = lambda name: name in families.MIXTURES
+NEOX = lambda name: name.startswith("gpt_neox")
 # A mixture class of transformers exists for the parent's shape.
 TO_MIXTURE = lambda name: name in (
     "llama", "llama_tied_gqa", "llama_mqa", "llama3_rope", "qwen3", "qwen3_tied")
@@ -40,12 +41,14 @@ OPERATORS = {
     "widen 2, 10 dB": (WIDEN + ["2", "--noise-snr-db", "10"], ANY, True),
     "widen 3, 10 dB": (WIDEN + ["3", "--noise-snr-db", "10"], ANY, True),
     "widen 2, folded head": (
-        WIDEN + ["2", "--head", "fold"], lambda n: "tied" in n or n == "arcee", True),
+        WIDEN + ["2", "--head", "fold"], lambda n: "tied" in n or n in ("arcee", "gpt_neox_serial"), True),
     "widen heads, kv kept": (
-        ["widen", "--hidden", "96", "--heads", "+2x", "--kv-heads", "+1x"], ANY, True),
+        ["widen", "--hidden", "96", "--heads", "+2x", "--kv-heads", "+1x"],
+        lambda n: not NEOX(n), True),
+    "widen heads, all kinds": (["widen", "--hidden", "96", "--heads", "+2x"], NEOX, True),
     "widen ffn x3": (["widen", "--ffn", "+3x"], lambda n: not MIXTURE(n), True),
     "widen 1.5, zero-padded": (
-        ["widen", "--hidden", "72"], lambda n: n != "olmo2", True),
+        ["widen", "--hidden", "72"], lambda n: n != "olmo2" and not NEOX(n), True),
     "widen 1.5, stored in f64": (
         ["widen", "--hidden", "72", "--dtype", "f64"], lambda n: n in ("llama", "qwen3"), True),
     "widen 3, stored in f64": (
@@ -82,7 +85,7 @@ def relative_sizes(arguments, config):
     """`+2x` is twice the parent's size of the flag before it."""
     size = {
         "--heads": config.num_attention_heads,
-        "--kv-heads": config.num_key_value_heads,
+        "--kv-heads": getattr(config, "num_key_value_heads", config.num_attention_heads),
         "--ffn": config.intermediate_size,
     }
     result = []

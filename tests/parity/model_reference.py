@@ -83,6 +83,28 @@ ALL = dict(  # of our own switches
     logit_multiplier=0.3,
 )
 
+NULLS = {"bos_token_id", "eos_token_id", "sliding_window"}
+NEOX = dict(
+    intermediate_size=144,
+    num_key_value_heads=None,
+    head_dim=None,
+    hidden_act="gelu",
+    rms_norm_eps=None,
+    layer_norm_eps=1e-5,
+    rope_parameters=THETA | dict(rope_type="default", partial_rotary_factor=0.25),
+)
+NEOX_MIXTURE = dict(  # of our own switches
+    gated=False,
+    norm_type="layer",
+    parallel_residual=True,
+    fused_qkv=True,
+    num_key_value_heads=4,
+    qkv_bias=True,
+    o_bias=True,
+    mlp_bias=True,
+    rope_parameters=THETA | dict(rope_type="default", partial_rotary_factor=0.25),
+)
+
 # name: (family, what differs from SHAPE, and how save_pretrained saves it)
 CASES = {
     "llama": ("Llama", {}),
@@ -120,6 +142,18 @@ CASES = {
         QWEN | EXPERTS | QWEN_MOE | dict(norm_topk_prob=False, attention_bias=True),
     ),
     "annuli_moe_all": (None, UNGATED | EXPERTS | LLAMA3 | ALL | dict(num_experts=3)),
+    "gpt_neox": ("GPTNeoX", NEOX),
+    "gpt_neox_serial": (
+        "GPTNeoX",
+        NEOX
+        | dict(
+            use_parallel_residual=False,
+            attention_bias=False,
+            tie_word_embeddings=True,
+            rope_parameters=THETA | dict(rope_type="linear", factor=2.5, partial_rotary_factor=1.0),
+        ),
+    ),
+    "annuli_moe_neox": (None, UNGATED | EXPERTS | NEOX_MIXTURE | dict(num_experts=3)),
 }
 
 
@@ -150,7 +184,7 @@ def main():
     torch.set_num_threads(1)
     for seed, (name, (family, changes, *saving)) in enumerate(CASES.items()):
         torch.manual_seed(seed)
-        config = SHAPE | changes
+        config = {k: v for k, v in (SHAPE | changes).items() if v is not None or k in NULLS}
         subject = Transformers(family, config, *saving) if family else Plain(config)
         write_case(out / name, subject)
         print(f"{name}: {len(subject.named('data'))} tensors", flush=True)
@@ -243,6 +277,8 @@ class Transformers:
                 tensors |= self.split(name, tensor, ["down"])
             elif self.family == "Mixtral":
                 tensors[name.replace(".mlp.", ".block_sparse_moe.")] = tensor
+            elif self.family == "GPTNeoX":
+                tensors[name.replace("lm_head.", "embed_out.")] = tensor
             else:
                 tensors[name] = tensor
         return tensors
@@ -292,13 +328,15 @@ class Plain:
             at = f"model.layers.{layer}."
             post = c.get("norm_placement") == "post"
             if not post:
-                yield at + "input_layernorm.weight", (D,)
-            for part, rows in {"q": q, "k": kv, "v": kv}.items():
+                yield from self.norm(at + "input_layernorm", D)
+            if c.get("fused_qkv"):
+                yield from self.projection(at + "self_attn.query_key_value", 3 * q, D, "qkv_bias")
+            for part, rows in ({} if c.get("fused_qkv") else {"q": q, "k": kv, "v": kv}).items():
                 yield from self.projection(f"{at}self_attn.{part}_proj", rows, D, "qkv_bias")
                 if c.get("qk_norm") == "full" and part != "v":
                     yield f"{at}self_attn.{part}_norm.weight", (rows,)
             yield from self.projection(at + "self_attn.o_proj", D, q, "o_bias")
-            yield at + "post_attention_layernorm.weight", (D,)
+            yield from self.norm(at + "post_attention_layernorm", D)
             yield at + "mlp.gate.weight", (c["num_experts"], D)
             blocks = {f"experts.{e}": ffn for e in range(c["num_experts"])}
             if shared := c.get("shared_expert_intermediate_size"):
@@ -309,9 +347,14 @@ class Plain:
                 yield from self.projection(f"{at}mlp.{block}.down_proj", D, width, "mlp_bias")
             if post:
                 yield at + "post_feedforward_layernorm.weight", (D,)
-        yield "model.norm.weight", (D,)
+        yield from self.norm("model.norm", D)
         if not c["tie_word_embeddings"]:
             yield "lm_head.weight", (V, D)
+
+    def norm(self, name, width):
+        yield name + ".weight", (width,)
+        if self.config.get("norm_type") == "layer":
+            yield name + ".bias", (width,)
 
     def projection(self, name, rows, columns, bias):
         yield name + ".weight", (rows, columns)

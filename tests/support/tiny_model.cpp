@@ -17,7 +17,7 @@ std::string name_of(const Flavour& flavour) {
                          ? "_llama3"
                          : "";
   return fmt::format(
-      "{}_{}_{}{}_kv{}{}{}{}{}{}{}{}{}{}",
+      "{}_{}_{}{}_kv{}{}{}{}{}{}{}{}{}{}{}{}{}{}",
       flavour.mixture ? "mixture" : "dense",
       flavour.gated ? "gated" : "ungated", flavour.tied ? "tied" : "untied",
       flavour.qk_norm ? "_qknorm" : "", flavour.num_key_value_heads,
@@ -27,7 +27,10 @@ std::string name_of(const Flavour& flavour) {
       flavour.norm_topk_prob ? "" : "_rawgates",
       flavour.full_qk_norm ? "_fullqknorm" : "",
       flavour.post_norm ? "_postnorm" : "",
-      flavour.logit_multiplier == 1 ? "" : "_multiplier", rope);
+      flavour.logit_multiplier == 1 ? "" : "_multiplier", rope,
+      flavour.layer_norm ? "_layernorm" : "",
+      flavour.parallel ? "_parallel" : "", flavour.fused_qkv ? "_fused" : "",
+      flavour.partial_rotary == 1 ? "" : "_partial");
 }
 
 std::vector<Flavour> flavours() {
@@ -102,6 +105,29 @@ std::vector<Flavour> family_flavours() {
        .shared_expert = true,
        .logit_multiplier = 3},
       {.qkv_bias = true, .o_bias = true, .mlp_bias = true, .post_norm = true},
+      // GPT-NeoX, one block after the other and tied, and a mixture of its
+      // shape, which has no class
+      {.tied = false,
+       .qkv_bias = true,
+       .o_bias = true,
+       .mlp_bias = true,
+       .layer_norm = true,
+       .parallel = true,
+       .fused_qkv = true,
+       .partial_rotary = 1 / 3.0},
+      {.mlp_bias = true,
+       .layer_norm = true,
+       .fused_qkv = true,
+       .partial_rotary = 0.7},
+      {.mixture = true,
+       .tied = false,
+       .qkv_bias = true,
+       .o_bias = true,
+       .mlp_bias = true,
+       .layer_norm = true,
+       .parallel = true,
+       .fused_qkv = true,
+       .partial_rotary = 0.7},
   };
 }
 
@@ -133,6 +159,10 @@ ModelConfig config(const Flavour& flavour) {
   config.shared_expert_intermediate_size = flavour.shared_expert ? 28 : 0;
   config.norm_topk_prob = flavour.norm_topk_prob;
   if (flavour.post_norm) config.norm_placement = NormPlacement::kPost;
+  if (flavour.layer_norm) config.norm_type = NormType::kLayer;
+  config.parallel_residual = flavour.parallel;
+  config.fused_qkv = flavour.fused_qkv;
+  config.partial_rotary_factor = flavour.partial_rotary;
   config.logit_multiplier = flavour.logit_multiplier;
   config.rope_scaling.type = flavour.rope_type;
   if (flavour.rope_type != RopeScaling::Type::kDefault) {

@@ -2,9 +2,11 @@
 
 Reads any of our .pt files. Written from the formulas, with neither our C++ nor
 transformers: dense and mixture, gated and ungated, grouped-query attention, q/k
-norms of each head or of all together, norms before or after a block, biases,
-shared experts, tied and untied head, stretched rotary positions. The mixture is
-the textbook sum of gates times expert outputs. Gradients flow through everything.
+norms of each head or of all together, norms before or after a block, LayerNorm,
+attention and feed-forward one after the other or beside each other, q, k and v
+apart or in one tensor, biases, shared experts, tied and untied head, stretched
+rotary positions over all or a part of a head. The mixture is the textbook sum of
+gates times expert outputs. Gradients flow through everything.
 
 Letters: B batch, T tokens, D hidden_size, H heads, K kv heads, E experts,
 N = B * T, V vocabulary.
@@ -13,9 +15,22 @@ N = B * T, V vocabulary.
 import torch
 import torch.nn.functional as F
 
+# What families call the parts: embedding, layers, last norm, head; within a layer
+# q, k and v in one, and o; the feed-forward's parts.
+NAMES = {
+    "gpt_neox": (
+        ("gpt_neox.embed_in", "gpt_neox.layers", "gpt_neox.final_layer_norm", "embed_out"),
+        ("attention.query_key_value", "attention.dense"),
+    ),
+    None: (
+        ("model.embed_tokens", "model.layers", "model.norm", "lm_head"),
+        ("self_attn.query_key_value", "self_attn.o_proj"),
+    ),
+}
 # Mixtral's own words for the parts of an expert.
 EXPERT_NAMES = {
     "mixtral": ("block_sparse_moe", "w1", "w3", "w2"),
+    "gpt_neox": ("mlp", "no gate", "dense_h_to_4h", "dense_4h_to_h"),
     None: ("mlp", "gate_proj", "up_proj", "down_proj"),
 }
 
@@ -28,6 +43,11 @@ def load_checkpoint(path):
 
 def rms_norm(x, gain, eps):
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps) * gain
+
+
+def layer_norm(x, gain, bias, eps):
+    centred = x - x.mean(-1, keepdim=True)
+    return rms_norm(centred, gain, eps) + bias
 
 
 def frequencies(rope, d, dtype):
@@ -47,12 +67,14 @@ def frequencies(rope, d, dtype):
 
 
 def rotate(x, rope):
-    """Rotary positions 0 .. T-1 on x [B, T, heads, d]; i is paired with i + d/2."""
-    T, d = x.shape[1], x.shape[3]
+    """Rotary positions 0 .. T-1 on x [B, T, heads, width]: the first d entries of
+    a head are turned, i is paired with i + d/2."""
+    T, width = x.shape[1], x.shape[3]
+    d = int(width * rope.get("partial_rotary_factor", 1))
     angle = torch.arange(T).to(x.dtype)[:, None] * frequencies(rope, d, x.dtype)
     cos, sin = angle.cos()[None, :, None, :], angle.sin()[None, :, None, :]
-    a, b = x[..., : d // 2], x[..., d // 2 :]
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+    a, b, rest = x[..., : d // 2], x[..., d // 2 : d], x[..., d:]
+    return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], dim=-1)
 
 
 class Routing:
@@ -89,9 +111,14 @@ class Reference:
             "silu": F.silu,
             "relu2": lambda x: F.relu(x).square(),
         }[config["hidden_act"]]
-        self.eps = config["rms_norm_eps"]
+        self.parts, self.of_attention = NAMES.get(family, NAMES[None])
+        self.eps = config["layer_norm_eps" if family == "gpt_neox" else "rms_norm_eps"]
+        self.parallel = config.get("parallel_residual", config.get("use_parallel_residual"))
         rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
-        self.rope = {"rope_theta": config.get("rope_theta")} | rope
+        self.rope = {
+            "rope_theta": config.get("rope_theta", config.get("rotary_emb_base")),
+            "partial_rotary_factor": config.get("rotary_pct", 1),
+        } | rope
         self.multiplier = config.get("logit_multiplier", 1) / config.get("logits_scaling", 1)
         self.heads = config["num_attention_heads"]
         self.kv_heads = config.get("num_key_value_heads") or self.heads
@@ -112,22 +139,28 @@ class Reference:
     def logits(self, tokens):
         """[B, T] int64 -> [B, T, V]."""
         self.routings = []
-        table = self.weight("model.embed_tokens")
+        embedding, layers, last, head = self.parts
+        table = self.weight(embedding)
         x = F.embedding(tokens, table)
         for layer in range(self.config["num_hidden_layers"]):
-            x = self.block(x, f"model.layers.{layer}.")
-        x = rms_norm(x, self.weight("model.norm"), self.eps)
+            x = self.block(x, f"{layers}.{layer}.")
+        x = self.norm(x, last)
         tied = self.config["tie_word_embeddings"]
-        return F.linear(x, table if tied else self.weight("lm_head")) * self.multiplier
+        return F.linear(x, table if tied else self.weight(head)) * self.multiplier
 
     def norm(self, x, name):
+        if name + ".bias" in self.weights:
+            return layer_norm(x, self.weight(name), self.widened(name + ".bias"), self.eps)
         return rms_norm(x, self.weight(name), self.eps)
 
     def block(self, x, at):
         if at + "input_layernorm.weight" in self.weights:
-            x = x + self.attention(self.norm(x, at + "input_layernorm"), at + "self_attn.")
+            y = self.attention(self.norm(x, at + "input_layernorm"), at)
+            if self.parallel:
+                return x + y + self.inner(self.norm(x, at + "post_attention_layernorm"), at)
+            x = x + y
             return x + self.inner(self.norm(x, at + "post_attention_layernorm"), at)
-        y = self.attention(x, at + "self_attn.")
+        y = self.attention(x, at)
         x = x + self.norm(y, at + "post_attention_layernorm")
         return x + self.norm(self.inner(x, at), at + "post_feedforward_layernorm")
 
@@ -138,9 +171,14 @@ class Reference:
 
     def attention(self, x, at):
         B, T, _ = x.shape
-        q = self.heads_of(x, at + "q", self.heads)
-        k = self.heads_of(x, at + "k", self.kv_heads)
-        v = self.heads_of(x, at + "v", self.kv_heads)
+        together, out = (at + name for name in self.of_attention)
+        if together + ".weight" in self.weights:
+            y = self.linear(x, together).view(B, T, self.heads, 3, self.head_dim)
+            q, k, v = y.unbind(3)
+        else:
+            q = self.heads_of(x, at + "self_attn.q", self.heads)
+            k = self.heads_of(x, at + "self_attn.k", self.kv_heads)
+            v = self.heads_of(x, at + "self_attn.v", self.kv_heads)
         group = self.heads // self.kv_heads
         q = rotate(q, self.rope)
         k = rotate(k, self.rope).repeat_interleave(group, dim=2)
@@ -149,7 +187,7 @@ class Reference:
         future = torch.ones(T, T, dtype=torch.bool).triu(1)
         shares = scores.masked_fill(future, float("-inf")).softmax(-1)
         mixed = torch.einsum("bhts,bshd->bthd", shares, v).reshape(B, T, -1)
-        return self.linear(mixed, at + "o_proj")
+        return self.linear(mixed, out)
 
     def heads_of(self, x, at, heads):
         y = self.linear(x, at + "_proj")

@@ -41,7 +41,7 @@ HeadRows<T> mutable_rows_of(const at::Tensor& x, int64_t b, int64_t h) {
 template <typename T>
 Rotation<T> rotation_of(const at::Tensor& cos, const at::Tensor& sin) {
   if (!cos.defined()) return {};
-  return {cos.const_data_ptr<T>(), sin.const_data_ptr<T>()};
+  return {cos.const_data_ptr<T>(), sin.const_data_ptr<T>(), cos.size(1)};
 }
 
 struct Inputs {

@@ -63,12 +63,10 @@ template <typename T, typename From, typename To>
 ANNULI_AVX512 void turn_row(const From* x, const Rotation<T>& rotation,
                             int64_t t, int64_t head_dim, T direction, T scale,
                             To* y) {
-  if (rotation.cos == nullptr) {
+  const int64_t half = rotation.half;
 #pragma omp simd
-    for (int64_t i = 0; i < head_dim; ++i) store(scale * load(x[i]), y[i]);
-    return;
-  }
-  const int64_t half = head_dim / 2;
+  for (int64_t i = 2 * half; i < head_dim; ++i) store(scale * load(x[i]), y[i]);
+  if (half == 0) return;
   const T* cos = rotation.cos + t * half;
   const T* sin = rotation.sin + t * half;
 #pragma omp simd

@@ -29,11 +29,13 @@ struct HeadShape {
   int64_t group;     // query heads for each key head
 };
 
-// cos and sin, [T, head_dim / 2] each; null: q and k are taken as they are.
+// cos and sin, [T, half] each, which turn the first 2 * half entries of a head;
+// null: q and k are taken as they are.
 template <typename T>
 struct Rotation {
   const T* cos = nullptr;
   const T* sin = nullptr;
+  int64_t half = 0;
 };
 
 // Softmax(q k^T / sqrt(head_dim)) v of one query head. `out` may be bf16 for T

@@ -12,14 +12,22 @@ namespace {
 
 constexpr int64_t kTokens = 32;  // per block
 
-// One token: H heads of 2 * half entries, turned by direction * angle.
+// H heads of `width` entries, of which the first 2 * half are turned.
+struct Heads {
+  int64_t count;
+  int64_t width;
+  int64_t half;
+};
+
+// One token, by direction * angle.
 template <typename T>
 ANNULI_INLINE void rotate_heads(const T* x, const T* cos, const T* sin,
-                                T direction, T* y, int64_t H, int64_t half) {
-  for (int64_t h = 0; h < H; ++h) {
-    const T* low = x + h * 2 * half;
+                                T direction, T* y, Heads heads) {
+  const int64_t half = heads.half;
+  for (int64_t h = 0; h < heads.count; ++h) {
+    const T* low = x + h * heads.width;
     const T* high = low + half;
-    T* out = y + h * 2 * half;
+    T* out = y + h * heads.width;
 #pragma omp simd
     for (int64_t i = 0; i < half; ++i) {
       const T s = direction * sin[i];
@@ -28,18 +36,19 @@ ANNULI_INLINE void rotate_heads(const T* x, const T* cos, const T* sin,
       out[i] = a * cos[i] - b * s;
       out[half + i] = b * cos[i] + a * s;
     }
+    for (int64_t i = 2 * half; i < heads.width; ++i) out[i] = low[i];
   }
 }
 
 ANNULI_VECTOR_CLONES void rotate(const float* x, const float* cos,
                                  const float* sin, float direction, float* y,
-                                 int64_t H, int64_t half) {
-  rotate_heads(x, cos, sin, direction, y, H, half);
+                                 Heads heads) {
+  rotate_heads(x, cos, sin, direction, y, heads);
 }
 ANNULI_VECTOR_CLONES void rotate(const double* x, const double* cos,
                                  const double* sin, double direction, double* y,
-                                 int64_t H, int64_t half) {
-  rotate_heads(x, cos, sin, direction, y, H, half);
+                                 Heads heads) {
+  rotate_heads(x, cos, sin, direction, y, heads);
 }
 
 // direction 1 rotates, -1 rotates back.
@@ -48,8 +57,7 @@ at::Tensor rotated(const at::Tensor& input, const at::Tensor& cos,
   at::Tensor x = input.contiguous();  // [B, T, H, head_dim]
   at::Tensor y = at::empty_like(x);
   const int64_t T = x.size(1);
-  const int64_t H = x.size(2);
-  const int64_t half = x.size(3) / 2;
+  const Heads heads{x.size(2), x.size(3), cos.size(1)};
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rotary", [&] {
     const auto* in = x.const_data_ptr<scalar_t>();
     const auto* c = cos.const_data_ptr<scalar_t>();
@@ -57,10 +65,10 @@ at::Tensor rotated(const at::Tensor& input, const at::Tensor& cos,
     auto* out = y.mutable_data_ptr<scalar_t>();
     parallel_blocks(x.size(0) * T, kTokens, [=](int64_t begin, int64_t end) {
       for (int64_t n = begin; n < end; ++n) {
-        const int64_t t = n % T;
-        rotate(in + n * H * 2 * half, c + t * half, s + t * half,
-               static_cast<scalar_t>(direction), out + n * H * 2 * half, H,
-               half);
+        const int64_t angles = n % T * heads.half;
+        const int64_t token = n * heads.count * heads.width;
+        rotate(in + token, c + angles, s + angles,
+               static_cast<scalar_t>(direction), out + token, heads);
       }
     });
   });
@@ -93,8 +101,8 @@ at::Tensor cpu::apply_rotary(const at::Tensor& x, const RotaryTable& table) {
 }
 
 void rotate_row(const float* x, const float* cos, const float* sin, int64_t H,
-                int64_t half, float* y) {
-  rotate(x, cos, sin, 1.0f, y, H, half);
+                int64_t head_dim, int64_t half, float* y) {
+  rotate(x, cos, sin, 1.0f, y, {H, head_dim, half});
 }
 
 }  // namespace annuli::kernels
