@@ -75,8 +75,8 @@ SizeOps::Value SizeOps::run_block(const Value& x, int64_t layer) {
   return y;
 }
 
-SizeOps::Value SizeOps::norm(const Value& x, Part /*gain*/, int64_t /*layer*/,
-                             Reader /*reader*/) {
+SizeOps::Value SizeOps::norm(const Value& x, NormParts /*parts*/,
+                             int64_t /*layer*/, Reader /*reader*/) {
   keep(x);
   return like(x);
 }
@@ -100,6 +100,12 @@ std::array<SizeOps::Value, 3> SizeOps::project_all(
     outputs[i] = through(parts[i].matrix, layer);
   }
   return outputs;
+}
+
+// Attention makes them contiguous, each a tensor of its own.
+std::array<SizeOps::Value, 3> SizeOps::split_heads(const Value& x) const {
+  const int64_t columns = x->columns / 3;
+  return {tensor(columns), tensor(columns), tensor(columns)};
 }
 
 // Scores and their mix are half a square: a token sees length / 2 others.

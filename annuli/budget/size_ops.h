@@ -59,13 +59,14 @@ class SizeOps {
 
   Value embed(Tokens tokens);
   Value run_block(const Value& x, int64_t layer);
-  Value norm(const Value& x, Part gain, int64_t layer, Reader reader);
+  Value norm(const Value& x, NormParts parts, int64_t layer, Reader reader);
   Value project(const Value& x, LinearParts linear, int64_t layer);
   Value score(const Value& x, Part matrix, int64_t layer);
   std::array<Value, 3> project_all(const Value& x,
                                    const std::array<LinearParts, 3>& parts,
                                    int64_t layer);
   Value heads(const Value& x) const { return x; }
+  std::array<Value, 3> split_heads(const Value& x) const;
   Value attend(const Value& q, const Value& k, const Value& v, int64_t layer);
   Value add(const Value& x, const Value& y) const;
   Value scale(const Value& x, double factor) const;

@@ -16,11 +16,11 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& gain,
                    bias.sizes() == gain.sizes(),
                "rows of {}, gain of {}, bias of {}", x.size(-1), gain.numel(),
                bias.numel());
-  at::Tensor y = is_host(x) ? cpu::layer_norm(x, gain, bias, eps, out)
-                            : reference::layer_norm(x, gain.to(x.scalar_type()),
-                                                    bias.to(x.scalar_type()),
-                                                    eps)
-                                  .to(out);
+  at::Tensor y = is_host(x)
+                     ? cpu::layer_norm(x, gain, bias, eps, out)
+                     : reference::layer_norm(x, gain.to(x.scalar_type()),
+                                             bias.to(x.scalar_type()), eps)
+                           .to(out);
   set_gradient_type(y, x.scalar_type());
   return y;
 }
