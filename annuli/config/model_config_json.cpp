@@ -95,8 +95,9 @@ void read_plain_heads(const Json& json, ModelConfig& config) {
     if (field_or<int64_t>(json, key, formed) == formed) return;
     user_error(
         "reading a model's config.json: '{}' is {}, which no model here "
-        "computes; expected {}, as its class forms it",
-        key, shown(json[key]), formed);
+        "computes; expected {}, as its class forms it of hidden_size {} and "
+        "num_attention_heads {}",
+        key, shown(json[key]), formed, config.hidden_size, heads);
   };
   require("num_key_value_heads", heads);
   require("head_dim", config.head_dim);
