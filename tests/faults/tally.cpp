@@ -42,6 +42,17 @@ int Tally::lost() const {
   return total;
 }
 
+int Tally::injected(const std::string& kind) const {
+  const std::lock_guard lock(mutex_);
+  const auto row = rows_.find(kind);
+  return row == rows_.end() ? 0 : row->second.injected;
+}
+
+std::vector<std::string> Tally::kinds() const {
+  const std::lock_guard lock(mutex_);
+  return order_;
+}
+
 std::string Tally::text() const {
   const std::lock_guard lock(mutex_);
   std::string text = fmt::format("{:<40} {:>8} {:>8} {:>6}\n", "fault",

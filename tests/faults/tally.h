@@ -23,6 +23,9 @@ class Tally {
   void skip(const std::string& kind, const std::string& why);
 
   int lost() const;
+  // Faults of this kind that came; 0 if none was tried.
+  int injected(const std::string& kind) const;
+  std::vector<std::string> kinds() const;
 
   // One line for each kind, a total, which kinds found no occasion, then each
   // lost case.
