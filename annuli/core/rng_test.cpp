@@ -21,6 +21,16 @@ TEST(Rng, MatchesRandom123KnownAnswers) {
   EXPECT_EQ(ones[3], 0x6d5451fdu);
 }
 
+// Two numbers of 64 bits from each block, none used twice.
+TEST(Rng, BitsAreTheHalvesOfABlock) {
+  const CounterRng rng(7, "halves");
+  for (uint64_t i = 0; i < 4; ++i) {
+    const auto words = rng.block(i);
+    EXPECT_EQ(rng.bits(2 * i), words[0] | uint64_t{words[1]} << 32);
+    EXPECT_EQ(rng.bits(2 * i + 1), words[2] | uint64_t{words[3]} << 32);
+  }
+}
+
 TEST(Rng, StreamsDiffer) {
   EXPECT_NE(CounterRng(1, "a").bits(0), CounterRng(1, "b").bits(0));
   EXPECT_NE(CounterRng(1, "a").bits(0), CounterRng(2, "a").bits(0));
