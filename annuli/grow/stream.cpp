@@ -146,8 +146,7 @@ Streamed stream(const StreamOrder& order, const StreamPlan& plan,
       folder, plan.shards, metadata,
       [&](size_t index) { return rows.open(index); }, progress);
   if (plan.shards.size() > 1) {
-    write_json(folder / kWeightIndex,
-               shard_index(plan.shards));
+    write_json(folder / kWeightIndex, shard_index(plan.shards));
   }
   return {rows.hashes(), content_hash_of(tensors)};
 }
