@@ -7,6 +7,7 @@
 #include "annuli/core/error.h"
 #include "annuli/grow/head_layout.h"
 #include "annuli/grow/transforms/fill.h"
+#include "annuli/grow/transforms/noise.h"
 #include "annuli/grow/widen.h"
 #include "tests/support/growth_checks.h"
 
@@ -262,7 +263,7 @@ TEST(WidenFused, QueriesKeysAndValuesFollowTheirHeads) {
       recipe.tensors[find_row(tensor_table(recipe.child), Part::kQkv, 1)];
   EXPECT_EQ(qkv.shape, (std::vector<int64_t>{8 * 3 * 6, 48}));
   EXPECT_EQ(qkv.dimensions[0].slices, slices({{0, 72}, {0, 72}}));
-  EXPECT_TRUE(qkv.noise.has_value());
+  EXPECT_NE(qkv.find<Noise>(), nullptr);
 }
 
 // A norm's bias is copied; of the last one the head's share is taken too, where
