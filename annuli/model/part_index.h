@@ -24,7 +24,9 @@ class PartIndex {
   // kSharedExpert, none, experts; layers are outermost.
   int64_t place_of(Part part, int64_t layer, int64_t expert) const {
     const auto p = static_cast<int64_t>(part);
-    if (p >= parts_ || expert >= experts_) return rows_.size();
+    if (p >= parts_ || expert >= experts_) {
+      return static_cast<int64_t>(rows_.size());
+    }
     return ((layer + 1) * parts_ + p) * (experts_ + 2) + expert + 2;
   }
 

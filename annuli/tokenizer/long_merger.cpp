@@ -132,7 +132,7 @@ class LongMerger::Pieces {
   // cannot mend is rare, and must not cost a square of what it takes.
   void append(size_t begin, size_t end) {
     for (size_t back = 1;; back *= 2) {
-      merged_.assign(symbols_.begin() + begin, symbols_.begin() + end);
+      merged_.assign(symbols_.data() + begin, symbols_.data() + end);
       merger_.run(merged_);
       if (tokens_.empty() || fit(tokens_.back(), {merged_.front(), begin})) {
         break;
