@@ -25,8 +25,8 @@ SizeOps::SizeOps(const ModelConfig& config, const NumberTypes& numbers,
                  int64_t rows, int64_t length, bool gradient_checkpointing)
     : config_(config),
       numbers_(numbers),
-      size_(config, numbers, rows),
       table_(tensor_table(config)),
+      size_(config, table_, numbers, rows),
       index_(table_),
       length_(length),
       gradient_checkpointing_(gradient_checkpointing) {}

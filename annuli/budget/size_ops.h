@@ -101,8 +101,8 @@ class SizeOps {
 
   const ModelConfig& config_;
   const NumberTypes& numbers_;
-  const Sizes size_;
   const TensorTable table_;
+  const Sizes size_;
   const PartIndex index_;
   int64_t length_;
   bool gradient_checkpointing_;

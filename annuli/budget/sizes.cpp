@@ -4,7 +4,6 @@
 
 #include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/kernels/product.h"
-#include "annuli/model/tensor_table.h"
 
 namespace annuli::budget {
 
@@ -13,10 +12,10 @@ int64_t tensor_bytes(int64_t entries, at::ScalarType type) {
       entries * static_cast<int64_t>(c10::elementSize(type)));
 }
 
-Sizes::Sizes(const ModelConfig& config, const NumberTypes& numbers,
-             int64_t rows)
+Sizes::Sizes(const ModelConfig& config, const TensorTable& table,
+             const NumberTypes& numbers, int64_t rows)
     : config_(config), numbers_(numbers), rows_(rows) {
-  for (const TensorSpec& spec : tensor_table(config)) {
+  for (const TensorSpec& spec : table) {
     parameters_ += gradient(spec.numel());
     if (spec.layer < 0) continue;
     largest_ = std::max(largest_, spec.numel());

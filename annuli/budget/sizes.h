@@ -4,6 +4,7 @@
 
 #include "annuli/config/model_config.h"
 #include "annuli/model/number_types.h"
+#include "annuli/model/tensor_table.h"
 
 // Bytes of the tensors in a step of N tokens, as the caching allocator rounds
 // them.
@@ -17,8 +18,9 @@ int64_t tensor_bytes(int64_t entries, at::ScalarType type);
 
 class Sizes {
  public:
-  // config and numbers are borrowed.
-  Sizes(const ModelConfig& config, const NumberTypes& numbers, int64_t rows);
+  // `table`: the config's. config and numbers are borrowed.
+  Sizes(const ModelConfig& config, const TensorTable& table,
+        const NumberTypes& numbers, int64_t rows);
 
   // What is as wide as the residual stream, and what is of other widths.
   int64_t stream() const { return wide(config_.hidden_size); }
