@@ -9,6 +9,7 @@
 
 #include "annuli/core/file.h"
 #include "annuli/core/hash.h"
+#include "annuli/core/rng.h"
 #include "annuli/data/token_file.h"
 
 // For the tests of this folder: a folder that goes away, and token files made
@@ -41,6 +42,16 @@ class DataTest : public testing::Test {
     for (const auto& ids : documents) writer.append(ids, std::ssize(ids) * 3);
     writer.commit();
     return path;
+  }
+
+  // One document of `count` ids below vocab_size, always the same.
+  fs::path write_random(int64_t count, int64_t vocab_size) const {
+    const CounterRng rng(3, "text");
+    std::vector<int32_t> ids;
+    for (int64_t i = 0; i < count; ++i) {
+      ids.push_back(static_cast<int32_t>(rng.below(i, vocab_size)));
+    }
+    return write_tokens({ids}, vocab_size);
   }
 
   // Documents of these lengths; the ids count up through all of them, so that

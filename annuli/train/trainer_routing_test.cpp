@@ -7,7 +7,6 @@
 #include <optional>
 #include <vector>
 
-#include "annuli/core/rng.h"
 #include "annuli/data/test_files.h"
 #include "annuli/train/batch_tensors.h"
 #include "annuli/train/trainer.h"
@@ -36,11 +35,7 @@ class TrainerRouting : public data::DataTest {
     for (uint64_t i = 0; i < 2000; ++i) ids.push_back(id(i));
     file_.emplace(write_tokens({ids}, 61));
   }
-  void write_random_text() {
-    write_text([](uint64_t i) {
-      return static_cast<int32_t>(CounterRng(3, "text").below(i, 61));
-    });
-  }
+  void write_random_text() { file_.emplace(write_random(2000, 61)); }
   data::Loader loader(int64_t length) const {
     return {*file_, {{0, 2000}}, length, 1, "t"};
   }

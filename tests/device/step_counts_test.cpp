@@ -20,11 +20,7 @@ class StepCounts : public data::DataTest {
  protected:
   void SetUp() override {
     DataTest::SetUp();
-    std::vector<int32_t> ids;
-    for (uint64_t i = 0; i < 2000; ++i) {
-      ids.push_back(static_cast<int32_t>(CounterRng(3, "text").below(i, 61)));
-    }
-    file_.emplace(write_tokens({ids}, 61));
+    file_.emplace(write_random(2000, 61));
   }
 
   static ModelConfig config(bool mixture) {
