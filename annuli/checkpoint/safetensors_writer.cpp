@@ -90,7 +90,8 @@ void SafetensorsWriter::finish() {
 void replace_in_header(const fs::path& path, std::string_view before,
                        std::string_view after) {
   ANNULI_CHECK(before.size() == after.size() && !before.empty(),
-               "renaming {} tensors to {} names", before.size(), after.size());
+               "replacing {} bytes of a header by {}", before.size(),
+               after.size());
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
   std::array<unsigned char, sizeof(uint64_t)> size_bytes{};
   file.read(reinterpret_cast<char*>(size_bytes.data()), size_bytes.size());
