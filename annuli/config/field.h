@@ -81,7 +81,6 @@ struct EnumWords;
         std::to_array<std::string_view>({__VA_ARGS__}); \
   }
 
-ANNULI_ENUM_WORDS(Activation, "gelu", "silu", "relu2");
 ANNULI_ENUM_WORDS(QkNorm, "none", "head", "full");
 ANNULI_ENUM_WORDS(NormPlacement, "pre", "post");
 ANNULI_ENUM_WORDS(NormType, "rms", "layer");
@@ -104,6 +103,11 @@ ANNULI_ENUM_WORDS(ClipNorm, "whole", "two_pass", "previous_norm");
 ANNULI_ENUM_WORDS(LrSchedulerType, "constant", "linear", "cosine", "wsd");
 
 #undef ANNULI_ENUM_WORDS
+
+template <>
+struct EnumWords<Activation> {
+  static constexpr auto kWords = kActivationWords;
+};
 
 template <typename Enum>
 std::string_view word_of(Enum value) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "annuli/core/activation.h"
 #include "annuli/core/json.h"
 
 // The shape of one decoder-only transformer; everything that its function
@@ -11,9 +12,6 @@
 // Guarantees after `validate`: every size is positive, heads divide into
 // key/value groups, 1 <= num_experts_per_tok <= num_experts or both are 0.
 namespace annuli {
-
-// gelu is the exact one, by erf; relu2 is relu(x)^2.
-enum class Activation { kGelu, kSilu, kRelu2 };
 
 // RMSNorm of q and k before RoPE: of each head by one gain of head_dim (Qwen3),
 // or of the whole projection by a gain of all heads (OLMo-2).

@@ -6,10 +6,10 @@
 #include <cmath>
 #include <utility>
 
+#include "annuli/kernels/activation.h"
 #include "annuli/kernels/gemv.h"
 #include "annuli/kernels/mixture.h"
 #include "annuli/kernels/parallel.h"
-#include "annuli/model/feed_forward.h"
 
 namespace annuli::decoding {
 namespace {
@@ -152,7 +152,7 @@ void DecodeFeedForward::activate(const std::vector<Group>& groups) {
       rows.emplace_back(group.inner + m * F, F);
     }
   }
-  const kernels::ActivationKind kind = activation_kind(groups[0].activation);
+  const Activation kind = groups[0].activation;
   const auto n = static_cast<int64_t>(rows.size());
   kernels::parallel_blocks(n, 1, [&](int64_t i, int64_t) {
     const auto [first, F] = rows[i];

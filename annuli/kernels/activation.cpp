@@ -11,13 +11,13 @@ namespace annuli::kernels {
 
 namespace {
 
-bool is_known(ActivationKind kind) {
-#define ANNULI_IS(NAME) || kind == ActivationKind::NAME
+bool is_known(Activation kind) {
+#define ANNULI_IS(NAME, WORD) || kind == Activation::NAME
   return false ANNULI_ACTIVATIONS(ANNULI_IS);
 #undef ANNULI_IS
 }
 
-void check(ActivationKind kind, const at::Tensor& x, const at::Tensor& other) {
+void check(Activation kind, const at::Tensor& x, const at::Tensor& other) {
   ANNULI_CHECK(is_known(kind), "activation {}", static_cast<int>(kind));
   ANNULI_CHECK(is_plain(x), "an activation in one pass is the host's alone");
   if (!other.defined()) return;
@@ -26,15 +26,14 @@ void check(ActivationKind kind, const at::Tensor& x, const at::Tensor& other) {
 
 }  // namespace
 
-Activated activate(ActivationKind kind, const at::Tensor& x,
-                   const at::Tensor& gate, bool rounded, bool keep) {
+Activated activate(Activation kind, const at::Tensor& x, const at::Tensor& gate,
+                   bool rounded, bool keep) {
   RECORD_USER_SCOPE("activation");
   check(kind, x, gate);
   return cpu::activate(kind, x, gate, rounded, keep);
 }
 
-ActivationGradients activate_backward(ActivationKind kind,
-                                      const at::Tensor& dout,
+ActivationGradients activate_backward(Activation kind, const at::Tensor& dout,
                                       const at::Tensor& x,
                                       const at::Tensor& gate, bool rounded) {
   RECORD_USER_SCOPE("activation backward");

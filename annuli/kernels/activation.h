@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "annuli/core/activation.h"
+
 // The activations of feed-forward layers, with the product by the other branch
 // where they are gated, in one pass each way. No graph: feed_forward.h has it.
 //
@@ -11,31 +13,28 @@
 // number of threads.
 namespace annuli::kernels {
 
-enum class ActivationKind { kGelu, kSilu, kRelu2 };
-
 struct Activated {
   at::Tensor out;  // act(x), or act(gate) * x
   at::Tensor kept_x;
   at::Tensor kept_gate;  // undefined if ungated
 };
 // `keep`: a backward pass will follow.
-Activated activate(ActivationKind kind, const at::Tensor& x,
-                   const at::Tensor& gate, bool rounded, bool keep);
+Activated activate(Activation kind, const at::Tensor& x, const at::Tensor& gate,
+                   bool rounded, bool keep);
 
 struct ActivationGradients {
   at::Tensor out;  // once more: it is cheaper to form than to keep
   at::Tensor dx;
   at::Tensor dgate;
 };
-ActivationGradients activate_backward(ActivationKind kind,
-                                      const at::Tensor& dout,
+ActivationGradients activate_backward(Activation kind, const at::Tensor& dout,
                                       const at::Tensor& kept_x,
                                       const at::Tensor& kept_gate,
                                       bool rounded);
 
 namespace reference {
 // Differentiable; any device.
-at::Tensor activate(ActivationKind kind, const at::Tensor& x,
+at::Tensor activate(Activation kind, const at::Tensor& x,
                     const at::Tensor& gate);
 }  // namespace reference
 

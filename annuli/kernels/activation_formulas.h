@@ -17,8 +17,6 @@
 // what the first is tested by.
 namespace annuli::kernels {
 
-#define ANNULI_ACTIVATIONS(ONE) ONE(kGelu) ONE(kSilu) ONE(kRelu2)
-
 // The activation of x and its slope there.
 template <typename T>
 struct Point {
@@ -26,11 +24,11 @@ struct Point {
   T slope;
 };
 
-template <ActivationKind kKind>
+template <Activation kKind>
 struct Formula;
 
 template <>
-struct Formula<ActivationKind::kGelu> {
+struct Formula<Activation::kGelu> {
   template <typename T>
   ANNULI_INLINE static Point<T> point(T x) {
     const T phi = normal_cdf(x);
@@ -40,7 +38,7 @@ struct Formula<ActivationKind::kGelu> {
 };
 
 template <>
-struct Formula<ActivationKind::kSilu> {
+struct Formula<Activation::kSilu> {
   template <typename T>
   ANNULI_INLINE static Point<T> point(T x) {
     const T e = exp_nonpositive(-std::abs(x));
@@ -52,7 +50,7 @@ struct Formula<ActivationKind::kSilu> {
 };
 
 template <>
-struct Formula<ActivationKind::kRelu2> {
+struct Formula<Activation::kRelu2> {
   template <typename T>
   ANNULI_INLINE static Point<T> point(T x) {
     const T positive = x < 0 ? T{0} : x;

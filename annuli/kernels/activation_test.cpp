@@ -20,13 +20,13 @@ using test::relative_error;
 
 struct Case {
   const char* name;
-  ActivationKind kind;
+  Activation kind;
   bool gated;
 };
 
-class Activation : public testing::TestWithParam<Case> {
+class ActivationKernel : public testing::TestWithParam<Case> {
  protected:
-  ActivationKind kind() const { return GetParam().kind; }
+  Activation kind() const { return GetParam().kind; }
   at::Tensor x(at::ScalarType type) const {
     return random_tensor({37, 501}, "x", type) * 3;
   }
@@ -53,7 +53,7 @@ class Activation : public testing::TestWithParam<Case> {
 // the largest entry: 2 of the exponential, 4 of the polynomial before it, one
 // each of the sum, the division and up to three products. The library's fp64
 // error function is no better.
-TEST_P(Activation, AgreesWithReference) {
+TEST_P(ActivationKernel, AgreesWithReference) {
   for (const auto& [type, eps] :
        {std::pair{at::kFloat, 0x1p-23}, std::pair{at::kDouble, 0x1p-52}}) {
     const Activated forward =
@@ -71,7 +71,7 @@ TEST_P(Activation, AgreesWithReference) {
 
 // Results are the fp32 ones rounded once; the backward pass starts from rounded
 // inputs.
-TEST_P(Activation, RoundsWhatGoesToProducts) {
+TEST_P(ActivationKernel, RoundsWhatGoesToProducts) {
   const at::Tensor in = x(at::kFloat), by = gate(at::kFloat);
   const Activated narrow = activate(kind(), in, by, true, true);
   const Activated wide = activate(kind(), in, by, false, true);
@@ -89,7 +89,7 @@ TEST_P(Activation, RoundsWhatGoesToProducts) {
   EXPECT_TRUE(test::same_bits(rounded.dgate, operand(full.dgate)));
 }
 
-TEST_P(Activation, SameBitsForAnyNumberOfThreads) {
+TEST_P(ActivationKernel, SameBitsForAnyNumberOfThreads) {
   const at::Tensor in = x(at::kFloat), by = gate(at::kFloat);
   set_num_threads(1);
   const auto one = activate_backward(kind(), dout(at::kFloat), in, by, false);
@@ -102,7 +102,7 @@ TEST_P(Activation, SameBitsForAnyNumberOfThreads) {
   }
 }
 
-TEST_P(Activation, KeepsNonFiniteNumbers) {
+TEST_P(ActivationKernel, KeepsNonFiniteNumbers) {
   at::Tensor in = x(at::kFloat), by = gate(at::kFloat);
   in.select(0, 1).fill_(std::numeric_limits<float>::quiet_NaN());
   const at::Tensor out = activate(kind(), in, by, false, false).out;
@@ -111,17 +111,17 @@ TEST_P(Activation, KeepsNonFiniteNumbers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    All, Activation,
-    testing::Values(Case{"gelu", ActivationKind::kGelu, false},
-                    Case{"silu", ActivationKind::kSilu, false},
-                    Case{"relu2", ActivationKind::kRelu2, false},
-                    Case{"gelu_gated", ActivationKind::kGelu, true},
-                    Case{"silu_gated", ActivationKind::kSilu, true},
-                    Case{"relu2_gated", ActivationKind::kRelu2, true}),
+    All, ActivationKernel,
+    testing::Values(Case{"gelu", Activation::kGelu, false},
+                    Case{"silu", Activation::kSilu, false},
+                    Case{"relu2", Activation::kRelu2, false},
+                    Case{"gelu_gated", Activation::kGelu, true},
+                    Case{"silu_gated", Activation::kSilu, true},
+                    Case{"relu2_gated", Activation::kRelu2, true}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(ActivationOfNoKind, IsRefusedAndNotLeftUninitialised) {
-  const auto none = static_cast<ActivationKind>(99);
+  const auto none = static_cast<Activation>(99);
   const at::Tensor x = random_tensor({3}, "x");
   EXPECT_THROW(activate(none, x, {}, false, false), CheckFailure);
   EXPECT_THROW(activate_backward(none, x, x, {}, false), CheckFailure);

@@ -26,7 +26,7 @@ std::array<const LinearLayer*, 3> layers_of(const FeedForward& layer) {
 struct Kept {
   Kept(AutogradContext* ctx, const variable_list& saved)
       : rounded(ctx->saved_data["rounded"].toBool()),
-        kind(static_cast<ActivationKind>(ctx->saved_data["kind"].toInt())),
+        kind(static_cast<Activation>(ctx->saved_data["kind"].toInt())),
         biases(ctx->saved_data["biases"].toInt()),
         rows(saved[0]),
         x(saved[1]),
@@ -36,7 +36,7 @@ struct Kept {
         gate_matrix(saved_matrix(saved, 7, rounded)) {}
 
   bool rounded;
-  ActivationKind kind;
+  Activation kind;
   int64_t biases;  // bit i: the i-th layer has one
   at::Tensor rows;
   at::Tensor x;     // of the activation

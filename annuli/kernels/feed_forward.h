@@ -15,7 +15,7 @@ struct FeedForward {
   LinearLayer up;         // [F, D]
   LinearLayer down;       // [D, F]
   LinearLayer gate = {};  // [F, D], an undefined matrix: ungated
-  ActivationKind kind = ActivationKind::kGelu;
+  Activation kind = Activation::kGelu;
 };
 
 // x: [..., D] -> [..., D]. Types as in linear.h.

@@ -34,7 +34,7 @@ std::vector<at::Tensor> inputs(const Case& c, at::ScalarType type,
 FeedForward layer_of(const Case& c, const std::vector<at::Tensor>& in,
                      bool rounded) {
   FeedForward layer{.up = {{in[1], rounded}}, .down = {{in[2], rounded}}};
-  layer.kind = c.gated ? ActivationKind::kSilu : ActivationKind::kGelu;
+  layer.kind = c.gated ? Activation::kSilu : Activation::kGelu;
   const size_t biases = c.gated ? 4 : 3;
   if (c.gated) layer.gate.matrix = {in[3], rounded};
   if (!c.biased) return layer;

@@ -1,27 +1,14 @@
 #include "annuli/model/feed_forward.h"
 
-#include "annuli/core/error.h"
 #include "annuli/kernels/dispatch.h"
 #include "annuli/model/projection.h"
 
 namespace annuli {
 
-kernels::ActivationKind activation_kind(Activation activation) {
-  switch (activation) {
-    case Activation::kGelu:
-      return kernels::ActivationKind::kGelu;
-    case Activation::kSilu:
-      return kernels::ActivationKind::kSilu;
-    case Activation::kRelu2:
-      return kernels::ActivationKind::kRelu2;
-  }
-  ANNULI_CHECK(false, "activation {}", static_cast<int>(activation));
-}
-
 namespace {
 
 // As kernels::feed_forward has it, to the bit, where no graph is asked for.
-at::Tensor activated(kernels::ActivationKind kind, const at::Tensor& up,
+at::Tensor activated(Activation kind, const at::Tensor& up,
                      const at::Tensor& gate) {
   if (!kernels::is_host(up) || up.requires_grad()) {
     return kernels::reference::activate(kind, up, gate);

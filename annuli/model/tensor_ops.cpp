@@ -63,7 +63,7 @@ kernels::FeedForward TensorOps::layer_of(const FeedForwardParts& parts,
           .down = layer_of(parts.down, layer, expert),
           .gate = parts.gate ? layer_of(*parts.gate, layer, expert)
                              : kernels::LinearLayer(),
-          .kind = activation_kind(parts.activation)};
+          .kind = parts.activation};
 }
 
 void TensorOps::set_positions(int64_t first, int64_t T) {

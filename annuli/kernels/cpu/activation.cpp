@@ -45,7 +45,7 @@ struct Backward {
   }
 };
 
-template <ActivationKind kKind, typename T, typename S>
+template <Activation kKind, typename T, typename S>
 ANNULI_INLINE void forward_block(const Forward<T, S>& f, int64_t n) {
   if (f.gate == nullptr) {
 #pragma omp simd
@@ -60,7 +60,7 @@ ANNULI_INLINE void forward_block(const Forward<T, S>& f, int64_t n) {
   }
 }
 
-template <ActivationKind kKind, typename T, typename K, typename S>
+template <Activation kKind, typename T, typename K, typename S>
 ANNULI_INLINE void backward_block(const Backward<T, K, S>& b, int64_t n) {
   if (b.gate == nullptr) {
 #pragma omp simd
@@ -93,10 +93,10 @@ ANNULI_INLINE void keep_block(const T* from, at::BFloat16* to, int64_t n) {
 
 // The kind is chosen outside the loops.
 template <typename T, typename S>
-ANNULI_INLINE void forward_of_kind(ActivationKind kind, const Forward<T, S>& f,
+ANNULI_INLINE void forward_of_kind(Activation kind, const Forward<T, S>& f,
                                    int64_t n) {
-#define ANNULI_FORWARD(NAME) \
-  if (kind == ActivationKind::NAME) forward_block<ActivationKind::NAME>(f, n);
+#define ANNULI_FORWARD(NAME, WORD) \
+  if (kind == Activation::NAME) forward_block<Activation::NAME>(f, n);
   ANNULI_ACTIVATIONS(ANNULI_FORWARD)
 #undef ANNULI_FORWARD
   keep_block(f.x, f.kept_x, n);
@@ -104,21 +104,21 @@ ANNULI_INLINE void forward_of_kind(ActivationKind kind, const Forward<T, S>& f,
 }
 
 template <typename T, typename K, typename S>
-ANNULI_INLINE void backward_of_kind(ActivationKind kind,
-                                    const Backward<T, K, S>& b, int64_t n) {
-#define ANNULI_BACKWARD(NAME) \
-  if (kind == ActivationKind::NAME) backward_block<ActivationKind::NAME>(b, n);
+ANNULI_INLINE void backward_of_kind(Activation kind, const Backward<T, K, S>& b,
+                                    int64_t n) {
+#define ANNULI_BACKWARD(NAME, WORD) \
+  if (kind == Activation::NAME) backward_block<Activation::NAME>(b, n);
   ANNULI_ACTIVATIONS(ANNULI_BACKWARD)
 #undef ANNULI_BACKWARD
 }
 
 #define ANNULI_ACTIVATION(T, K, S)                                           \
-  ANNULI_VECTOR_CLONES void run(ActivationKind kind, const Forward<T, S>& f, \
+  ANNULI_VECTOR_CLONES void run(Activation kind, const Forward<T, S>& f,     \
                                 int64_t n) {                                 \
     forward_of_kind(kind, f, n);                                             \
   }                                                                          \
-  ANNULI_VECTOR_CLONES void run(ActivationKind kind,                         \
-                                const Backward<T, K, S>& b, int64_t n) {     \
+  ANNULI_VECTOR_CLONES void run(Activation kind, const Backward<T, K, S>& b, \
+                                int64_t n) {                                 \
     backward_of_kind(kind, b, n);                                            \
   }
 ANNULI_ACTIVATION(float, float, float)
@@ -128,7 +128,7 @@ ANNULI_ACTIVATION(double, double, double)
 #undef ANNULI_ACTIVATION
 
 template <typename Pass>
-void run_all(ActivationKind kind, const Pass& pass, int64_t n) {
+void run_all(Activation kind, const Pass& pass, int64_t n) {
   parallel_blocks(n, kElements, [&](int64_t begin, int64_t end) {
     run(kind, pass.from(begin), end - begin);
   });
@@ -140,8 +140,8 @@ T* data_of(const at::Tensor& x) {
 }
 
 template <typename T, typename S>
-void forward_pass(ActivationKind kind, const at::Tensor& x,
-                  const at::Tensor& gate, const Activated& to) {
+void forward_pass(Activation kind, const at::Tensor& x, const at::Tensor& gate,
+                  const Activated& to) {
   const bool narrower = to.kept_x.defined() && !to.kept_x.is_same(x);
   using B = at::BFloat16;
   run_all(kind,
@@ -153,9 +153,8 @@ void forward_pass(ActivationKind kind, const at::Tensor& x,
 }
 
 template <typename T, typename K, typename S>
-void backward_pass(ActivationKind kind, const at::Tensor& dout,
-                   const at::Tensor& x, const at::Tensor& gate,
-                   const ActivationGradients& to) {
+void backward_pass(Activation kind, const at::Tensor& dout, const at::Tensor& x,
+                   const at::Tensor& gate, const ActivationGradients& to) {
   run_all(kind,
           Backward<T, K, S>{data_of<const T>(dout), data_of<const K>(x),
                             data_of<const K>(gate), data_of<S>(to.out),
@@ -169,7 +168,7 @@ at::Tensor like_if(bool wanted, const at::Tensor& x, at::ScalarType type) {
 
 }  // namespace
 
-Activated cpu::activate(ActivationKind kind, const at::Tensor& x,
+Activated cpu::activate(Activation kind, const at::Tensor& x,
                         const at::Tensor& gate, bool rounded, bool keep) {
   Activated to{
       .out = at::empty_like(x, rounded ? operand_type() : x.scalar_type())};
@@ -189,7 +188,7 @@ Activated cpu::activate(ActivationKind kind, const at::Tensor& x,
   return to;
 }
 
-ActivationGradients cpu::activate_backward(ActivationKind kind,
+ActivationGradients cpu::activate_backward(Activation kind,
                                            const at::Tensor& dout,
                                            const at::Tensor& x,
                                            const at::Tensor& gate,

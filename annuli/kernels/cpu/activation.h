@@ -4,11 +4,10 @@
 
 namespace annuli::kernels::cpu {
 
-Activated activate(ActivationKind kind, const at::Tensor& x,
-                   const at::Tensor& gate, bool rounded, bool keep);
+Activated activate(Activation kind, const at::Tensor& x, const at::Tensor& gate,
+                   bool rounded, bool keep);
 
-ActivationGradients activate_backward(ActivationKind kind,
-                                      const at::Tensor& dout,
+ActivationGradients activate_backward(Activation kind, const at::Tensor& dout,
                                       const at::Tensor& kept_x,
                                       const at::Tensor& kept_gate,
                                       bool rounded);

@@ -6,9 +6,9 @@
 namespace annuli::kernels {
 namespace {
 
-at::Tensor of_kind(ActivationKind kind, const at::Tensor& x) {
-#define ANNULI_OF(NAME) \
-  if (kind == ActivationKind::NAME) return Formula<ActivationKind::NAME>::of(x);
+at::Tensor of_kind(Activation kind, const at::Tensor& x) {
+#define ANNULI_OF(NAME, WORD) \
+  if (kind == Activation::NAME) return Formula<Activation::NAME>::of(x);
   ANNULI_ACTIVATIONS(ANNULI_OF)
 #undef ANNULI_OF
   ANNULI_CHECK(false, "activation {}", static_cast<int>(kind));
@@ -16,7 +16,7 @@ at::Tensor of_kind(ActivationKind kind, const at::Tensor& x) {
 
 }  // namespace
 
-at::Tensor reference::activate(ActivationKind kind, const at::Tensor& x,
+at::Tensor reference::activate(Activation kind, const at::Tensor& x,
                                const at::Tensor& gate) {
   const at::Tensor active = of_kind(kind, gate.defined() ? gate : x);
   return gate.defined() ? active * x : active;
