@@ -24,7 +24,7 @@ ModelConfig config_at_start(const Plan& plan) {
 }
 
 bool holds_gradient(const TrainPlan& train) {
-  return train.gradient_accumulation_steps > 1 ||
+  return step_passes(train) > 1 ||
          (train.max_grad_norm > 0 && train.clip == ClipNorm::kWhole);
 }
 

@@ -102,6 +102,13 @@ void check_train(const Complain& complain, const std::string& key,
              fmt::format("found {}, expected at most max_steps, {}",
                          train.warmup_steps, train.max_steps));
   }
+  const int64_t micro = train.micro_batch_size.value_or(train.batch_size);
+  if (micro > train.batch_size || train.batch_size % micro != 0) {
+    complain(key + ".micro_batch_size",
+             fmt::format("found {}, expected a divisor of batch_size, {}",
+                         micro, train.batch_size));
+    return;
+  }
   if (train.clip == ClipNorm::kWhole) return;
   const std::string clip(word_of(train.clip));
   if (train.max_grad_norm == 0) {
@@ -109,11 +116,16 @@ void check_train(const Complain& complain, const std::string& key,
                                         "expected both or neither",
                                         clip));
   }
-  if (train.gradient_accumulation_steps > 1) {
+  const auto holds = [&](const char* field, int64_t value) {
     complain(key + ".clip",
-             fmt::format("found {} beside gradient_accumulation_steps {}, "
-                         "which hold the whole gradient; expected whole",
-                         clip, train.gradient_accumulation_steps));
+             fmt::format("found {} beside {} {}, which hold the whole "
+                         "gradient; expected whole",
+                         clip, field, value));
+  };
+  if (train.gradient_accumulation_steps > 1) {
+    holds("gradient_accumulation_steps", train.gradient_accumulation_steps);
+  } else if (batch_parts(train) > 1) {
+    holds("micro_batch_size", micro);
   }
 }
 

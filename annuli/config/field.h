@@ -61,7 +61,7 @@ struct Field {
   Range range = {};
   bool required = false;
   bool hashed = true;  // false: where and how a run happens, not what it is
-  // True: a text that counts only where it is given, so that plans without it
+  // True: what counts only where it is given, so that plans without it
   // have the hash that they had before there was such a field.
   bool hashed_if_set = false;
   // What stands in the hash for a number that is not given, so that plans have

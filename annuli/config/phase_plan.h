@@ -110,7 +110,10 @@ struct GrowPlan : GrowthStep {
 struct TrainPlan {
   int64_t max_steps = 10;
   double learning_rate = 3e-4;
-  int64_t batch_size = 8;  // windows in one forward pass
+  int64_t batch_size = 8;  // windows in one pass of all parts
+  // Windows of one part of a batch; nullopt: the whole batch. Parts may be
+  // computed by different processes, and are summed as a tree.
+  std::optional<int64_t> micro_batch_size;
   int64_t gradient_accumulation_steps = 1;
   bool gradient_checkpointing = false;
   LrSchedulerType lr_scheduler_type = LrSchedulerType::kConstant;
@@ -126,6 +129,16 @@ struct TrainPlan {
   std::optional<bool> router_mean_projection;
   bool operator==(const TrainPlan&) const = default;
 };
+
+// How many parts a batch has: the most processes that can share a step.
+inline int64_t batch_parts(const TrainPlan& train) {
+  return train.batch_size / train.micro_batch_size.value_or(train.batch_size);
+}
+
+// Forward passes to one update, those of all parts.
+inline int64_t step_passes(const TrainPlan& train) {
+  return batch_parts(train) * train.gradient_accumulation_steps;
+}
 
 struct PhasePlan {
   std::string name;

@@ -105,13 +105,20 @@ struct SamplesPlan {
   bool operator==(const SamplesPlan&) const = default;
 };
 
+// Of several processes that share a run.
+struct ParallelPlan {
+  double timeout = 600;  // seconds that one waits for the others
+  bool operator==(const ParallelPlan&) const = default;
+};
+
 struct Plan {
   std::string name;
   int64_t seed = 0;
   std::string output_dir;  // loaded: "runs/<name>" if empty
   Precision precision = Precision::kFp32;
   DeviceChoice device = DeviceChoice::kAuto;
-  int64_t threads = 0;              // 0: all
+  int64_t threads = 0;  // of one process; 0: all, divided among processes
+  ParallelPlan parallel;
   std::string tokenizer = "bytes";  // or a path
   DataPlan data;
   ModelPlan model;
@@ -152,8 +159,8 @@ std::string to_yaml(const Plan& plan);
 Json to_json(const Plan& plan);
 
 // Without the fields that say only where and how a run happens (output_dir,
-// device, threads, cache_dir, saving, logging, rollbacks) or what may pass with
-// a warning (allow).
+// device, threads, parallel, cache_dir, saving, logging, rollbacks) or what may
+// pass with a warning (allow).
 Json hashed_json(const Plan& plan);
 
 // SHA-256 of that.

@@ -244,10 +244,16 @@ void visit_fields(auto&& visit, Is<TrainPlan> auto& train) {
   visit({"max_steps", "updates in this phase", between(1, 1e9), true},
         train.max_steps);
   visit({"learning_rate", "the highest", above(0), true}, train.learning_rate);
-  visit(
-      {"batch_size", "windows in one forward pass", between(1, 1 << 20), true},
-      train.batch_size);
-  visit({"gradient_accumulation_steps", "passes to one update",
+  visit({"batch_size", "windows in one pass of all parts", between(1, 1 << 20),
+         true},
+        train.batch_size);
+  visit({.name = "micro_batch_size",
+         .help = "windows in one forward pass (unset: batch_size); batch_size "
+                 "/ micro_batch_size parts can be shared by processes",
+         .range = between(1, 1 << 20),
+         .hashed_if_set = true},
+        train.micro_batch_size);
+  visit({"gradient_accumulation_steps", "passes of each part to one update",
          between(1, 1 << 20)},
         train.gradient_accumulation_steps);
   visit({"gradient_checkpointing",
@@ -298,6 +304,11 @@ void visit_fields(auto&& visit, Is<PhasePlan> auto& phase) {
         phase.expected);
 }
 
+void visit_fields(auto&& visit, Is<ParallelPlan> auto& parallel) {
+  visit({"timeout", "seconds that a process waits for the others", above(0)},
+        parallel.timeout);
+}
+
 void visit_fields(auto&& visit, Is<Plan> auto& plan) {
   visit({.name = "name", .help = "of the plan", .required = true}, plan.name);
   visit({"seed", "of every random number", between(0, 9e15)}, plan.seed);
@@ -312,10 +323,14 @@ void visit_fields(auto&& visit, Is<Plan> auto& plan) {
       {.name = "device", .help = "auto: cuda if there is one", .hashed = false},
       plan.device);
   visit({.name = "threads",
-         .help = "0: all",
+         .help = "of one process; 0: all, divided among the processes",
          .range = between(0, 4096),
          .hashed = false},
         plan.threads);
+  visit({.name = "parallel",
+         .help = "several processes that share the run",
+         .hashed = false},
+        plan.parallel);
   visit({"tokenizer", "bytes, a tokenizer's file, or a folder with one"},
         plan.tokenizer);
   visit({"data", "what is read"}, plan.data);

@@ -19,6 +19,9 @@ struct JsonWriter {
     if constexpr (std::is_same_v<T, std::string>) {
       if (hashed_only && field.hashed_if_set && value.empty()) return;
     }
+    if constexpr (kIsOptional<T>) {
+      if (hashed_only && field.hashed_if_set && !value) return;
+    }
     if constexpr (std::is_same_v<T, std::optional<double>>) {
       if (hashed_only && !value && !std::isnan(field.hashed_unset)) {
         json[field.name] = field.hashed_unset;
