@@ -1,4 +1,3 @@
-#include <c10/util/Exception.h>
 #include <fmt/core.h>
 #include <unistd.h>
 
@@ -19,21 +18,14 @@
 
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/cli/commands.h"
+#include "annuli/cli/exit_status.h"
 #include "annuli/cli/help_formatter.h"
 #include "annuli/cli/usage_error.h"
-#include "annuli/core/error.h"
 #include "annuli/core/memory.h"
 #include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/kernels/threads.h"
-#include "annuli/run/stopped.h"
 
 namespace {
-
-// What the exit status says.
-constexpr int kDone = 0;
-constexpr int kCheckFailed = 1;
-constexpr int kInputWrong = 2;
-constexpr int kBug = 3;
 
 // An error is one line, whatever a library put into its text.
 int fail(int status, std::string text) {
@@ -74,13 +66,14 @@ int run_verb(int argc, char** argv) {
   } catch (const CLI::Success& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    return fail(kInputWrong, annuli::cli::usage_error(app, error));
+    return fail(annuli::cli::kInputWrong, annuli::cli::usage_error(app, error));
   }
   if (std::fflush(stdout) != 0) {
-    return fail(kInputWrong, std::string("writing to standard output: ") +
-                                 std::strerror(errno));
+    return fail(
+        annuli::cli::kInputWrong,
+        std::string("writing to standard output: ") + std::strerror(errno));
   }
-  return kDone;
+  return annuli::cli::kDone;
 }
 
 // Idle threads of libgomp spin for milliseconds, in the way of those that hash
@@ -113,27 +106,9 @@ int main(int argc, char** argv) {
     annuli::kernels::set_num_threads(
         static_cast<int>(std::thread::hardware_concurrency()));
     return run_verb(argc, argv);
-  } catch (const annuli::run::Stopped& stopped) {
-    constexpr int kSignalled = 128;
-    return fail(kSignalled + stopped.signal(), stopped.what());
-  } catch (const annuli::VerdictError& error) {
-    return fail(kCheckFailed, error.what());
-  } catch (const annuli::UserError& error) {
-    return fail(kInputWrong, error.what());
-  } catch (const std::bad_alloc&) {
-    return fail(kInputWrong, "out of memory; try a smaller batch_size");
-  } catch (const std::filesystem::filesystem_error& error) {
-    return fail(kInputWrong, error.what());
-  } catch (const std::system_error& error) {
-    // Of what the library itself asks the system for: threads.
-    return fail(kInputWrong,
-                fmt::format("starting a thread: {}; is memory or the number of "
-                            "processes limited here?",
-                            error.code().message()));
-  } catch (const c10::Error& error) {
-    return fail(kBug, std::string("a bug, or the machine: ") +
-                          error.what_without_backtrace());
-  } catch (const std::exception& error) {
-    return fail(kBug, std::string("a bug: ") + error.what());
+  } catch (...) {
+    const auto [status, text] =
+        annuli::cli::ending_of(std::current_exception());
+    return fail(status, text);
   }
 }

@@ -15,7 +15,7 @@
 namespace annuli::run {
 namespace {
 
-GrowthOrder growth_order(const RunningPlan& run, const PhasePlan& phase) {
+GrowthOrder growth_order(RunningPlan& run, const PhasePlan& phase) {
   const Plan& plan = run.plan();
   return {
       .grow = *phase.grow,
@@ -39,13 +39,16 @@ GrowthOrder growth_order(const RunningPlan& run, const PhasePlan& phase) {
 void grow_into_phase(RunningPlan& run, RunState& state) {
   const PhasePlan& phase = run.phase(state);
   fmt::print("\ngrowing into phase {}\n", phase.name);
+  run.group().work_at("growing into phase " + phase.name);
   std::fflush(stdout);
   Grown grown =
       grow_and_verify(std::move(state.model), state.optimizer.take_states(),
                       growth_order(run, phase), run.probe());
   print_phase(run.plan(), state.phase, grown.model.config());
   print_growth(grown);
-  write_verdicts(run.folder().verdicts(phase.name), "growth", grown.verdicts);
+  if (run.is_writer()) {
+    write_verdicts(run.folder().verdicts(phase.name), "growth", grown.verdicts);
+  }
   verify::require(grown.verdicts);
 
   state.model = std::move(grown.model);
@@ -56,6 +59,7 @@ void grow_into_phase(RunningPlan& run, RunState& state) {
   append(state.lineage,
          growth_record(*state.recipe, state.lineage.back().child,
                        content_hash(state.model), grown.verdicts));
+  run.require_one_model(state);
   run.history().append(boundary_json(phase.name, *state.recipe, grown));
   if (!phase.init_checkpoint.empty()) {
     run.save_checkpoint(state, phase.init_checkpoint);

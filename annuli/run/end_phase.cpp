@@ -41,7 +41,9 @@ void prove(RunningPlan& run, const RunState& state) {
   auto verdicts = verify::verify_phase(evidence, state.model);
   verify::allow(verdicts, run.allowed(phase));
   print_verdicts(verdicts);
-  write_verdicts(run.folder().verdicts(phase.name), "after_phase", verdicts);
+  if (run.is_writer()) {
+    write_verdicts(run.folder().verdicts(phase.name), "after_phase", verdicts);
+  }
   verify::require(verdicts);
 }
 
@@ -59,6 +61,8 @@ void write_results(RunningPlan& run, RunState& state) {
   append(state.lineage,
          lineage_record("train", train_arguments(phase.train), plan.seed,
                         state.lineage.back().child, content_hash(state.model)));
+  run.require_one_model(state);
+  if (!run.is_writer()) return;
   run.save_checkpoint(state, phase.checkpoint);
   write_lineage(run.folder().lineage(), state.lineage);
   // Of an earlier attempt at this phase: what is there counts as made.
@@ -83,6 +87,7 @@ void evaluate(RunningPlan& run, const RunState& state) {
 }
 
 void end_phase(RunningPlan& run, RunState& state) {
+  run.group().work_at("ending phase " + run.phase(state).name);
   run.note_place(state);
   run.stop_if_asked(state);
   evaluate(run, state);
@@ -114,7 +119,7 @@ void make_samples(RunningPlan& run, const RunState& state) {
   const PhasePlan& phase = run.phase(state);
   const fs::path path = run.folder().samples(phase.name);
   std::error_code ignored;
-  if (run.plan().samples.prompts.empty() ||
+  if (!run.is_writer() || run.plan().samples.prompts.empty() ||
       fs::is_regular_file(path, ignored)) {
     return;
   }

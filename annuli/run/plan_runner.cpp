@@ -16,8 +16,10 @@
 #include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/kernels/threads.h"
 #include "annuli/model/device.h"
+#include "annuli/parallel/agree.h"
 #include "annuli/profile/profiler.h"
 #include "annuli/report/summary.h"
+#include "annuli/run/alike.h"
 #include "annuli/run/begin_phase.h"
 #include "annuli/run/console.h"
 #include "annuli/run/end_phase.h"
@@ -37,9 +39,10 @@ using Clock = std::chrono::steady_clock;
 class PlanRunner {
  public:
   PlanRunner(const Plan& plan, RunFolder& folder, at::Device device,
-             std::optional<profile::Profiler> profiler)
+             std::optional<profile::Profiler> profiler,
+             parallel::ProcessGroup& group)
       : plan_(plan),
-        run_(plan, folder, device),
+        run_(plan, folder, device, group),
         profiler_(std::move(profiler)) {}
 
   void run(IfPresent if_present) {
@@ -62,10 +65,10 @@ class PlanRunner {
  private:
   // The saved state, or a fresh model before its first step.
   RunState begin(IfPresent if_present) {
-    warn_of_slow_numbers(plan_, run_.device());
+    if (run_.is_writer()) warn_of_slow_numbers(plan_, run_.device());
     std::optional<RunState> saved;
     if (if_present != IfPresent::kForce) {
-      saved = resume(run_.folder(), plan_, run_.device());
+      saved = resume(run_.folder(), plan_, run_.device(), run_.group());
     }
     if (saved) {
       begin_folder();
@@ -88,6 +91,8 @@ class PlanRunner {
   }
 
   void begin_folder() {
+    run_.group().barrier();  // all have read what is replaced now
+    if (!run_.is_writer()) return;
     run_.folder().claim();
     fs::remove(run_.folder().summary());  // of another plan, if there is one
     write_file_atomically(run_.folder().plan(), to_yaml(plan_));
@@ -120,16 +125,19 @@ class PlanRunner {
     StepLog log(run_.history(), phase.name,
                 StepLines(state.step + 1, plan.max_steps, plan_.logging_steps));
     for (int64_t number = 1; state.step < plan.max_steps; ++number) {
-      train_step(state, trainer, log, number);
-      if (state.step < plan.max_steps) between_steps(state, log);
+      const int signal = train_step(state, trainer, log, number);
+      if (state.step < plan.max_steps) between_steps(state, log, signal);
     }
     log.finish();
     if (profiler_) profiler_->end_phase(phase.name);
   }
 
-  // `number` counts the steps of this process in the phase.
-  void train_step(RunState& state, train::Trainer& trainer, StepLog& log,
-                  int64_t number) {
+  // `number` counts the steps of this process in the phase. Returns the signal
+  // that asks to stop.
+  int train_step(RunState& state, train::Trainer& trainer, StepLog& log,
+                 int64_t number) {
+    run_.group().work_at(fmt::format("step {} of phase {}", state.step + 1,
+                                     run_.phase(state).name));
     if (profiler_) profiler_->begin_step(number);
     const auto start = Clock::now();
     train::StepRecord record = trainer.step(state.step + 1);
@@ -147,17 +155,18 @@ class PlanRunner {
           "training step {}: the loss {:.4f} lies {:.2f} above those before",
           record.step, record.loss, record.loss_rise));
     }
+    return run_.group().size() > 1 ? record.stop_signal : stop_requested();
   }
 
   // What falls due inside a phase; its end has its own.
-  void between_steps(RunState& state, StepLog& log) {
+  void between_steps(RunState& state, StepLog& log, int signal) {
     const auto falls_due = [&](int64_t every) {
       return every > 0 && state.step % every == 0;
     };
     const bool evaluates = falls_due(plan_.evaluation.eval_steps);
     const bool saves = falls_due(plan_.save_steps);
     log.check();
-    if (!evaluates && !saves && stop_requested() == 0) return;
+    if (!evaluates && !saves && signal == 0) return;
     log.finish();
     if (evaluates) evaluate(run_, state);
     state.after_rollback = false;
@@ -168,6 +177,7 @@ class PlanRunner {
 
   // Written last: a run that has it is finished.
   void write_summary() {
+    if (!run_.is_writer()) return;
     Json summary = train::to_json(run_.history().mark());
     summary["plan_hash"] = plan_hash(plan_);
     write_json(run_.folder().summary(), summary);
@@ -179,7 +189,7 @@ class PlanRunner {
 };
 
 // UserError if it is, and its history is no more what it was then.
-bool is_finished(const RunFolder& folder, const Plan& plan) {
+bool holds_summary_of(const Plan& plan, const RunFolder& folder) {
   if (!fs::exists(folder.summary())) return false;
   const Json summary = read_json(folder.summary());
   try {
@@ -194,6 +204,21 @@ bool is_finished(const RunFolder& folder, const Plan& plan) {
   return true;
 }
 
+// As the first process sees it.
+bool is_finished(const RunFolder& folder, const Plan& plan,
+                 parallel::ProcessGroup& group) {
+  const bool finished = folder.is_writer() && holds_summary_of(plan, folder);
+  return parallel::of_first(group, finished ? "finished" : "") == "finished";
+}
+
+void refuse_begun(const RunFolder& folder, const Plan& plan) {
+  if (!folder.is_writer() || !folder.is_begun()) return;
+  user_error(
+      "running {}: {} holds another or an unfinished run; go on with --resume, "
+      "start over with --force, or choose another folder with --out",
+      plan.name, folder.root().string());
+}
+
 void check_trace(const fs::path& trace, const InputPaths& inputs) {
   if (trace.empty() || !fs::exists(trace)) return;
   inputs.keep_out_of(trace, "writing the trace " + trace.string());
@@ -206,7 +231,7 @@ void check_trace(const fs::path& trace, const InputPaths& inputs) {
 
 std::optional<profile::Profiler> profiler_of(
     const std::optional<ProfileOptions>& options, const RunFolder& folder) {
-  if (!options) return std::nullopt;
+  if (!options || !folder.is_writer()) return std::nullopt;
   return profile::Profiler(options->trace.empty()
                                ? folder.root() / "profile.json"
                                : fs::path(options->trace),
@@ -217,10 +242,11 @@ std::optional<profile::Profiler> profiler_of(
 
 void run_plan(const Plan& plan, const fs::path& plan_file, IfPresent if_present,
               const std::optional<ProfileOptions>& profile,
-              std::optional<at::Device> device) {
+              std::optional<at::Device> device, parallel::ProcessGroup& group) {
   if (plan.threads > 0) {
     kernels::set_num_threads(static_cast<int>(plan.threads));
   }
+  require_alike(plan, group);
   const at::Device chosen = device ? *device : choose_device(plan.device);
   require_runnable(plan, chosen);
   const bool anew = if_present == IfPresent::kForce;
@@ -229,22 +255,17 @@ void run_plan(const Plan& plan, const fs::path& plan_file, IfPresent if_present,
   const InputPaths inputs = inputs_of(plan, plan_file);
   if (profile) check_trace(profile->trace, inputs);
   RunFolder folder(plan.output_dir, names, inputs,
-                   anew ? Claim::kReplace : Claim::kAdd);
+                   anew ? Claim::kReplace : Claim::kAdd, group);
   folder.remove_leftovers();
-  if (!anew && is_finished(folder, plan)) {
+  if (!anew && is_finished(folder, plan, group)) {
     fmt::print("{} holds this plan's finished run; --force runs it again\n\n",
                folder.root().string());
   } else {
-    if (folder.is_begun() && if_present == IfPresent::kRefuse) {
-      user_error(
-          "running {}: {} holds another or an unfinished run; go on "
-          "with --resume, start over with --force, or choose another "
-          "folder with --out",
-          plan.name, folder.root().string());
-    }
-    PlanRunner(plan, folder, chosen, profiler_of(profile, folder))
+    if (if_present == IfPresent::kRefuse) refuse_begun(folder, plan);
+    PlanRunner(plan, folder, chosen, profiler_of(profile, folder), group)
         .run(if_present);
   }
+  if (!folder.is_writer()) return;
   fmt::print("{}", report::summary_table(plan, folder.history()));
 }
 

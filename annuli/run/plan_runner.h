@@ -7,6 +7,7 @@
 #include <string>
 
 #include "annuli/config/plan.h"
+#include "annuli/parallel/solo.h"
 
 // Runs a plan: for each phase grow, prove, train, prove again, write.
 //
@@ -36,9 +37,14 @@ struct ProfileOptions {
 // the first model were read.
 // `device`: where to compute instead of where the plan says, for devices that
 // plans have no word for.
+// `group`: the processes that share the run, each of which calls this with the
+// same plan. It gives the bits of one process (docs/parallel.md). UserError on
+// all if they differ in plan, program or data, or if the batches have no parts
+// for them; LostProcess if one of them is lost.
 void run_plan(const Plan& plan, const std::filesystem::path& plan_file,
               IfPresent if_present,
               const std::optional<ProfileOptions>& profile = {},
-              std::optional<at::Device> device = {});
+              std::optional<at::Device> device = {},
+              parallel::ProcessGroup& group = parallel::solo());
 
 }  // namespace annuli::run

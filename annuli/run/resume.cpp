@@ -9,6 +9,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
 #include "annuli/core/notice.h"
+#include "annuli/parallel/agree.h"
 
 namespace annuli::run {
 namespace {
@@ -67,12 +68,21 @@ void name_damaged(const std::vector<DamagedState>& damaged) {
 }  // namespace
 
 std::optional<RunState> resume(RunFolder& folder, const Plan& plan,
-                               at::Device device) {
+                               at::Device device,
+                               parallel::ProcessGroup& group) {
+  group.work_at("reading the state to go on from");
   const std::optional<Json> peek = load_progress(folder.state());
-  if (!peek) return std::nullopt;
-  accept_changes(*peek, plan, folder.state());
-  std::optional<SavedRun> saved = load_run_state(folder.state(), plan, device);
-  name_damaged(saved->damaged);
+  std::optional<SavedRun> saved;
+  if (peek) {
+    accept_changes(*peek, plan, folder.state());
+    saved = load_run_state(folder.state(), plan, device);
+  }
+  // From here on all have read.
+  parallel::require_same(group, "resuming in " + folder.root().string(),
+                         saved ? saved->folder.string() : "no state",
+                         "give all processes the same folder");
+  if (!saved) return std::nullopt;
+  if (folder.is_writer()) name_damaged(saved->damaged);
   // An older state: what is behind it may be another part of the plan.
   if (!saved->damaged.empty()) {
     accept_changes({{"plan", saved->plan},

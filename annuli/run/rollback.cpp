@@ -46,6 +46,7 @@ std::vector<Json> rollbacks_in(const fs::path& history) {
 
 // Enters the state, which cuts the history; the rollbacks that it told of stay.
 void enter(RunningPlan& run, const RunState& state) {
+  if (!run.is_writer()) return run.enter(state);
   const fs::path history = run.folder().history();
   const auto before = rollbacks_in(history);
   run.enter(state);
@@ -69,6 +70,7 @@ void roll_back(RunningPlan& run, std::optional<RunState>& state,
   state.reset();
   kernels::give_back_memory();
   std::optional<SavedRun> saved = find_way_back(run, failure);
+  run.group().barrier();  // nothing is changed before all have read it
   if (!saved) {
     throw VerdictError(
         fmt::format("{}; no state was saved to go back to", reason));
@@ -88,6 +90,7 @@ void roll_back(RunningPlan& run, std::optional<RunState>& state,
   std::vector<fs::path> replaced = std::move(saved->skipped);
   replaced.push_back(saved->folder);
   run.save(*state, std::ssize(replaced));
+  if (!run.is_writer()) return;
   for (const fs::path& folder : replaced) fs::remove_all(folder);
 }
 

@@ -71,6 +71,11 @@ void RunData::open_tokens(const Plan& plan) {
   file_->require_tokenizer(tokenizer_->vocab_size(), tokenizer_->hash());
 }
 
+std::string RunData::fingerprint() const {
+  return fmt::format("{} tokens of {} by {}", file_->token_count(),
+                     file_->inputs_hash(), tokenizer_->hash());
+}
+
 verify::Probe RunData::probe(at::Device device) const {
   verify::Probe probe;
   for (int64_t i = 0; i < probe_windows_.batch_size; ++i) {

@@ -32,6 +32,9 @@ class RunData {
   // Bytes of text a held-out token stands for, on average.
   double bytes_per_token() const { return bytes_per_token_; }
 
+  // Stands for the tokens and the tokenizer that they were made with.
+  std::string fingerprint() const;
+
   verify::Probe probe(at::Device device) const;
 
  private:

@@ -57,11 +57,14 @@ std::vector<std::string> paths_in_folders(const fs::path& root) {
 }  // namespace
 
 RunFolder::RunFolder(fs::path root, std::set<std::string> names,
-                     const InputPaths& inputs, Claim claim)
+                     const InputPaths& inputs, Claim claim,
+                     const parallel::ProcessGroup& group)
     : root_(std::move(root)),
       names_(std::move(names)),
       claim_(claim),
+      is_writer_(group.is_first()),
       manifest_(known_files(root_)) {
+  if (!is_writer_) return;
   refuse_tilde(root_, "running in");
   refuse_foreign();
   keep(inputs);
@@ -69,7 +72,9 @@ RunFolder::RunFolder(fs::path root, std::set<std::string> names,
   lock();
 }
 
-RunFolder::~RunFolder() { ::close(lock_); }
+RunFolder::~RunFolder() {
+  if (lock_ >= 0) ::close(lock_);
+}
 
 bool RunFolder::is_ours(const std::string& path) const {
   if (path.starts_with(kStates)) {
@@ -154,6 +159,7 @@ bool RunFolder::is_begun() const {
 }
 
 void RunFolder::remove_leftovers() {
+  if (!is_writer_) return;
   for (const char* folder : {"", "checkpoints", "verify", "samples"}) {
     remove_temporaries(root_ / folder);
   }
@@ -161,6 +167,7 @@ void RunFolder::remove_leftovers() {
 }
 
 void RunFolder::claim() {
+  if (!is_writer_) return;
   if (claim_ == Claim::kReplace) clear();
   for (const std::string& name : names_) manifest_.add_name(name);
   manifest_.save(root_);

@@ -6,6 +6,7 @@
 
 #include "annuli/core/input_paths.h"
 #include "annuli/core/manifest.h"
+#include "annuli/parallel/solo.h"
 
 // The folder of one run and the names in it.
 //
@@ -15,6 +16,9 @@
 //
 // Guarantees: nothing that somebody else put there is removed or written over.
 // Whatever would need that is refused before the first write.
+//
+// Of several processes the first one looks after the folder; to the others it
+// is a path and names.
 namespace annuli::run {
 
 namespace fs = std::filesystem;
@@ -31,7 +35,8 @@ class RunFolder {
   // - with kReplace: anything at all in those four is, or an input lies in what
   //   would be removed; with kAdd: an input would be written over.
   RunFolder(fs::path root, std::set<std::string> names,
-            const InputPaths& inputs, Claim claim);
+            const InputPaths& inputs, Claim claim,
+            const parallel::ProcessGroup& group = parallel::solo());
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
@@ -58,6 +63,9 @@ class RunFolder {
   // Removes what killed runs left half-written.
   void remove_leftovers();
 
+  // True on the process that writes here.
+  bool is_writer() const { return is_writer_; }
+
   // Before the first write of a run: notes the names as ours; with kReplace
   // first removes what the run before wrote, and nothing else.
   void claim();
@@ -73,6 +81,7 @@ class RunFolder {
   fs::path root_;
   std::set<std::string> names_;
   Claim claim_;
+  bool is_writer_;
   Manifest manifest_;
   int lock_ = -1;
 };

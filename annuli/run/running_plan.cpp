@@ -7,17 +7,31 @@
 
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/core/stop_request.h"
+#include "annuli/parallel/agree.h"
+#include "annuli/run/alike.h"
 #include "annuli/run/records.h"
 #include "annuli/run/stopped.h"
 
 namespace annuli::run {
 
-RunningPlan::RunningPlan(const Plan& plan, RunFolder& folder, at::Device device)
+RunningPlan::RunningPlan(const Plan& plan, RunFolder& folder, at::Device device,
+                         parallel::ProcessGroup& group)
     : plan_(plan),
       folder_(folder),
       device_(device),
-      data_(plan),
+      group_(group),
+      data_(open_data()),
       probe_(data_.probe(device_)) {}
+
+// The first process makes the token file, if there is none; the others find it.
+RunData RunningPlan::open_data() const {
+  group_.work_at("reading the data");
+  if (!is_writer()) group_.barrier();
+  RunData data(plan_);
+  if (is_writer()) group_.barrier();
+  require_alike_data(data.fingerprint(), group_);
+  return data;
+}
 
 std::vector<std::string> RunningPlan::allowed(const PhasePlan& phase) const {
   std::vector<std::string> names = plan_.allow;
@@ -27,7 +41,7 @@ std::vector<std::string> RunningPlan::allowed(const PhasePlan& phase) const {
 
 void RunningPlan::enter(const RunState& state) {
   data_.train().seek(state.loader);
-  history_.emplace(folder_.history(), state.history);
+  history_.emplace(folder_.history(), state.history, group_);
   watch_ = train::LossWatch(state.recent_losses);
 }
 
@@ -39,8 +53,14 @@ void RunningPlan::note_place(RunState& state) {
 
 void RunningPlan::save(const RunState& state, int64_t also) {
   const auto start = std::chrono::steady_clock::now();
-  history_->sync();
-  save_run_state(folder_.state(), state, plan_, plan_.save_total_limit + also);
+  group_.work_at(fmt::format("saving the state after step {} of phase {}",
+                             state.step, phase(state).name));
+  if (is_writer()) {
+    history_->sync();
+    save_run_state(folder_.state(), state, plan_,
+                   plan_.save_total_limit + also);
+  }
+  group_.barrier();
   const std::chrono::duration<double> seconds =
       std::chrono::steady_clock::now() - start;
   fmt::print("  state saved after step {} in {:.1f} s\n", state.step,
@@ -49,6 +69,7 @@ void RunningPlan::save(const RunState& state, int64_t also) {
 
 void RunningPlan::save_checkpoint(const RunState& state,
                                   const std::string& name) {
+  if (!is_writer()) return;
   const Tokenizer& tokenizer = data_.tokenizer();
   Json named = {{"name", plan_.tokenizer},
                 {"hash", tokenizer.hash()},
@@ -61,15 +82,28 @@ void RunningPlan::save_checkpoint(const RunState& state,
 }
 
 void RunningPlan::stop_if_asked(const RunState& state) {
-  if (stop_requested() == 0) return;
+  const auto signal =
+      static_cast<int>(parallel::highest(group_, stop_requested()));
+  if (signal == 0) return;
   save(state);
-  stop_if_asked(fmt::format("after step {} of phase {}; its state is saved",
-                            state.step, phase(state).name));
+  stop(signal, fmt::format("after step {} of phase {}; its state is saved",
+                           state.step, phase(state).name));
 }
 
-void RunningPlan::stop_if_asked(const std::string& where) const {
-  const int signal = stop_requested();
-  if (signal == 0) return;
+void RunningPlan::stop_if_asked(const std::string& where) {
+  const auto signal =
+      static_cast<int>(parallel::highest(group_, stop_requested()));
+  if (signal != 0) stop(signal, where);
+}
+
+void RunningPlan::require_one_model(const RunState& state) {
+  parallel::require_same(
+      group_, "comparing the model of phase " + phase(state).name,
+      state.lineage.back().child,
+      "run on processors of one kind, with equally many threads");
+}
+
+void RunningPlan::stop(int signal, const std::string& where) const {
   throw Stopped(
       signal,
       fmt::format("stopped by SIG{} {}; go on with: annuli run {} "

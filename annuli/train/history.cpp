@@ -53,8 +53,10 @@ void require_unchanged(const std::filesystem::path& path,
       path.string(), mark.bytes);
 }
 
-History::History(std::filesystem::path path, const HistoryMark& mark)
+History::History(std::filesystem::path path, const HistoryMark& mark,
+                 const parallel::ProcessGroup& group)
     : path_(std::move(path)), mark_(mark) {
+  if (!group.is_first()) return;
   require_unchanged(path_, mark_);
   descriptor_ = ::open(path_.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
   if (descriptor_ < 0) {
@@ -70,9 +72,12 @@ History::History(std::filesystem::path path, const HistoryMark& mark)
   }
 }
 
-History::~History() { ::close(descriptor_); }
+History::~History() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
 
 void History::append(const Json& record) {
+  if (descriptor_ < 0) return;
   const std::string line = record.dump() + "\n";
   for (size_t done = 0; done < line.size();) {
     const ssize_t n =
@@ -89,7 +94,7 @@ void History::append(const Json& record) {
 }
 
 void History::sync() {
-  if (::fsync(descriptor_) == 0) return;
+  if (descriptor_ < 0 || ::fsync(descriptor_) == 0) return;
   user_error("writing the history {}: {}", path_.string(),
              std::strerror(errno));
 }

@@ -5,12 +5,16 @@
 #include <vector>
 
 #include "annuli/core/json.h"
+#include "annuli/parallel/solo.h"
 
 // training_history.jsonl: one JSON object per line, handed to the system before
 // `append` returns. A crash can tear only the last line. A training state
 // remembers a mark, to which the file is cut back when it is opened, so that a
 // resumed run continues where the saved one stood; what stands before the mark
 // must be what was written.
+//
+// Of several processes the first one writes; the history of another is empty
+// and takes whatever it is given.
 namespace annuli::train {
 
 // A place in the file, and the checksum of all that stands before it.
@@ -34,7 +38,8 @@ class History {
  public:
   // Opens for appending, first cut to the mark. Throws UserError if the file
   // has changed before it or can't be written.
-  explicit History(std::filesystem::path path, const HistoryMark& mark = {});
+  explicit History(std::filesystem::path path, const HistoryMark& mark = {},
+                   const parallel::ProcessGroup& group = parallel::solo());
   ~History();
   History(const History&) = delete;
   History& operator=(const History&) = delete;
@@ -46,7 +51,7 @@ class History {
 
  private:
   std::filesystem::path path_;
-  int descriptor_ = -1;
+  int descriptor_ = -1;  // stays so on a process that does not write
   HistoryMark mark_;
 };
 

@@ -48,6 +48,7 @@ struct StepRecord {
   double learning_rate = 0;
   double loss_rise = 0;  // LossWatch's, by whoever watches; 0: none
   int64_t tokens = 0;    // in this step
+  int stop_signal = 0;   // that asks one of several processes to stop
   std::vector<std::vector<int64_t>> load;  // [L][E] slots, empty if dense
 };
 
