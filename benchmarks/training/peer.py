@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """peer.py FOLDER [--dtype fp32|bf16] [--compile] [--experts NAME|fastest]
+                [--share ddp|fsdp]
 
 transformers as a contestant (see contestant.py): loads FOLDER/model, then does
 a training step over the next batch of FOLDER/batches.i64 for each line "step":
@@ -8,6 +9,10 @@ weights. What torch.compile compiles is compiled before "ready".
 
 --experts fastest: transformers has a loop over experts and a grouped product;
 the one that is faster in a trial step is kept. Without it, its default.
+
+--share: one of WORLD_SIZE processes, each with its part of the batch: by
+DistributedDataParallel, or by FSDP2, a block a unit. The first (RANK) is told
+when to step, the others step when it does.
 """
 
 import argparse
@@ -18,6 +23,7 @@ import time
 from contextlib import nullcontext
 
 import torch
+import torch.distributed as dist
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
@@ -29,7 +35,17 @@ class Peer:
             attn_implementation="sdpa").train()
         self.bf16 = arguments.dtype == "bf16"
         self.compile = arguments.compile
+        self.share = arguments.share
+        self.rank, self.size = 0, 1
+        if self.share:
+            dist.init_process_group("gloo")
+            self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        if self.share == "fsdp":
+            shard(self.model)
         self.forward = self.compiled()
+        if self.share == "ddp":
+            self.forward = torch.nn.parallel.DistributedDataParallel(
+                self.forward, gradient_as_bucket_view=True, static_graph=True)
         self.optimizer = self.make_optimizer(plan)
         self.batches = torch.from_file(
             f"{arguments.folder}/batches.i64", dtype=torch.int64,
@@ -55,7 +71,9 @@ class Peer:
 
     def gradients(self, batch):
         """Forward and backward; returns the loss."""
-        tokens, targets = self.batches[batch % len(self.batches)]
+        tokens, targets = (
+            rows.chunk(self.size)[self.rank]
+            for rows in self.batches[batch % len(self.batches)])
         autocast = (torch.autocast("cpu", torch.bfloat16)
                     if self.bf16 else nullcontext())
         with autocast:
@@ -71,6 +89,12 @@ class Peer:
             [p.grad for p in self.model.parameters() if p.grad is not None])
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.share == "fsdp":
+            norm = norm.full_tensor()
+        if self.share:
+            loss = loss.detach()
+            dist.all_reduce(loss)
+            loss /= self.size
         values = loss.item(), norm.item()
         seconds = time.perf_counter() - start
         self.next += 1
@@ -98,6 +122,15 @@ class Peer:
         return best
 
 
+def shard(model):
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    for layer in model.model.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
 def peak_memory():
     with open("/proc/self/status") as file:
         for line in file:
@@ -111,6 +144,7 @@ def arguments():
     parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--experts")
+    parser.add_argument("--share", choices=("ddp", "fsdp"))
     return parser.parse_args()
 
 
@@ -134,6 +168,15 @@ def say(line):
     print(json.dumps(line), file=OUT, flush=True)
 
 
+def follow(peer):
+    """Steps with the first process until that one ends."""
+    try:
+        while True:
+            peer.step()
+    except RuntimeError:
+        os._exit(0)  # the group is gone, and would be waited for
+
+
 def main():
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -144,6 +187,9 @@ def main():
         say({"error": f"{type(error).__name__}: {first[:200]}"})
         return 1
     say(ready)
+    if peer.rank > 0:
+        follow(peer)
+        return 0
     for line in sys.stdin:
         if not line.startswith("step"):
             say({"error": f"found {line.strip()!r}, expected 'step'"})
