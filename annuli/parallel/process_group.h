@@ -28,7 +28,8 @@
 namespace annuli::parallel {
 
 // Another process ended or does not answer. Its text names it and what this
-// one waited for; `status` is what that process exits with, if it has said so.
+// one waited for; `status` is what that process exits with, if it has said so,
+// and otherwise 2.
 class LostProcess : public std::runtime_error {
  public:
   LostProcess(int status, const std::string& text)

@@ -1,0 +1,252 @@
+// One process of a test of several (peers.h): annuli_parallel_peer SCENARIO.
+//
+// Exits as the program does: 0, 1 if a result is wrong, 2 for what the user
+// did, 3 for a bug, and the status of a LostProcess + 40, so that tests see it.
+#include <ATen/Functions.h>
+#include <fmt/core.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "annuli/core/error.h"
+#include "annuli/parallel/launch_environment.h"
+#include "annuli/parallel/rendezvous.h"
+
+namespace annuli::parallel {
+namespace {
+
+constexpr double kTimeout = 2;
+constexpr double kStart = 60;  // the machine may be busy
+
+void say(const std::string& line) {
+  fmt::print("{}\n", line);
+  std::fflush(stdout);
+}
+
+void require(bool holds, const std::string& what) {
+  if (!holds) throw VerdictError(what);
+}
+
+// [count], different on each rank and for each number `salt`.
+at::Tensor values(int64_t rank, int64_t salt, int64_t count,
+                  at::ScalarType type) {
+  return (at::arange(count, at::kLong) * 7 + rank * 31 + salt)
+      .remainder(97)
+      .to(type);
+}
+
+void check_all_gather(ProcessGroup& group, at::ScalarType type) {
+  for (const int64_t count : {0, 1, 5, 4096}) {
+    const at::Tensor all =
+        group.all_gather(values(group.rank(), 1, count, type));
+    for (int64_t rank = 0; rank < group.size(); ++rank) {
+      require(all.size(0) == group.size() &&
+                  all[rank].equal(values(rank, 1, count, type)),
+              "all_gather");
+    }
+  }
+  const at::Tensor number = at::full({}, group.rank(), type);
+  require(group.all_gather(number).equal(at::arange(group.size(), type)),
+          "all_gather of one number");
+}
+
+// What rank `from` has for rank `to`; a transposed view, so not contiguous.
+at::Tensor matrix(int64_t from, int64_t to, at::ScalarType type) {
+  return values(from, 5 * to, 12, type).view({4, 3}).t();
+}
+
+void check_all_to_all(ProcessGroup& group, at::ScalarType type) {
+  std::vector<at::Tensor> rows;
+  for (int64_t to = 0; to < group.size(); ++to) {
+    rows.push_back(matrix(group.rank(), to, type));
+  }
+  const at::Tensor stacked = at::stack(rows);
+  const at::Tensor wide = at::cat({stacked, stacked}, 1);
+  const at::Tensor result = group.all_to_all(wide.narrow(1, 0, 3));
+  for (int64_t from = 0; from < group.size(); ++from) {
+    require(result[from].equal(matrix(from, group.rank(), type)), "all_to_all");
+  }
+  require(group.all_gather(matrix(group.rank(), 0, type))[1].equal(
+              matrix(1, 0, type)),
+          "all_gather of a view");
+}
+
+void check_gather(ProcessGroup& group) {
+  const auto text = [](int64_t rank) {
+    return std::string(static_cast<size_t>(rank * 3), 'a') + '\0' + "b\n";
+  };
+  const auto all = group.gather(text(group.rank()));
+  for (int64_t rank = 0; rank < group.size(); ++rank) {
+    require(all.at(static_cast<size_t>(rank)) == text(rank), "gather");
+  }
+  for (const std::string& empty : group.gather("")) {
+    require(empty.empty(), "gather of nothing");
+  }
+  const auto first = group.gather(group.is_first() ? "only the first" : "");
+  require(first[0] == "only the first" && first[1].empty(), "gather of one");
+}
+
+void operations(ProcessGroup& group) {
+  for (const at::ScalarType type :
+       {at::kFloat, at::kDouble, at::kBFloat16, at::kHalf, at::kLong, at::kInt,
+        at::kByte}) {
+    check_all_gather(group, type);
+    check_all_to_all(group, type);
+  }
+  require(group.all_gather(at::ones({3}, at::kBool)).all().item<bool>(),
+          "all_gather of truth");
+  check_gather(group);
+  group.barrier();
+}
+
+void count_bytes(ProcessGroup& group) {
+  const auto sent = [&](auto operation) {
+    const int64_t before = group.bytes_sent();
+    operation();
+    return group.bytes_sent() - before;
+  };
+  const at::Tensor part = at::zeros({10, 3});
+  const at::Tensor rows = at::zeros({group.size(), 5}, at::kBFloat16);
+  say(fmt::format("barrier {} gather {} all_gather {} all_to_all {}",
+                  sent([&] { group.barrier(); }), sent([&] {
+                    group.gather(std::string(group.is_first() ? 7 : 2, 'x'));
+                  }),
+                  sent([&] { group.all_gather(part); }),
+                  sent([&] { group.all_to_all(rows); })));
+}
+
+void other_shape(ProcessGroup& group) {
+  group.all_gather(at::zeros({group.rank() == 1 ? 4 : 3, 2}));
+}
+
+void other_type(ProcessGroup& group) {
+  group.all_gather(
+      at::zeros({3}, group.rank() == 1 ? at::kDouble : at::kFloat));
+}
+
+void other_operation(ProcessGroup& group) {
+  if (group.rank() == 1) {
+    group.barrier();
+  } else {
+    group.all_to_all(at::zeros({group.size(), 2}));
+  }
+}
+
+// The last rank does something, the others wait for it.
+template <typename Action>
+void while_others_wait(ProcessGroup& group, Action action) {
+  group.barrier();
+  group.work_at("step 12 of phase moe");
+  if (group.rank() == group.size() - 1) action();
+  group.all_gather(at::zeros({1000}));
+}
+
+void killed(ProcessGroup& group) {
+  while_others_wait(group, [] { ::raise(SIGKILL); });
+}
+
+void stopped(ProcessGroup& group) {
+  while_others_wait(group, [] {
+    say("stops");
+    ::raise(SIGSTOP);
+  });
+}
+
+// It says so, and does not end.
+void failed(ProcessGroup& group) {
+  while_others_wait(group, [&] {
+    group.say_failed(7, "the disk is full");
+    say("failed");
+    ::sleep(300);
+  });
+}
+
+// Rank 0 serves the store, if the others meet at a port.
+void first_killed(ProcessGroup& group) {
+  group.barrier();
+  if (group.is_first()) ::raise(SIGKILL);
+  group.barrier();
+}
+
+void first_stopped(ProcessGroup& group) {
+  group.barrier();
+  if (group.is_first()) {
+    say("stops");
+    ::raise(SIGSTOP);
+  }
+  group.barrier();
+}
+
+void throws_twice(ProcessGroup& group) {
+  try {
+    killed(group);
+  } catch (const LostProcess&) {
+    group.barrier();
+  }
+}
+
+void same_facts(ProcessGroup& group) {
+  require_equal(group, {{"the plan", "abc"}, {"the program", "1.0"}});
+}
+
+void other_facts(ProcessGroup& group) {
+  require_equal(group, {{"the plan", "abc"},
+                        {"the program", group.rank() == 1 ? "2.0" : "1.0"},
+                        {"the data", group.rank() == 1 ? "x" : "y"}});
+}
+
+void nothing(ProcessGroup& group) { say("joined"); }
+
+void run(const std::string& scenario) {
+  const std::map<std::string, void (*)(ProcessGroup&)> scenarios = {
+      {"operations", operations},
+      {"count_bytes", count_bytes},
+      {"other_shape", other_shape},
+      {"other_type", other_type},
+      {"other_operation", other_operation},
+      {"killed", killed},
+      {"stopped", stopped},
+      {"failed", failed},
+      {"first_killed", first_killed},
+      {"first_stopped", first_stopped},
+      {"throws_twice", throws_twice},
+      {"same_facts", same_facts},
+      {"other_facts", other_facts},
+      {"joins_soon", nothing},
+      {"nothing", nothing},
+  };
+  const auto group = join(launch_environment(), kTimeout,
+                          scenario == "joins_soon" ? kTimeout : kStart);
+  scenarios.at(scenario)(*group);
+}
+
+int fail(int status, const std::string& text) {
+  fmt::print(stderr, "{}\n", text);
+  return status;
+}
+
+}  // namespace
+}  // namespace annuli::parallel
+
+int main(int argc, char** argv) {
+  namespace parallel = annuli::parallel;
+  try {
+    parallel::run(argc > 1 ? argv[1] : "nothing");
+    return 0;
+  } catch (const parallel::LostProcess& lost) {
+    constexpr int kLost = 40;
+    return parallel::fail(kLost + lost.status(), lost.what());
+  } catch (const annuli::UserError& error) {
+    return parallel::fail(2, error.what());
+  } catch (const annuli::VerdictError& error) {
+    return parallel::fail(1, error.what());
+  } catch (const std::exception& error) {
+    return parallel::fail(3, error.what());
+  }
+}

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "annuli/parallel/launch_environment.h"
+#include "annuli/parallel/process_group.h"
+
+// How the processes of a run find each other.
+namespace annuli::parallel {
+
+// The group of all processes that were started together, of two or more.
+// Returns when all have come, within `start` seconds; an operation of the group
+// waits `timeout` seconds.
+//
+// Gloo listens at 127.0.0.1 if all are on one host and meet there; otherwise at
+// the interface that GLOO_SOCKET_IFNAME names, or at the address from which
+// this host reaches the place where they meet.
+//
+// UserError: the port is in use, nobody serves it, a process does not come, or
+// there is no such interface.
+std::unique_ptr<ProcessGroup> join(const LaunchEnvironment& environment,
+                                   double timeout, double start);
+
+// What must be the same in all processes: a name and a value each, in the same
+// order ("the plan", its hash). UserError on all of them, which names two
+// processes and the first value that differs.
+using Facts = std::vector<std::pair<std::string, std::string>>;
+void require_equal(ProcessGroup& group, const Facts& facts);
+
+}  // namespace annuli::parallel

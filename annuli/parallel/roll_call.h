@@ -1,0 +1,60 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "annuli/parallel/board.h"
+#include "annuli/parallel/peer.h"
+
+// Who takes part in a run, and who is missing when an operation fails.
+//
+// Each process leaves on the board who it is; when an operation fails, that it
+// has noticed so; and when it fails itself, why. So a process without such a
+// note is the one that is missing. What its own machine says of a process, that
+// it is gone or stopped, is known on that machine alone; from another one, all
+// processes without a note are named.
+namespace annuli::parallel {
+
+struct Missing {
+  int status = 2;     // what it exits with; 2 if it has not said so
+  std::string who;    // "rank 1 (process 1234 on box)"; "" if not known
+  std::string cause;  // "the process is gone"
+};
+
+class RollCall {
+ public:
+  RollCall(std::shared_ptr<Board> board, int64_t rank, int64_t size);
+
+  // Returns when all have come. UserError: some have not within the timeout, a
+  // rank has come twice, or another process expects another number of them.
+  void wait_for_all(std::chrono::milliseconds timeout);
+
+  // This process fails, or leaves because another does.
+  void say_failed(int status, std::string_view text);
+  void say_lost();
+
+  // Looks, for a second at most if the board answers, who is missing. `error`
+  // is what the failed operation says, and is the cause if nothing else is.
+  Missing find_missing(const std::string& error);
+
+  const std::string& host() const { return self_.host; }
+
+ private:
+  void require_all_came(std::chrono::milliseconds timeout) const;
+  std::optional<Missing> failed() const;
+  std::optional<Missing> in_state(PeerState state, const char* cause) const;
+  std::vector<int64_t> silent() const;
+  std::string names(const std::vector<int64_t>& ranks) const;
+
+  std::shared_ptr<Board> board_;
+  int64_t rank_;
+  Peer self_;
+  std::vector<std::optional<Peer>> peers_;
+};
+
+}  // namespace annuli::parallel
