@@ -8,6 +8,7 @@
 #include "annuli/budget/plan_budget.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/options.h"
+#include "annuli/cli/run_group.h"
 #include "annuli/cli/stop_signals.h"
 #include "annuli/config/check_gates.h"
 #include "annuli/config/class_notice.h"
@@ -60,9 +61,12 @@ void run(const RunOptions& options) {
   }
   const StopSignals stop_signals;
   using enum run::IfPresent;
-  run::run_plan(plan, options.plan,
-                options.force ? kForce : (options.resume ? kResume : kRefuse),
-                profile_of(options));
+  const auto if_present =
+      options.force ? kForce : (options.resume ? kResume : kRefuse);
+  with_group(plan, [&](parallel::ProcessGroup& group) {
+    run::run_plan(plan, options.plan, if_present, profile_of(options), {},
+                  group);
+  });
 }
 
 }  // namespace

@@ -10,6 +10,11 @@ namespace annuli {
 
 namespace {
 
+std::string& speaker() {
+  static std::string name;
+  return name;
+}
+
 void print_once(const char* kind, const std::string& text) {
   static std::mutex mutex;
   static std::set<std::string> printed;
@@ -22,8 +27,15 @@ void print_once(const char* kind, const std::string& text) {
 
 }  // namespace
 
-void print_notice(const std::string& text) { print_once("note", text); }
+void name_speaker(const std::string& name) { speaker() = name; }
 
-void print_warning(const std::string& text) { print_once("warning", text); }
+void print_notice(const std::string& text) {
+  if (speaker().empty()) print_once("note", text);
+}
+
+void print_warning(const std::string& text) {
+  print_once("warning",
+             speaker().empty() ? text : fmt::format("{}: {}", speaker(), text));
+}
 
 }  // namespace annuli

@@ -13,6 +13,11 @@
 // user may not want: something was lost, or will not do what it is there for.
 namespace annuli {
 
+// Of several processes that work together: from now on this one's warnings
+// begin with its name, and its notices are dropped, for the first of them reads
+// the same inputs and says the same.
+void name_speaker(const std::string& name);
+
 void print_notice(const std::string& text);
 void print_warning(const std::string& text);
 
