@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -24,9 +25,34 @@ void checkpoint_all(Plan& plan) {
 void two_passes(Plan& plan) {
   for (PhasePlan& phase : plan.phases) {
     TrainPlan& train = phase.train;
-    if (train.max_grad_norm > 0 && train.gradient_accumulation_steps == 1) {
+    if (train.max_grad_norm > 0 && step_passes(train) == 1) {
       train.clip = ClipNorm::kTwoPass;
     }
+  }
+}
+
+// A phase whose batch it does not divide, or whose clipping needs a single
+// pass, stays as it is.
+void use_micro_batches(Plan& plan, int64_t windows) {
+  for (PhasePlan& phase : plan.phases) {
+    TrainPlan& train = phase.train;
+    if (train.batch_size % windows == 0 && train.clip == ClipNorm::kWhole) {
+      train.micro_batch_size =
+          std::min(windows, train.micro_batch_size.value_or(windows));
+    }
+  }
+}
+
+// Halves of the largest batch, their halves, and so on.
+void add_micro_batches(std::vector<Lever>& levers, const Plan& plan) {
+  int64_t largest = 0;
+  for (const PhasePlan& phase : plan.phases) {
+    largest = std::max(largest, phase.train.batch_size);
+  }
+  for (int64_t windows = largest; windows > 1 && windows % 2 == 0;) {
+    windows /= 2;
+    levers.push_back({fmt::format("train.micro_batch_size={}", windows),
+                      [=](Plan& p) { use_micro_batches(p, windows); }});
   }
 }
 
@@ -41,12 +67,16 @@ void use_bf16(Plan& plan) {
   use_optimizer(plan, OptimizerType::kAdamw8bit);
 }
 
-// In the order of what they cost: first those that change no bit, then by the
-// losses of docs/numerics.md. Each is tried alone, the last with the first.
-std::vector<Lever> levers() {
-  return {
+// In the order of what they cost: first those that change no bit, then the
+// order of a sum, then by the losses of docs/numerics.md. Each is tried alone,
+// the last with the first.
+std::vector<Lever> levers(const Plan& plan) {
+  std::vector<Lever> all = {
       {"train.gradient_checkpointing=true", checkpoint_all},
       {"train.clip=two_pass", two_passes},
+  };
+  add_micro_batches(all, plan);
+  const std::vector<Lever> of_numbers = {
       {"optimizer.type=adamw_8bit",
        [](Plan& p) { use_optimizer(p, OptimizerType::kAdamw8bit); }},
       {"optimizer.type=adafactor",
@@ -59,6 +89,8 @@ std::vector<Lever> levers() {
          checkpoint_all(p);
        }},
   };
+  all.insert(all.end(), of_numbers.begin(), of_numbers.end());
+  return all;
 }
 
 std::string bytes(int64_t count) {
@@ -69,7 +101,7 @@ std::string bytes(int64_t count) {
 std::string advice(const Plan& plan, int64_t limit) {
   int64_t least = 0;
   std::string words;
-  for (const Lever& lever : levers()) {
+  for (const Lever& lever : levers(plan)) {
     Plan changed = plan;
     lever.pull(changed);
     const int64_t peak = plan_budget(changed).peak_memory();

@@ -11,6 +11,7 @@
 #include "annuli/core/rng.h"
 #include "annuli/grow/registry.h"
 #include "annuli/tokenizer/tokenizer.h"
+#include "annuli/train/step_share.h"
 
 namespace annuli::budget {
 namespace {
@@ -21,11 +22,6 @@ ModelConfig config_at_start(const Plan& plan) {
                                  ? *plan.model.vocab_size
                                  : load_tokenizer(plan.tokenizer)->vocab_size();
   return model_config(plan.model, vocab_size);
-}
-
-bool holds_gradient(const TrainPlan& train) {
-  return step_passes(train) > 1 ||
-         (train.max_grad_norm > 0 && train.clip == ClipNorm::kWhole);
 }
 
 // One phase, from the config that the phase before left.
@@ -57,14 +53,16 @@ class Phase {
           {.plan = plan_, .recipe = *recipe_, .numbers = numbers_});
     }
     const TrainPlan& train = phase_.train;
+    const train::StepShare share(train);
     const StepMemory step =
         step_memory({.config = budget_.config,
                      .numbers = numbers_,
-                     .batch_size = train.batch_size,
+                     .batch_size = share.windows_of_pass,
                      .sequence_length = plan_.data.sequence_length,
                      .gradient_checkpointing = train.gradient_checkpointing,
-                     .holds_gradient = holds_gradient(train),
-                     .passes = train.gradient_accumulation_steps});
+                     .holds_gradient = train::holds_gradient(train),
+                     .parts = share.parts,
+                     .passes = share.passes_of_part});
     budget_.gradients = step.gradients;
     budget_.activations = step.activations;
     const int64_t resident = budget_.weights + budget_.optimizer;

@@ -131,6 +131,35 @@ TEST(PlanBudget, SaysNoWithPhaseSizeAndLever) {
   }
 }
 
+// Where activations of a large batch are what does not fit, smaller passes do,
+// though they hold the gradient; each by itself is tried before numbers change.
+TEST(PlanBudget, ProposesMicroBatches) {
+  std::vector<std::string> settings = {"data.sequence_length=512"};
+  for (const char* phase : {"dense", "moe", "medium", "large"}) {
+    const std::string train = fmt::format("phases.{}.train.", phase);
+    settings.push_back(train + "batch_size=64");
+    settings.push_back(train + "gradient_checkpointing=true");
+  }
+  const auto peak = [&](const std::string& micro) {
+    std::vector<std::string> all = settings;
+    for (const char* phase : {"dense", "moe", "medium", "large"}) {
+      all.push_back(
+          fmt::format("phases.{}.train.micro_batch_size={}", phase, micro));
+    }
+    return plan_budget(plan_of("quick.yaml", all)).peak_memory();
+  };
+  const Plan plan = plan_of("quick.yaml", settings);
+  const PlanBudget budget = plan_budget(plan);
+  ASSERT_LT(peak("16"), peak("32"));
+  ASSERT_LT(peak("32"), budget.peak_memory());
+  try {
+    require_fits(plan, budget, peak("16"));
+    FAIL() << "fits";
+  } catch (const VerdictError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("try train.micro_batch_size=16"));
+  }
+}
+
 // The seed plan, where its last phase is to fit.
 TEST(PlanBudget, PhaseFourByOptimizer) {
   const auto peak = [](const std::vector<std::string>& overrides) {

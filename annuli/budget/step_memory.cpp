@@ -4,6 +4,7 @@
 
 #include "annuli/budget/size_ops.h"
 #include "annuli/model/forward.h"
+#include "annuli/train/gradient_sums.h"
 
 namespace annuli::budget {
 namespace {
@@ -38,9 +39,9 @@ StepMemory step_memory(const StepShape& shape) {
   const int64_t blocks = pass.kept() - size.stream();
   const int64_t top =
       blocks + (shape.gradient_checkpointing ? pass.kept_of_block() : 0);
-  // From the second pass on the sum of the passes before is there.
+  // From the second pass on sums of the passes before are there.
   const int64_t held =
-      shape.holds_gradient && shape.passes > 1 ? size.all_gradients() : 0;
+      train::sets_beside_pass(shape.parts, shape.passes) * size.all_gradients();
   const int64_t table = size.gradient(size.table());
 
   const StepMemory at_head = {.gradients = held + table,

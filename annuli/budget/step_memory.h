@@ -20,12 +20,14 @@ namespace annuli::budget {
 struct StepShape {
   ModelConfig config;
   NumberTypes numbers;
-  int64_t batch_size = 1;
+  int64_t batch_size = 1;  // windows of one pass
   int64_t sequence_length = 1;
   bool gradient_checkpointing = false;
-  // The whole gradient is kept until the update: clipping by it, accumulation.
+  // The whole gradient is kept until the update: clipping by it, several
+  // passes.
   bool holds_gradient = false;
-  int64_t passes = 1;  // forward and backward passes that add to it
+  int64_t parts = 1;   // of a step, in this process
+  int64_t passes = 1;  // forward and backward passes of each part
 };
 
 // At the moment when both together are largest.

@@ -5,6 +5,7 @@
 
 #include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/model/transformer.h"
+#include "annuli/train/gradient_sums.h"
 #include "tests/support/tiny_model.h"
 
 // The count of a step's tensors against what the allocator saw of a real step.
@@ -17,6 +18,7 @@ struct Case {
   bool gated = false;
   bool checkpointing = false;
   bool holds_gradient = false;
+  int64_t parts = 1;
   Precision precision = Precision::kFp32;
   // What only some families have.
   QkNorm qk_norm = QkNorm::kNone;
@@ -28,9 +30,10 @@ struct Case {
 std::string name_of(const testing::TestParamInfo<Case>& info) {
   const Case& c = info.param;
   return fmt::format(
-      "{}_{}_{}{}{}_{}_qknorm{}{}{}{}", c.mixture ? "mixture" : "dense",
+      "{}_{}_{}{}{}{}_{}_qknorm{}{}{}{}", c.mixture ? "mixture" : "dense",
       c.tied ? "tied" : "untied", c.gated ? "gated" : "ungated",
       c.checkpointing ? "_checkpointing" : "", c.holds_gradient ? "_held" : "",
+      c.parts > 1 ? fmt::format("_parts{}", c.parts) : "",
       static_cast<int>(c.precision), static_cast<int>(c.qk_norm),
       c.norm_placement == NormPlacement::kPost ? "_post" : "",
       c.shared_expert ? "_shared" : "", c.norm_topk_prob ? "" : "_unscaled");
@@ -56,6 +59,11 @@ ModelConfig config_of(const Case& c) {
     config.num_experts_per_tok = 2;
     config.norm_topk_prob = c.norm_topk_prob;
   }
+  if (c.parts > 1) {  // so that of the sets that wait none is malloc's
+    config.hidden_size = 512;
+    config.num_attention_heads = 8;
+    config.num_key_value_heads = 8;
+  }
   if (c.shared_expert) config.shared_expert_intermediate_size = 1536;
   return config;
 }
@@ -71,7 +79,8 @@ class StepMemoryTest : public testing::TestWithParam<Case> {
                         .batch_size = kBatch,
                         .sequence_length = kTokens,
                         .gradient_checkpointing = GetParam().checkpointing,
-                        .holds_gradient = GetParam().holds_gradient});
+                        .holds_gradient = GetParam().holds_gradient,
+                        .parts = GetParam().parts});
   }
 
   // Most bytes in use at once during one step, weights not counted.
@@ -83,16 +92,17 @@ class StepMemoryTest : public testing::TestWithParam<Case> {
     const at::Tensor tokens = tiny::tokens(kBatch, kTokens, config.vocab_size);
     kernels::release_cached_blocks();
     const int64_t before = kernels::cached_blocks().live;
-    std::vector<at::Tensor> kept;
-    {
+    train::GradientSums sums(model.table().size(), GetParam().parts, 1, false);
+    for (int64_t part = 0; part < GetParam().parts; ++part) {
       GradientScope scope(model);
       LossOptions options;
       options.as_trained = true;
       options.gradient_checkpointing = GetParam().checkpointing;
       const Loss loss = model.loss(tokens, tokens, options);
-      model.backward(loss.total, [&](size_t, const at::Tensor& gradient) {
-        if (GetParam().holds_gradient) kept.push_back(gradient);
+      model.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
+        if (GetParam().holds_gradient) sums.add(row, gradient);
       });
+      sums.end_pass();
     }
     return kernels::cached_blocks().peak - before;
   }
@@ -124,6 +134,7 @@ std::vector<Case> cases() {
     all.push_back({.mixture = mixture, .gated = true});
     all.push_back({.mixture = mixture, .holds_gradient = true});
   }
+  all.push_back({.holds_gradient = true, .parts = 4});
   all.push_back({.qk_norm = QkNorm::kHead});
   all.push_back(
       {.qk_norm = QkNorm::kFull, .norm_placement = NormPlacement::kPost});
@@ -146,7 +157,15 @@ TEST(StepMemory, LeversSaveWhatTheyShould) {
   EXPECT_LT(checkpointed.activations, plain.activations / 2);
   shape.holds_gradient = true;
   shape.passes = 2;
-  EXPECT_GT(step_memory(shape).gradients, checkpointed.gradients);
+  const StepMemory accumulated = step_memory(shape);
+  EXPECT_GT(accumulated.gradients, checkpointed.gradients);
+  // Two parts hold what two passes hold; four of two passes, three sets.
+  shape.passes = 1;
+  shape.parts = 2;
+  EXPECT_EQ(step_memory(shape).total(), accumulated.total());
+  shape.passes = 2;
+  shape.parts = 4;
+  EXPECT_GT(step_memory(shape).gradients, 2 * accumulated.gradients);
 }
 
 }  // namespace

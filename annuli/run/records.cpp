@@ -107,10 +107,15 @@ LineageRecord growth_record(const grow::Recipe& recipe,
 }
 
 Json train_arguments(const TrainPlan& train) {
-  return {{"max_steps", train.max_steps},
-          {"learning_rate", train.learning_rate},
-          {"batch_size", train.batch_size},
-          {"gradient_accumulation_steps", train.gradient_accumulation_steps}};
+  Json arguments = {
+      {"max_steps", train.max_steps},
+      {"learning_rate", train.learning_rate},
+      {"batch_size", train.batch_size},
+      {"gradient_accumulation_steps", train.gradient_accumulation_steps}};
+  if (train.micro_batch_size) {
+    arguments["micro_batch_size"] = *train.micro_batch_size;
+  }
+  return arguments;
 }
 
 Lineage without_tensor_maps(Lineage lineage) {

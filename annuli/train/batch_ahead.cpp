@@ -4,24 +4,27 @@
 
 namespace annuli::train {
 
-data::Batch BatchAhead::next(int64_t batch_size) {
+data::Batch BatchAhead::next(int64_t pass) {
   worker_.finish();
-  const data::LoaderState now = loader_.state();
-  const bool fits =
-      ready_ && ready_->batch_size == batch_size && read_at_ == now;
-  data::Batch batch;
-  if (fits) {
-    batch = std::move(*ready_);
-    loader_.seek(
-        {now.seed, now.next_window + static_cast<uint64_t>(batch_size)});
-  } else {
-    batch = loader_.next(batch_size);
+  const auto first_of = [&](uint64_t step_at, int64_t number) {
+    return step_at +
+           static_cast<uint64_t>(windows_.first + number * windows_.in_pass);
+  };
+  const auto in_step = static_cast<uint64_t>(windows_.in_step);
+  if (pass == 0) {
+    const data::LoaderState now = loader_.state();
+    step_at_ = now.next_window;
+    loader_.seek({now.seed, step_at_ + in_step});
   }
+  const uint64_t at = first_of(step_at_, pass);
+  data::Batch batch = ready_ && ready_at_ == at
+                          ? std::move(*ready_)
+                          : loader_.windows(at, windows_.in_pass);
   ready_.reset();
-  read_at_ = loader_.state();
-  worker_.post([this, batch_size] {
-    ready_ = loader_.windows(read_at_.next_window, batch_size);
-  });
+  ready_at_ = pass + 1 < windows_.passes ? first_of(step_at_, pass + 1)
+                                         : first_of(step_at_ + in_step, 0);
+  worker_.post(
+      [this] { ready_ = loader_.windows(ready_at_, windows_.in_pass); });
   return batch;
 }
 

@@ -265,15 +265,28 @@ TEST_F(TrainerTest, ANonFiniteGradientIsNamed) {
 
 TEST_F(TrainerTest, BatchesAheadAreTheLoaders) {
   data::Loader plain = loader(), ahead_loader = loader();
-  BatchAhead ahead(ahead_loader);
-  for (const int64_t size : {2, 2, 3, 3, 1}) {
-    EXPECT_EQ(ahead.next(size).tokens, plain.next(size).tokens);
+  BatchAhead ahead(ahead_loader, {.in_step = 5, .in_pass = 5});
+  for (int step = 0; step < 3; ++step) {
+    EXPECT_EQ(ahead.next(0).tokens, plain.next(5).tokens);
     EXPECT_EQ(ahead_loader.state(), plain.state());
   }
   // Whoever moves the loader is heeded.
   ahead_loader.seek({1, 3});
   plain.seek({1, 3});
-  EXPECT_EQ(ahead.next(1).tokens, plain.next(1).tokens);
+  EXPECT_EQ(ahead.next(0).tokens, plain.next(5).tokens);
+}
+
+// Two passes over windows 2, 3 and 4, 5 of each step's eight.
+TEST_F(TrainerTest, AShareOfEachStepIsReadAhead) {
+  const data::Loader plain = loader();
+  data::Loader shared = loader();
+  BatchAhead ahead(shared,
+                   {.in_step = 8, .first = 2, .in_pass = 2, .passes = 2});
+  for (uint64_t step = 0; step < 3; ++step) {
+    EXPECT_EQ(ahead.next(0).tokens, plain.windows(8 * step + 2, 2).tokens);
+    EXPECT_EQ(shared.state().next_window, 8 * (step + 1));
+    EXPECT_EQ(ahead.next(1).tokens, plain.windows(8 * step + 4, 2).tokens);
+  }
 }
 
 }  // namespace

@@ -80,6 +80,7 @@ TEST_F(ResumeTest, AccumulationClippingAndSchedulesResumeToo) {
       "--set", "phases.moe.train.warmup_steps=1",
       "--set", "phases.medium.train.lr_scheduler_type=wsd",
       "--set", "phases.medium.grow.optimizer=reset",
+      "--set", "phases.medium.train.micro_batch_size=1",
       "--set", "phases.large.grow.dynamics=exact",
       "--set", "save_steps=1"};
   const RunOutcome reference = whole(more);
