@@ -206,6 +206,7 @@ LaunchEnvironment launch_environment(const Variables& variables) {
     const auto file = reader.text("ANNULI_STORE");
     if (!file) reader.half("ANNULI_RANK", "ANNULI_STORE");
     found->store_file = *file;
+    found->cores_divided = reader.text("ANNULI_CORES_DIVIDED") == "1";
     return *found;
   }
   if (const auto found = started_by(kTorchrun, reader)) {

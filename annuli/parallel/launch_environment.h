@@ -8,7 +8,8 @@
 // What started this process, and where it meets the others: read off the
 // environment's variables, in this order.
 //
-//   our own launcher   ANNULI_RANK, ANNULI_PROCESSES, ANNULI_STORE
+//   our own launcher   ANNULI_RANK, ANNULI_PROCESSES, ANNULI_STORE,
+//                      ANNULI_CORES_DIVIDED
 //   torchrun, or by    RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT; LOCAL_RANK,
 //   hand               LOCAL_WORLD_SIZE; TORCHELASTIC_USE_AGENT_STORE
 //   Open MPI           OMPI_COMM_WORLD_RANK, _SIZE, _LOCAL_RANK, _LOCAL_SIZE
@@ -30,6 +31,7 @@ struct LaunchEnvironment {
   int64_t size = 1;
   int64_t local_rank = 0;  // among those of this host
   int64_t local_size = 1;
+  bool cores_divided = false;  // those of this host, by our launcher
 
   // A file of this host; or an address, where rank 0 serves unless the launcher
   // does.

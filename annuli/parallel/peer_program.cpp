@@ -1,4 +1,6 @@
-// One process of a test of several (peers.h): annuli_parallel_peer SCENARIO.
+// One process of a test of several (peers.h): annuli_parallel_peer SCENARIO; or
+// several, started by our launcher: annuli_parallel_peer SCENARIO --processes
+// N.
 //
 // Exits as the program does: 0, 1 if a result is wrong, 2 for what the user
 // did, 3 for a bug, and the status of a LostProcess + 40, so that tests see it.
@@ -7,6 +9,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -15,7 +18,10 @@
 #include <vector>
 
 #include "annuli/core/error.h"
+#include "annuli/parallel/cores.h"
+#include "annuli/parallel/failure_report.h"
 #include "annuli/parallel/launch_environment.h"
+#include "annuli/parallel/launcher.h"
 #include "annuli/parallel/rendezvous.h"
 
 namespace annuli::parallel {
@@ -203,6 +209,83 @@ void other_facts(ProcessGroup& group) {
 
 void nothing(ProcessGroup& group) { say("joined"); }
 
+// What our launcher does with its children.
+
+void throws(ProcessGroup& group) {
+  while_others_wait(group, [&] {
+    group.say_failed(2, "writing x: the disk is full");
+    user_error("writing x: the disk is full");
+  });
+}
+
+void all_throw(ProcessGroup& group) {
+  group.barrier();
+  user_error("reading the plan: no");
+}
+
+void exits(ProcessGroup& group) {
+  while_others_wait(group, [] { std::_Exit(5); });
+}
+
+void speaks(ProcessGroup& group) {
+  say(fmt::format("output of rank {}", group.rank()));
+  const auto warn = [](const std::string& line) {
+    fmt::print(stderr, "{}\n", line);
+  };
+  if (group.is_first()) return;
+  warn("note: what all find");
+  warn("warning: what only others find");
+  warn("warning: what only others find");
+}
+
+void names_processes(ProcessGroup& group) {
+  for (const auto& text : group.gather(std::to_string(::getpid()))) say(text);
+  say("ready");
+  ::sleep(300);
+}
+
+void threads(ProcessGroup& group) {
+  const auto all = group.gather(fmt::format(
+      "{} threads of {} cores", default_threads(), allowed_cores().size()));
+  for (const std::string& text : all) say(text);
+}
+
+void shows_cache(ProcessGroup& group) {
+  const char* cache = std::getenv("ANNULI_CACHE");
+  for (const auto& text : group.gather(cache ? cache : "")) say(text);
+}
+
+volatile std::sig_atomic_t seen = 0;
+
+// Each signal is asked for once, as by the program.
+void take_signals() {
+  struct sigaction action = {};
+  action.sa_handler = [](int signal) { seen = signal; };
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) {
+    ::sigaction(signal, &action, nullptr);
+  }
+}
+
+void waits_for_signal(ProcessGroup& group) {
+  take_signals();
+  group.barrier();
+  if (group.is_first()) say("ready");
+  for (int i = 0; i < 3000 && seen == 0; ++i) ::usleep(20'000);
+  ::usleep(500'000);  // a second one would end it
+  for (const auto& text : group.gather(std::to_string(seen))) say(text);
+}
+
+void goes_on_after_signal(ProcessGroup& group) {
+  take_signals();
+  group.barrier();
+  if (group.is_first()) say("ready");
+  while (seen == 0) ::usleep(20'000);
+  group.barrier();
+  if (group.is_first()) say("once");
+  ::sleep(300);
+}
+
 void run(const std::string& scenario) {
   const std::map<std::string, void (*)(ProcessGroup&)> scenarios = {
       {"operations", operations},
@@ -218,6 +301,15 @@ void run(const std::string& scenario) {
       {"throws_twice", throws_twice},
       {"same_facts", same_facts},
       {"other_facts", other_facts},
+      {"throws", throws},
+      {"all_throw", all_throw},
+      {"exits", exits},
+      {"speaks", speaks},
+      {"names_processes", names_processes},
+      {"threads", threads},
+      {"shows_cache", shows_cache},
+      {"waits_for_signal", waits_for_signal},
+      {"goes_on_after_signal", goes_on_after_signal},
       {"joins_soon", nothing},
       {"nothing", nothing},
   };
@@ -226,9 +318,21 @@ void run(const std::string& scenario) {
   scenarios.at(scenario)(*group);
 }
 
-int fail(int status, const std::string& text) {
-  fmt::print(stderr, "{}\n", text);
+int fail(int status, const std::string& text,
+         FailureOf whose = FailureOf::kThis) {
+  if (!report_failure(status, text, whose)) fmt::print(stderr, "{}\n", text);
   return status;
+}
+
+int run_or_launch(int argc, char** argv) {
+  const std::string scenario = argc > 1 ? argv[1] : "nothing";
+  if (argc == 4 && std::string(argv[2]) == "--processes") {
+    launch(process_count(argv[3]), own_arguments_without("--processes"),
+           kTimeout);
+  } else {
+    run(scenario);
+  }
+  return 0;
 }
 
 }  // namespace
@@ -237,11 +341,13 @@ int fail(int status, const std::string& text) {
 int main(int argc, char** argv) {
   namespace parallel = annuli::parallel;
   try {
-    parallel::run(argc > 1 ? argv[1] : "nothing");
-    return 0;
+    return parallel::run_or_launch(argc, argv);
+  } catch (const parallel::LaunchFailure& failure) {
+    return parallel::fail(failure.status(), failure.what());
   } catch (const parallel::LostProcess& lost) {
     constexpr int kLost = 40;
-    return parallel::fail(kLost + lost.status(), lost.what());
+    return parallel::fail(kLost + lost.status(), lost.what(),
+                          parallel::FailureOf::kAnother);
   } catch (const annuli::UserError& error) {
     return parallel::fail(2, error.what());
   } catch (const annuli::VerdictError& error) {

@@ -70,7 +70,9 @@ Program::Program(const Words& command, const Environment& variables)
   const std::string err = folder_ / "err";
   process_ = ::fork();
   if (process_ < 0) throw std::runtime_error("fork failed");
+  ::setpgid(process_, process_);
   if (process_ > 0) return;
+  ::setpgid(0, 0);
   constexpr int kFlags = O_CREAT | O_WRONLY | O_APPEND;
   ::dup2(::open(out.c_str(), kFlags, 0600), STDOUT_FILENO);
   ::dup2(::open(err.c_str(), kFlags, 0600), STDERR_FILENO);
@@ -104,13 +106,13 @@ std::string Program::content(const char* name) const {
   return text.str();
 }
 
-void Program::signal_after(const std::string& line, int signal) const {
+std::string Program::output_after(const std::string& line) const {
   const auto end = steady_clock::now() + kLongest;
   while (content("out").find(line) == std::string::npos) {
     if (steady_clock::now() > end) throw std::runtime_error("no " + line);
     std::this_thread::sleep_for(kBetweenLooks);
   }
-  ::kill(process_, signal);
+  return content("out");
 }
 
 Ended Program::wait() {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-// Programs that are started together, for tests: processes of their own, with
-// the environment of this one, without what launchers set, and with
+// Programs that are started together, for tests: each in a process group of its
+// own, with the environment of this one, without what launchers set, and with
 // `variables`.
 namespace annuli::parallel::test {
 
@@ -29,8 +29,8 @@ class Program {
   Program& operator=(Program&& other) noexcept;
 
   pid_t process() const { return process_; }
-  // Sends it a signal, once it has written `line`.
-  void signal_after(const std::string& line, int signal) const;
+  // Waits until it has written `line`; returns what it has written.
+  std::string output_after(const std::string& line) const;
   // It is killed after two minutes.
   Ended wait();
 
