@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "annuli/core/error.h"
+#include "annuli/parallel/launcher.h"
 #include "annuli/parallel/process_group.h"
 #include "annuli/run/stopped.h"
 
@@ -20,7 +21,9 @@ Ending ending_of(const std::exception_ptr& error) {
     constexpr int kSignalled = 128;
     return {kSignalled + stopped.signal(), stopped.what()};
   } catch (const parallel::LostProcess& lost) {
-    return {lost.status(), lost.what()};
+    return {lost.status(), lost.what(), /*of_another=*/true};
+  } catch (const parallel::LaunchFailure& failure) {
+    return {failure.status(), failure.what()};
   } catch (const VerdictError& failed) {
     return {kCheckFailed, failed.what()};
   } catch (const UserError& wrong) {

@@ -18,6 +18,7 @@ namespace annuli::cli {
 struct Ending {
   int status = 0;
   std::string text;
+  bool of_another = false;  // it ends because another process has
 };
 
 inline constexpr int kDone = 0;

@@ -14,7 +14,6 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <thread>
 
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/cli/commands.h"
@@ -24,13 +23,18 @@
 #include "annuli/core/memory.h"
 #include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/kernels/threads.h"
+#include "annuli/parallel/cores.h"
+#include "annuli/parallel/failure_report.h"
 
 namespace {
 
 // An error is one line, whatever a library put into its text.
-int fail(int status, std::string text) {
+int fail(int status, std::string text, bool of_another = false) {
+  using annuli::parallel::FailureOf;
   std::fflush(stdout);
   std::ranges::replace(text, '\n', ' ');
+  const auto whose = of_another ? FailureOf::kAnother : FailureOf::kThis;
+  if (annuli::parallel::report_failure(status, text, whose)) return status;
   const bool named = text.starts_with("annuli");
   fmt::print(stderr, "{}{}\n", named ? "" : "annuli: ", text);
   return status;
@@ -104,11 +108,11 @@ int main(int argc, char** argv) {
 #endif
   try {
     annuli::kernels::set_num_threads(
-        static_cast<int>(std::thread::hardware_concurrency()));
+        static_cast<int>(annuli::parallel::default_threads()));
     return run_verb(argc, argv);
   } catch (...) {
-    const auto [status, text] =
+    const annuli::cli::Ending ending =
         annuli::cli::ending_of(std::current_exception());
-    return fail(status, text);
+    return fail(ending.status, ending.text, ending.of_another);
   }
 }

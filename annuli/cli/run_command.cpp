@@ -15,6 +15,7 @@
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
 #include "annuli/core/notice.h"
+#include "annuli/parallel/launcher.h"
 #include "annuli/run/plan_runner.h"
 
 namespace annuli::cli {
@@ -24,6 +25,7 @@ struct RunOptions {
   std::string plan;
   std::string out;
   bool plan_help = false;
+  std::optional<std::string> processes;
   bool resume = false;
   bool force = false;
   std::string memory_limit;
@@ -55,6 +57,14 @@ void run(const RunOptions& options) {
                     options.allow.end());
   check(plan);
   check_gates(plan);
+  if (options.processes) {
+    const int64_t count = parallel::process_count(*options.processes);
+    if (count > 1) {
+      parallel::launch(count, parallel::own_arguments_without("--processes"),
+                       plan.parallel.timeout);
+      return;
+    }
+  }
   for (const std::string& line : class_notices(plan)) print_notice(line);
   if (const auto limit = parse_memory_limit(options.memory_limit)) {
     budget::require_fits(plan, budget::plan_budget(plan), *limit);
@@ -78,6 +88,10 @@ void add_run_command(CLI::App& app) {
   command->add_option("plan", options->plan, "The plan, a YAML file");
   command->add_option("--out", options->out,
                       "Folder of the run (default: the plan's output_dir)");
+  command->add_option(
+      "--processes", options->processes,
+      "Train in so many processes of this host, a power of two (default: this "
+      "one)");
   CLI::Option* resume = command->add_flag(
       "--resume", options->resume,
       "Go on with the run in the folder; start one if there is none");

@@ -1,19 +1,16 @@
 #include "annuli/cli/run_group.h"
 
 #include <fmt/core.h>
-#include <sched.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
 
 #include "annuli/cli/exit_status.h"
 #include "annuli/core/error.h"
 #include "annuli/core/notice.h"
-#include "annuli/kernels/threads.h"
+#include "annuli/parallel/failure_report.h"
 #include "annuli/parallel/launch_environment.h"
 #include "annuli/parallel/rendezvous.h"
 #include "annuli/parallel/solo.h"
@@ -21,26 +18,11 @@
 namespace annuli::cli {
 namespace {
 
-// This process may use some cores of this host; so may those processes that a
-// launcher has not given others.
-void divide_threads(parallel::ProcessGroup& group) {
-  cpu_set_t usable;
-  ANNULI_CHECK(::sched_getaffinity(0, sizeof(usable), &usable) == 0,
-               "the system does not say which cores may be used");
-  char host[HOST_NAME_MAX + 1] = {};
-  ::gethostname(host, HOST_NAME_MAX);
-  std::string mine = host;
-  for (int core = 0; core < CPU_SETSIZE; ++core) {
-    if (CPU_ISSET(core, &usable)) mine += fmt::format(" {}", core);
-  }
-  const auto sharing = std::ranges::count(group.gather(mine), mine);
-  const auto share = CPU_COUNT(&usable) / sharing;
-  kernels::set_num_threads(static_cast<int>(std::max<int64_t>(share, 1)));
-}
-
-void leave_speaking_to_first(const parallel::ProcessGroup& group) {
+// Our own launcher names each process itself.
+void leave_speaking_to_first(const parallel::ProcessGroup& group,
+                             bool is_named) {
   if (group.is_first()) return;
-  name_speaker(fmt::format("rank {}", group.rank()));
+  if (!is_named) name_speaker(fmt::format("rank {}", group.rank()));
   if (std::freopen("/dev/null", "w", stdout) == nullptr) {
     user_error("opening /dev/null: it is not there");
   }
@@ -70,16 +52,16 @@ void with_group(const Plan& plan,
   }
   const double timeout = plan.parallel.timeout;
   const auto group = parallel::join(environment, timeout, timeout);
-  leave_speaking_to_first(*group);
+  const bool is_named = std::getenv(parallel::kReportVariable) != nullptr;
+  leave_speaking_to_first(*group, is_named);
   try {
-    if (plan.threads == 0) divide_threads(*group);
     work(*group);
   } catch (const parallel::LostProcess&) {
     throw;
   } catch (...) {
     const Ending ending = ending_of(std::current_exception());
     group->say_failed(ending.status, ending.text);
-    if (!group->is_first()) rethrow_named(*group);
+    if (!group->is_first() && !is_named) rethrow_named(*group);
     throw;
   }
 }

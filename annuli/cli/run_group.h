@@ -11,8 +11,7 @@ namespace annuli::cli {
 // `--processes`, torchrun, mpirun or srun), or alone.
 //
 // Of several the first one speaks: what another prints is dropped, its notices
-// too, and its warnings and errors name its rank. Cores are divided among those
-// of one host, unless the plan says how many threads each has. A process that
+// too, and its warnings and errors name its rank. A process that
 // fails tells the others, which then end with its status.
 void with_group(const Plan& plan,
                 const std::function<void(parallel::ProcessGroup&)>& work);
