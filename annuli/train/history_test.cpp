@@ -1,15 +1,21 @@
 #include "annuli/train/history.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string>
 
 #include "annuli/core/error.h"
 
 namespace annuli::train {
 namespace {
+
+using testing::HasSubstr;
 
 class HistoryTest : public testing::Test {
  protected:
@@ -85,11 +91,50 @@ TEST_F(HistoryTest, MarksGoOnFromAMark) {
   EXPECT_EQ(history.mark(), second);
 }
 
+std::string refusal(const std::function<void()>& of) {
+  try {
+    of();
+  } catch (const UserError& error) {
+    return error.what();
+  }
+  return "none";
+}
+
 TEST_F(HistoryTest, NamesTheLineThatIsNotJson) {
+  const auto read = [&] { read_history(path_); };
   std::ofstream(path_) << "{\"step\": 1}\nnonsense\n";
-  EXPECT_THROW(read_history(path_), UserError);
+  EXPECT_THAT(refusal(read), HasSubstr("line 2 is not JSON"));
   std::ofstream(path_) << std::string(200'000, '[') << '\n';
-  EXPECT_THROW(read_history(path_), UserError);
+  EXPECT_THAT(refusal(read), HasSubstr("line 1 is not JSON"));
+}
+
+TEST_F(HistoryTest, SaysWhatKeepsItFromBeingWritten) {
+  EXPECT_THAT(refusal([&] { History(path_ / "below"); }),
+              HasSubstr("opening the history"));
+  // Opens, and cannot be cut.
+  EXPECT_THAT(refusal([] { History("/dev/full"); }),
+              HasSubstr("cutting the history /dev/full back to 0 bytes"));
+}
+
+// A file that may not grow, as a full disk: the record is refused and not
+// counted.
+TEST_F(HistoryTest, ARecordThatDoesNotFitIsRefused) {
+  History history(path_);
+  history.append({{"step", 1}});
+  const HistoryMark mark = history.mark();
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{static_cast<rlim_t>(mark.bytes) + 4, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const std::string said = refusal([&] {
+    history.append({{"step", 2}, {"loss", 3.5}});
+  });
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  ::signal(SIGXFSZ, handler);
+  EXPECT_THAT(said, HasSubstr("writing the history"));
+  EXPECT_EQ(history.mark(), mark);
+  EXPECT_EQ(read_history(path_).size(), 1u) << "four bytes of a line are torn";
 }
 
 }  // namespace

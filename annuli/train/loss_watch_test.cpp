@@ -56,5 +56,37 @@ TEST(LossWatch, GoesOnFromItsRecentLosses) {
                CheckFailure);
 }
 
+// Of 1 to 10 the median is 5.5, and distances from it are 0.5 to 4.5, twice
+// each: their median is 2.5, so that losses up to 5.5 + 6 * 1.4826 * 2.5
+// = 27.739 are usual. Of 1 to 9 it is 5 + 6 * 1.4826 * 2 = 22.7912.
+TEST(LossWatch, TheLimitIsTheMediansAndTheDistances) {
+  const auto rise = [](int count, double loss) {
+    std::vector<double> recent;
+    // In no order.
+    for (int i = 0; i < count; ++i) recent.push_back(1 + (i * 7) % count);
+    return LossWatch(recent).rise(loss);
+  };
+  EXPECT_EQ(rise(10, 27.738), 0);
+  EXPECT_DOUBLE_EQ(rise(10, 27.740), 27.740 - 5.5);
+  EXPECT_EQ(rise(9, 22.791), 0);
+  EXPECT_DOUBLE_EQ(rise(9, 22.792), 22.792 - 5);
+}
+
+TEST(LossWatch, EqualLossesMayRiseByTheLeast) {
+  const std::vector<double> equal(LossWatch::kWindow, 2);
+  EXPECT_EQ(LossWatch(equal).rise(2.5), 0);
+  EXPECT_DOUBLE_EQ(LossWatch(equal).rise(2.5625), 0.5625);
+}
+
+TEST(LossWatch, TheOldestLossIsForgotten) {
+  LossWatch watch;
+  for (size_t i = 0; i < LossWatch::kWindow + 2; ++i) {
+    watch.rise(static_cast<double>(i));
+  }
+  ASSERT_EQ(watch.recent().size(), LossWatch::kWindow);
+  EXPECT_EQ(watch.recent().front(), 2);
+  EXPECT_EQ(watch.recent().back(), LossWatch::kWindow + 1);
+}
+
 }  // namespace
 }  // namespace annuli::train

@@ -230,5 +230,34 @@ TEST(Optimizer, TakesMomentsInAnotherForm) {
   EXPECT_EQ(state.step, 1);
 }
 
+// Who goes on with another optimizer keeps what it can use and nothing else.
+TEST(Optimizer, DropsThePartsOfAnother) {
+  for (const OptimizerPlan& before : all_plans()) {
+    for (const OptimizerPlan& after : all_plans()) {
+      Trainee trained(before, kMatrix);
+      trained.step(1);
+      grow::TensorState state = trained.state();
+      adopt(state, state_layout(after, kMatrix, at::kFloat), at::kCPU);
+      Trainee fresh(after, kMatrix);
+      fresh.step(1);
+      EXPECT_EQ(parts(state), parts(fresh.state()));
+    }
+  }
+}
+
+TEST(Optimizer, AMomentInTheRightFormIsTheSameTensor) {
+  Trainee trained({}, kMatrix);
+  trained.step(1);
+  grow::TensorState state = trained.state();
+  const at::Tensor m = state.m;
+  adopt(state, state_layout({}, kMatrix, at::kFloat), at::kCPU);
+  EXPECT_TRUE(state.m.is_same(m));
+  // And in another it is converted: bf16 keeps 8 bits of each number.
+  adopt(state,
+        state_layout({.state_dtype = StateDtype::kBf16}, kMatrix, at::kFloat),
+        at::kCPU);
+  EXPECT_TRUE(same_bits(state.m, m.to(at::kBFloat16)));
+}
+
 }  // namespace
 }  // namespace annuli::train

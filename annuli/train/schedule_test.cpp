@@ -43,5 +43,26 @@ TEST(Schedule, FollowsItsClosedForm) {
   EXPECT_NEAR(learning_rate(wsd, 100), 2e-4, 1e-15);
 }
 
+TEST(Schedule, WithoutAWarmUpTheFirstStepHasItsRate) {
+  TrainPlan plan = plan_of(LrSchedulerType::kConstant);
+  plan.warmup_steps = 0;
+  EXPECT_EQ(learning_rate(plan, 1), 2e-3);
+  plan.lr_scheduler_type = LrSchedulerType::kLinear;
+  EXPECT_DOUBLE_EQ(learning_rate(plan, 1), 2e-3 - 0.01 * 1.8e-3);
+}
+
+// A phase that is all warm-up, a decay of no steps and one of all steps.
+TEST(Schedule, HoldsAtTheEndsOfItsFields) {
+  TrainPlan plan = plan_of(LrSchedulerType::kCosine);
+  plan.warmup_steps = 200;
+  EXPECT_EQ(learning_rate(plan, 100), 1e-3);
+  plan = plan_of(LrSchedulerType::kWsd);
+  plan.decay_ratio = 0;
+  EXPECT_EQ(learning_rate(plan, 99), 2e-3);
+  plan.decay_ratio = 1;
+  plan.warmup_steps = 0;
+  EXPECT_DOUBLE_EQ(learning_rate(plan, 50), 2e-3 - 0.5 * 1.8e-3);
+}
+
 }  // namespace
 }  // namespace annuli::train

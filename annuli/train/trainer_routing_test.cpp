@@ -1,10 +1,13 @@
 // What a step does with experts: ties, rows without a gradient, the router's
 // losses and its projection.
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/outer.h>
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <optional>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "annuli/data/test_files.h"
@@ -152,6 +155,130 @@ TEST_F(TrainerRouting, AProjectedRouterIsOrthogonalToTheMean) {
   };
   EXPECT_LT(largest_share(true), 1e-6);
   EXPECT_GT(largest_share(false), 1e-3);
+}
+
+TEST(StepRecord, SaysHowUnevenTheExpertsAre) {
+  StepRecord record;
+  EXPECT_EQ(load_imbalance(record), 1) << "dense";
+  EXPECT_EQ(dead_experts(record), 0);
+  record.load = {{4, 0, 0, 4}, {2, 2, 2, 2}, {1, 5, 1, 1}};
+  // The fullest over the mean of 2: 2, 1 and 2.5.
+  EXPECT_DOUBLE_EQ(load_imbalance(record), 5.5 / 3);
+  EXPECT_EQ(dead_experts(record), 2);
+}
+
+// A rate of zero leaves the routers equal: the ties alone differ, and no two
+// passes of a run fall alike.
+TEST_F(TrainerRouting, EachStepDrawsItsTiesAnew) {
+  write_text([](uint64_t) { return 5; });
+  Trained trained;
+  zero_routers(trained.model);
+  data::Loader windows = loader(12);
+  const TrainPlan train = plan([](TrainPlan& t) {
+    t.gradient_accumulation_steps = 2;
+    t.learning_rate = 0;
+  });
+  Trainer trainer(trained.model, trained.optimizer, windows, train, 0.1, 7);
+  std::set<std::vector<std::vector<int64_t>>> loads;
+  for (int64_t step = 1; step <= 4; ++step) {
+    loads.insert(trainer.step(step).load);
+  }
+  EXPECT_EQ(loads.size(), 4u);
+}
+
+// What a step of two passes writes down: means of losses, sums of slots and
+// tokens. Halves of fp32 numbers and their sum are exact in fp64.
+TEST_F(TrainerRouting, ARecordIsOfAllPasses) {
+  write_random_text();
+  data::Loader windows = loader(12);
+  const Trained start;
+  std::vector<Loss> losses;
+  for (int pass = 0; pass < 2; ++pass) {
+    const data::Batch batch = windows.next(2);
+    losses.push_back(start.model.loss(tokens_of(batch, at::kCPU),
+                                      targets_of(batch, at::kCPU),
+                                      {.as_trained = true}));
+  }
+  const auto mean = [&](at::Tensor Loss::*part) {
+    return ((losses[0].*part).item<double>() +
+            (losses[1].*part).item<double>()) /
+           2;
+  };
+  const Trained trained =
+      step([](auto& t) { t.gradient_accumulation_steps = 2; }, 12);
+  const StepRecord& record = trained.record;
+  EXPECT_EQ(record.step, 1);
+  EXPECT_EQ(record.tokens, 2 * 2 * 12);
+  EXPECT_EQ(record.learning_rate, 1e-2);
+  EXPECT_EQ(record.loss, mean(&Loss::cross_entropy));
+  EXPECT_EQ(record.aux_loss, mean(&Loss::aux));
+  EXPECT_EQ(record.z_loss, mean(&Loss::z));
+  ASSERT_EQ(record.load.size(), 3u);
+  for (size_t layer = 0; layer < record.load.size(); ++layer) {
+    for (size_t e = 0; e < record.load[layer].size(); ++e) {
+      EXPECT_EQ(record.load[layer][e],
+                losses[0].load[layer][e] + losses[1].load[layer][e]);
+    }
+  }
+}
+
+// The mean activation is that of all passes.
+TEST_F(TrainerRouting, AProjectionIsOfAllPasses) {
+  write_random_text();
+  data::Loader windows = loader(12);
+  const Trained start;
+  std::vector<at::Tensor> means(3);
+  for (int pass = 0; pass < 2; ++pass) {
+    const data::Batch batch = windows.next(2);
+    const Loss loss =
+        start.model.loss(tokens_of(batch, at::kCPU),
+                         targets_of(batch, at::kCPU), {.as_trained = true});
+    for (size_t layer = 0; layer < means.size(); ++layer) {
+      const at::Tensor& part = loss.router_mean[layer];
+      means[layer] = pass == 0 ? part : means[layer] + part;
+    }
+  }
+  const Trained trained = step(
+      [](auto& t) {
+        t.gradient_accumulation_steps = 2;
+        t.router_mean_projection = true;
+      },
+      12);
+  for (size_t layer = 0; layer < means.size(); ++layer) {
+    const size_t row = find_row(trained.model.table(), Part::kRouter,
+                                static_cast<int64_t>(layer));
+    const at::Tensor router = trained.model.weight(row).detach();
+    const at::Tensor share = router.mv(means[layer]).abs().max() /
+                             (router.norm() * means[layer].norm());
+    EXPECT_LT(share.item<double>(), 1e-6) << layer;
+  }
+}
+
+// In fp64 what is left is rounding of fp64; a mean of zero is no direction.
+TEST(ProjectRouters, TakesTheMeansComponentAndNothingElse) {
+  Transformer model =
+      tiny::model(tiny::config({.mixture = true, .gated = true}), at::kDouble);
+  std::vector<at::Tensor> means;
+  for (int64_t layer = 0; layer < 3; ++layer) {
+    means.push_back(test::random_tensor({model.config().hidden_size},
+                                        std::to_string(layer)));
+  }
+  means[1].zero_();
+  const Transformer before = tiny::clone(model);
+  project_routers(model, means, CounterRng(1, "rounding"));
+  for (size_t row = 0; row < model.table().size(); ++row) {
+    const TensorSpec& spec = model.table()[row];
+    const at::Tensor& was = before.weight(row);
+    if (spec.part != Part::kRouter || spec.layer == 1) {
+      EXPECT_TRUE(same_bits(model.weight(row), was)) << spec.name;
+      continue;
+    }
+    const at::Tensor unit = means[spec.layer] / means[spec.layer].norm();
+    const at::Tensor taken = was - model.weight(row);
+    // All that is taken lies along the mean, and all along it is taken.
+    EXPECT_LT(tiny::relative_error(taken, at::outer(was.mv(unit), unit)),
+              1e-14);
+  }
 }
 
 }  // namespace
