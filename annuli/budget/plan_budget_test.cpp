@@ -1,16 +1,22 @@
 #include "annuli/budget/plan_budget.h"
 
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "annuli/budget/budget_table.h"
 #include "annuli/budget/compute.h"
+#include "annuli/budget/sizes.h"
 #include "annuli/core/error.h"
+#include "annuli/core/text.h"
 
 namespace annuli::budget {
 namespace {
@@ -220,6 +226,228 @@ TEST(PlanBudget, JsonHasEveryPhaseAndMoment) {
     EXPECT_EQ(phase.at("peak_memory_bytes"), largest);
     EXPECT_FALSE(phase.contains("seconds"));
   }
+}
+
+// The router, two of four experts gated, and a shared one with its gate,
+// written out for one layer.
+TEST(PlanBudget, CountsOperationsOfAMixture) {
+  ModelConfig config;
+  config.vocab_size = 100;
+  config.hidden_size = 8;
+  config.intermediate_size = 32;
+  config.num_hidden_layers = 1;
+  config.num_attention_heads = 2;
+  config.num_key_value_heads = 1;
+  config.head_dim = 4;
+  config.gated = true;
+  config.num_experts = 4;
+  config.num_experts_per_tok = 2;
+  // q and o of 8 x 8, k and v of 4 x 8.
+  const double attention = 2 * 8 * 8 + 2 * 4 * 8;
+  const double block = attention + 4 * 8 + 2 * 3 * 8 * 32;
+  const double scores = 2.0 * 16 * 8;
+  EXPECT_DOUBLE_EQ(forward_flops(config, 16), 2 * (block + 800) + scores);
+  config.shared_expert_intermediate_size = 20;
+  EXPECT_DOUBLE_EQ(forward_flops(config, 16),
+                   2 * (block + 3 * 8 * 20 + 8 + 800) + scores);
+}
+
+TEST(PlanBudget, EveryPassOfAStepIsCounted) {
+  const ModelConfig config = plan_budget(plan_of("tiny.yaml")).phases[0].config;
+  TrainPlan train;
+  train.batch_size = 2;
+  const double once = step_flops(config, train, 16);
+  train.gradient_accumulation_steps = 3;
+  EXPECT_DOUBLE_EQ(step_flops(config, train, 16), 3 * once);
+  train.gradient_accumulation_steps = 1;
+  train.clip = ClipNorm::kTwoPass;
+  EXPECT_DOUBLE_EQ(step_flops(config, train, 16), once) << "nothing to clip";
+  train.max_grad_norm = 1;
+  EXPECT_DOUBLE_EQ(step_flops(config, train, 16), 2 * once);
+  train.clip = ClipNorm::kPreviousNorm;
+  EXPECT_DOUBLE_EQ(step_flops(config, train, 16), once);
+}
+
+// In fp32 with AdamW a parameter is 4 bytes of weight, 8 of state and 4 of
+// gradient, and each is read once and written once a step.
+TEST(PlanBudget, CountsWhatAPhaseComputesAndMoves) {
+  const Plan plan = plan_of("tiny.yaml", {"phases.medium.train.max_steps=5"});
+  const PlanBudget budget = plan_budget(plan);
+  for (size_t i = 0; i < 4; ++i) {
+    const PhaseBudget& phase = budget.phases[i];
+    const double steps = i == 2 ? 5 : 3;
+    EXPECT_DOUBLE_EQ(phase.train_flops, steps * phase.step_flops);
+    EXPECT_DOUBLE_EQ(
+        phase.moved_bytes,
+        steps * 32.0 * static_cast<double>(phase.parameters.total));
+    const double child = forward_flops(phase.config, 32);
+    double proof = 2 * 32 * child;  // the evaluation's two windows
+    if (i > 0) {
+      // Eight windows and 256 tokens for the router, by parent and child.
+      const double parent = forward_flops(budget.phases[i - 1].config, 32);
+      proof += (8 * 32 + 256) * (parent + child);
+    }
+    // Noise: of child and control a forward and a backward pass with repeated
+    // blocks, over a window.
+    if (i == 2) proof += 2 * 4 * 32 * child;
+    EXPECT_DOUBLE_EQ(phase.proof_flops, proof) << phase.name;
+  }
+  const MachineRates rates{.product_flops = 1e11, .memory_bytes = 1e10};
+  const PhaseBudget timed = plan_budget(plan, rates).phases[1];
+  EXPECT_DOUBLE_EQ(*timed.seconds,
+                   (timed.train_flops + timed.proof_flops) / 1e11 +
+                       timed.moved_bytes / 1e10);
+}
+
+// Logits of 512 tokens outweigh all else in a model this narrow; beside weights
+// in bf16 the head is widened.
+TEST(PlanBudget, AnEvaluationHoldsABlockOfLogits) {
+  const auto evaluation = [](const std::vector<std::string>& overrides) {
+    const PhaseBudget phase =
+        plan_budget(plan_of("tiny.yaml", overrides)).phases[0];
+    for (const Moment& moment : phase.moments) {
+      if (moment.name == "evaluate") {
+        return moment.bytes - phase.weights - phase.optimizer;
+      }
+    }
+    return int64_t{-1};
+  };
+  const int64_t V = 50257;
+  EXPECT_EQ(evaluation({"data.sequence_length=1024"}),
+            tensor_bytes(512 * V, at::kFloat));
+  EXPECT_EQ(evaluation({}), tensor_bytes(32 * V, at::kFloat));
+  EXPECT_EQ(
+      evaluation({"precision=bf16"}),
+      tensor_bytes(32 * V, at::kFloat) + tensor_bytes(32 * V, at::kFloat));
+  EXPECT_EQ(evaluation({"evaluation.windows=0"}), -1);
+}
+
+// A batch so small that nothing outweighs the gradient.
+TEST(PlanBudget, AGradientThatIsHeldIsCounted) {
+  const auto gradients = [](const std::vector<std::string>& settings) {
+    std::vector<std::string> overrides = {"data.sequence_length=16",
+                                          "phases.dense.train.batch_size=1"};
+    for (const std::string& setting : settings) {
+      overrides.push_back("phases.dense.train." + setting);
+    }
+    return plan_budget(plan_of("seed.yaml", overrides)).phases[0].gradients;
+  };
+  const int64_t whole = 4 * int64_t{63} * 1000 * 1000;
+  EXPECT_LT(gradients({}), whole);
+  EXPECT_GE(gradients({"max_grad_norm=1"}), whole);
+  EXPECT_LT(gradients({"max_grad_norm=1", "clip=two_pass"}), whole);
+  EXPECT_GE(gradients({"gradient_accumulation_steps=2"}), whole);
+}
+
+// Three steps and a state after each: two within a phase, one at its end, but
+// for the last.
+TEST(PlanBudget, TheDiskIsFullestWhileAStateReplacesAnother) {
+  const auto budget_of = [](const std::vector<std::string>& overrides) {
+    return plan_budget(plan_of("tiny.yaml", overrides));
+  };
+  const PlanBudget budget = budget_of({"save_steps=1", "save_total_limit=2"});
+  const auto& phases = budget.phases;
+  for (size_t i = 0; i < 4; ++i) {
+    const int64_t files = i == 1 ? 2 : 1;  // moe_model_init.pt
+    EXPECT_EQ(phases[i].checkpoint_bytes, files * phases[i].weights);
+    EXPECT_EQ(phases[i].state_bytes, phases[i].weights + phases[i].optimizer);
+  }
+  const int64_t before = phases[0].checkpoint_bytes +
+                         phases[1].checkpoint_bytes +
+                         phases[2].checkpoint_bytes;
+  ASSERT_GT(phases[2].state_bytes, phases[3].checkpoint_bytes);
+  EXPECT_EQ(budget.peak_disk,
+            before + phases[2].state_bytes + 2 * phases[3].state_bytes);
+  EXPECT_EQ(budget.kept_disk,
+            before + phases[3].checkpoint_bytes + 2 * phases[3].state_bytes);
+  // A state that falls due with a phase's end is the one of its end.
+  const PlanBudget at_ends = budget_of({"save_steps=3"});
+  EXPECT_EQ(at_ends.kept_disk, budget_of({}).kept_disk);
+  EXPECT_EQ(at_ends.peak_disk, budget_of({}).peak_disk);
+  EXPECT_EQ(budget_of({"save_steps=2"}).kept_disk,
+            before + phases[3].checkpoint_bytes + phases[2].state_bytes +
+                phases[3].state_bytes);
+}
+
+std::vector<std::string> of_all_phases(const std::string& setting) {
+  std::vector<std::string> all;
+  for (const char* phase : {"dense", "moe", "medium", "large"}) {
+    all.push_back(fmt::format("phases.{}.train.{}", phase, setting));
+  }
+  return all;
+}
+
+using Settings = std::vector<std::string>;
+
+Settings joined(Settings a, const Settings& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+// The levers in their order, as a user would pull them.
+std::vector<std::pair<std::string, Settings>> levers_by_hand() {
+  const Settings narrow = {"optimizer.type=adamw_8bit", "precision=bf16"};
+  const Settings checkpointed = of_all_phases("gradient_checkpointing=true");
+  return {{"train.gradient_checkpointing=true", checkpointed},
+          {"train.clip=two_pass", of_all_phases("clip=two_pass")},
+          {"optimizer.type=adamw_8bit", {"optimizer.type=adamw_8bit"}},
+          {"optimizer.type=adafactor", {"optimizer.type=adafactor"}},
+          {"precision=bf16 with optimizer.type=adamw_8bit", narrow},
+          {"precision=bf16, optimizer.type=adamw_8bit and "
+           "train.gradient_checkpointing=true",
+           joined(narrow, checkpointed)}};
+}
+
+// Clipped plans: as it stands, its first phase alone with hardly a batch, and
+// with so large a batch that activations outweigh the rest.
+TEST(PlanBudget, TheFirstLeverThatIsEnoughIsNamed) {
+  struct Case {
+    Settings settings;
+    size_t phases;
+  };
+  const Settings clipped = of_all_phases("max_grad_norm=1");
+  const Case cases[] = {
+      {clipped, 4},
+      {joined({"data.sequence_length=16", "phases.dense.train.batch_size=1"},
+              clipped),
+       1},
+      {joined(clipped, of_all_phases("batch_size=64")), 4}};
+  std::set<std::string> named;
+  for (const Case& c : cases) {
+    const auto plan_with = [&](const Settings& more) {
+      Plan plan = plan_of("seed.yaml", joined(c.settings, more));
+      plan.phases.resize(c.phases);
+      return plan;
+    };
+    const Plan plan = plan_with({});
+    const PlanBudget budget = plan_budget(plan);
+    const auto advice = [&](int64_t limit) -> std::string {
+      try {
+        require_fits(plan, budget, limit);
+      } catch (const VerdictError& error) {
+        return error.what();
+      }
+      return "fits";
+    };
+    int64_t least = budget.peak_memory();
+    std::string least_words;
+    for (const auto& [words, settings] : levers_by_hand()) {
+      const int64_t peak = plan_budget(plan_with(settings)).peak_memory();
+      if (peak >= least) continue;
+      least = peak;
+      least_words = words;
+      named.insert(words);
+      EXPECT_THAT(advice(peak), HasSubstr(fmt::format(
+                                    "; try {}: {}", words,
+                                    format_bytes(static_cast<double>(peak)))));
+    }
+    EXPECT_THAT(advice(least - 1),
+                HasSubstr(fmt::format(
+                    "no single setting is enough ({} with {})",
+                    format_bytes(static_cast<double>(least)), least_words)));
+  }
+  // Which of the last two are, depends on how the processor multiplies bf16.
+  EXPECT_GE(named.size(), 4u);
 }
 
 }  // namespace
