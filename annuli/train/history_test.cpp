@@ -45,6 +45,19 @@ TEST_F(HistoryTest, CutsBackToTheRememberedLength) {
   EXPECT_EQ(records[1]["step"], 20);
 }
 
+TEST_F(HistoryTest, EveryLineIsARecord) {
+  {
+    History history(path_);
+    for (int step = 1; step <= 4; ++step) history.append({{"step", step}});
+    EXPECT_NO_THROW(history.sync());
+  }
+  const auto records = read_history(path_);
+  ASSERT_EQ(records.size(), 4u);
+  for (int step = 1; step <= 4; ++step) {
+    EXPECT_EQ(records[step - 1].at("step"), step);
+  }
+}
+
 TEST_F(HistoryTest, LeavesOutATornLastLine) {
   { History(path_).append({{"step", 1}}); }
   std::ofstream(path_, std::ios::app) << "{\"step\": 2";

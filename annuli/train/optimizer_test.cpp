@@ -104,6 +104,8 @@ TEST(StateLayout, IsWhatEachOptimizerNeeds) {
             (Parts{{"m", at::kDouble}, {"v", at::kDouble}}));
   EXPECT_EQ(of({.state_dtype = StateDtype::kBf16}, kMatrix),
             (Parts{{"m", at::kBFloat16}, {"v", at::kBFloat16}}));
+  EXPECT_EQ(of(coded, spec_of("least", {64, 64})).at("m"), at::kByte);
+  EXPECT_EQ(of(coded, spec_of("less", {65, 63})), numbers);
   const OptimizerPlan adafactor = plan_of(OptimizerType::kAdafactor);
   EXPECT_EQ(of(adafactor, kMatrix),
             (Parts{{"v_columns", at::kFloat}, {"v_rows", at::kFloat}}));

@@ -113,6 +113,9 @@ TEST_F(TrainerRouting, RowsWithoutAGradientAreUpdatedToo) {
         t.max_grad_norm = 1e9;
       },
       2);
+  // Nor do they add to the norm.
+  EXPECT_NEAR(inside.record.grad_norm, whole.record.grad_norm,
+              1e-12 * whole.record.grad_norm);
   for (size_t row = 0; row < start.model.table().size(); ++row) {
     const std::string& name = start.model.table()[row].name;
     EXPECT_TRUE(same_bits(inside.model.weight(row), whole.model.weight(row)))
