@@ -1,6 +1,11 @@
 // What a whole run leaves, and how its proofs stop it.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <string>
 
 #include "annuli/core/json.h"
 #include "annuli/train/history.h"
@@ -9,6 +14,9 @@
 
 namespace annuli::test {
 namespace {
+
+using ::testing::ElementsAre;
+using ::testing::Pair;
 
 class RunTest : public testing::Test {
  protected:
@@ -34,12 +42,19 @@ TEST_F(RunTest, LeavesEverythingItPromises) {
         "summary.json", "samples/dense.txt", "samples/large.txt"}) {
     EXPECT_TRUE(fs::exists(in("all", name))) << name;
   }
-  size_t steps = 0;
+  std::map<std::string, size_t> lines;
   for (const Json& line :
        train::read_history(in("all", "training_history.jsonl"))) {
-    steps += line.at("type") == "step";
+    ++lines[line.at("type")];
+    if (line.at("type") != "evaluation") continue;
+    // `bytes`: a token is a byte, but for one in a document.
+    const double bits = line.at("eval_loss").get<double>() / std::log(2.0);
+    EXPECT_GE(line.at("bits_per_byte").get<double>(), bits);
+    EXPECT_LE(line.at("bits_per_byte").get<double>(), 1.05 * bits);
+    EXPECT_EQ(line.at("step"), 3);
   }
-  EXPECT_EQ(steps, 12u);
+  EXPECT_THAT(lines, ElementsAre(Pair("boundary", 3), Pair("evaluation", 4),
+                                 Pair("phase", 4), Pair("step", 12)));
 }
 
 TEST_F(RunTest, EveryVerdictIsKept) {
