@@ -17,6 +17,7 @@
 #include "annuli/core/notice.h"
 #include "annuli/parallel/launcher.h"
 #include "annuli/run/plan_runner.h"
+#include "annuli/train/step_share.h"
 
 namespace annuli::cli {
 namespace {
@@ -59,6 +60,7 @@ void run(const RunOptions& options) {
   check_gates(plan);
   if (options.processes) {
     const int64_t count = parallel::process_count(*options.processes);
+    train::require_shareable(plan, count);
     if (count > 1) {
       parallel::launch(count, parallel::own_arguments_without("--processes"),
                        plan.parallel.timeout);

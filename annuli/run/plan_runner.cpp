@@ -29,6 +29,7 @@
 #include "annuli/run/run_names.h"
 #include "annuli/run/running_plan.h"
 #include "annuli/run/step_log.h"
+#include "annuli/train/step_share.h"
 #include "annuli/train/trainer.h"
 
 namespace annuli::run {
@@ -120,7 +121,7 @@ class PlanRunner {
     train::Trainer trainer(
         state.model, state.optimizer, run_.data().train(), plan,
         plan.weight_decay.value_or(plan_.optimizer.weight_decay),
-        CounterRng(plan_.seed, "phase/" + phase.name).bits(0),
+        CounterRng(plan_.seed, "phase/" + phase.name).bits(0), run_.group(),
         state.previous_norm);
     StepLog log(run_.history(), phase.name,
                 StepLines(state.step + 1, plan.max_steps, plan_.logging_steps));
@@ -246,6 +247,7 @@ void run_plan(const Plan& plan, const fs::path& plan_file, IfPresent if_present,
   if (plan.threads > 0) {
     kernels::set_num_threads(static_cast<int>(plan.threads));
   }
+  train::require_shareable(plan, group.size());
   require_alike(plan, group);
   const at::Device chosen = device ? *device : choose_device(plan.device);
   require_runnable(plan, chosen);

@@ -7,16 +7,12 @@
 #include "annuli/parallel/sum_tree.h"
 
 namespace annuli::train {
-namespace {
 
-// In the memory of `first`, if it is there.
-at::Tensor sum_of(at::Tensor first, const at::Tensor& next) {
+at::Tensor sum_of_present(at::Tensor first, const at::Tensor& next) {
   if (!first.defined()) return next;
   if (next.defined()) first.add_(next);
   return first;
 }
-
-}  // namespace
 
 GradientSums::GradientSums(size_t rows, int64_t parts, int64_t passes,
                            bool widen)
@@ -29,7 +25,7 @@ GradientSums::GradientSums(size_t rows, int64_t parts, int64_t passes,
 void GradientSums::add(size_t row, const at::Tensor& gradient) {
   ANNULI_CHECK(!reached_[row], "row {} twice in a pass", row);
   reached_[row] = true;
-  at::Tensor sum = sum_of(std::move(sets_.back()[row]), gradient);
+  at::Tensor sum = sum_of_present(std::move(sets_.back()[row]), gradient);
   if (widen_ && sum.scalar_type() == at::kBFloat16) sum = sum.to(at::kFloat);
   complete(row, std::move(sum));
 }
@@ -41,7 +37,7 @@ void GradientSums::complete(size_t row, at::Tensor sum) {
   if (is_last_of_part()) {
     for (int64_t i = parallel::sums_after(part_, parts_); i > 0; --i) {
       --set;
-      sum = sum_of(std::move(sets_[set][row]), sum);
+      sum = sum_of_present(std::move(sets_[set][row]), sum);
     }
   }
   sets_[set][row] = std::move(sum);

@@ -24,6 +24,9 @@
 // below 2^-9 of them.
 namespace annuli::train {
 
+// In the memory of `first`, if it is there; undefined if neither is.
+at::Tensor sum_of_present(at::Tensor first, const at::Tensor& next);
+
 class GradientSums {
  public:
   // `parts` of `passes` each.

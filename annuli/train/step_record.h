@@ -15,7 +15,9 @@ struct StepRecord {
   double learning_rate = 0;
   double loss_rise = 0;  // LossWatch's, by whoever watches; 0: none
   int64_t tokens = 0;    // in this step
-  int stop_signal = 0;   // that asks one of several processes to stop
+  // The highest signal that asks one of the processes to stop, the same in all
+  // of them; 0: none is asked.
+  int stop_signal = 0;
   std::vector<std::vector<int64_t>> load;  // [L][E] slots, empty if dense
 };
 

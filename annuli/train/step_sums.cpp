@@ -20,6 +20,11 @@ void StepSums::add(const StepSums& next) {
   }
 }
 
+StepSums sum_of_nodes(StepSums node, const StepSums& next) {
+  node.add(next);
+  return node;
+}
+
 StepSums sums_of(const Loss& loss, double share) {
   StepSums sums;
   sums.loss = share * loss.cross_entropy.item<double>();

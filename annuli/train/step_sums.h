@@ -23,6 +23,9 @@ struct StepSums {
   void add(const StepSums& next);
 };
 
+// Of two nodes of a tree, one after the other.
+StepSums sum_of_nodes(StepSums node, const StepSums& next);
+
 // Those of one pass, which is `share` of the step.
 StepSums sums_of(const Loss& loss, double share);
 

@@ -8,6 +8,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/rng.h"
+#include "annuli/core/stop_request.h"
 #include "annuli/kernels/optim/squared_norm.h"
 #include "annuli/parallel/sum_tree.h"
 #include "annuli/train/batch_tensors.h"
@@ -26,6 +27,7 @@ double squares_of(const at::Tensor& gradient) {
 
 Trainer::Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
                  const TrainPlan& train, double weight_decay, uint64_t seed,
+                 parallel::ProcessGroup& group,
                  std::optional<double> previous_norm)
     : model_(model),
       optimizer_(optimizer),
@@ -33,10 +35,11 @@ Trainer::Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
       weight_decay_(weight_decay),
       seed_(seed),
       previous_norm_(previous_norm),
-      share_(train),
+      share_(train, group.rank(), group.size()),
       batches_(loader, share_.windows()),
       sequence_length_(loader.sequence_length()),
-      norm_(model.table()) {}
+      norm_(model.table()),
+      exchange_(group, model, train.router_mean_projection.value_or(false)) {}
 
 StepRecord Trainer::step(int64_t step) {
   RECORD_USER_SCOPE("step");
@@ -81,7 +84,7 @@ void Trainer::measure(const data::Batch& batch, int64_t step) {
   norm_.require_finite(step, /*updated=*/false);
 }
 
-StepSums Trainer::step_inside_backward(const StepRecord& record) {
+StepSums Trainer::step_inside_backward(StepRecord& record) {
   const data::Batch batch = batches_.next(0);
   double scale = 1;
   const bool by_previous =
@@ -107,23 +110,18 @@ StepSums Trainer::step_inside_backward(const StepRecord& record) {
   for (size_t row = 0; row < reached.size(); ++row) {
     if (!reached[row]) update(row, at::Tensor(), record, scale);
   }
+  record.stop_signal = stop_requested();
   return sums;
 }
 
-StepSums Trainer::step_with_whole_gradient(const StepRecord& record) {
-  GradientSums sums_of_gradients(model_.table().size(), share_.parts,
-                                 share_.passes_of_part,
-                                 /*widen=*/share_.passes_of_step > 1);
-  StepSums sums = parallel::tree_sum(
-      0, share_.parts,
-      [&](int64_t part) {
-        return run_part(part, record.step, sums_of_gradients);
-      },
-      [](StepSums node, const StepSums& next) {
-        node.add(next);
-        return node;
-      });
-  std::vector<at::Tensor> gradients = sums_of_gradients.take();
+StepSums Trainer::step_with_whole_gradient(StepRecord& record) {
+  GradientSums of_parts(model_.table().size(), share_.parts,
+                        share_.passes_of_part,
+                        /*widen=*/share_.passes_of_step > 1);
+  StepSums sums = run_parts(record.step, of_parts);
+  std::vector<at::Tensor> gradients = of_parts.take();
+  record.stop_signal =
+      exchange_.sum(record.step, stop_requested(), sums, gradients);
   const double share = share_.of_pass();
   for (size_t row = 0; row < gradients.size(); ++row) {
     norm_.note(row, squares_of(gradients[row]) * share * share);
@@ -137,12 +135,23 @@ StepSums Trainer::step_with_whole_gradient(const StepRecord& record) {
   return sums;
 }
 
+StepSums Trainer::run_parts(int64_t step, GradientSums& gradients) {
+  try {
+    return parallel::tree_sum(
+        share_.first_part, share_.parts,
+        [&](int64_t part) { return run_part(part, step, gradients); },
+        sum_of_nodes);
+  } catch (const VerdictError& error) {
+    exchange_.fail(step, error);
+  }
+}
+
 StepSums Trainer::run_part(int64_t part, int64_t step,
                            GradientSums& gradients) {
   StepSums sums;
   for (int64_t i = 0; i < share_.passes_of_part; ++i) {
     const int64_t pass = part * share_.passes_of_part + i;
-    const data::Batch batch = batches_.next(pass);
+    const data::Batch batch = batches_.next(pass - share_.first_pass());
     GradientScope scope(model_);
     const Loss loss = forward(batch, step, pass);
     StepSums of_pass = sums_of(loss, share_.of_pass());

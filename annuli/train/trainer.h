@@ -7,10 +7,12 @@
 #include "annuli/config/plan.h"
 #include "annuli/data/loader.h"
 #include "annuli/model/transformer.h"
+#include "annuli/parallel/process_group.h"
 #include "annuli/train/batch_ahead.h"
 #include "annuli/train/gradient_norm.h"
 #include "annuli/train/gradient_sums.h"
 #include "annuli/train/optimizer.h"
+#include "annuli/train/step_exchange.h"
 #include "annuli/train/step_record.h"
 #include "annuli/train/step_share.h"
 #include "annuli/train/step_sums.h"
@@ -35,11 +37,17 @@
 // With several passes to a step (accumulation, micro-batches) the gradient is
 // held: their sum (gradient_sums.h). Losses are summed in the same order.
 //
-// Errors: a loss that is not finite throws VerdictError before any update, and
-// the weights are those of the step before. So does a gradient that is not,
-// where its norm is known before the update. With the update inside the
-// backward pass, weights were updated with it by then: the text names the first
-// such tensor, and the model and the optimizer must not be used or saved.
+// Several processes share a step: each makes its parts (step_share.h), and sums
+// of the parts are exchanged (step_exchange.h). All of them call `step` alike,
+// and have the same weights, state and records, those of one process, to the
+// bit.
+//
+// Errors: a loss that is not finite throws VerdictError before any update, on
+// all processes wherever it came, and the weights are those of the step before.
+// So does a gradient that is not, where its norm is known before the update.
+// With the update inside the backward pass, weights were updated with it by
+// then: the text names the first such tensor, and the model and the optimizer
+// must not be used or saved.
 namespace annuli::train {
 
 class Trainer {
@@ -47,6 +55,7 @@ class Trainer {
   // All are borrowed and outlive the trainer.
   Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
           const TrainPlan& train, double weight_decay, uint64_t seed,
+          parallel::ProcessGroup& group,
           std::optional<double> previous_norm = std::nullopt);
 
   // Does step `step` (1 .. max_steps).
@@ -56,8 +65,9 @@ class Trainer {
   std::optional<double> previous_norm() const { return previous_norm_; }
 
  private:
-  StepSums step_inside_backward(const StepRecord& record);
-  StepSums step_with_whole_gradient(const StepRecord& record);
+  StepSums step_inside_backward(StepRecord& record);
+  StepSums step_with_whole_gradient(StepRecord& record);
+  StepSums run_parts(int64_t step, GradientSums& gradients);
   StepSums run_part(int64_t part, int64_t step, GradientSums& gradients);
   void measure(const data::Batch& batch, int64_t step);
   Loss forward(const data::Batch& batch, int64_t step, int64_t pass);
@@ -76,6 +86,7 @@ class Trainer {
   BatchAhead batches_;
   int64_t sequence_length_;
   GradientNorm norm_;  // of this step
+  StepExchange exchange_;
 };
 
 }  // namespace annuli::train

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "annuli/data/test_files.h"
+#include "annuli/parallel/solo.h"
 #include "annuli/parallel/sum_tree.h"
 #include "annuli/train/batch_tensors.h"
 #include "annuli/train/trainer.h"
@@ -60,7 +61,7 @@ class TrainerParts : public data::DataTest {
     if (ties) zero_routers(trained.model);
     data::Loader windows = loader();
     Trainer trainer(trained.model, trained.optimizer, windows, train, 0.1,
-                    kSeed);
+                    kSeed, parallel::solo());
     for (int64_t step = 1; step <= steps; ++step) {
       trained.records.push_back(trainer.step(step));
       const int64_t drawn =

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "annuli/data/test_files.h"
+#include "annuli/parallel/solo.h"
 #include "annuli/train/batch_tensors.h"
 #include "annuli/train/trainer.h"
 #include "tests/support/tensor_checks.h"
@@ -57,7 +58,8 @@ class TrainerRouting : public data::DataTest {
     if (prepare) prepare(trained.model);
     data::Loader windows = loader(length);
     const TrainPlan train = plan(change);
-    Trainer trainer(trained.model, trained.optimizer, windows, train, 0.1, 7);
+    Trainer trainer(trained.model, trained.optimizer, windows, train, 0.1, 7,
+                    parallel::solo());
     trained.record = trainer.step(1);
     return trained;
   }

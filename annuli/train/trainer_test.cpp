@@ -10,6 +10,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/data/test_files.h"
+#include "annuli/parallel/solo.h"
 #include "tests/support/tensor_checks.h"
 #include "tests/support/tiny_model.h"
 
@@ -62,7 +63,7 @@ class TrainerTest : public data::DataTest {
     Transformer model = tiny::model(config(mixture), at::kFloat);
     Optimizer optimizer(optimizer_plan, model.table().size());
     data::Loader windows = loader();
-    Trainer trainer(model, optimizer, windows, train, 0.1, 7);
+    Trainer trainer(model, optimizer, windows, train, 0.1, 7, parallel::solo());
     Outcome outcome;
     for (int64_t step = 1; step <= steps; ++step) {
       const StepRecord record = trainer.step(step);
@@ -144,7 +145,7 @@ TEST_F(TrainerTest, ThePreviousNormIsTheStepBefores) {
   Transformer model = tiny::model(config(false), at::kFloat);
   Optimizer optimizer(sgd, model.table().size());
   data::Loader windows = loader();
-  Trainer trainer(model, optimizer, windows, previous, 0, 7);
+  Trainer trainer(model, optimizer, windows, previous, 0, 7, parallel::solo());
   const StepRecord first = trainer.step(1);
   EXPECT_EQ(trainer.previous_norm(), first.grad_norm);
   Outcome before, after;
@@ -173,12 +174,13 @@ TEST_F(TrainerTest, AResumedRunKnowsThePreviousNorm) {
     Optimizer optimizer({}, model.table().size());
     std::optional<double> norm;
     {
-      Trainer trainer(model, optimizer, windows, train, 0.1, 7);
+      Trainer trainer(model, optimizer, windows, train, 0.1, 7,
+                      parallel::solo());
       trainer.step(1);
       trainer.step(2);
       norm = trainer.previous_norm();
     }
-    Trainer trainer(model, optimizer, windows, train, 0.1, 7,
+    Trainer trainer(model, optimizer, windows, train, 0.1, 7, parallel::solo(),
                     knows ? norm : std::nullopt);
     trainer.step(3);
     return trainer.step(4).loss;
@@ -208,7 +210,7 @@ TEST_F(TrainerTest, ANonFiniteLossUpdatesNothing) {
   Optimizer optimizer({}, model.table().size());
   data::Loader windows = loader();
   const TrainPlan train = plan([](auto&) {});
-  Trainer trainer(model, optimizer, windows, train, 0.1, 7);
+  Trainer trainer(model, optimizer, windows, train, 0.1, 7, parallel::solo());
   EXPECT_THROW(trainer.step(1), VerdictError);
   EXPECT_TRUE(same_bits(model.weight(1), before));
 }
@@ -230,7 +232,7 @@ TEST_F(TrainerTest, ANonFiniteGradientIsNamed) {
     }
     Optimizer optimizer({}, model.table().size());
     data::Loader windows = loader();
-    Trainer trainer(model, optimizer, windows, train, 0.1, 7);
+    Trainer trainer(model, optimizer, windows, train, 0.1, 7, parallel::solo());
     std::string text;
     try {
       trainer.step(1);

@@ -8,6 +8,7 @@
 #include "annuli/core/json.h"
 #include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/model/tensor_table.h"
+#include "annuli/parallel/solo.h"
 #include "annuli/run/first_state.h"
 #include "annuli/run/run_data.h"
 #include "annuli/train/optimizer.h"
@@ -67,7 +68,8 @@ struct Stepper::State {
                        data.tokenizer().vocab_size())),
         optimizer(plan.optimizer, std::move(first.optimizer)),
         trainer(first.model, optimizer, data.train(), plan.phases.front().train,
-                plan.optimizer.weight_decay, static_cast<uint64_t>(plan.seed)) {
+                plan.optimizer.weight_decay, static_cast<uint64_t>(plan.seed),
+                parallel::solo()) {
     kernels::give_back_memory();
   }
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "annuli/data/test_files.h"
+#include "annuli/parallel/solo.h"
 #include "annuli/train/trainer.h"
 #include "tests/support/pretend_device.h"
 #include "tests/support/tiny_model.h"
@@ -37,7 +38,7 @@ class StepCounts : public data::DataTest {
     initialize(model, 1);
     Optimizer optimizer({}, model.table().size());
     data::Loader windows(*file_, {{0, 2000}}, 32, 1, "t");
-    Trainer trainer(model, optimizer, windows, train, 0.1, 7);
+    Trainer trainer(model, optimizer, windows, train, 0.1, 7, parallel::solo());
     trainer.step(1);
     test::begin_counting();
     trainer.step(2);

@@ -1,0 +1,172 @@
+#include "annuli/train/gradient_exchange.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/record_function.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "annuli/core/error.h"
+#include "annuli/parallel/sum_tree.h"
+#include "annuli/train/gradient_sums.h"
+
+namespace annuli::train {
+namespace {
+
+using Present = std::vector<std::vector<bool>>;
+
+// A stretch of one row within a stretch of the entries laid end to end.
+struct Piece {
+  size_t row = 0;
+  int64_t in_row = 0;
+  int64_t at = 0;  // in the stretch
+  int64_t count = 0;
+};
+
+class Exchange {
+ public:
+  Exchange(const Transformer& model, const Present& present,
+           std::vector<at::Tensor>& gradients, parallel::ProcessGroup& group)
+      : model_(model),
+        present_(present),
+        gradients_(gradients),
+        group_(group),
+        options_(
+            at::TensorOptions().dtype(model.dtype()).device(model.device())) {
+    for (size_t row = gradients.size(); row-- > 0;) {
+      if (!is_anywhere(row)) continue;
+      rows_.push_back(row);
+      starts_.push_back(entries_);
+      entries_ += model.table()[row].numel();
+      at::Tensor& gradient = gradients[row];
+      if (!gradient.defined()) continue;
+      ANNULI_CHECK(gradient.scalar_type() == model.dtype(),
+                   "the gradient of {} is of another type",
+                   model.table()[row].name);
+      gradient = gradient.contiguous();
+    }
+  }
+
+  int64_t entries() const { return entries_; }
+
+  // Of the entries [begin, end).
+  void sum_bucket(int64_t begin, int64_t end) {
+    const int64_t n = group_.size();
+    const int64_t part = (end - begin + n - 1) / n;
+    at::Tensor own = packed(begin, end, n * part);
+    const at::Tensor columns = group_.all_to_all(own.view({n, part}));
+    own.reset();
+    const int64_t first = std::min(end, begin + group_.rank() * part);
+    const int64_t last = std::min(end, first + part);
+    at::Tensor sums = at::zeros({part}, options_);
+    sum_columns(first, last, columns, sums);
+    unpack(begin, end, group_.all_gather(sums).view(-1));
+  }
+
+ private:
+  bool is_anywhere(size_t row) const {
+    return std::ranges::any_of(present_,
+                               [&](const auto& rows) { return rows[row]; });
+  }
+
+  std::vector<Piece> pieces(int64_t begin, int64_t end) const {
+    std::vector<Piece> found;
+    const auto after = std::ranges::upper_bound(starts_, begin);
+    auto i = static_cast<size_t>(after - starts_.begin() - 1);
+    for (int64_t at = begin; at < end; ++i) {
+      const int64_t in_row = at - starts_[i];
+      const int64_t left = model_.table()[rows_[i]].numel() - in_row;
+      const int64_t count = std::min(left, end - at);
+      found.push_back({rows_[i], in_row, at - begin, count});
+      at += count;
+    }
+    return found;
+  }
+
+  at::Tensor packed(int64_t begin, int64_t end, int64_t size) const {
+    RECORD_USER_SCOPE("pack gradients");
+    at::Tensor bucket = at::zeros({size}, options_);
+    for (const Piece& piece : pieces(begin, end)) {
+      if (!gradients_[piece.row].defined()) continue;
+      bucket.narrow(0, piece.at, piece.count).copy_(in_row(piece));
+    }
+    return bucket;
+  }
+
+  at::Tensor in_row(const Piece& piece) const {
+    return gradients_[piece.row].view(-1).narrow(0, piece.in_row, piece.count);
+  }
+
+  // Pieces side by side that the same processes have are summed at once.
+  void sum_columns(int64_t first, int64_t last, const at::Tensor& columns,
+                   at::Tensor& sums) const {
+    RECORD_USER_SCOPE("sum gradients");
+    const std::vector<Piece> all = pieces(first, last);
+    for (size_t i = 0; i < all.size();) {
+      const std::vector<bool> holders = holders_of(all[i].row);
+      int64_t count = 0;
+      const int64_t at = all[i].at;
+      for (; i < all.size() && holders_of(all[i].row) == holders; ++i) {
+        count += all[i].count;
+      }
+      const at::Tensor of_holders = columns.narrow(1, at, count);
+      sums.narrow(0, at, count)
+          .copy_(parallel::tree_sum(
+              0, group_.size(),
+              [&](int64_t rank) {
+                return holders[rank] ? of_holders[rank] : at::Tensor();
+              },
+              sum_of_present));
+    }
+  }
+
+  std::vector<bool> holders_of(size_t row) const {
+    std::vector<bool> holders;
+    for (const auto& rows : present_) holders.push_back(rows[row]);
+    return holders;
+  }
+
+  void unpack(int64_t begin, int64_t end, const at::Tensor& bucket) {
+    RECORD_USER_SCOPE("unpack gradients");
+    for (const Piece& piece : pieces(begin, end)) {
+      at::Tensor& gradient = gradients_[piece.row];
+      if (!gradient.defined()) {
+        gradient = at::empty(model_.weight(piece.row).sizes(), options_);
+      }
+      in_row(piece).copy_(bucket.narrow(0, piece.at, piece.count));
+    }
+  }
+
+  const Transformer& model_;
+  const Present& present_;
+  std::vector<at::Tensor>& gradients_;
+  parallel::ProcessGroup& group_;
+  at::TensorOptions options_;
+  std::vector<size_t> rows_;  // in the order of their entries
+  std::vector<int64_t> starts_;
+  int64_t entries_ = 0;
+};
+
+}  // namespace
+
+void sum_gradients(const Transformer& model, const Present& present,
+                   std::vector<at::Tensor>& gradients,
+                   parallel::ProcessGroup& group, int64_t bucket_bytes) {
+  RECORD_USER_SCOPE("exchange gradients");
+  Exchange exchange(model, present, gradients, group);
+  const int64_t n = group.size();
+  const auto entry = static_cast<int64_t>(c10::elementSize(model.dtype()));
+  const int64_t bucket = std::max<int64_t>(1, bucket_bytes / entry / n) * n;
+  for (int64_t begin = 0; begin < exchange.entries(); begin += bucket) {
+    exchange.sum_bucket(begin, std::min(exchange.entries(), begin + bucket));
+  }
+}
+
+int64_t gradient_bytes_sent(int64_t entries, int64_t entry_bytes,
+                            int64_t processes) {
+  const int64_t part = (entries + processes - 1) / processes;
+  return 2 * (processes - 1) * part * entry_bytes;
+}
+
+}  // namespace annuli::train

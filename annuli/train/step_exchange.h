@@ -1,0 +1,49 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "annuli/config/plan.h"
+#include "annuli/core/error.h"
+#include "annuli/model/transformer.h"
+#include "annuli/parallel/process_group.h"
+#include "annuli/train/step_note.h"
+#include "annuli/train/step_sums.h"
+
+// The end of a step's passes, which all processes come to: what each has summed
+// over its own parts becomes the sum over all parts, with the bits of one
+// process that made them all. One process alone sends nothing.
+namespace annuli::train {
+
+class StepExchange {
+ public:
+  // Both are borrowed. `router_means`: they are wanted.
+  StepExchange(parallel::ProcessGroup& group, const Transformer& model,
+               bool router_means)
+      : group_(group), model_(model), router_means_(router_means) {}
+
+  // Sums over the processes. `stop_signal`: what asks this process to stop; the
+  // highest of all is returned. Throws on all processes the VerdictError that
+  // one of them failed with, before any gradient is sent.
+  int sum(int64_t step, int stop_signal, StepSums& sums,
+          std::vector<at::Tensor>& gradients);
+
+  // Comes instead of `sum` where this process can't go on.
+  [[noreturn]] void fail(int64_t step, const VerdictError& error);
+
+ private:
+  std::vector<StepNote> meet(const StepNote& own);
+  void sum_router_means(std::vector<at::Tensor>& means);
+
+  parallel::ProcessGroup& group_;
+  const Transformer& model_;
+  bool router_means_;
+};
+
+// What each of N processes sends in a step in which every row is reached.
+int64_t step_bytes_sent(const ModelConfig& config, const NumberTypes& numbers,
+                        const TrainPlan& train, int64_t processes);
+
+}  // namespace annuli::train

@@ -1,0 +1,352 @@
+// A step that processes share has the bits of one process that makes it alone.
+#include <ATen/TensorOperators.h>
+#include <fmt/core.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "annuli/core/error.h"
+#include "annuli/data/test_files.h"
+#include "annuli/parallel/solo.h"
+#include "annuli/parallel/sum_tree.h"
+#include "annuli/train/batch_tensors.h"
+#include "annuli/train/gradient_exchange.h"
+#include "annuli/train/trainer.h"
+#include "tests/support/tensor_checks.h"
+#include "tests/support/thread_group.h"
+#include "tests/support/tiny_model.h"
+
+namespace annuli::train {
+namespace {
+
+using parallel::ProcessGroup;
+
+// All that a step can depend on.
+struct Setting {
+  bool mixture = true;
+  bool tied = true;
+  Precision precision = Precision::kFp32;
+  OptimizerPlan optimizer = {};
+  int64_t length = 12;
+  int64_t parts = 4;
+  std::function<void(TrainPlan&)> change = [](TrainPlan&) {};
+};
+
+// The bytes of a tensor; -0 is not 0.
+std::string bytes_of(const at::Tensor& tensor) {
+  if (!tensor.defined()) return "none";
+  const at::Tensor whole = tensor.detach().contiguous();
+  return {static_cast<const char*>(whole.const_data_ptr()), whole.nbytes()};
+}
+
+// What a run leaves: by name, the bytes of weights and state, and the records.
+struct Outcome {
+  std::vector<std::pair<std::string, std::string>> tensors;
+  std::vector<std::string> records;
+  int64_t sent = 0;  // in the last step
+
+  std::string first_difference(const Outcome& other) const {
+    for (size_t i = 0; i < records.size(); ++i) {
+      if (records[i] != other.records[i]) {
+        return records[i] + " beside " + other.records[i];
+      }
+    }
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      if (tensors[i] != other.tensors[i]) return tensors[i].first;
+    }
+    return "";
+  }
+};
+
+// Exact: doubles in hexadecimal.
+std::string line_of(const StepRecord& record) {
+  std::string line = fmt::format(
+      "{} {:a} {:a} {:a} {:a} {} {}", record.step, record.loss, record.aux_loss,
+      record.z_loss, record.grad_norm, record.tokens, record.stop_signal);
+  for (const auto& slots : record.load) {
+    for (const int64_t n : slots) line += fmt::format(" {}", n);
+  }
+  return line;
+}
+
+class TrainerProcesses : public data::DataTest {
+ protected:
+  void SetUp() override {
+    DataTest::SetUp();
+    file_.emplace(write_random(2000, 61));
+  }
+
+  // Matrices of 24 x 192 are large enough for 8-bit codes.
+  static ModelConfig config(const Setting& setting) {
+    ModelConfig config = tiny::config(
+        {.mixture = setting.mixture, .gated = true, .tied = setting.tied});
+    config.intermediate_size = 192;
+    return config;
+  }
+  static Transformer model(const Setting& setting) {
+    Transformer model(config(setting), number_types(setting.precision));
+    initialize(model, 1);
+    return model;
+  }
+  data::Loader loader(const Setting& setting) const {
+    return {*file_, {{0, 2000}}, setting.length, 1, "t"};
+  }
+  static TrainPlan plan(const Setting& setting) {
+    TrainPlan train;
+    train.batch_size = setting.parts;
+    train.micro_batch_size = 1;
+    train.learning_rate = 1e-2;
+    setting.change(train);
+    return train;
+  }
+
+  Outcome run(const Setting& setting, ProcessGroup& group,
+              int64_t steps = 3) const {
+    Transformer trained = model(setting);
+    Optimizer optimizer(setting.optimizer, trained.table().size());
+    data::Loader windows = loader(setting);
+    const TrainPlan train = plan(setting);
+    Trainer trainer(trained, optimizer, windows, train, 0.1, 7, group);
+    Outcome outcome;
+    for (int64_t step = 1; step <= steps; ++step) {
+      const int64_t before = group.bytes_sent();
+      outcome.records.push_back(line_of(trainer.step(step)));
+      outcome.sent = group.bytes_sent() - before;
+      EXPECT_EQ(windows.state().next_window,
+                step * train.batch_size * train.gradient_accumulation_steps);
+    }
+    for (size_t row = 0; row < trained.table().size(); ++row) {
+      const std::string& name = trained.table()[row].name;
+      outcome.tensors.emplace_back(name, bytes_of(trained.weight(row)));
+      grow::visit_parts(optimizer.states()[row], [&](const char* part,
+                                                     const at::Tensor& tensor) {
+        outcome.tensors.emplace_back(fmt::format("{}.{}", part, name),
+                                     bytes_of(tensor));
+      });
+    }
+    return outcome;
+  }
+
+  // Of every process.
+  std::vector<Outcome> run_shared(const Setting& setting, int64_t processes,
+                                  int64_t steps = 3) const {
+    std::vector<Outcome> outcomes(processes);
+    test::run_together(processes, [&](ProcessGroup& group) {
+      outcomes[group.rank()] = run(setting, group, steps);
+    });
+    return outcomes;
+  }
+
+  void expect_same_for(const std::set<int64_t>& processes,
+                       const Setting& setting) const {
+    const Outcome alone = run(setting, parallel::solo());
+    for (const int64_t n : processes) {
+      const std::vector<Outcome> all = run_shared(setting, n);
+      for (int64_t rank = 0; rank < n; ++rank) {
+        EXPECT_EQ(all[rank].first_difference(alone), "")
+            << "process " << rank << " of " << n;
+      }
+    }
+  }
+
+  std::optional<data::TokenFile> file_;
+};
+
+TEST_F(TrainerProcesses, GiveTheSameBits) {
+  const auto losses = [](TrainPlan& train) {
+    train.router_z_loss_coef = 0.01;
+    train.router_mean_projection = true;
+  };
+  for (const bool mixture : {false, true}) {
+    SCOPED_TRACE(mixture ? "mixture" : "dense");
+    expect_same_for({1, 2, 4}, {.mixture = mixture, .change = losses});
+  }
+}
+
+TEST_F(TrainerProcesses, GiveTheSameBitsWithEveryOptimizer) {
+  const std::vector<OptimizerPlan> optimizers = {
+      {.type = OptimizerType::kAdamw8bit},
+      {.type = OptimizerType::kAdafactor},
+      {.type = OptimizerType::kSgd, .momentum = 0.9},
+  };
+  for (const OptimizerPlan& optimizer : optimizers) {
+    SCOPED_TRACE(static_cast<int>(optimizer.type));
+    expect_same_for({2, 4}, {.optimizer = optimizer});
+  }
+}
+
+TEST_F(TrainerProcesses, GiveTheSameBitsInEveryPrecision) {
+  for (const Precision precision :
+       {Precision::kBf16, Precision::kBf16Mixed, Precision::kFp64}) {
+    SCOPED_TRACE(static_cast<int>(precision));
+    expect_same_for({2, 4}, {.precision = precision});
+  }
+}
+
+TEST_F(TrainerProcesses, GiveTheSameBitsHoweverAStepIsTaken) {
+  const std::vector<std::function<void(TrainPlan&)>> changes = {
+      [](TrainPlan& train) { train.max_grad_norm = 0.1; },
+      [](TrainPlan& train) { train.gradient_accumulation_steps = 3; },
+      [](TrainPlan& train) { train.gradient_checkpointing = true; },
+      [](TrainPlan& train) { train.router_aux_loss_coef = 0; },
+  };
+  for (size_t i = 0; i < changes.size(); ++i) {
+    SCOPED_TRACE(i);
+    expect_same_for({2, 4}, {.change = changes[i]});
+  }
+}
+
+TEST_F(TrainerProcesses, GiveTheSameBitsWithAnyNumberOfParts) {
+  expect_same_for({2}, {.parts = 6});
+  expect_same_for({2, 4, 8}, {.parts = 8});
+}
+
+// Windows of two tokens: most experts are reached by some processes only, and
+// some by none.
+TEST_F(TrainerProcesses, ShareRowsThatOnlySomeReach) {
+  const Setting setting = {.length = 2, .change = [](TrainPlan& train) {
+                             train.router_aux_loss_coef = 0;
+                           }};
+  Transformer start = model(setting);
+  data::Loader windows = loader(setting);
+  std::set<int64_t> slots_of_one_expert;
+  for (int window = 0; window < 4; ++window) {
+    const data::Batch batch = windows.next(1);
+    const Loss loss =
+        start.loss(tokens_of(batch, at::kCPU), targets_of(batch, at::kCPU));
+    slots_of_one_expert.insert(std::min<int64_t>(loss.load[0][0], 1));
+  }
+  EXPECT_EQ(slots_of_one_expert, (std::set<int64_t>{0, 1}));
+  expect_same_for({2, 4}, setting);
+}
+
+// A token that only one process reads has an embedding that is not a number.
+TEST_F(TrainerProcesses, FailTogetherWhereOneLossIsNotFinite) {
+  const Setting setting = {.mixture = false, .tied = false, .parts = 2};
+  data::Loader windows = loader(setting);
+  const data::Batch first = windows.next(1), second = windows.next(1);
+  const auto only_second = std::ranges::find_if(second.tokens, [&](int64_t id) {
+    return std::ranges::find(first.tokens, id) == first.tokens.end();
+  });
+  ASSERT_NE(only_second, second.tokens.end());
+  std::vector<std::string> texts(2);
+  test::run_together(2, [&](ProcessGroup& group) {
+    Transformer trained = model(setting);
+    trained.weight(0)[*only_second].fill_(std::nan(""));
+    Optimizer optimizer({}, trained.table().size());
+    std::vector<std::string> before;
+    for (size_t row = 0; row < trained.table().size(); ++row) {
+      before.push_back(bytes_of(trained.weight(row)));
+    }
+    data::Loader own = loader(setting);
+    const TrainPlan train = plan(setting);
+    Trainer trainer(trained, optimizer, own, train, 0.1, 7, group);
+    const int64_t sent = group.bytes_sent();
+    try {
+      trainer.step(1);
+    } catch (const VerdictError& error) {
+      texts[group.rank()] = error.what();
+    }
+    EXPECT_LT(group.bytes_sent() - sent, 4096) << "gradients were sent";
+    for (size_t row = 0; row < before.size(); ++row) {
+      EXPECT_EQ(bytes_of(trained.weight(row)), before[row]);
+    }
+  });
+  EXPECT_THAT(texts[0], testing::HasSubstr("training step 1: the loss is nan"));
+  EXPECT_EQ(texts[1], texts[0]);
+}
+
+TEST_F(TrainerProcesses, SendWhatTheFormulaSays) {
+  for (const bool mixture : {false, true}) {
+    for (const bool projects : {false, true}) {
+      Setting setting = {.mixture = mixture, .length = 24};
+      setting.change = [=](TrainPlan& train) {
+        train.router_mean_projection = projects;
+      };
+      for (const int64_t processes : {2, 4}) {
+        const int64_t foretold =
+            step_bytes_sent(config(setting), number_types(setting.precision),
+                            plan(setting), processes);
+        for (const Outcome& of_one : run_shared(setting, processes, 1)) {
+          EXPECT_EQ(of_one.sent, foretold)
+              << mixture << projects << " " << processes;
+        }
+      }
+      EXPECT_EQ(run(setting, parallel::solo(), 1).sent, 0);
+      EXPECT_EQ(step_bytes_sent(config(setting), at::kFloat, plan(setting), 1),
+                0);
+    }
+  }
+}
+
+TEST_F(TrainerProcesses, StopAtTheHighestSignalOfAny) {
+  const Setting setting = {.mixture = false};
+  std::vector<int> signals(4);
+  test::run_together(4, [&](ProcessGroup& group) {
+    const Transformer of_one = model(setting);
+    StepExchange exchange(group, of_one, false);
+    StepSums sums;
+    std::vector<at::Tensor> gradients(of_one.table().size());
+    const int own = group.rank() == 2 ? 15 : group.rank() == 1 ? 10 : 0;
+    signals[group.rank()] = exchange.sum(1, own, sums, gradients);
+  });
+  EXPECT_EQ(signals, (std::vector<int>{15, 15, 15, 15}));
+}
+
+// Any rows on any processes, in buckets that cut rows: each row is the tree
+// over those that have it.
+TEST_F(TrainerProcesses, SumEachRowOverThoseThatHaveIt) {
+  constexpr int64_t kProcesses = 4;
+  const Transformer shape = model({});
+  const size_t rows = shape.table().size();
+  std::vector<std::vector<bool>> present(kProcesses);
+  const auto gradient = [&](int64_t rank, size_t row) {
+    if (!present[rank][row]) return at::Tensor();
+    const std::string name = fmt::format("{}/{}", rank, row);
+    // Half of it is -0, which a zero that is added would change.
+    return test::random_tensor(shape.weight(row).sizes(), name, at::kFloat)
+        .clamp_min(0)
+        .neg();
+  };
+  for (int64_t rank = 0; rank < kProcesses; ++rank) {
+    for (size_t row = 0; row < rows; ++row) {
+      present[rank].push_back(
+          CounterRng(3, fmt::format("{}/{}", rank, row)).below(0, 2) == 0);
+    }
+  }
+  std::vector<std::string> wanted;
+  for (size_t row = 0; row < rows; ++row) {
+    wanted.push_back(bytes_of(parallel::tree_sum(
+        0, kProcesses, [&](int64_t rank) { return gradient(rank, row); },
+        [](const at::Tensor& a, const at::Tensor& b) {
+          if (!a.defined() || !b.defined()) return a.defined() ? a : b;
+          return a + b;
+        })));
+  }
+  EXPECT_NE(std::ranges::count(wanted, "none"), 0);
+  for (const int64_t bucket_bytes : {1 << 20, 4000, 100}) {
+    test::run_together(kProcesses, [&](ProcessGroup& group) {
+      std::vector<at::Tensor> gradients;
+      for (size_t row = 0; row < rows; ++row) {
+        gradients.push_back(gradient(group.rank(), row));
+      }
+      sum_gradients(shape, present, gradients, group, bucket_bytes);
+      for (size_t row = 0; row < rows; ++row) {
+        EXPECT_TRUE(bytes_of(gradients[row]) == wanted[row])
+            << shape.table()[row].name << " on " << group.rank() << ", "
+            << bucket_bytes;
+      }
+    });
+  }
+}
+
+}  // namespace
+}  // namespace annuli::train
