@@ -4,9 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <string>
+#include <vector>
 
+#include "annuli/checkpoint/lineage.h"
+#include "annuli/checkpoint/training_state.h"
 #include "annuli/core/json.h"
 #include "annuli/train/history.h"
 #include "tests/cli/program.h"
@@ -16,6 +21,7 @@ namespace annuli::test {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::Pair;
 
 class RunTest : public testing::Test {
@@ -166,6 +172,76 @@ TEST_F(RunTest, CheckpointingChangesNoBit) {
     // differs, the models do not.
     EXPECT_EQ(again.hashes, plain.hashes);
   }
+}
+
+TEST_F(RunTest, EvaluatesAndSavesAsOftenAsThePlanSays) {
+  ASSERT_EQ(run("often", {"--set", "evaluation.eval_steps=2", "--set",
+                          "save_steps=1", "--set", "save_total_limit=3"})
+                .status,
+            0);
+  std::vector<int64_t> evaluated;
+  for (const Json& line :
+       train::read_history(in("often", "training_history.jsonl"))) {
+    if (line.at("type") == "evaluation") evaluated.push_back(line.at("step"));
+  }
+  EXPECT_THAT(evaluated, ElementsAre(2, 3, 2, 3, 2, 3, 2, 3));
+  const auto states = fs::directory_iterator(in("often", "state"));
+  EXPECT_EQ(std::distance(begin(states), end(states)), 3);
+  // The last phase's end leaves nothing to go on to.
+  const auto newest = load_progress(in("often", "state"));
+  EXPECT_EQ(newest->at("phase"), 3);
+  EXPECT_EQ(newest->at("step"), 2);
+  EXPECT_FALSE(newest->at("phase_ended").get<bool>());
+}
+
+// A first phase of one step has the same bits either way, and leaves a norm in
+// the one and none in the other. The next phase's first step has no step before
+// it.
+TEST_F(RunTest, APhaseDoesNotClipByTheNormOfThePhaseBefore) {
+  const auto hashes = [&](const std::string& clip) {
+    std::vector<std::string> more = {
+        "--set", "phases.dense.train.max_steps=1",
+        "--set", "phases.dense.train.clip=" + clip,
+        "--set", "phases.moe.train.clip=previous_norm"};
+    for (const char* phase : {"dense", "moe"}) {
+      more.insert(more.end(), {"--set", std::string("phases.") + phase +
+                                            ".train.max_grad_norm=0.1"});
+    }
+    EXPECT_EQ(run(clip, more).status, 0);
+    return outcome_of(scratch_.path() / clip).hashes;
+  };
+  EXPECT_EQ(hashes("previous_norm"), hashes("two_pass"));
+}
+
+// A phase that does not grow proves nothing of the growth before it.
+TEST_F(RunTest, APhaseWithoutGrowthIsTrainedOn) {
+  std::ofstream(in("", "plan.yaml"))
+      << "name: on\nseed: 1\ndata: {text: [tests/data/village], "
+         "sequence_length: 32}\n"
+         "model: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: "
+         "2, "
+         "num_attention_heads: 2}\n"
+         "probe: {windows: 4, length: 32, router_tokens: 256}\n"
+         "evaluation: {windows: 2}\nphases:\n"
+         "  - {name: dense, train: {max_steps: 2, learning_rate: 1.0e-3, "
+         "batch_size: 2}}\n"
+         "  - {name: wide, grow: {widen: {factor: 2, noise_snr_db: 10}}, "
+         "train: {max_steps: 2, learning_rate: 1.0e-3, batch_size: 2}}\n"
+         "  - {name: more, train: {max_steps: 2, learning_rate: 1.0e-3, "
+         "batch_size: 2}}\n";
+  const Outcome done = run_program(
+      run_arguments(scratch_.file("plan.yaml"), scratch_.path(), "on"),
+      scratch_.path());
+  ASSERT_EQ(done.status, 0) << done.err;
+  EXPECT_TRUE(fs::exists(in("on", "verify/wide.json")));
+  EXPECT_FALSE(fs::exists(in("on", "verify/more.json")));
+  EXPECT_THAT(done.out, HasSubstr("phase 3/3  more: 2 x 64"));
+  std::vector<std::string> steps;
+  for (const LineageRecord& record : read_lineage(in("on", "lineage.json"))) {
+    steps.push_back(record.op);
+  }
+  EXPECT_THAT(steps,
+              ElementsAre("initialize", "train", "widen", "train", "train"));
 }
 
 TEST_F(RunTest, OneLineOnStandardErrorPerFailure) {
