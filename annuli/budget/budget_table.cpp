@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "annuli/core/json.h"
@@ -35,6 +37,32 @@ Row row_of(const PhaseBudget& phase) {
           phase.seconds ? format_duration(*phase.seconds) : "-"};
 }
 
+// What sharing adds, a row for each phase.
+std::string sharing_table(const PlanBudget& budget) {
+  std::vector<Row> rows = {
+      {"phase", "sent a step", "computing", "sending", "step", "if hidden"}};
+  for (const PhaseBudget& phase : budget.phases) {
+    Row row = {phase.name, bytes(phase.sending.bytes), "-", "-", "-", "-"};
+    if (phase.computing) {
+      const double computing = *phase.computing;
+      const double sending = *phase.sending_seconds;
+      row = {phase.name,
+             row[1],
+             format_duration(computing),
+             format_duration(sending),
+             format_duration(computing + sending),
+             format_duration(std::max(computing, sending))};
+    }
+    rows.push_back(std::move(row));
+  }
+  const Link& link = budget.sharing.link;
+  return fmt::format(
+      "\nof each of {} processes, which send {}/s with a latency of {:g} us; "
+      "nothing is hidden behind the computing yet\n{}",
+      budget.sharing.processes, format_bytes(link.bytes_per_second),
+      link.latency * 1e6, aligned(rows, Align::kRight));
+}
+
 }  // namespace
 
 std::string to_table(const PlanBudget& budget) {
@@ -48,6 +76,7 @@ std::string to_table(const PlanBudget& budget) {
       "at its most\n",
       bytes(budget.peak_memory()), budget.largest().name, bytes(budget.program),
       bytes(budget.kept_disk), bytes(budget.peak_disk));
+  if (budget.sharing.processes > 1) text += sharing_table(budget);
   if (!budget.rates) return text;
   double seconds = 0;
   for (const PhaseBudget& phase : budget.phases) seconds += *phase.seconds;
@@ -84,10 +113,18 @@ Json to_json(const PlanBudget& budget) {
         {"train_flops", phase.train_flops},
         {"proof_flops", phase.proof_flops},
     };
-    if (phase.seconds) json["seconds"] = *phase.seconds;
+    if (budget.sharing.processes > 1) {
+      json["step_bytes_sent"] = phase.sending.bytes;
+    }
+    if (phase.seconds) {
+      json["seconds"] = *phase.seconds;
+      json["step_seconds"] = *phase.computing;
+      json["step_seconds_sending"] = *phase.sending_seconds;
+    }
     phases.push_back(std::move(json));
   }
-  Json json = {{"program_bytes", budget.program},
+  Json json = {{"processes", budget.sharing.processes},
+               {"program_bytes", budget.program},
                {"peak_memory_bytes", budget.peak_memory()},
                {"kept_disk_bytes", budget.kept_disk},
                {"peak_disk_bytes", budget.peak_disk},

@@ -27,8 +27,12 @@ ModelConfig config_at_start(const Plan& plan) {
 // One phase, from the config that the phase before left.
 class Phase {
  public:
-  Phase(const Plan& plan, const PhasePlan& phase, const ModelConfig& parent)
-      : plan_(plan), phase_(phase), numbers_(number_types(plan.precision)) {
+  Phase(const Plan& plan, const PhasePlan& phase, const ModelConfig& parent,
+        int64_t processes)
+      : plan_(plan),
+        phase_(phase),
+        processes_(processes),
+        numbers_(number_types(plan.precision)) {
     if (phase.grow) {
       recipe_ = grow::make_operator(*phase.grow)->recipe(parent, 0);
     }
@@ -53,7 +57,7 @@ class Phase {
           {.plan = plan_, .recipe = *recipe_, .numbers = numbers_});
     }
     const TrainPlan& train = phase_.train;
-    const train::StepShare share(train);
+    const train::StepShare share(train, 0, processes_);
     const StepMemory step =
         step_memory({.config = budget_.config,
                      .numbers = numbers_,
@@ -62,7 +66,8 @@ class Phase {
                      .gradient_checkpointing = train.gradient_checkpointing,
                      .holds_gradient = train::holds_gradient(train),
                      .parts = share.parts,
-                     .passes = share.passes_of_part});
+                     .passes = share.passes_of_part,
+                     .processes = processes_});
     budget_.gradients = step.gradients;
     budget_.activations = step.activations;
     const int64_t resident = budget_.weights + budget_.optimizer;
@@ -105,6 +110,8 @@ class Phase {
     const auto steps = static_cast<double>(train.max_steps);
     budget_.step_flops = step_flops(budget_.config, train, length);
     budget_.train_flops = steps * budget_.step_flops;
+    budget_.sending =
+        sending_of_step(budget_.config, numbers_, train, processes_);
     budget_.moved_bytes = steps * bytes_of_update();
     budget_.proof_flops =
         forward_flops(budget_.config, length) *
@@ -138,6 +145,7 @@ class Phase {
 
   const Plan& plan_;
   const PhasePlan& phase_;
+  int64_t processes_;
   NumberTypes numbers_;
   std::optional<grow::Recipe> recipe_;
   PhaseBudget budget_;
@@ -175,11 +183,20 @@ void count_disk(const Plan& plan, PlanBudget& budget) {
   budget.kept_disk = on_disk();
 }
 
-void estimate_times(PlanBudget& budget, const MachineRates& rates) {
-  for (PhaseBudget& phase : budget.phases) {
+// Each process makes its part of a step's passes, and all of the update and of
+// the proofs.
+void estimate_times(const Plan& plan, PlanBudget& budget,
+                    const MachineRates& rates) {
+  const auto share = static_cast<double>(budget.sharing.processes);
+  for (size_t i = 0; i < budget.phases.size(); ++i) {
+    PhaseBudget& phase = budget.phases[i];
+    const auto steps = static_cast<double>(plan.phases[i].train.max_steps);
+    phase.computing = phase.step_flops / share / rates.product_flops +
+                      phase.moved_bytes / steps / rates.memory_bytes;
+    phase.sending_seconds = phase.sending.seconds(budget.sharing.link);
     phase.seconds =
-        (phase.train_flops + phase.proof_flops) / rates.product_flops +
-        phase.moved_bytes / rates.memory_bytes;
+        (phase.train_flops / share + phase.proof_flops) / rates.product_flops +
+        phase.moved_bytes / rates.memory_bytes + steps * *phase.sending_seconds;
   }
 }
 
@@ -191,15 +208,19 @@ const PhaseBudget& PlanBudget::largest() const {
 }
 
 PlanBudget plan_budget(const Plan& plan,
-                       const std::optional<MachineRates>& rates) {
-  PlanBudget budget{.program = program_bytes(), .rates = rates};
+                       const std::optional<MachineRates>& rates,
+                       const Sharing& sharing) {
+  train::require_shareable(plan, sharing.processes);
+  PlanBudget budget{
+      .program = program_bytes(), .sharing = sharing, .rates = rates};
   ModelConfig config = config_at_start(plan);
   for (const PhasePlan& phase : plan.phases) {
-    budget.phases.push_back(Phase(plan, phase, config).budget(budget.program));
+    budget.phases.push_back(
+        Phase(plan, phase, config, sharing.processes).budget(budget.program));
     config = budget.phases.back().config;
   }
   count_disk(plan, budget);
-  if (rates) estimate_times(budget, *rates);
+  if (rates) estimate_times(plan, budget, *rates);
   return budget;
 }
 

@@ -7,6 +7,7 @@
 
 #include "annuli/budget/growth_memory.h"
 #include "annuli/budget/machine_rates.h"
+#include "annuli/budget/sending.h"
 #include "annuli/config/plan.h"
 #include "annuli/model/tensor_table.h"
 
@@ -35,11 +36,16 @@ struct PhaseBudget {
   double train_flops = 0;  // all steps
   double proof_flops = 0;  // growth's forward and backward passes, evaluation
   double moved_bytes = 0;  // by all updates: weights, gradients, state
+  Sending sending;         // of each process in a step
   std::optional<double> seconds;  // at the measured rates
+  // Of those, one step of a process: its passes and update, and what it sends.
+  std::optional<double> computing;
+  std::optional<double> sending_seconds;
 };
 
 struct PlanBudget {
   int64_t program = 0;  // what the program holds by itself
+  Sharing sharing;      // memory, steps and times are those of one process
   std::vector<PhaseBudget> phases;
   int64_t kept_disk = 0;  // at the end
   int64_t peak_disk = 0;  // while a state replaces another
@@ -49,8 +55,10 @@ struct PlanBudget {
   int64_t peak_memory() const { return largest().peak.bytes; }
 };
 
+// `rates`: of one process. UserError if the processes can't share the steps.
 PlanBudget plan_budget(const Plan& plan,
-                       const std::optional<MachineRates>& rates = {});
+                       const std::optional<MachineRates>& rates = {},
+                       const Sharing& sharing = {});
 
 // Throws VerdictError, one line, if a phase needs more than `limit` bytes:
 // which one, how much, at which moment, and the first lever that would make the

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "annuli/budget/sending.h"
 #include "annuli/budget/size_ops.h"
 #include "annuli/model/forward.h"
 #include "annuli/train/gradient_sums.h"
@@ -61,7 +62,15 @@ StepMemory step_memory(const StepShape& shape) {
   if (shape.holds_gradient && held == 0) {
     at_bottom.gradients += size.all_gradients() - table;
   }
-  return larger(larger(at_head, at_bottom), larger(at_activation, at_weights));
+  // When the passes are done, and what they have summed is sent.
+  StepMemory at_sending;
+  if (shape.processes > 1) {
+    at_sending.gradients =
+        size.all_gradients() +
+        sending_memory(size.all_gradients(), shape.processes);
+  }
+  return larger(larger(larger(at_head, at_bottom), at_sending),
+                larger(at_activation, at_weights));
 }
 
 int64_t forward_memory(const ModelConfig& config, const NumberTypes& numbers,

@@ -26,8 +26,9 @@ struct StepShape {
   // The whole gradient is kept until the update: clipping by it, several
   // passes.
   bool holds_gradient = false;
-  int64_t parts = 1;   // of a step, in this process
-  int64_t passes = 1;  // forward and backward passes of each part
+  int64_t parts = 1;      // of a step, in this process
+  int64_t passes = 1;     // forward and backward passes of each part
+  int64_t processes = 1;  // that share the step
 };
 
 // At the moment when both together are largest.

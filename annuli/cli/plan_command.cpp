@@ -1,5 +1,6 @@
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,9 +11,13 @@
 #include "annuli/cli/options.h"
 #include "annuli/config/check_gates.h"
 #include "annuli/config/plan.h"
+#include "annuli/core/error.h"
 #include "annuli/core/json.h"
+#include "annuli/core/quote.h"
+#include "annuli/core/text.h"
 #include "annuli/kernels/threads.h"
 #include "annuli/model/number_types.h"
+#include "annuli/parallel/launcher.h"
 
 namespace annuli::cli {
 namespace {
@@ -21,22 +26,49 @@ struct PlanOptions {
   std::string plan;
   std::vector<std::string> set;
   std::string memory_limit;
+  std::string processes = "1";
+  std::string bandwidth;
+  std::string latency;
   bool no_measure = false;
   bool json = false;
 };
+
+budget::Sharing sharing_of(const PlanOptions& options) {
+  budget::Sharing sharing = {.processes =
+                                 parallel::process_count(options.processes)};
+  if (!options.bandwidth.empty()) {
+    const auto bytes = parse_bytes(options.bandwidth);
+    if (!bytes || *bytes <= 0) {
+      user_error("--bandwidth: found {}, expected bytes a second like 1.25GB",
+                 quote(options.bandwidth));
+    }
+    sharing.link.bytes_per_second = static_cast<double>(*bytes);
+  }
+  if (!options.latency.empty()) {
+    const auto seconds = parse_duration(options.latency);
+    if (!seconds) {
+      user_error("--latency: found {}, expected a time like 50us or 0.1ms",
+                 quote(options.latency));
+    }
+    sharing.link.latency = *seconds;
+  }
+  return sharing;
+}
 
 void plan(const PlanOptions& options) {
   const Plan plan = load_plan(options.plan, options.set);
   check_gates(plan);
   const auto limit = parse_memory_limit(options.memory_limit);
-  if (plan.threads > 0) {
-    kernels::set_num_threads(static_cast<int>(plan.threads));
-  }
+  const budget::Sharing sharing = sharing_of(options);
+  // As many as one of the processes would have here.
+  const int64_t share = kernels::num_threads() / sharing.processes;
+  kernels::set_num_threads(static_cast<int>(
+      plan.threads > 0 ? plan.threads : std::max<int64_t>(share, 1)));
   std::optional<budget::MachineRates> rates;
   if (!options.no_measure) {
     rates = budget::measure_rates(number_types(plan.precision).products);
   }
-  const budget::PlanBudget budget = budget::plan_budget(plan, rates);
+  const budget::PlanBudget budget = budget::plan_budget(plan, rates, sharing);
   fmt::print("{}", options.json ? pretty(budget::to_json(budget)) + "\n"
                                 : budget::to_table(budget));
   if (limit) budget::require_fits(plan, budget, *limit);
@@ -55,11 +87,22 @@ void add_plan_command(CLI::App& app) {
                    "Override a field: optimizer.type=adamw_8bit; repeatable")
       ->allow_extra_args(false);
   add_memory_limit(*command, options->memory_limit);
+  command->add_option(
+      "--processes", options->processes,
+      "Processes that share the run; figures are those of each (1)");
+  command->add_option(
+      "--bandwidth", options->bandwidth,
+      "Bytes a second that a process sends, like 1.25GB (that: 10 Gbit/s)");
+  command->add_option(
+      "--latency", options->latency,
+      "Time that a message takes from one process to another (50us)");
   command->add_flag("--no-measure", options->no_measure,
                     "Do not measure this machine's rates; no times then");
   command->add_flag("--json", options->json, "For scripts");
   command->footer(
       "Example:\n  annuli plan plans/seed.yaml --memory-limit 16GB\n"
+      "  annuli plan plans/seed.yaml --processes 4 --bandwidth 12.5GB "
+      "--latency 5us\n"
       "Exit status 1 if the plan does not fit.");
   command->callback([options] { plan(*options); });
 }

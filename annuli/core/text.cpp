@@ -65,17 +65,30 @@ std::string format_bytes(double bytes) {
   return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 2, kUnits[unit]);
 }
 
-std::optional<int64_t> parse_bytes(std::string_view text) {
+namespace {
+
+struct Unit {
+  std::string_view name;
+  double size;
+};
+
+// A positive number and one of these units, in the smallest of them.
+std::optional<double> parse_amount(std::string_view text,
+                                   std::span<const Unit> units) {
   double number = 0;
   const char* end = text.data() + text.size();
   const auto parsed = std::from_chars(text.data(), end, number);
   if (parsed.ec != std::errc() || !(number > 0)) return std::nullopt;
   std::string_view unit(parsed.ptr, static_cast<size_t>(end - parsed.ptr));
   while (unit.starts_with(' ')) unit.remove_prefix(1);
-  struct Unit {
-    std::string_view name;
-    double bytes;
-  };
+  const auto known = std::ranges::find(units, unit, &Unit::name);
+  if (known == units.end()) return std::nullopt;
+  return number * known->size;
+}
+
+}  // namespace
+
+std::optional<int64_t> parse_bytes(std::string_view text) {
   constexpr std::array<Unit, 8> kUnits = {{{"", 1},
                                            {"B", 1},
                                            {"kB", 1e3},
@@ -84,13 +97,17 @@ std::optional<int64_t> parse_bytes(std::string_view text) {
                                            {"TB", 1e12},
                                            {"MiB", 1048576},
                                            {"GiB", 1073741824}}};
-  for (const Unit& known : kUnits) {
-    const double bytes = number * known.bytes;
-    if (unit == known.name && bytes >= 1 && bytes < 9e18) {
-      return static_cast<int64_t>(bytes);
-    }
-  }
-  return std::nullopt;
+  const std::optional<double> bytes = parse_amount(text, kUnits);
+  if (!bytes || !(*bytes >= 1 && *bytes < 9e18)) return std::nullopt;
+  return static_cast<int64_t>(*bytes);
+}
+
+std::optional<double> parse_duration(std::string_view text) {
+  constexpr std::array<Unit, 3> kUnits = {
+      {{"us", 1e-6}, {"ms", 1e-3}, {"s", 1}}};
+  const std::optional<double> seconds = parse_amount(text, kUnits);
+  if (!seconds || !std::isfinite(*seconds)) return std::nullopt;
+  return seconds;
 }
 
 std::string format_duration(double seconds) {

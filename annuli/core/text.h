@@ -15,6 +15,8 @@ std::string format_bytes(double bytes);  // 14.07 GB (powers of 1000)
 // "16GB", "1.5 GB", "800MiB", "1000000": bytes; nothing if it is no such text.
 std::optional<int64_t> parse_bytes(std::string_view text);
 std::string format_duration(double seconds);  // 4.2 s, 3:07 min, 1:02:03 h
+// "50us", "0.1 ms", "2s": seconds; nothing if it is no such text.
+std::optional<double> parse_duration(std::string_view text);
 
 // Rows of equally many cells, two spaces between columns that are as wide as
 // their widest cell, no spaces at the end of a line. The first column stands to

@@ -72,6 +72,15 @@ TEST(Text, BytesAreReadAsTheyAreWritten) {
   }
 }
 
+TEST(Text, DurationsAreReadWithTheirUnit) {
+  EXPECT_DOUBLE_EQ(*parse_duration("50us"), 50e-6);
+  EXPECT_DOUBLE_EQ(*parse_duration("0.1 ms"), 1e-4);
+  EXPECT_DOUBLE_EQ(*parse_duration("2s"), 2);
+  for (const char* wrong : {"", "us", "5", "-1ms", "0s", "1 min", "inf s"}) {
+    EXPECT_EQ(parse_duration(wrong), std::nullopt) << wrong;
+  }
+}
+
 TEST(Aligned, ColumnsAreAsWideAsTheirWidestCell) {
   const std::vector<std::vector<std::string>> rows = {
       {"phase", "loss", "peak"}, {"a", "10.25", "1"}, {"bc", "-", ""}};
