@@ -81,7 +81,9 @@ Change change_of(const std::vector<std::string>& names,
                  const TensorTable& table, const Prefixes& prefixes) {
   const std::string_view base = prefixes.base;
   const std::string& first = table.at(1).name;
-  ANNULI_CHECK(first.starts_with(base), "{}", first);
+  ANNULI_CHECK(first.starts_with(base),
+               "the first tensor of a layer is {}, expected it below {}", first,
+               base);
   const std::string tail = first.substr(base.size());
   std::set<std::string> before;
   for (const std::string& name : names) {

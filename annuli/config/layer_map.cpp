@@ -116,7 +116,8 @@ std::vector<int64_t> layer_map(const DeepenPlan& deepen, int64_t L,
     case DeepenPreset::kMiddle:
       return middle(L, added, complain);
   }
-  ANNULI_CHECK(false, "preset {}", static_cast<int>(deepen.preset));
+  ANNULI_CHECK(false, "no layer map of preset {}",
+               static_cast<int>(deepen.preset));
   return {};
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 // Two families of errors, kept apart.
@@ -47,15 +48,32 @@ namespace detail {
 [[noreturn]] void check_failed(const char* file, int line,
                                const char* condition,
                                const std::string& message);
+
+// Whether a format has a letter outside of its braces.
+constexpr bool has_words(std::string_view format) {
+  int depth = 0;
+  for (const char c : format) {
+    if (c == '{') ++depth;
+    if (c == '}') --depth;
+    if (depth == 0 && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))) {
+      return true;
+    }
+  }
+  return false;
+}
 }  // namespace detail
 
 }  // namespace annuli
 
-// ANNULI_CHECK(i < n, "layer {} of {}", i, n): an invariant of the program.
-#define ANNULI_CHECK(condition, ...)                                 \
-  do {                                                               \
-    if (!(condition)) [[unlikely]] {                                 \
-      ::annuli::detail::check_failed(__FILE__, __LINE__, #condition, \
-                                     ::fmt::format("" __VA_ARGS__)); \
-    }                                                                \
+// ANNULI_CHECK(i < n, "layer {} of {}", i, n): an invariant of the program, and
+// what was found instead. Without words it does not build.
+#define ANNULI_CHECK(condition, words, ...)                    \
+  do {                                                         \
+    static_assert(::annuli::detail::has_words("" words),       \
+                  "a check says in words what was found");     \
+    if (!(condition)) [[unlikely]] {                           \
+      ::annuli::detail::check_failed(                          \
+          __FILE__, __LINE__, #condition,                      \
+          ::fmt::format("" words __VA_OPT__(, ) __VA_ARGS__)); \
+    }                                                          \
   } while (false)

@@ -46,7 +46,8 @@ void Decoder::read(KvCache& cache, std::span<const int32_t> ids) {
 
 at::Tensor Decoder::step(std::span<KvCache* const> caches,
                          std::span<const int32_t> ids) {
-  ANNULI_CHECK(caches.size() == ids.size() && !ids.empty());
+  ANNULI_CHECK(caches.size() == ids.size() && !ids.empty(),
+               "{} caches for {} tokens", caches.size(), ids.size());
   const at::NoGradGuard no_grad;
   if (fast_ != nullptr) {
     std::vector<decoding::Row> rows;

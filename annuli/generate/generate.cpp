@@ -115,7 +115,7 @@ std::vector<TokenIds> generate(const Transformer& model,
                                const GenerateOptions& options,
                                GenerateStats* stats) {
   validate(sampler_options(options));
-  ANNULI_CHECK(options.batch >= 1);
+  ANNULI_CHECK(options.batch >= 1, "{} texts at a time", options.batch);
   for (const TokenIds& prompt : prompts) {
     check_prompt(prompt, model.config().vocab_size);
   }

@@ -15,7 +15,9 @@ AxisRule with_layers(AxisRule rule, const Recipe& recipe) {
     }
   }
   ANNULI_CHECK(static_cast<int64_t>(rule.layers.size()) ==
-               recipe.child.num_hidden_layers);
+                   recipe.child.num_hidden_layers,
+               "the rule of {} has {} layers for a child of {}", recipe.op,
+               rule.layers.size(), recipe.child.num_hidden_layers);
   return rule;
 }
 

@@ -17,7 +17,7 @@ GrowPlan plan_of_step(const GrowthStep& step) {
 }  // namespace
 
 Recipe Chain::recipe(const ModelConfig& parent, uint64_t seed) const {
-  ANNULI_CHECK(!steps_.empty());
+  ANNULI_CHECK(!steps_.empty(), "a chain without steps");
   Recipe whole = make_operator(plan_of_step(steps_[0]))->recipe(parent, seed);
   for (size_t i = 1; i < steps_.size(); ++i) {
     whole = compose(

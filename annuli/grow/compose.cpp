@@ -163,7 +163,9 @@ class Lines {
 TensorRecipe follow(const Lines& lines, const TensorRecipe& then) {
   if (then.source == Source::kParent) {
     const TensorRecipe* first = lines.find(then.parent);
-    ANNULI_CHECK(first != nullptr, "{}", then.parent);
+    ANNULI_CHECK(first != nullptr,
+                 "{} is made of {}, which the step before does not make",
+                 then.child, then.parent);
     return first->source == Source::kZero ? zeros(*first, then)
                                           : compose_line(*first, then);
   }
@@ -202,7 +204,9 @@ std::vector<Slice> compose(const std::vector<Slice>& first,
 }
 
 Recipe compose(const Recipe& first, const Recipe& then) {
-  ANNULI_CHECK(first.child == then.parent && first.seed == then.seed);
+  ANNULI_CHECK(first.child == then.parent && first.seed == then.seed,
+               "{} with seed {} does not continue {} with seed {}", then.op,
+               then.seed, first.op, first.seed);
   if (then.needs_router_mean()) {
     user_error(
         "chaining {}: a mean-orthogonal router needs the activations of a "

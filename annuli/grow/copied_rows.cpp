@@ -10,6 +10,7 @@
 #include "annuli/grow/cancelling_noise.h"
 #include "annuli/grow/parent_block.h"
 #include "annuli/kernels/parallel.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::grow {
 namespace {
@@ -147,7 +148,10 @@ LineLayout layout_of(const RowContext& context) {
   ANNULI_CHECK(line.dimensions.size() == line.shape.size() &&
                    parent.size() == line.shape.size() &&
                    (parent.size() == 1 || parent.size() == 2),
-               "{}", line.child);
+               "{} has {} dimensions in the recipe and {} slice lists, its "
+               "parent has {}",
+               line.child, line.shape.size(), line.dimensions.size(),
+               parent.size());
   for (size_t i = 0; i < parent.size(); ++i) {
     int64_t total = 0;
     for (const Slice& slice : line.dimensions[i].slices) {
@@ -158,7 +162,9 @@ LineLayout layout_of(const RowContext& context) {
                    line.child, line.parent);
       total += slice.length;
     }
-    ANNULI_CHECK(total == line.shape[i], "{}", line.child);
+    ANNULI_CHECK(total == line.shape[i],
+                 "the slices of dimension {} of {} add up to {}, expected {}",
+                 i, line.child, total, line.shape[i]);
   }
   const bool matrix = parent.size() == 2;
   return {
@@ -176,11 +182,14 @@ std::vector<at::Tensor> parent_matrices(const RowContext& context) {
 
 RowSourcePtr copied_rows(const RowContext& context) {
   const TensorRecipe& line = context.line;
-  ANNULI_CHECK(context.parents.size() == line.models.size(), "{}", line.child);
+  ANNULI_CHECK(context.parents.size() == line.models.size(),
+               "{} is made of {} models, {} are given", line.child,
+               line.models.size(), context.parents.size());
   for (const at::Tensor& parent : context.parents) {
     ANNULI_CHECK(
-        parent.defined() && parent.sizes() == context.parents[0].sizes(), "{}",
-        line.child);
+        parent.defined() && parent.sizes() == context.parents[0].sizes(),
+        "{} is made of {} and {}", line.child,
+        kernels::words_of(context.parents[0]), kernels::words_of(parent));
   }
   RowSourcePtr source;
   AT_DISPATCH_FLOATING_TYPES_AND2(

@@ -187,7 +187,9 @@ std::vector<Slice> Deriver::slices(const TensorSpec& child,
 
 void Deriver::map_dimensions(const TensorSpec& child, const TensorSpec& parent,
                              TensorRecipe& tensor) const {
-  ANNULI_CHECK(child.dimensions.size() == parent.dimensions.size());
+  ANNULI_CHECK(child.dimensions.size() == parent.dimensions.size(),
+               "{} has {} dimensions, {} of the parent has {}", child.name,
+               child.dimensions.size(), parent.name, parent.dimensions.size());
   for (size_t i = 0; i < child.dimensions.size(); ++i) {
     const Dimension& to = child.dimensions[i];
     const Dimension& from = parent.dimensions[i];
@@ -197,7 +199,10 @@ void Deriver::map_dimensions(const TensorSpec& child, const TensorSpec& parent,
       total += slice.length;
       mapped.slices.push_back({slice.is_new() ? kNew : slice.start * from.block,
                                slice.length * from.block});
-      ANNULI_CHECK(slice.start + slice.length <= from.count, "{}", child.name);
+      ANNULI_CHECK(slice.start + slice.length <= from.count,
+                   "{} reads entries {} to {} of {}, which has {}", child.name,
+                   slice.start, slice.start + slice.length, parent.name,
+                   from.count);
     }
     ANNULI_CHECK(to.block == from.block && total == to.count,
                  "{}, axis {}: {} steps, expected {}", child.name,

@@ -68,9 +68,13 @@ Transformer grow_all(const Parents& parents, const Recipe& recipe,
     for (size_t row : rows.unused(model)) parents[model]->take_weight(row);
   }
   Transformer child(recipe.child, parents[0]->numbers(), parents[0]->device());
-  ANNULI_CHECK(child.table().size() == recipe.tensors.size());
+  ANNULI_CHECK(child.table().size() == recipe.tensors.size(),
+               "the child has {} tensors, the recipe of {} has {}",
+               child.table().size(), recipe.op, recipe.tensors.size());
   for (size_t row = 0; row < recipe.tensors.size(); ++row) {
-    ANNULI_CHECK(child.table()[row].name == recipe.tensors[row].child);
+    ANNULI_CHECK(child.table()[row].name == recipe.tensors[row].child,
+                 "tensor {} of the child is {}, of the recipe {}", row,
+                 child.table()[row].name, recipe.tensors[row].child);
     child.set_weight(row, child_tensor(recipe.tensors[row], recipe, parents,
                                        rows, router_mean));
   }

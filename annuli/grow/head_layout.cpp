@@ -25,7 +25,9 @@ HeadLayout shared_groups(int64_t H, int64_t K, int64_t child_H,
                          int64_t child_K) {
   const int64_t tiles = child_H / H;
   const int64_t side_by_side = child_K / K / tiles;
-  ANNULI_CHECK(child_H % H == 0 && child_K == K * tiles * side_by_side);
+  ANNULI_CHECK(child_H % H == 0 && child_K == K * tiles * side_by_side,
+               "{} heads over {} kv heads do not become {} over {}", H, K,
+               child_H, child_K);
   HeadLayout layout{tile(H, tiles), {}, /*splits_groups=*/true};
   for (int64_t i = 0; i < tiles; ++i) {
     for (int64_t k = 0; k < K; ++k) {
@@ -38,7 +40,9 @@ HeadLayout shared_groups(int64_t H, int64_t K, int64_t child_H,
 }  // namespace
 
 HeadLayout head_layout(int64_t H, int64_t K, int64_t child_H, int64_t child_K) {
-  ANNULI_CHECK(H % K == 0 && child_H % child_K == 0 && child_K >= K);
+  ANNULI_CHECK(H % K == 0 && child_H % child_K == 0 && child_K >= K,
+               "{} heads over {} kv heads do not become {} over {}", H, K,
+               child_H, child_K);
   const int64_t G = H / K;
   const int64_t child_G = child_H / child_K;
   if (child_G < G) return shared_groups(H, K, child_H, child_K);

@@ -5,7 +5,7 @@
 namespace annuli::grow {
 
 ParentBlock::ParentBlock(at::TensorList parents, Slice rows, Slice cols) {
-  ANNULI_CHECK(!parents.empty());
+  ANNULI_CHECK(!parents.empty(), "rows of no parent");
   for (const at::Tensor& parent : parents) {
     views_.push_back(parent.detach()
                          .narrow(0, rows.start, rows.length)

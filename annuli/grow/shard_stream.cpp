@@ -122,8 +122,9 @@ std::vector<std::string> write_shards(const fs::path& folder,
     files.begin(shard);
     for (const TensorEntry& entry : shard.entries) {
       const RowMaker maker = rows_of(index);
-      ANNULI_CHECK(maker.rows() * maker.row_bytes() == entry.bytes, "{}",
-                   entry.name);
+      ANNULI_CHECK(maker.rows() * maker.row_bytes() == entry.bytes,
+                   "{} is {} rows of {} bytes, its entry has {} bytes",
+                   entry.name, maker.rows(), maker.row_bytes(), entry.bytes);
       hashers.begin(index, entry);
       const int64_t step = std::max<int64_t>(
           1, static_cast<int64_t>(pool.bytes()) / maker.row_bytes());

@@ -6,6 +6,7 @@
 #include "annuli/kernels/activation_formulas.h"
 #include "annuli/kernels/cpu/activation.h"
 #include "annuli/kernels/dispatch.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
 
@@ -18,10 +19,12 @@ bool is_known(Activation kind) {
 }
 
 void check(Activation kind, const at::Tensor& x, const at::Tensor& other) {
-  ANNULI_CHECK(is_known(kind), "activation {}", static_cast<int>(kind));
+  ANNULI_CHECK(is_known(kind), "no kernel of activation {}",
+               static_cast<int>(kind));
   ANNULI_CHECK(is_plain(x), "an activation in one pass is the host's alone");
   if (!other.defined()) return;
-  ANNULI_CHECK(other.sizes() == x.sizes() && is_plain(other));
+  ANNULI_CHECK(other.sizes() == x.sizes() && is_plain(other), "{} beside {}",
+               words_of(other), words_of(x));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "annuli/core/error.h"
 #include "annuli/kernels/cpu/attention.h"
 #include "annuli/kernels/dispatch.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
 
@@ -22,7 +23,8 @@ at::Tensor visible_keys(int64_t T, int64_t S, at::Device device) {
 
 void check_shapes(const at::Tensor& q, const at::Tensor& k,
                   const at::Tensor& v) {
-  ANNULI_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes());
+  ANNULI_CHECK(q.dim() == 4 && k.dim() == 4 && k.sizes() == v.sizes(),
+               "q is {}, k {}, v {}", words_of(q), words_of(k), words_of(v));
   ANNULI_CHECK(q.size(2) % k.size(2) == 0, "{} heads over {} kv heads",
                q.size(2), k.size(2));
   ANNULI_CHECK(k.size(1) >= q.size(1), "{} keys for {} queries", k.size(1),
@@ -63,8 +65,10 @@ at::Tensor rotary_attention(const at::Tensor& q, const at::Tensor& k,
   RECORD_USER_SCOPE("attention");
   check_shapes(q, k, v);
   ANNULI_CHECK(q.size(1) == k.size(1) && rotary.cos.size(0) == q.size(1) &&
-               rotary.cos.size(1) * 2 <= q.size(3) &&
-               rotary.cos.scalar_type() == q.scalar_type());
+                   rotary.cos.size(1) * 2 <= q.size(3) &&
+                   rotary.cos.scalar_type() == q.scalar_type(),
+               "q is {}, k {}, the rotary table {}", words_of(q), words_of(k),
+               words_of(rotary.cos));
   if (!own_kernel_pays(q, k)) {
     return library_attention(apply_rotary(q, rotary), apply_rotary(k, rotary),
                              v)

@@ -7,6 +7,7 @@
 #include "annuli/kernels/cpu/combine.h"
 #include "annuli/kernels/dispatch.h"
 #include "annuli/kernels/gradient_type.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
 namespace {
@@ -29,7 +30,9 @@ std::vector<at::Tensor> gather_tokens(const at::Tensor& x,
                                       const std::vector<int64_t>& sizes,
                                       at::ScalarType type) {
   RECORD_USER_SCOPE("gather tokens");
-  ANNULI_CHECK(x.dim() == 2 && token.numel() == row.numel());
+  ANNULI_CHECK(x.dim() == 2 && token.numel() == row.numel(),
+               "x is {}, with {} tokens and {} rows", words_of(x),
+               token.numel(), row.numel());
   std::vector<at::Tensor> blocks =
       is_host(x) ? cpu::gather_tokens(x, token, row, sizes, type)
                  : gathered_by_reference(x, token, sizes, type);
@@ -42,10 +45,13 @@ std::vector<at::Tensor> gather_tokens(const at::Tensor& x,
 at::Tensor combine(const std::vector<at::Tensor>& blocks, const at::Tensor& row,
                    const at::Tensor& gates) {
   RECORD_USER_SCOPE("combine");
-  ANNULI_CHECK(!blocks.empty() && row.numel() == gates.numel());
+  ANNULI_CHECK(!blocks.empty() && row.numel() == gates.numel(),
+               "{} blocks, {} rows, {} gates", blocks.size(), row.numel(),
+               gates.numel());
   for (const at::Tensor& block : blocks) {
-    ANNULI_CHECK(block.dim() == 2 &&
-                 block.scalar_type() == gates.scalar_type());
+    ANNULI_CHECK(block.dim() == 2 && block.scalar_type() == gates.scalar_type(),
+                 "a block is {}, the gates are {}", words_of(block),
+                 words_of(gates));
   }
   return is_host(gates) ? cpu::combine(blocks, row, gates)
                         : reference::combine(at::cat(blocks), row, gates);

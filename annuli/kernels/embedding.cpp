@@ -9,6 +9,7 @@
 #include "annuli/kernels/cpu/embedding.h"
 #include "annuli/kernels/dispatch.h"
 #include "annuli/kernels/gradient_type.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
 namespace {
@@ -96,7 +97,7 @@ SharedEmbedding shared_embedding(const at::Tensor& table,
                                  const at::Tensor& tokens,
                                  at::ScalarType type) {
   RECORD_USER_SCOPE("embedding");
-  ANNULI_CHECK(table.is_contiguous());
+  ANNULI_CHECK(table.is_contiguous(), "the table is {}", words_of(table));
   const variable_list both = Shared::apply(table, tokens.contiguous(), type);
   set_gradient_type(both[1], type);
   return {both[0], both[1]};

@@ -156,7 +156,8 @@ at::Tensor feed_forward(const at::Tensor& x, const FeedForward& layer) {
   std::vector<at::Tensor> parameters;
   for (const LinearLayer* part : layers_of(layer)) {
     if (!part->matrix.defined()) continue;
-    ANNULI_CHECK(part->matrix.rounded == layer.up.matrix.rounded);
+    ANNULI_CHECK(part->matrix.rounded == layer.up.matrix.rounded,
+                 "of gate, up and down some are rounded to bf16, others not");
     parameters.push_back(part->matrix.weight);
   }
   for (const LinearLayer* part : layers_of(layer)) {

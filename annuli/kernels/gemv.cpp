@@ -3,6 +3,7 @@
 #include "annuli/core/error.h"
 #include "annuli/kernels/cpu/gemv.h"
 #include "annuli/kernels/dispatch.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
 
@@ -15,7 +16,8 @@ bool is_row_matrix(const at::Tensor& weight) {
 
 at::Tensor gemv(const at::Tensor& x, const at::Tensor& weight,
                 const at::Tensor& bias) {
-  ANNULI_CHECK(x.scalar_type() == at::kFloat && is_host(x));
+  ANNULI_CHECK(x.scalar_type() == at::kFloat && is_host(x), "x is {}",
+               words_of(x));
   ANNULI_CHECK(x.size(-1) == weight.size(1), "{} columns for {}", x.size(-1),
                weight.size(1));
   return cpu::gemv(x, weight, bias);

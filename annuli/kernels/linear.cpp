@@ -71,10 +71,12 @@ struct Linear : torch::autograd::Function<Linear> {
 
 std::vector<at::Tensor> linear(const at::Tensor& x,
                                const std::vector<LinearLayer>& layers) {
-  ANNULI_CHECK(!layers.empty());
+  ANNULI_CHECK(!layers.empty(), "products with no layer");
   std::vector<at::Tensor> parameters;
   for (const LinearLayer& layer : layers) {
-    ANNULI_CHECK(layer.matrix.rounded == layers[0].matrix.rounded);
+    ANNULI_CHECK(layer.matrix.rounded == layers[0].matrix.rounded,
+                 "of {} layers some are rounded to bf16, others not",
+                 layers.size());
     parameters.push_back(layer.matrix.weight);
   }
   for (const LinearLayer& layer : layers) {

@@ -10,6 +10,7 @@
 #include "annuli/core/error.h"
 #include "annuli/kernels/cpu/linear_cross_entropy.h"
 #include "annuli/kernels/dispatch.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
 
@@ -26,11 +27,17 @@ struct Pass {
 void check_inputs(const at::Tensor& hidden, const Matrix& head,
                   const at::Tensor& targets, int64_t rows) {
   const at::Tensor& weight = head.weight;
-  ANNULI_CHECK(hidden.dim() == 2 && weight.dim() == 2 && rows > 0);
-  ANNULI_CHECK(hidden.size(1) == weight.size(1) && hidden.size(0) > 0);
-  ANNULI_CHECK(head.rounded || hidden.scalar_type() == weight.scalar_type());
-  ANNULI_CHECK(targets.numel() == hidden.size(0));
-  ANNULI_CHECK(targets.scalar_type() == at::kLong);
+  ANNULI_CHECK(hidden.dim() == 2 && weight.dim() == 2 && rows > 0,
+               "{} times {}, {} rows at a time", words_of(hidden),
+               words_of(weight), rows);
+  ANNULI_CHECK(hidden.size(1) == weight.size(1) && hidden.size(0) > 0,
+               "{} times {}", words_of(hidden), words_of(weight));
+  ANNULI_CHECK(head.rounded || hidden.scalar_type() == weight.scalar_type(),
+               "{} times {}", words_of(hidden), words_of(weight));
+  ANNULI_CHECK(
+      targets.numel() == hidden.size(0) && targets.scalar_type() == at::kLong,
+      "targets are {} for hidden states {}", words_of(targets),
+      words_of(hidden));
   if (is_host(targets)) cpu::check_targets(targets, weight.size(0));
 }
 

@@ -88,7 +88,7 @@ std::vector<int64_t> expert_load(const at::Tensor& experts,
 
 at::Tensor load_balancing_loss(const std::vector<Routing>& layers,
                                int64_t num_experts) {
-  ANNULI_CHECK(!layers.empty());
+  ANNULI_CHECK(!layers.empty(), "a balance loss of no layer");
   std::vector<at::Tensor> probabilities, experts;
   for (const Routing& layer : layers) {
     probabilities.push_back(layer.probabilities);

@@ -6,6 +6,7 @@
 #include "annuli/core/error.h"
 #include "annuli/kernels/cpu/product.h"
 #include "annuli/kernels/dispatch.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
 
@@ -27,11 +28,15 @@ at::Tensor operand(const at::Tensor& x) {
 
 void multiply(at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
               bool accumulate) {
-  ANNULI_CHECK(a.scalar_type() == b.scalar_type());
+  ANNULI_CHECK(a.scalar_type() == b.scalar_type(), "{} times {}", words_of(a),
+               words_of(b));
   ANNULI_CHECK(a.size(1) == b.size(0) && out.is_contiguous() &&
-               out.size(0) == a.size(0) && out.size(1) == b.size(1));
+                   out.size(0) == a.size(0) && out.size(1) == b.size(1),
+               "{} times {} into {}", words_of(a), words_of(b), words_of(out));
   if (a.scalar_type() == at::kBFloat16) {
-    ANNULI_CHECK(is_host(a) && out.scalar_type() == at::kFloat);
+    ANNULI_CHECK(is_host(a) && out.scalar_type() == at::kFloat,
+                 "{} times {} into {}", words_of(a), words_of(b),
+                 words_of(out));
     cpu::multiply_bf16(out, a, b, accumulate);
   } else if (accumulate) {
     out.addmm_(a, b);

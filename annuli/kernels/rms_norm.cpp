@@ -16,7 +16,8 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps) {
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& gain, double eps,
                     at::ScalarType out) {
   RECORD_USER_SCOPE("rms_norm");
-  ANNULI_CHECK(gain.dim() == 1 && x.size(-1) == gain.size(0));
+  ANNULI_CHECK(gain.dim() == 1 && x.size(-1) == gain.size(0),
+               "rows of {}, gain of {}", x.size(-1), gain.numel());
   at::Tensor y =
       is_host(x)
           ? cpu::rms_norm(x, gain, eps, out)

@@ -9,6 +9,7 @@
 #include "annuli/kernels/attention.h"
 #include "annuli/kernels/cpu/attention.h"
 #include "annuli/kernels/dispatch.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
 
@@ -28,9 +29,10 @@ RotaryTable rotary_table(int64_t first, int64_t T,
 }
 
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table) {
-  ANNULI_CHECK(x.dim() == 4 && x.scalar_type() == table.cos.scalar_type());
-  ANNULI_CHECK(table.cos.size(0) == x.size(1) &&
-               table.cos.size(1) * 2 <= x.size(3));
+  ANNULI_CHECK(
+      x.dim() == 4 && x.scalar_type() == table.cos.scalar_type() &&
+          table.cos.size(0) == x.size(1) && table.cos.size(1) * 2 <= x.size(3),
+      "x is {}, the rotary table {}", words_of(x), words_of(table.cos));
   return is_host(x) ? cpu::apply_rotary(x, table)
                     : reference::apply_rotary(x, table);
 }

@@ -58,7 +58,8 @@ std::pair<at::Tensor, at::Tensor> KvCache::append(int64_t layer,
 }
 
 void KvCache::truncate(int64_t length) {
-  ANNULI_CHECK(length >= 0 && length <= length_);
+  ANNULI_CHECK(length >= 0 && length <= length_, "{} of {} tokens are to stay",
+               length, length_);
   length_ = length;
 }
 

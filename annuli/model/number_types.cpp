@@ -18,7 +18,8 @@ NumberTypes number_types(Precision precision) {
     case Precision::kBf16:
       return at::kBFloat16;
   }
-  ANNULI_CHECK(false, "precision {}", static_cast<int>(precision));
+  ANNULI_CHECK(false, "no number types for precision {}",
+               static_cast<int>(precision));
 }
 
 }  // namespace annuli

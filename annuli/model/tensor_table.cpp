@@ -275,7 +275,7 @@ class TableBuilder {
 const PartTraits& traits_of(Part part) {
   const auto index = static_cast<size_t>(part);
   ANNULI_CHECK(index < std::size(kTraits) && kTraits[index].part == part,
-               "part {}", index);
+               "part {} has no line of traits in its place", index);
   return kTraits[index].traits;
 }
 

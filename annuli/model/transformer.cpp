@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/tensor_words.h"
 #include "annuli/model/forward.h"
 #include "annuli/model/kv_cache.h"
 #include "annuli/model/tensor_ops.h"
@@ -29,9 +30,10 @@ const at::Tensor& Transformer::weight(const std::string& name) const {
 
 void Transformer::set_weight(size_t row, at::Tensor value) {
   const TensorSpec& spec = table_.at(row);
-  ANNULI_CHECK(value.sizes() == at::IntArrayRef(spec.shape()), "{}", spec.name);
-  ANNULI_CHECK(value.scalar_type() == numbers_.weights, "{}", spec.name);
-  ANNULI_CHECK(value.device() == device_, "{}", spec.name);
+  ANNULI_CHECK(value.sizes() == at::IntArrayRef(spec.shape()) &&
+                   value.scalar_type() == numbers_.weights &&
+                   value.device() == device_,
+               "{} is {}", spec.name, kernels::words_of(value));
   weights_[row] = std::move(value);
 }
 
@@ -41,9 +43,10 @@ at::Tensor Transformer::take_weight(size_t row) {
 
 void Transformer::set_stored_weight(size_t row, at::Tensor value) {
   const TensorSpec& spec = table_.at(row);
-  ANNULI_CHECK(value.sizes() == at::IntArrayRef(spec.shape()), "{}", spec.name);
-  ANNULI_CHECK(at::isFloatingType(value.scalar_type()), "{}", spec.name);
-  ANNULI_CHECK(value.device() == device_, "{}", spec.name);
+  ANNULI_CHECK(value.sizes() == at::IntArrayRef(spec.shape()) &&
+                   at::isFloatingType(value.scalar_type()) &&
+                   value.device() == device_,
+               "{} is {}", spec.name, kernels::words_of(value));
   weights_[row] = std::move(value);
 }
 

@@ -35,7 +35,7 @@ int64_t parent_size(const ModelConfig& config, Axis axis) {
     case Axis::kUnit:
       return 1;
   }
-  ANNULI_CHECK(false, "axis {}", to_string(axis));
+  ANNULI_CHECK(false, "activations have no axis {}", to_string(axis));
   return 0;
 }
 

@@ -53,7 +53,7 @@ const TensorDifference& difference(const ModelComparison& comparison,
                                    const std::string& name) {
   const auto found =
       std::ranges::find(comparison.tensors, name, &TensorDifference::name);
-  ANNULI_CHECK(found != comparison.tensors.end(), "no {}", name);
+  ANNULI_CHECK(found != comparison.tensors.end(), "no tensor {}", name);
   return *found;
 }
 

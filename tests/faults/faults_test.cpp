@@ -93,7 +93,7 @@ TEST_F(FaultsTest, ARunIsLikeTheReferenceButForDigits) {
   const auto with = [&](const std::string& text, const std::string& other) {
     std::string changed = lines;
     const size_t at = changed.find(text);
-    ANNULI_CHECK(at != changed.npos);
+    ANNULI_CHECK(at != changed.npos, "the history has no {}", text);
     write_file_atomically(history, changed.replace(at, text.size(), other));
     return run_unlikeness(run, reference);
   };

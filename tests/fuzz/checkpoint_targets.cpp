@@ -122,7 +122,7 @@ void read_index(const std::string& bytes) {
     write_json(folder / "config.json", tiny_config());
     return true;
   }();
-  ANNULI_CHECK(made);
+  ANNULI_CHECK(made, "no files in {}", folder.string());
   as_file("sharded/model.safetensors.index.json", bytes);
   const ModelFile file(folder);
   file.faults();
@@ -159,7 +159,7 @@ void read_state(const std::string& bytes) {
     write_safetensors(folder / "optimizer.safetensors", {});
     return true;
   }();
-  ANNULI_CHECK(made);
+  ANNULI_CHECK(made, "no files in {}", folder.string());
   as_file("state/state.json", bytes);
   load_progress(folder);
   load_training_state(folder);
@@ -181,7 +181,7 @@ void read_optimizer(const std::string& bytes) {
                       {{"m.b", at::arange(6, at::kFloat).view({2, 3})}});
     return true;
   }();
-  ANNULI_CHECK(made);
+  ANNULI_CHECK(made, "no files in {}", folder.string());
   as_file("rows/optimizer.json", bytes);
   OptimizerFile::open(folder);
 }

@@ -39,7 +39,9 @@ void read_plan(const std::string& bytes) {
   const Plan plan = parse_plan(bytes, "input.yaml");
   // What was accepted can be written and read again.
   const Plan again = parse_plan(to_yaml(plan), "again.yaml");
-  ANNULI_CHECK(plan_hash(again) == plan_hash(plan));
+  ANNULI_CHECK(plan_hash(again) == plan_hash(plan),
+               "written and read again it is another plan:\n{}",
+               to_yaml(again));
 }
 
 std::vector<std::string> config_seeds() {

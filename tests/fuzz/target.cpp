@@ -15,7 +15,7 @@ class Scratch {
   Scratch() {
     std::string name = ::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     name += "/annuli-fuzz-XXXXXX";
-    ANNULI_CHECK(::mkdtemp(name.data()) != nullptr);
+    ANNULI_CHECK(::mkdtemp(name.data()) != nullptr, "no folder {}", name);
     path_ = name;
   }
   ~Scratch() {

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 pid_t start(const std::vector<std::string>& arguments,
             const fs::path& errors = {}) {
   const pid_t child = ::fork();
-  ANNULI_CHECK(child >= 0);
+  ANNULI_CHECK(child >= 0, "no process for {}", arguments.front());
   if (child > 0) return child;
   std::vector<char*> argv = {const_cast<char*>(ANNULI_PROGRAM)};
   for (const std::string& argument : arguments) {

@@ -11,6 +11,7 @@
 #include "annuli/core/rng.h"
 #include "annuli/grow/row_source.h"
 #include "annuli/kernels/normal_fill.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::grow {
 namespace {
@@ -36,7 +37,9 @@ std::vector<int64_t> all_of(int64_t size) {
 }
 
 Region region_of(const at::Tensor& child, const Drop& drop, uint64_t seed) {
-  ANNULI_CHECK(child.is_contiguous() && drop.dimension < child.dim());
+  ANNULI_CHECK(child.is_contiguous() && drop.dimension < child.dim(),
+               "units of dimension {} are dropped from {}", drop.dimension,
+               kernels::words_of(child));
   const bool matrix = child.dim() == 2;
   const int64_t width = child.sizes().back();
   const auto units = dropped_units(drop, child.size(drop.dimension), seed);

@@ -18,7 +18,7 @@ namespace annuli::grow {
 at::Tensor random_router(at::IntArrayRef shape, double std,
                          const at::Tensor& mean, const CounterRng& rng,
                          at::ScalarType dtype) {
-  ANNULI_CHECK(shape.size() == 2);
+  ANNULI_CHECK(shape.size() == 2, "a router of {} dimensions", shape.size());
   at::Tensor rows = at::empty(shape, at::kDouble);  // [E, D]
   kernels::fill_normal(rows, rng, std);
   if (mean.defined() && mean.dim() == 2) {

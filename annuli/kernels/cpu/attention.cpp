@@ -12,6 +12,7 @@
 #include "annuli/kernels/cpu/small_product.h"
 #include "annuli/kernels/gradient_type.h"
 #include "annuli/kernels/parallel.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
 
@@ -136,8 +137,9 @@ struct Attention : torch::autograd::Function<Attention> {
 at::Tensor cpu::attention(const at::Tensor& q, const at::Tensor& k,
                           const at::Tensor& v, const RotaryTable& rotary,
                           at::ScalarType out) {
-  ANNULI_CHECK(k.scalar_type() == q.scalar_type() &&
-               v.scalar_type() == q.scalar_type());
+  ANNULI_CHECK(
+      k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type(),
+      "q is {}, k {}, v {}", words_of(q), words_of(k), words_of(v));
   at::Tensor mixed =
       Attention::apply(q, k, v, given(rotary.cos), given(rotary.sin), out);
   set_gradient_type(mixed, q.scalar_type());

@@ -120,7 +120,8 @@ void cached_attention(std::span<const CachedQuery> queries, int64_t H,
   int64_t blocks = 0;
   int64_t keys = 0;
   for (const CachedQuery& query : queries) {
-    ANNULI_CHECK(query.length >= 1 && query.length <= query.capacity);
+    ANNULI_CHECK(query.length >= 1 && query.length <= query.capacity,
+                 "{} keys in a cache of {}", query.length, query.capacity);
     works.push_back({query, (query.length + kKeys - 1) / kKeys});
     blocks += works.back().blocks;
     keys += query.length;

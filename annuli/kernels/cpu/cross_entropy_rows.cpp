@@ -12,6 +12,7 @@
 #include "annuli/kernels/cpu/bf16.h"
 #include "annuli/kernels/cpu/vector_exp.h"
 #include "annuli/kernels/product.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
 
@@ -96,7 +97,8 @@ void losses_of_rows(at::Tensor& logits, const int64_t* target, double* loss,
 void cpu::cross_entropy_rows(at::Tensor& logits, const int64_t* target,
                              double* loss) {
   RECORD_USER_SCOPE("cross entropy");
-  ANNULI_CHECK(logits.is_contiguous() && logits.dim() == 2);
+  ANNULI_CHECK(logits.is_contiguous() && logits.dim() == 2, "the logits are {}",
+               words_of(logits));
   AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), "cross_entropy_rows", [&] {
     losses_of_rows<scalar_t, scalar_t>(logits, target, loss, 0, {});
   });
@@ -106,7 +108,8 @@ at::Tensor cpu::cross_entropy_gradient(at::Tensor& logits,
                                        const int64_t* target, double* loss,
                                        double scale, bool rounded) {
   RECORD_USER_SCOPE("cross entropy");
-  ANNULI_CHECK(logits.is_contiguous() && logits.dim() == 2);
+  ANNULI_CHECK(logits.is_contiguous() && logits.dim() == 2, "the logits are {}",
+               words_of(logits));
   if (!rounded) {
     AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), "cross_entropy", [&] {
       losses_of_rows<scalar_t, scalar_t>(logits, target, loss, scale, logits);

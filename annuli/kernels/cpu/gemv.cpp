@@ -336,8 +336,11 @@ void run_tasks(std::span<const Job> jobs, int64_t first, int64_t last) {
 
 void check(const Product& product) {
   const RowMatrix& weight = product.weight;
-  ANNULI_CHECK(weight.dtype == at::kFloat || weight.dtype == at::kBFloat16);
-  ANNULI_CHECK(product.M >= 1 && weight.stride >= weight.columns);
+  ANNULI_CHECK(weight.dtype == at::kFloat || weight.dtype == at::kBFloat16,
+               "a matrix of {}", c10::toString(weight.dtype));
+  ANNULI_CHECK(product.M >= 1 && weight.stride >= weight.columns,
+               "{} rows times a matrix of {} columns, {} apart in memory",
+               product.M, weight.columns, weight.stride);
 }
 
 }  // namespace

@@ -91,7 +91,8 @@ void box_muller(const RandomWords& words, float* __restrict out) {
 
 void normal_numbers(const CounterRng& rng, uint64_t first,
                     std::span<float> out) {
-  ANNULI_CHECK(first % 4 == 0, "first {}", first);
+  ANNULI_CHECK(first % 4 == 0,
+               "numbers from {} on; blocks begin at multiples of 4", first);
   RandomWords words;
   float numbers[4 * kBlocks];
   for (size_t done = 0; done < out.size();) {

@@ -10,6 +10,7 @@
 #include "annuli/kernels/cpu/bf16.h"
 #include "annuli/kernels/parallel.h"
 #include "annuli/kernels/product.h"
+#include "annuli/kernels/tensor_words.h"
 
 // MKL's, inside libtorch_cpu.so: bf16 in, fp32 out.
 extern "C" void cblas_gemm_bf16bf16f32(int layout, int trans_a, int trans_b,
@@ -33,7 +34,9 @@ struct BlasMatrix {
             matrix.const_data_ptr<at::BFloat16>())),
         transposed(!matrix.is_contiguous()),
         stride(static_cast<int>(matrix.size(transposed ? 0 : 1))) {
-    ANNULI_CHECK(!transposed || matrix.t().is_contiguous());
+    ANNULI_CHECK(!transposed || matrix.t().is_contiguous(),
+                 "{} is no matrix in memory and no transpose of one",
+                 words_of(matrix));
   }
   int flag() const { return transposed ? kTransposed : kPlain; }
 

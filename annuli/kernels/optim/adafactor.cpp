@@ -7,11 +7,12 @@
 #include "annuli/kernels/cpu/optim/adafactor.h"
 #include "annuli/kernels/dispatch.h"
 #include "annuli/kernels/optim/squared_norm.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
 
 double second_decay(const AdafactorStep& step) {
-  ANNULI_CHECK(step.step >= 1, "step {}", step.step);
+  ANNULI_CHECK(step.step >= 1, "step {}, expected one from 1 on", step.step);
   return 1 - std::pow(static_cast<double>(step.step), -step.decay_rate);
 }
 
@@ -25,9 +26,13 @@ double rate_of(const AdafactorStep& step, const at::Tensor& parameter) {
 double adafactor(at::Tensor& parameter, const at::Tensor& gradient,
                  at::Tensor& rows, at::Tensor& columns,
                  const AdafactorStep& step) {
-  ANNULI_CHECK(parameter.dim() == 2 && gradient.sizes() == parameter.sizes());
-  ANNULI_CHECK(rows.numel() == parameter.size(0) &&
-               columns.numel() == parameter.size(1));
+  ANNULI_CHECK(parameter.dim() == 2 && gradient.sizes() == parameter.sizes(),
+               "the weight is {}, its gradient {}", words_of(parameter),
+               words_of(gradient));
+  ANNULI_CHECK(
+      rows.numel() == parameter.size(0) && columns.numel() == parameter.size(1),
+      "the weight is {}, its factors {} and {}", words_of(parameter),
+      words_of(rows), words_of(columns));
   return is_plain(parameter) && is_plain(rows) && is_plain(columns)
              ? cpu::adafactor(parameter, gradient, rows, columns, step)
              : reference::adafactor(parameter, gradient, rows, columns, step);

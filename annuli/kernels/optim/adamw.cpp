@@ -5,12 +5,13 @@
 #include "annuli/core/error.h"
 #include "annuli/kernels/cpu/optim/adamw.h"
 #include "annuli/kernels/dispatch.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
 
 AdamwFactors::AdamwFactors(const AdamwStep& step)
     : decay(step.learning_rate * step.weight_decay) {
-  ANNULI_CHECK(step.step >= 1, "step {}", step.step);
+  ANNULI_CHECK(step.step >= 1, "step {}, expected one from 1 on", step.step);
   const auto t = static_cast<double>(step.step);
   rate = step.learning_rate / (1 - std::pow(step.beta1, t));
   inverse_correction = 1 / std::sqrt(1 - std::pow(step.beta2, t));
@@ -21,10 +22,13 @@ namespace {
 void check_state(const at::Tensor& parameter, const at::Tensor& gradient,
                  const at::Tensor& m, const at::Tensor& v) {
   for (const at::Tensor* other : {&gradient, &m, &v}) {
-    ANNULI_CHECK(other->sizes() == parameter.sizes());
-    ANNULI_CHECK(other->device() == parameter.device());
+    ANNULI_CHECK(other->sizes() == parameter.sizes() &&
+                     other->device() == parameter.device(),
+                 "the weight is {}, its gradient or a moment {}",
+                 words_of(parameter), words_of(*other));
   }
-  ANNULI_CHECK(m.scalar_type() == v.scalar_type());
+  ANNULI_CHECK(m.scalar_type() == v.scalar_type(), "the moments are {} and {}",
+               words_of(m), words_of(v));
 }
 
 }  // namespace

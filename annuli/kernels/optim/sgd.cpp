@@ -3,15 +3,21 @@
 #include "annuli/core/error.h"
 #include "annuli/kernels/cpu/optim/sgd.h"
 #include "annuli/kernels/dispatch.h"
+#include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
 namespace {
 
 void check_state(const at::Tensor& parameter, const at::Tensor& gradient,
                  const at::Tensor& m, const SgdStep& step) {
-  ANNULI_CHECK(gradient.sizes() == parameter.sizes());
-  ANNULI_CHECK(m.defined() == (step.momentum != 0));
-  ANNULI_CHECK(!m.defined() || m.sizes() == parameter.sizes());
+  ANNULI_CHECK(gradient.sizes() == parameter.sizes(),
+               "the weight is {}, its gradient {}", words_of(parameter),
+               words_of(gradient));
+  ANNULI_CHECK(m.defined() == (step.momentum != 0),
+               "with momentum {} the moment is {}", step.momentum, words_of(m));
+  ANNULI_CHECK(!m.defined() || m.sizes() == parameter.sizes(),
+               "the weight is {}, its moment {}", words_of(parameter),
+               words_of(m));
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ at::Tensor of_kind(Activation kind, const at::Tensor& x) {
   if (kind == Activation::NAME) return Formula<Activation::NAME>::of(x);
   ANNULI_ACTIVATIONS(ANNULI_OF)
 #undef ANNULI_OF
-  ANNULI_CHECK(false, "activation {}", static_cast<int>(kind));
+  ANNULI_CHECK(false, "no formula of activation {}", static_cast<int>(kind));
 }
 
 }  // namespace
