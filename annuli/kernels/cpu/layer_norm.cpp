@@ -4,13 +4,12 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "annuli/kernels/cpu/bf16.h"
+#include "annuli/kernels/cpu/block_sums.h"
 #include "annuli/kernels/layer_norm.h"
 #include "annuli/kernels/parallel.h"
 
@@ -18,7 +17,7 @@ namespace annuli::kernels {
 
 namespace {
 
-constexpr int64_t kRows = 64;  // per block: 64 x 1024 floats fit the L2 cache
+constexpr int64_t kRows = BlockSums::kRows;
 
 template <typename T>
 struct Moments {
@@ -124,31 +123,24 @@ void forward_rows(const at::Tensor& x, const Parameters& parameters, double eps,
   });
 }
 
-// `partial` [blocks, 2, D]: the gradients of gain and bias are summed per block
-// of rows, then over the blocks in order: the same bits for any number of
-// threads.
+// `sums`: [2 D], the gradients of gain and bias.
 template <typename T>
 void backward_rows(const at::Tensor& dy, const at::Tensor& x,
                    const at::Tensor& gain, const at::Tensor& moments,
-                   at::Tensor& dx, at::Tensor& partial) {
+                   at::Tensor& dx, BlockSums& sums) {
   const int64_t D = gain.numel();
   const T* grad = dy.const_data_ptr<T>();
   const T* in = x.const_data_ptr<T>();
   const T* scale = gain.const_data_ptr<T>();
   const T* kept = moments.const_data_ptr<T>();
   T* out = dx.mutable_data_ptr<T>();
-  T* sums = partial.mutable_data_ptr<T>();
-  parallel_blocks(moments.size(0), kRows, [=](int64_t begin, int64_t end) {
-    T* of_gain = sums + begin / kRows * 2 * D;
+  sums.for_each_block<T>([=](int64_t begin, int64_t end, T* of_gain) {
     for (int64_t n = begin; n < end; ++n) {
       backward(grad + n * D, in + n * D, scale,
                Moments<T>{kept[2 * n], kept[2 * n + 1]}, out + n * D, of_gain,
                of_gain + D, D);
     }
   });
-  for (int64_t b = 1; b < partial.size(0); ++b) {
-    for (int64_t d = 0; d < 2 * D; ++d) sums[d] += sums[b * 2 * D + d];
-  }
 }
 
 using torch::autograd::AutogradContext;
@@ -181,15 +173,12 @@ struct LayerNorm : torch::autograd::Function<LayerNorm> {
     const at::Tensor& moments = saved[2];
     at::Tensor dy = grads[0].contiguous();
     at::Tensor dx = at::empty_like(dy);
-    const int64_t blocks = (moments.size(0) + kRows - 1) / kRows;
-    at::Tensor partial = at::zeros(
-        {std::max<int64_t>(blocks, 1), 2, gain.numel()}, dy.options());
+    BlockSums sums(moments.size(0), 2 * gain.numel(), dy.options());
     AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "layer_norm_backward", [&] {
-      backward_rows<scalar_t>(dy, saved[0], gain, moments, dx, partial);
+      backward_rows<scalar_t>(dy, saved[0], gain, moments, dx, sums);
     });
-    const at::Tensor sums = partial.select(0, 0);
-    return {dx, sums.select(0, 0).clone(), sums.select(0, 1).clone(),
-            at::Tensor(), at::Tensor()};
+    const at::Tensor both = sums.total().view({2, gain.numel()});
+    return {dx, both[0].clone(), both[1].clone(), at::Tensor(), at::Tensor()};
   }
 };
 

@@ -4,12 +4,12 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 
 #include "annuli/kernels/cpu/bf16.h"
+#include "annuli/kernels/cpu/block_sums.h"
 #include "annuli/kernels/parallel.h"
 #include "annuli/kernels/rms_norm.h"
 
@@ -17,7 +17,7 @@ namespace annuli::kernels {
 
 namespace {
 
-constexpr int64_t kRows = 64;  // per block: 64 x 1024 floats fit the L2 cache
+constexpr int64_t kRows = BlockSums::kRows;
 
 // One row: returns 1 / sqrt(mean(x^2) + eps).
 template <typename T, typename Out>
@@ -87,29 +87,23 @@ void forward_rows(const at::Tensor& x, const at::Tensor& gain, double eps,
   });
 }
 
-// The gain's gradient is summed per block of rows, then over the blocks in
-// order: the same bits for any number of threads.
+// `sums`: [D], the gain's gradient.
 template <typename T>
 void backward_rows(const at::Tensor& dy, const at::Tensor& x,
                    const at::Tensor& gain, const at::Tensor& inverse,
-                   at::Tensor& dx, at::Tensor& partial) {
+                   at::Tensor& dx, BlockSums& sums) {
   const int64_t D = gain.numel();
   const T* grad = dy.const_data_ptr<T>();
   const T* in = x.const_data_ptr<T>();
   const T* scale = gain.const_data_ptr<T>();
   const T* inv = inverse.const_data_ptr<T>();
   T* out = dx.mutable_data_ptr<T>();
-  T* sums = partial.mutable_data_ptr<T>();
-  parallel_blocks(inverse.numel(), kRows, [=](int64_t begin, int64_t end) {
-    T* block_sum = sums + begin / kRows * D;
+  sums.for_each_block<T>([=](int64_t begin, int64_t end, T* of_gain) {
     for (int64_t n = begin; n < end; ++n) {
-      backward(grad + n * D, in + n * D, scale, inv[n], out + n * D, block_sum,
+      backward(grad + n * D, in + n * D, scale, inv[n], out + n * D, of_gain,
                D);
     }
   });
-  for (int64_t b = 1; b < partial.size(0); ++b) {
-    for (int64_t d = 0; d < D; ++d) sums[d] += sums[b * D + d];
-  }
 }
 
 using torch::autograd::AutogradContext;
@@ -141,13 +135,11 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
     const at::Tensor& inverse = saved[2];
     at::Tensor dy = grads[0].contiguous();
     at::Tensor dx = at::empty_like(dy);
-    const int64_t blocks = (inverse.numel() + kRows - 1) / kRows;
-    at::Tensor partial =
-        at::zeros({std::max<int64_t>(blocks, 1), gain.numel()}, dy.options());
+    BlockSums sums(inverse.numel(), gain.numel(), dy.options());
     AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "rms_norm_backward", [&] {
-      backward_rows<scalar_t>(dy, saved[0], gain, inverse, dx, partial);
+      backward_rows<scalar_t>(dy, saved[0], gain, inverse, dx, sums);
     });
-    return {dx, partial.select(0, 0).clone(), at::Tensor(), at::Tensor()};
+    return {dx, sums.total().clone(), at::Tensor(), at::Tensor()};
   }
 };
 
