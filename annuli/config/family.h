@@ -22,9 +22,6 @@ template <typename T>
 struct Switch {
   T value{};
   const char* key = nullptr;
-  // Our own later keys: stated where it is not `value`, and absent elsewhere,
-  // so that what was written before there was such a switch stays as it was.
-  bool stated_if_set = false;
 };
 
 // In which layers attention is limited to the last `sliding_window` tokens; see

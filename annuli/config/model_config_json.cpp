@@ -2,28 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "annuli/config/class_defaults.h"
 #include "annuli/config/family.h"
 #include "annuli/config/field.h"
 #include "annuli/config/json_field.h"
+#include "annuli/config/model_fields.h"
 #include "annuli/config/rope_json.h"
 #include "annuli/core/json.h"
 
 namespace annuli {
 namespace {
-
-// The key of a switch of several values.
-template <typename T>
-constexpr const char* kKey = nullptr;
-template <>
-constexpr const char* kKey<Activation> = "hidden_act";
-template <>
-constexpr const char* kKey<QkNorm> = "qk_norm";
-template <>
-constexpr const char* kKey<NormPlacement> = "norm_placement";
-template <>
-constexpr const char* kKey<NormType> = "norm_type";
 
 // Other words of transformers for an activation that is computed here, and only
 // such as are the same function.
@@ -34,43 +24,82 @@ std::string_view same_word(std::string_view name) {
 }
 
 template <typename T>
-T read_word(const Json& json) {
-  const auto name = field<std::string>(json, kKey<T>);
+T read_word(const Json& json, const char* key) {
+  const auto name = field<std::string>(json, key);
   const auto value = value_of<T>(same_word(name));
   if (!value) {
-    user_error("reading a model's config.json: found {} {}, expected {}",
-               kKey<T>, quote(name), fmt::join(EnumWords<T>::kWords, ", "));
+    user_error("reading a model's config.json: found {} {}, expected {}", key,
+               quote(name), fmt::join(EnumWords<T>::kWords, ", "));
   }
   return *value;
 }
 
 template <typename T>
-T read_switch(const Json& json, const Switch<T>& which) {
-  if (which.key == nullptr) return which.value;
+T read_value(const Json& json, const char* key) {
+  if constexpr (std::is_same_v<T, QkNorm>) {
+    // The first files of this program said true for the norm of every head.
+    if (const auto found = json.find(key);
+        found != json.end() && found->is_boolean()) {
+      return found->template get<bool>() ? QkNorm::kHead : QkNorm::kNone;
+    }
+  }
   if constexpr (std::is_enum_v<T>) {
-    return read_word<T>(json);
+    return read_word<T>(json, key);
   } else {
-    return field<T>(json, which.key);
+    return field<T>(json, key);
   }
 }
 
 template <typename T>
-void write_switch(Json& json, const Switch<T>& which, T value) {
-  if (which.key == nullptr) return;
-  if (which.stated_if_set && value == which.value) return;
-  if constexpr (std::is_enum_v<T>) {
-    json[which.key] = word_of(value);
-  } else {
-    json[which.key] = value;
-  }
+Switch<T> switch_of(const Family& /*family*/, const ModelField& field,
+                    UnderItsName /*stated*/) {
+  return {.key = field.name};
+}
+template <typename T>
+Switch<T> switch_of(const Family& family, const ModelField& /*field*/,
+                    const char* Family::*key) {
+  return {.key = family.*key};
+}
+template <typename T>
+Switch<T> switch_of(const Family& family, const ModelField& /*field*/,
+                    Switch<T> Family::*which) {
+  return family.*which;
 }
 
-// The first files of this program said true for the norm of every head.
-QkNorm read_qk_norm(const Json& json, const Switch<QkNorm>& which) {
-  if (which.key != nullptr && json[which.key].is_boolean()) {
-    return json[which.key].get<bool>() ? QkNorm::kHead : QkNorm::kNone;
-  }
-  return read_switch(json, which);
+// visit(field, member, Switch) for each field that a key of its own states, or
+// the class fixes.
+void visit_switches(const Family& family, auto&& visit) {
+  visit_model_fields([&](const ModelField& field, auto member, auto stated) {
+    if constexpr (!std::is_same_v<decltype(stated), ByItself>) {
+      using T = std::remove_cvref_t<decltype(ModelConfig{}.*member)>;
+      visit(field, member, switch_of<T>(family, field, stated));
+    }
+  });
+}
+
+void read_switches(const Family& family, const Json& json,
+                   ModelConfig& config) {
+  visit_switches(family, [&]<typename T>(const ModelField& /*field*/,
+                                         auto member, Switch<T> which) {
+    config.*member =
+        which.key == nullptr ? which.value : read_value<T>(json, which.key);
+  });
+}
+
+void write_switches(const Family& family, const ModelConfig& config,
+                    Json& json) {
+  visit_switches(family, [&]<typename T>(const ModelField& field, auto member,
+                                         Switch<T> which) {
+    const T& value = config.*member;
+    const bool is_set = value != ModelConfig{}.*member;
+    if (which.key == nullptr) return;
+    if (field.stated_if_set && family.is_ours() && !is_set) return;
+    if constexpr (std::is_enum_v<T>) {
+      json[which.key] = word_of(value);
+    } else {
+      json[which.key] = value;
+    }
+  });
 }
 
 // Null, where the class takes it, stands for `formed`.
@@ -103,12 +132,7 @@ void read_plain_heads(const Json& json, ModelConfig& config) {
   require("head_dim", config.head_dim);
 }
 
-void read_sizes(const Family& family, const Json& json, ModelConfig& config) {
-  config.vocab_size = field<int64_t>(json, "vocab_size");
-  config.hidden_size = field<int64_t>(json, "hidden_size");
-  config.intermediate_size = field<int64_t>(json, "intermediate_size");
-  config.num_hidden_layers = field<int64_t>(json, "num_hidden_layers");
-  config.num_attention_heads = field<int64_t>(json, "num_attention_heads");
+void read_heads(const Family& family, const Json& json, ModelConfig& config) {
   const int64_t heads = config.num_attention_heads;
   if (family.plain_heads) return read_plain_heads(json, config);
   config.num_key_value_heads =
@@ -131,9 +155,6 @@ void read_experts(const Family& family, const Json& json, ModelConfig& config) {
   config.num_experts_per_tok = field<int64_t>(json, "num_experts_per_tok");
   config.intermediate_size = field_or_formed(
       family, json, family.expert_width_key, config.intermediate_size);
-  config.norm_topk_prob = read_switch(json, family.norm_topk_prob);
-  config.shared_expert_intermediate_size =
-      read_switch(json, family.shared_expert_width);
 }
 
 void write_experts(const Family& family, const ModelConfig& config,
@@ -144,9 +165,6 @@ void write_experts(const Family& family, const ModelConfig& config,
   }
   json["num_experts_per_tok"] = config.num_experts_per_tok;
   json[family.expert_width_key] = config.intermediate_size;
-  write_switch(json, family.norm_topk_prob, config.norm_topk_prob);
-  write_switch(json, family.shared_expert_width,
-               config.shared_expert_intermediate_size);
 }
 
 double read_logit_multiplier(const Family& family, const Json& json) {
@@ -190,57 +208,23 @@ Json with_defaults(const Family& family, const Json& json) {
 ModelConfig read_shape(const Family& family, const Json& stated) {
   const Json json = with_defaults(family, stated);
   ModelConfig config;
-  config.max_position_embeddings =
-      field<int64_t>(json, "max_position_embeddings");
-  read_sizes(family, json, config);
-  config.hidden_act = read_word<Activation>(json);
-  config.gated = read_switch(json, family.gated);
-  config.qk_norm = read_qk_norm(json, family.qk_norm);
-  config.norm_placement = read_switch(json, family.norm_placement);
-  config.norm_type = read_switch(json, family.norm_type);
-  config.parallel_residual = read_switch(json, family.parallel_residual);
-  config.fused_qkv = read_switch(json, family.fused_qkv);
-  config.qkv_bias = read_switch(json, family.qkv_bias);
-  config.o_bias = read_switch(json, family.o_bias);
-  config.mlp_bias = read_switch(json, family.mlp_bias);
-  config.tie_word_embeddings = field<bool>(json, "tie_word_embeddings");
+  read_switches(family, json, config);
+  read_heads(family, json, config);
   config.logit_multiplier = read_logit_multiplier(family, json);
-  config.rms_norm_eps = field<double>(json, family.norm_eps_key);
   read_rope(family, json, config);
-  config.initializer_range = field<double>(json, "initializer_range");
   if (family.mixture) read_experts(family, json, config);
   return config;
 }
 
 Json write_shape(const Family& family, const ModelConfig& config) {
-  Json json = {
-      {"architectures", {family.architecture}},
-      {"model_type", family.model_type},
-      {"vocab_size", config.vocab_size},
-      {"hidden_size", config.hidden_size},
-      {"intermediate_size", config.intermediate_size},
-      {"num_hidden_layers", config.num_hidden_layers},
-      {"num_attention_heads", config.num_attention_heads},
-      {"hidden_act", word_of(config.hidden_act)},
-      {"tie_word_embeddings", config.tie_word_embeddings},
-      {family.norm_eps_key, config.rms_norm_eps},
-      {"max_position_embeddings", config.max_position_embeddings},
-      {"initializer_range", config.initializer_range},
-  };
+  Json json = {{"architectures", {family.architecture}},
+               {"model_type", family.model_type}};
+  write_switches(family, config, json);
   if (!family.plain_heads) {
     json["num_key_value_heads"] = config.num_key_value_heads;
     json["head_dim"] = config.head_dim;
   }
   write_rope(family, config, json);
-  write_switch(json, family.gated, config.gated);
-  write_switch(json, family.qk_norm, config.qk_norm);
-  write_switch(json, family.norm_placement, config.norm_placement);
-  write_switch(json, family.norm_type, config.norm_type);
-  write_switch(json, family.parallel_residual, config.parallel_residual);
-  write_switch(json, family.fused_qkv, config.fused_qkv);
-  write_switch(json, family.qkv_bias, config.qkv_bias);
-  write_switch(json, family.o_bias, config.o_bias);
-  write_switch(json, family.mlp_bias, config.mlp_bias);
   write_multipliers(family, config, json);
   if (family.mixture) write_experts(family, config, json);
   if (family.sliding_window == SlidingWindow::kWhenSet &&

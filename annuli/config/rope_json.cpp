@@ -49,19 +49,6 @@ RopeScaling read_scaling(const Json& json, const Json& rope,
   return scaling;
 }
 
-Json scaling_json(const RopeScaling& scaling) {
-  if (scaling.type == Type::kDefault) return {{"rope_type", "default"}};
-  if (scaling.type == Type::kLinear) {
-    return {{"rope_type", "linear"}, {"factor", scaling.factor}};
-  }
-  return {{"rope_type", "llama3"},
-          {"factor", scaling.factor},
-          {"low_freq_factor", scaling.low_freq_factor},
-          {"high_freq_factor", scaling.high_freq_factor},
-          {"original_max_position_embeddings",
-           scaling.original_max_position_embeddings}};
-}
-
 // Null is as good as absent.
 double read_share(const Family& family, const Json& json, const Json& rope) {
   constexpr const char* kShare = "partial_rotary_factor";
@@ -81,6 +68,19 @@ double read_share(const Family& family, const Json& json, const Json& rope) {
 }
 
 }  // namespace
+
+Json scaling_json(const RopeScaling& scaling) {
+  if (scaling.type == Type::kDefault) return {{"rope_type", "default"}};
+  if (scaling.type == Type::kLinear) {
+    return {{"rope_type", "linear"}, {"factor", scaling.factor}};
+  }
+  return {{"rope_type", "llama3"},
+          {"factor", scaling.factor},
+          {"low_freq_factor", scaling.low_freq_factor},
+          {"high_freq_factor", scaling.high_freq_factor},
+          {"original_max_position_embeddings",
+           scaling.original_max_position_embeddings}};
+}
 
 void read_rope(const Family& family, const Json& json, ModelConfig& config) {
   const Json rope = rope_object(json);

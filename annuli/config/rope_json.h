@@ -16,6 +16,9 @@ namespace annuli {
 // what stands beside it. UserError for what is not computed here.
 void read_rope(const Family& family, const Json& json, ModelConfig& config);
 
+// The object of either form, without the base.
+Json scaling_json(const RopeScaling& scaling);
+
 // Writes both forms.
 void write_rope(const Family& family, const ModelConfig& config, Json& json);
 

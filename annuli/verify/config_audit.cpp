@@ -9,29 +9,13 @@
 
 #include "annuli/config/field.h"
 #include "annuli/config/model_fields.h"
+#include "annuli/config/rope_json.h"
 #include "annuli/core/json.h"
 #include "annuli/verify/axis_layout.h"
 #include "annuli/verify/layer_pairs.h"
 
 namespace annuli::verify {
 namespace {
-
-Json scaling_json(const RopeScaling& scaling) {
-  switch (scaling.type) {
-    case RopeScaling::Type::kDefault:
-      return "default";
-    case RopeScaling::Type::kLinear:
-      return {{"type", "linear"}, {"factor", scaling.factor}};
-    case RopeScaling::Type::kLlama3:
-      return {{"type", "llama3"},
-              {"factor", scaling.factor},
-              {"low_freq_factor", scaling.low_freq_factor},
-              {"high_freq_factor", scaling.high_freq_factor},
-              {"original_max_position_embeddings",
-               scaling.original_max_position_embeddings}};
-  }
-  return {};
-}
 
 // A field as it is reported.
 template <typename T>
@@ -54,12 +38,13 @@ struct Reported {
 // Everything that a forward pass reads.
 std::vector<Reported> reported(const ModelConfig& config) {
   std::vector<Reported> all = {{"model_type", model_type(config)}};
-  visit_model_fields([&](const char* name, FieldKind kind, auto member) {
-    if (kind == FieldKind::kUnread) return;
-    const bool is_set = config.*member != ModelConfig{}.*member;
-    all.push_back({name, shown(config.*member),
-                   is_set || std::ranges::count(kStatedIfSet, name) == 0});
-  });
+  visit_model_fields(
+      [&](const ModelField& field, auto member, auto /*stated*/) {
+        if (field.kind == FieldKind::kUnread) return;
+        const bool is_set = config.*member != ModelConfig{}.*member;
+        all.push_back({field.name, shown(config.*member),
+                       is_set || !field.stated_if_set});
+      });
   return all;
 }
 

@@ -41,8 +41,8 @@ TEST(ConfigAudit, NamesEverySettingThatDiffers) {
       {[](auto& c) {
          c.rope_scaling = {.type = RopeScaling::Type::kLinear, .factor = 2};
        },
-       "rope_scaling is {\"factor\":2.0,\"type\":\"linear\"}, expected "
-       "\"default\""},
+       "rope_scaling is {\"factor\":2.0,\"rope_type\":\"linear\"}, expected "
+       "{\"rope_type\":\"default\"}"},
       {[](auto& c) { c.norm_topk_prob = false; },
        "norm_topk_prob is false, expected true"},
       {[](auto& c) { c.num_experts_per_tok = 3; },

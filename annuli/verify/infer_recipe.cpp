@@ -24,8 +24,8 @@ namespace {
 // find.
 ModelConfig shapes_of(const ModelConfig& child, const ModelConfig& parent) {
   ModelConfig shapes = child;
-  visit_model_fields([&](const char*, FieldKind kind, auto member) {
-    if (kind != FieldKind::kShape) shapes.*member = parent.*member;
+  visit_model_fields([&](const ModelField& field, auto member, auto) {
+    if (field.kind != FieldKind::kShape) shapes.*member = parent.*member;
   });
   return shapes;
 }
