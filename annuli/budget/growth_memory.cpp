@@ -5,7 +5,7 @@
 
 #include "annuli/budget/step_memory.h"
 #include "annuli/grow/parent_rows.h"
-#include "annuli/train/state_layout.h"
+#include "annuli/optim/state_layout.h"
 
 namespace annuli::budget {
 namespace {
@@ -21,7 +21,7 @@ RowBytes weight_row(const NumberTypes& numbers) {
 
 RowBytes state_row(const Plan& plan) {
   return [&plan](const TensorSpec& spec) {
-    return train::optimizer_state_bytes(plan.optimizer, spec, plan.precision);
+    return optim::optimizer_state_bytes(plan.optimizer, spec, plan.precision);
   };
 }
 

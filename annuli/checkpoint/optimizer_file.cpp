@@ -6,6 +6,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
+#include "annuli/optim/tensor_state.h"
 
 namespace annuli {
 namespace {
@@ -70,7 +71,7 @@ void OptimizerFile::check_part(const TensorEntry& entry) const {
   const std::string part = entry.name.substr(0, dot);
   const std::string tensor =
       dot == std::string::npos ? "" : entry.name.substr(dot + 1);
-  const bool known = std::ranges::count(kOptimizerParts, part) > 0;
+  const bool known = std::ranges::count(optim::part_names(), part) > 0;
   const bool codes = entry.dtype == at::kByte;
   const bool typed =
       codes ? part == "m" || part == "v" : at::isFloatingType(entry.dtype);

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -11,15 +10,11 @@
 
 // The optimizer's state beside the weights of a model folder:
 //   optimizer.safetensors  its parts, "<part>.<tensor>": m and v, and what else
-//                          there is (grow/optimizer_state.h)
+//                          there is (optim/tensor_state.h)
 //   optimizer.json         which optimizer it is, and per tensor its step
 //                          counter and multipliers
 // A part that is not there is zero.
 namespace annuli {
-
-// A moment and, if it is 8-bit codes, their scales; Adafactor's factors of v.
-inline constexpr std::array<const char*, 6> kOptimizerParts = {
-    "m", "m_scales", "v", "v_scales", "v_rows", "v_columns"};
 
 struct OptimizerRow {
   int64_t step = 0;

@@ -144,16 +144,6 @@ TensorState child_state(const TensorRecipe& tensor, ParentRows& rows,
 
 }  // namespace
 
-std::vector<int64_t> part_shape(std::string_view part,
-                                const std::vector<int64_t>& tensor) {
-  if (part == "m" || part == "v") return tensor;
-  if (part == "v_rows") return {tensor.front()};
-  if (part == "v_columns") return {tensor.back()};
-  int64_t entries = 1;
-  for (const int64_t size : tensor) entries *= size;
-  return {kernels::quantized_blocks(entries)};
-}
-
 TensorState carried_state(const TensorRecipe& tensor,
                           const TensorState& parent) {
   TensorState child;

@@ -56,7 +56,7 @@ std::vector<Part> carried_parts(const Recipe& recipe,
   std::vector<Part> parts;
   for (const TensorRecipe& tensor : recipe.tensors) {
     if (!is_carried(tensor, parent, plan)) continue;
-    for (const char* name : kOptimizerParts) {
+    for (const char* name : optim::part_names()) {
       if (parent.tensors().contains(
               fmt::format("{}.{}", name, tensor.parent))) {
         parts.push_back({&tensor, name});
@@ -105,9 +105,10 @@ std::vector<TensorEntry> plan_state(const Recipe& recipe,
   std::vector<TensorEntry> entries;
   for (const Part& part : carried_parts(recipe, parent, plan)) {
     const std::string read = part.name + "." + part.tensor->parent;
-    entries.push_back({.name = part.name + "." + part.tensor->child,
-                       .dtype = parent.tensors().entry(read).dtype,
-                       .shape = part_shape(part.name, part.tensor->shape)});
+    entries.push_back(
+        {.name = part.name + "." + part.tensor->child,
+         .dtype = parent.tensors().entry(read).dtype,
+         .shape = optim::part_shape(part.name, part.tensor->shape)});
   }
   return entries;
 }

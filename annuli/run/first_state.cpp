@@ -23,7 +23,7 @@ FirstState fresh(const Plan& plan, int64_t tokenizer_vocab_size,
                                  static_cast<uint64_t>(plan.seed), "",
                                  content_hash(model)));
   const size_t rows = model.table().size();
-  return {std::move(model), std::vector<grow::TensorState>(rows),
+  return {std::move(model), std::vector<optim::TensorState>(rows),
           std::move(lineage)};
 }
 
@@ -35,10 +35,10 @@ bool can_go_on(const std::string& saved, OptimizerType type) {
          (saved.starts_with("adamw") && wanted.starts_with("adamw"));
 }
 
-std::vector<grow::TensorState> states_of(const ModelFile& file,
-                                         const Transformer& model,
-                                         OptimizerType type) {
-  std::vector<grow::TensorState> states(model.table().size());
+std::vector<optim::TensorState> states_of(const ModelFile& file,
+                                          const Transformer& model,
+                                          OptimizerType type) {
+  std::vector<optim::TensorState> states(model.table().size());
   const auto saved =
       file.format() == "folder" ? OptimizerFile::open(file.path()) : nullptr;
   if (!saved) return states;
@@ -52,10 +52,10 @@ std::vector<grow::TensorState> states_of(const ModelFile& file,
     states[row].weight_decay_multiplier = known.weight_decay_multiplier;
     if (!can_go_on(saved->optimizer(), type)) continue;
     states[row].step = known.step;
-    grow::visit_parts(states[row], [&](const char* part, at::Tensor& tensor) {
+    optim::visit_parts(states[row], [&](const char* part, at::Tensor& tensor) {
       const at::Tensor read = saved->part(part, name);
       if (!read.defined()) return;
-      const auto shape = grow::part_shape(part, model.table()[row].shape());
+      const auto shape = optim::part_shape(part, model.table()[row].shape());
       if (read.sizes() != at::IntArrayRef(shape)) {
         user_error("reading {}: '{}.{}' has shape {}, expected {}",
                    saved->tensors().path().string(), part, name,

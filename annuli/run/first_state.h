@@ -6,15 +6,15 @@
 
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/config/plan.h"
-#include "annuli/grow/optimizer_state.h"
 #include "annuli/model/transformer.h"
+#include "annuli/optim/tensor_state.h"
 
 namespace annuli::run {
 
 // What a run begins with, before its first step.
 struct FirstState {
   Transformer model;
-  std::vector<grow::TensorState> optimizer;  // one per row of the table
+  std::vector<optim::TensorState> optimizer;  // one per row of the table
   Lineage lineage;
 };
 

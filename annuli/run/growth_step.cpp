@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "annuli/grow/grow.h"
+#include "annuli/grow/optimizer_state.h"
 #include "annuli/grow/registry.h"
 #include "annuli/kernels/memory/caching_allocator.h"
 
@@ -25,7 +26,7 @@ double measured_loss(const std::vector<verify::Verdict>& verdicts) {
 }  // namespace
 
 Grown grow_and_verify(Transformer&& parent,
-                      std::vector<grow::TensorState>&& optimizer,
+                      std::vector<optim::TensorState>&& optimizer,
                       const GrowthOrder& order, const verify::Probe& probe) {
   const auto start = Clock::now();
   const auto between_parts = [&] {

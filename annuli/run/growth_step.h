@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "annuli/config/plan.h"
-#include "annuli/grow/optimizer_state.h"
 #include "annuli/grow/recipe.h"
 #include "annuli/model/transformer.h"
+#include "annuli/optim/tensor_state.h"
 #include "annuli/verify/probe.h"
 #include "annuli/verify/verify_growth.h"
 
@@ -16,7 +16,7 @@ namespace annuli::run {
 
 struct Grown {
   Transformer model;
-  std::vector<grow::TensorState> optimizer;
+  std::vector<optim::TensorState> optimizer;
   grow::Recipe recipe;
   std::vector<verify::Verdict> verdicts;
   std::optional<verify::SymmetryControl> control;
@@ -38,7 +38,7 @@ struct GrowthOrder {
 // the child. Verdicts that fail are returned, not thrown: the caller writes
 // them down first.
 Grown grow_and_verify(Transformer&& parent,
-                      std::vector<grow::TensorState>&& optimizer,
+                      std::vector<optim::TensorState>&& optimizer,
                       const GrowthOrder& order, const verify::Probe& probe);
 
 }  // namespace annuli::run

@@ -14,7 +14,7 @@ namespace {
 
 Json optimizer_json(const RunState& state) {
   Json rows = Json::array();
-  for (const grow::TensorState& tensor : state.optimizer.states()) {
+  for (const optim::TensorState& tensor : state.optimizer.states()) {
     rows.push_back(
         {{"step", tensor.step},
          {"lr_multiplier", tensor.lr_multiplier},
@@ -57,7 +57,7 @@ std::vector<NamedTensor> optimizer_parts(const RunState& state) {
   const auto& states = state.optimizer.states();
   for (size_t row = 0; row < states.size(); ++row) {
     const std::string& name = state.model.table()[row].name;
-    grow::visit_parts(
+    optim::visit_parts(
         states[row], [&](const char* part, const at::Tensor& tensor) {
           if (!tensor.defined()) return;
           tensors.push_back({fmt::format("{}.{}", part, name), tensor});
@@ -82,23 +82,23 @@ Transformer model_from(const Json& progress, std::vector<NamedTensor> weights,
   return model;
 }
 
-std::vector<grow::TensorState> states_from(const Json& rows,
-                                           const TensorTable& table,
-                                           std::vector<NamedTensor> parts,
-                                           at::Device device) {
+std::vector<optim::TensorState> states_from(const Json& rows,
+                                            const TensorTable& table,
+                                            std::vector<NamedTensor> parts,
+                                            at::Device device) {
   std::map<std::string, at::Tensor> by_name;
   for (NamedTensor& tensor : parts) {
     by_name[tensor.name] = std::exchange(tensor.tensor, {}).to(device);
   }
-  std::vector<grow::TensorState> states(table.size());
+  std::vector<optim::TensorState> states(table.size());
   for (size_t row = 0; row < table.size(); ++row) {
     const Json& saved = rows.at(row);
-    grow::TensorState& state = states[row];
+    optim::TensorState& state = states[row];
     state.step = saved.at("step");
     state.lr_multiplier = saved.at("lr_multiplier");
     state.eps_multiplier = saved.at("eps_multiplier");
     state.weight_decay_multiplier = saved.at("weight_decay_multiplier");
-    grow::visit_parts(state, [&](const char* part, at::Tensor& tensor) {
+    optim::visit_parts(state, [&](const char* part, at::Tensor& tensor) {
       const auto found =
           by_name.find(fmt::format("{}.{}", part, table[row].name));
       if (found != by_name.end()) tensor = std::move(found->second);

@@ -6,7 +6,7 @@
 #include "annuli/kernels/optim/adafactor.h"
 #include "annuli/kernels/optim/adamw_8bit.h"
 #include "annuli/kernels/optim/sgd.h"
-#include "annuli/train/state_layout.h"
+#include "annuli/optim/state_layout.h"
 
 namespace annuli::train {
 namespace {
@@ -19,7 +19,7 @@ struct Row {
   CounterRng rounding;
   at::Tensor& weight;
   const at::Tensor& gradient;
-  grow::TensorState& state;
+  optim::TensorState& state;
 };
 
 double adamw(const Row& row) {
@@ -33,7 +33,7 @@ double adamw(const Row& row) {
       .gradient_scale = row.settings.gradient_scale,
       .rounding = row.rounding,
   };
-  grow::TensorState& state = row.state;
+  optim::TensorState& state = row.state;
   if (!state.m_scales.defined()) {
     return kernels::adamw(row.weight, row.gradient, state.m, state.v, step);
   }
@@ -60,7 +60,7 @@ double adafactor(const Row& row) {
       .gradient_scale = row.settings.gradient_scale,
       .rounding = row.rounding,
   };
-  grow::TensorState& state = row.state;
+  optim::TensorState& state = row.state;
   return state.v.defined()
              ? kernels::adafactor(row.weight, row.gradient, state.v, step)
              : kernels::adafactor(row.weight, row.gradient, state.v_rows,
@@ -87,15 +87,15 @@ double sgd(const Row& row) {
 Optimizer::Optimizer(OptimizerPlan plan, size_t rows)
     : plan_(plan), states_(rows) {}
 
-Optimizer::Optimizer(OptimizerPlan plan, std::vector<grow::TensorState> states)
+Optimizer::Optimizer(OptimizerPlan plan, std::vector<optim::TensorState> states)
     : plan_(plan), states_(std::move(states)) {}
 
 double Optimizer::update(const TensorSpec& spec, size_t row, at::Tensor& weight,
                          const at::Tensor& gradient,
                          const UpdateSettings& settings) {
-  grow::TensorState& state = states_.at(row);
-  adopt(state, state_layout(plan_, spec, weight.scalar_type()),
-        weight.device());
+  optim::TensorState& state = states_.at(row);
+  optim::adopt(state, optim::state_layout(plan_, spec, weight.scalar_type()),
+               weight.device());
   ++state.step;
   const double decay = spec.is_matrix() ? settings.weight_decay : 0;
   const CounterRng of_row(settings.seed, "train/rounding/" + spec.name);

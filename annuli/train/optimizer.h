@@ -6,17 +6,17 @@
 #include <vector>
 
 #include "annuli/config/plan.h"
-#include "annuli/grow/optimizer_state.h"
 #include "annuli/model/tensor_table.h"
+#include "annuli/optim/tensor_state.h"
 
 // The plan's optimizer over the rows of a model's tensor table.
 //
-// State: per row what state_layout.h says, a step counter, and the multipliers
-// on learning rate, eps and weight decay that growth may have left. Parts are
-// made (zero), or brought into the plan's form, at a row's first update. Weight
-// decay acts on matrices and tables, not on gains. A row that a backward pass
-// never reached (an expert no token chose) has gradient zero and is updated
-// with it, like any other.
+// State: per row what optim/state_layout.h says, a step counter, and the
+// multipliers on learning rate, eps and weight decay that growth may have left.
+// Parts are made (zero), or brought into the plan's form, at a row's first
+// update. Weight decay acts on matrices and tables, not on gains. A row that a
+// backward pass never reached (an expert no token chose) has gradient zero and
+// is updated with it, like any other.
 //
 // Weights in bf16 are computed with in fp32 and rounded stochastically when
 // they are stored, and so is bf16 state
@@ -34,7 +34,7 @@ struct UpdateSettings {
 class Optimizer {
  public:
   Optimizer(OptimizerPlan plan, size_t rows);
-  Optimizer(OptimizerPlan plan, std::vector<grow::TensorState> states);
+  Optimizer(OptimizerPlan plan, std::vector<optim::TensorState> states);
 
   // One update of one row. `gradient` may be undefined (zero). Returns the sum
   // of the squares of the gradient as it was given.
@@ -42,12 +42,12 @@ class Optimizer {
                 const at::Tensor& gradient, const UpdateSettings& settings);
 
   const OptimizerPlan& plan() const { return plan_; }
-  const std::vector<grow::TensorState>& states() const { return states_; }
-  std::vector<grow::TensorState> take_states() { return std::move(states_); }
+  const std::vector<optim::TensorState>& states() const { return states_; }
+  std::vector<optim::TensorState> take_states() { return std::move(states_); }
 
  private:
   OptimizerPlan plan_;
-  std::vector<grow::TensorState> states_;
+  std::vector<optim::TensorState> states_;
 };
 
 }  // namespace annuli::train

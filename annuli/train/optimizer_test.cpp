@@ -10,7 +10,7 @@
 #include <string>
 
 #include "annuli/kernels/quantize/block_quantization.h"
-#include "annuli/train/state_layout.h"
+#include "annuli/optim/state_layout.h"
 #include "tests/support/tensor_checks.h"
 
 namespace annuli::train {
@@ -52,9 +52,9 @@ std::vector<OptimizerPlan> all_plans() {
   return plans;
 }
 
-std::map<std::string, at::ScalarType> parts(const grow::TensorState& state) {
+std::map<std::string, at::ScalarType> parts(const optim::TensorState& state) {
   std::map<std::string, at::ScalarType> defined;
-  grow::visit_parts(state, [&](const char* name, const at::Tensor& part) {
+  optim::visit_parts(state, [&](const char* name, const at::Tensor& part) {
     if (part.defined()) defined[name] = part.scalar_type();
   });
   return defined;
@@ -75,7 +75,7 @@ struct Trainee {
                                        weight.scalar_type());
     return optimizer.update(spec, 0, weight, g, settings);
   }
-  const grow::TensorState& state() const { return optimizer.states()[0]; }
+  const optim::TensorState& state() const { return optimizer.states()[0]; }
 
   TensorSpec spec;
   at::Tensor weight;
@@ -121,16 +121,17 @@ TEST(StateLayout, BytesAreThoseOfTheTensors) {
       Trainee trainee(plan, spec);
       trainee.step(1);
       int64_t bytes = 0;
-      grow::visit_parts(trainee.state(),
-                        [&](const char*, const at::Tensor& part) {
-                          if (part.defined()) {
-                            bytes += static_cast<int64_t>(part.nbytes());
-                          }
-                        });
-      EXPECT_EQ(optimizer_state_bytes(plan, spec, Precision::kFp32), bytes);
+      optim::visit_parts(trainee.state(),
+                         [&](const char*, const at::Tensor& part) {
+                           if (part.defined()) {
+                             bytes += static_cast<int64_t>(part.nbytes());
+                           }
+                         });
+      EXPECT_EQ(optim::optimizer_state_bytes(plan, spec, Precision::kFp32),
+                bytes);
     }
   }
-  EXPECT_EQ(optimizer_state_bytes({}, kMatrix, Precision::kFp64),
+  EXPECT_EQ(optim::optimizer_state_bytes({}, kMatrix, Precision::kFp64),
             2 * 8 * 80 * 60);
 }
 
@@ -201,8 +202,8 @@ TEST(Optimizer, GoesOnFromItsState) {
       Trainee whole(plan, kMatrix, dtype), first(plan, kMatrix, dtype);
       for (int64_t t = 1; t <= 4; ++t) whole.step(t);
       for (int64_t t = 1; t <= 2; ++t) first.step(t);
-      grow::TensorState saved = first.state();
-      grow::visit_parts(saved, [](const char*, at::Tensor& part) {
+      optim::TensorState saved = first.state();
+      optim::visit_parts(saved, [](const char*, at::Tensor& part) {
         if (part.defined()) part = part.clone();
       });
       Trainee second(plan, kMatrix, dtype);
@@ -218,13 +219,14 @@ TEST(Optimizer, TakesMomentsInAnotherForm) {
   Trainee numbers({}, kMatrix);
   numbers.step(1);
   Trainee coded(plan_of(OptimizerType::kAdamw8bit), kMatrix);
-  grow::TensorState state = numbers.state();
+  optim::TensorState state = numbers.state();
   const auto expected = kernels::quantize(state.v, kernels::Codes::kUnsigned);
-  adopt(state, state_layout(coded.optimizer.plan(), kMatrix, at::kFloat),
-        at::kCPU);
+  optim::adopt(state,
+               optim::state_layout(coded.optimizer.plan(), kMatrix, at::kFloat),
+               at::kCPU);
   EXPECT_TRUE(same_bits(state.v, expected.codes));
   EXPECT_TRUE(same_bits(state.v_scales, expected.scales));
-  adopt(state, state_layout({}, kMatrix, at::kFloat), at::kCPU);
+  optim::adopt(state, optim::state_layout({}, kMatrix, at::kFloat), at::kCPU);
   EXPECT_FALSE(state.v_scales.defined());
   EXPECT_TRUE(
       same_bits(state.v, kernels::dequantize(expected.codes, expected.scales,

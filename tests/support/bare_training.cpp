@@ -13,7 +13,7 @@ namespace {
 
 void update(Trainee& trainee, size_t row, const at::Tensor& gradient,
             const TrainingSetup& setup) {
-  grow::TensorState& state = trainee.states[row];
+  optim::TensorState& state = trainee.states[row];
   at::Tensor weight = trainee.model.weight(row);
   if (!state.m.defined()) {
     state.m = kernels::owned_zeros(weight.sizes(), trainee.model.dtype());
@@ -59,7 +59,7 @@ double step(Trainee& trainee, int64_t number, const TrainingSetup& setup) {
 }  // namespace
 
 Trainee trainee(Transformer model) {
-  std::vector<grow::TensorState> states;
+  std::vector<optim::TensorState> states;
   for (size_t row = 0; row < model.table().size(); ++row) {
     const auto shape = model.table()[row].shape();
     states.push_back({.m = kernels::owned_zeros(shape, model.dtype()),
@@ -70,8 +70,8 @@ Trainee trainee(Transformer model) {
 
 Trainee copy(const Trainee& original) {
   Trainee result{clone(original.model), original.states};
-  for (grow::TensorState& state : result.states) {
-    grow::visit_parts(state, [](const char*, at::Tensor& part) {
+  for (optim::TensorState& state : result.states) {
+    optim::visit_parts(state, [](const char*, at::Tensor& part) {
       if (part.defined()) part = kernels::owned_copy(part);
     });
   }

@@ -2,8 +2,8 @@
 
 #include <vector>
 
-#include "annuli/grow/optimizer_state.h"
 #include "annuli/model/transformer.h"
+#include "annuli/optim/tensor_state.h"
 
 // A bare training loop for the tests of growth's dynamics: AdamW on every
 // tensor, constant rate, no clipping.
@@ -19,7 +19,7 @@ struct TrainingSetup {
 
 struct Trainee {
   Transformer model;
-  std::vector<grow::TensorState> states;
+  std::vector<optim::TensorState> states;
 };
 
 Trainee trainee(Transformer model);

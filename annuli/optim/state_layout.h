@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "annuli/config/plan.h"
-#include "annuli/grow/optimizer_state.h"
 #include "annuli/model/tensor_table.h"
+#include "annuli/optim/tensor_state.h"
 
 // Which numbers an optimizer keeps of a weight, in which type.
 //
@@ -19,13 +19,13 @@
 //   sgd          m, state_dtype; nothing without momentum
 //
 // A run in fp64 keeps fp64 wherever fp32 stands here.
-namespace annuli::train {
+namespace annuli::optim {
 
 // Smallest matrix whose moments become codes.
 inline constexpr int64_t kLeastCodedEntries = 4096;
 
 struct StatePart {
-  const char* name;  // as in grow::visit_parts
+  const char* name;  // as in visit_parts
   at::ScalarType dtype;
   std::vector<int64_t> shape;
 };
@@ -42,7 +42,7 @@ int64_t optimizer_state_bytes(const OptimizerPlan& plan, const TensorSpec& spec,
 // Brings a state into the layout: parts that are not there are made (zero),
 // parts in another type are converted (codes to numbers and back), parts of
 // another optimizer are dropped.
-void adopt(grow::TensorState& state, const std::vector<StatePart>& layout,
+void adopt(TensorState& state, const std::vector<StatePart>& layout,
            at::Device device);
 
-}  // namespace annuli::train
+}  // namespace annuli::optim

@@ -1,4 +1,4 @@
-#include "annuli/train/state_layout.h"
+#include "annuli/optim/state_layout.h"
 
 #include <algorithm>
 #include <string_view>
@@ -6,7 +6,7 @@
 #include "annuli/kernels/memory/owned_memory.h"
 #include "annuli/kernels/quantize/block_quantization.h"
 
-namespace annuli::train {
+namespace annuli::optim {
 namespace {
 
 using kernels::Codes;
@@ -102,10 +102,10 @@ void convert(at::Tensor& moment, at::Tensor& scales, Codes kind,
 
 }  // namespace
 
-void adopt(grow::TensorState& state, const Layout& layout, at::Device device) {
+void adopt(TensorState& state, const Layout& layout, at::Device device) {
   convert(state.m, state.m_scales, Codes::kSigned, find(layout, "m"));
   convert(state.v, state.v_scales, Codes::kUnsigned, find(layout, "v"));
-  grow::visit_parts(state, [&](std::string_view name, at::Tensor& tensor) {
+  visit_parts(state, [&](std::string_view name, at::Tensor& tensor) {
     const StatePart* part = find(layout, name);
     if (part == nullptr) {
       tensor.reset();
@@ -115,4 +115,4 @@ void adopt(grow::TensorState& state, const Layout& layout, at::Device device) {
   });
 }
 
-}  // namespace annuli::train
+}  // namespace annuli::optim
