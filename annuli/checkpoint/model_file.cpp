@@ -14,6 +14,7 @@
 #include "annuli/config/family.h"
 #include "annuli/config/model_path.h"
 #include "annuli/core/error.h"
+#include "annuli/core/file.h"
 #include "annuli/core/notice.h"
 #include "annuli/core/python_json.h"
 #include "annuli/kernels/dispatch.h"
@@ -300,15 +301,6 @@ Transformer load_model(const fs::path& path, const LoadOptions& options) {
 Json inspect_model(const fs::path& path) {
   const ModelFile file(path);
   file.check_data();
-  Json tensors = Json::array();
-  int64_t bytes = 0;
-  for (const TensorEntry& entry : file.entries()) {
-    tensors.push_back({{"name", entry.name},
-                       {"dtype", dtype_name(entry.dtype)},
-                       {"shape", entry.shape},
-                       {"bytes", entry.bytes}});
-    bytes += entry.bytes;
-  }
   std::vector<std::string> faults = file.faults();
   if (faults.empty()) faults = value_faults(file);
   const ParameterCount count = count_parameters(file.config());
@@ -318,8 +310,8 @@ Json inspect_model(const fs::path& path) {
       {"config", file.config_json()},
       {"resolved_config", resolved_config(file.config_json())},
       {"parameters", {{"total", count.total}, {"active", count.active}}},
-      {"bytes", bytes},
-      {"tensors", tensors},
+      {"bytes", total_bytes(file.entries())},
+      {"tensors", to_json(file.entries())},
       {"faults", faults},
       {"extra", file.extra()}};
   if (file.lineage()) result["lineage"] = to_json(*file.lineage());

@@ -1,6 +1,7 @@
 #include "annuli/checkpoint/tensor_entry.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -78,11 +79,24 @@ std::optional<int64_t> byte_size(std::span<const int64_t> shape,
 }
 
 std::string to_string(std::span<const int64_t> shape) {
-  std::string text;
-  for (const int64_t size : shape) {
-    text += fmt::format("{}{}", text.empty() ? "" : ", ", size);
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+Json to_json(std::span<const TensorEntry> entries) {
+  Json all = Json::array();
+  for (const TensorEntry& entry : entries) {
+    all.push_back({{"name", entry.name},
+                   {"dtype", dtype_name(entry.dtype)},
+                   {"shape", entry.shape},
+                   {"bytes", entry.bytes}});
   }
-  return fmt::format("[{}]", text);
+  return all;
+}
+
+int64_t total_bytes(std::span<const TensorEntry> entries) {
+  int64_t bytes = 0;
+  for (const TensorEntry& entry : entries) bytes += entry.bytes;
+  return bytes;
 }
 
 }  // namespace annuli

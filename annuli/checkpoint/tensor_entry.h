@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "annuli/core/json.h"
+
 // What a file says about a tensor, and the element types that our formats
 // share: F64, F32, F16, BF16, I64, I32, U8, BOOL.
 namespace annuli {
@@ -46,5 +48,9 @@ std::optional<int64_t> byte_size(std::span<const int64_t> shape,
 
 // "[2, 3]"
 std::string to_string(std::span<const int64_t> shape);
+
+// Name, dtype, shape and bytes of each.
+Json to_json(std::span<const TensorEntry> entries);
+int64_t total_bytes(std::span<const TensorEntry> entries);
 
 }  // namespace annuli

@@ -15,6 +15,7 @@
 #include "annuli/checkpoint/safetensors.h"
 #include "annuli/checkpoint/shards.h"
 #include "annuli/core/error.h"
+#include "annuli/core/file.h"
 #include "annuli/core/hub_cache.h"
 #include "annuli/core/json.h"
 #include "annuli/core/notice.h"
@@ -135,11 +136,6 @@ std::set<std::string> shards_by_name(const fs::path& folder) {
 }
 
 }  // namespace
-
-bool is_file(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_regular_file(path, ignored);
-}
 
 void refuse_broken_links(const fs::path& folder) {
   std::error_code error;

@@ -23,9 +23,6 @@ using WeightFiles = std::vector<std::unique_ptr<MappedTensors>>;
 // that two shards hold.
 WeightFiles open_weights(const fs::path& folder);
 
-// A file, or a link to one.
-bool is_file(const fs::path& path);
-
 // UserError where an entry of the folder is a link that leads nowhere, as after
 // a download that was broken off.
 void refuse_broken_links(const fs::path& folder);

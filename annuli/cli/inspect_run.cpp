@@ -1,6 +1,7 @@
 #include "annuli/cli/inspect_run.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <map>
 #include <optional>
@@ -86,15 +87,15 @@ std::string loss_text(const Json& loss) {
 }
 
 std::string verdict_text(const Json& verdicts) {
-  std::string text;
+  std::vector<std::string> stages;
   for (const char* stage : {"growth", "after_phase"}) {
     const Json count = verdicts.value(stage, Json::object());
     if (count.value("of", 0) == 0) continue;
-    text += fmt::format("{}{} {}/{}", text.empty() ? "" : ", ", stage,
-                        count.at("passed").get<int64_t>(),
-                        count.at("of").get<int64_t>());
+    stages.push_back(fmt::format("{} {}/{}", stage,
+                                 count.at("passed").get<int64_t>(),
+                                 count.at("of").get<int64_t>()));
   }
-  return text.empty() ? "-" : text;
+  return stages.empty() ? "-" : fmt::format("{}", fmt::join(stages, ", "));
 }
 
 void print_phases(const Json& phases) {

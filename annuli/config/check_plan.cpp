@@ -1,5 +1,7 @@
 #include "annuli/config/check_plan.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <set>
 
@@ -40,12 +42,9 @@ void check_allow(const Complain& complain, const std::string& key,
   const auto& names = check_names();
   for (const auto& name : allow) {
     if (std::ranges::find(names, name) != names.end()) continue;
-    std::string all;
-    for (const auto& known : names) {
-      all.append(all.empty() ? "" : ", ").append(known);
-    }
     complain(key, fmt::format("found {}, expected names of checks: {}{}",
-                              quote(name), all, did_you_mean(name, names)));
+                              quote(name), fmt::join(names, ", "),
+                              did_you_mean(name, names)));
   }
 }
 

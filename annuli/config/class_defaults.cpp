@@ -1,6 +1,7 @@
 #include "annuli/config/class_defaults.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include "annuli/config/family.h"
 #include "annuli/config/json_field.h"
@@ -61,7 +62,7 @@ Json resolved_config(const Json& config) {
 
 std::string left_to_the_class(const Json& config) {
   const Family& family = family_in(config);
-  std::string sizes;
+  std::vector<std::string> sizes;
   for (const char* key : kSizes) {
     const auto found = family.attributes.find(key);
     if (found == family.attributes.end() || found->is_null()) continue;
@@ -69,12 +70,11 @@ std::string left_to_the_class(const Json& config) {
     const bool counted = key == std::string_view(family.num_experts_key) &&
                          alias != nullptr && config.contains(alias);
     if (config.contains(key) || counted) continue;
-    sizes +=
-        fmt::format("{}{} {}", sizes.empty() ? "" : ", ", key, found->dump());
+    sizes.push_back(fmt::format("{} {}", key, found->dump()));
   }
   if (sizes.empty()) return "";
   return fmt::format("; not stated by config.json, and taken from a {}: {}",
-                     family.model_type, sizes);
+                     family.model_type, fmt::join(sizes, ", "));
 }
 
 }  // namespace annuli

@@ -1,3 +1,5 @@
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -47,14 +49,14 @@ const std::vector<Family>& families() {
 }
 
 const Family& find_family(std::string_view type) {
-  std::string known;
+  std::vector<std::string_view> known;
   for (const Family& family : families()) {
     if (family.model_type == type) return family;
-    known.append(known.empty() ? "" : ", ").append(family.model_type);
+    known.push_back(family.model_type);
   }
   user_error(
       "reading a model's config.json: found model_type {}, expected one of {}",
-      quote(type), known);
+      quote(type), fmt::join(known, ", "));
 }
 
 bool expresses(const Family& family, const ModelConfig& config) {

@@ -113,6 +113,11 @@ void sync_file(const fs::path& path) {
   if (result != 0) fail("syncing", path);
 }
 
+bool is_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
 std::string read_file(const fs::path& path) {
   const OpenFile file(path, "reading");
   std::string content;

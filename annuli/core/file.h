@@ -13,6 +13,9 @@ namespace annuli {
 
 namespace fs = std::filesystem;
 
+// Whether a file stands there, or a link to one.
+bool is_file(const fs::path& path);
+
 std::string read_file(const fs::path& path);
 
 // Makes the names in a folder survive a loss of power.

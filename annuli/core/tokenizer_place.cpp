@@ -5,20 +5,14 @@
 #include <string_view>
 #include <system_error>
 
+#include "annuli/core/file.h"
+
 namespace annuli {
 namespace {
 
-namespace fs = std::filesystem;
-
-bool is_file(const fs::path& path) {
-  std::error_code ignored;
-  return fs::is_regular_file(path, ignored);
-}
-
 // The last of a folder's files whose name fits.
 std::optional<fs::path> last_of(
-    const fs::path& folder,
-    const std::function<bool(std::string_view)>& fits) {
+    const fs::path& folder, const std::function<bool(std::string_view)>& fits) {
   std::optional<fs::path> last;
   std::error_code error;
   for (const auto& item : fs::directory_iterator(folder, error)) {

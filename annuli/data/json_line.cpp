@@ -1,5 +1,7 @@
 #include "annuli/data/json_line.h"
 
+#include <fmt/ranges.h>
+
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
 #include "annuli/core/quote.h"
@@ -29,24 +31,25 @@ class Refusal {
 
 // ""; or which fields --text-column could name.
 std::string other_fields(const Json& object, const std::string& column) {
-  std::string strings;
+  std::vector<std::string> strings;
   for (const auto& [key, value] : object.items()) {
     if (!value.is_string() || key == column) continue;
-    strings += (strings.empty() ? "" : ", ") + quote(key);
+    strings.push_back(quote(key));
   }
   if (!strings.empty()) {
-    return fmt::format("; --text-column (data.text_column) takes {}", strings);
+    return fmt::format("; --text-column (data.text_column) takes {}",
+                       fmt::join(strings, ", "));
   }
-  std::string keys;
+  std::vector<std::string> keys;
   for (const auto& [key, value] : object.items()) {
     if (key == column) continue;
-    keys += (keys.empty() ? "" : ", ") + quote(key);
+    keys.push_back(quote(key));
   }
   return keys.empty() ? ""
                       : fmt::format(
                             "; of its other fields ({}) none holds text for "
                             "--text-column",
-                            keys);
+                            fmt::join(keys, ", "));
 }
 
 // Of a file that is one value on several lines.

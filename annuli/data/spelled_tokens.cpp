@@ -1,5 +1,7 @@
 #include "annuli/data/spelled_tokens.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -43,17 +45,17 @@ std::string SpelledTokens::notice() const {
   std::iota(order.begin(), order.end(), size_t{0});
   std::ranges::stable_sort(
       order, [&](size_t a, size_t b) { return counts_[a] > counts_[b]; });
-  std::string named;
+  std::vector<std::string> named;
   for (size_t i = 0; i < std::min(kNamed, order.size()); ++i) {
     if (counts_[order[i]] == 0) break;
-    named += fmt::format("{}{} {}", i > 0 ? ", " : "", quote(tokens_[order[i]]),
-                         counts_[order[i]]);
+    named.push_back(
+        fmt::format("{} {}", quote(tokens_[order[i]]), counts_[order[i]]));
   }
   return fmt::format(
       "documents: the text spells special tokens in {} places ({}), which stay "
       "plain text; where they part documents give --split-at {} (in a plan: "
       "data.split_at)",
-      total(), named, quote(tokens_[order[0]]));
+      total(), fmt::join(named, ", "), quote(tokens_[order[0]]));
 }
 
 }  // namespace annuli::data

@@ -1,5 +1,7 @@
 #include "annuli/grow/registry.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -160,12 +162,8 @@ const RegistryEntry& find_operator(const std::string& name) {
     if (name == entry.name) return entry;
     names.push_back(entry.name);
   }
-  std::string all;
-  for (const std::string& known : names) {
-    all.append(all.empty() ? "" : ", ").append(known);
-  }
   user_error("choosing a growth operator: no '{}'{}; expected one of {}", name,
-             did_you_mean(name, names), all);
+             did_you_mean(name, names), fmt::join(names, ", "));
 }
 
 }  // namespace annuli::grow

@@ -1,5 +1,7 @@
 // Making a BpeModel from its definition: every check on what the files say,
 // what the hash covers, and where words may be cut.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "annuli/core/error.h"
@@ -184,14 +186,14 @@ std::vector<std::string> BpeModel::notices() const {
   if (!definition_.byte_level) return {};
   const std::vector<int32_t> missing = missing_bytes();
   if (missing.empty()) return {};
-  std::string some;
-  for (size_t i = 0; i < missing.size() && i < 4; ++i) {
-    some += fmt::format("{}0x{:02x}", i > 0 ? ", " : "", missing[i]);
-  }
+  constexpr size_t kNamed = 4;
+  const auto named = std::span(missing).first(std::min(kNamed, missing.size()));
   return {fmt::format(
-      "tokenizer {}: {} of the 256 bytes have no token ({}{}); such bytes {}, "
+      "tokenizer {}: {} of the 256 bytes have no token ({:#04x}{}); such bytes "
+      "{}, "
       "as Python's tokenizers does it",
-      source_, missing.size(), some, missing.size() > 4 ? ", ..." : "",
+      source_, missing.size(), fmt::join(named, ", "),
+      missing.size() > kNamed ? ", ..." : "",
       definition_.unk_token ? "become '" + *definition_.unk_token + "'"
                             : std::string("are dropped"))};
 }

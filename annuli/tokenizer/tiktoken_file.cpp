@@ -1,5 +1,7 @@
 #include "annuli/tokenizer/tiktoken_file.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -39,17 +41,16 @@ std::string_view take_line(std::string_view& text) {
 }
 
 const TiktokenKind& kind_of(size_t tokens, const std::string& source) {
-  std::string known;
+  std::vector<std::string> known;
   for (const TiktokenKind& kind : tiktoken_kinds()) {
     if (kind.tokens == tokens) return kind;
-    known += fmt::format("{}{} ({})", known.empty() ? "" : ", ", kind.name,
-                         kind.tokens);
+    known.push_back(fmt::format("{} ({})", kind.name, kind.tokens));
   }
   user_error(
       "reading tokenizer {}: found {} tokens and no split pattern, which such "
       "a file does not hold, expected one of {}; save a tokenizer.json with "
       "`transformers`",
-      source, tokens, known);
+      source, tokens, fmt::join(known, ", "));
 }
 
 }  // namespace

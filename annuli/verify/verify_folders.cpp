@@ -160,9 +160,7 @@ class FolderVerifier {
     append(verdicts, rope.verdicts());
     append(verdicts, router.verdicts());
     if (run.compared < 1) {
-      verdicts.push_back(at_least("functional_identity",
-                                  "share of the probe before a near-tie",
-                                  run.compared, kFewestCompared));
+      verdicts.push_back(compared_share(run.compared));
     }
     if (is_upcycle(recipe_)) append(verdicts, load_of(run.experts));
     if (makes_gates(recipe_)) {

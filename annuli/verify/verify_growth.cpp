@@ -56,9 +56,7 @@ double compare_windows(const GrowthEvidence& evidence, const Transformer& child,
   append(verdicts, rope.verdicts());
   append(verdicts, router.verdicts());
   if (run.compared < 1) {
-    verdicts.push_back(at_least("functional_identity",
-                                "share of the probe before a near-tie",
-                                run.compared, kFewestCompared));
+    verdicts.push_back(compared_share(run.compared));
   }
   return run.loss;
 }

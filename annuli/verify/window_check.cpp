@@ -115,4 +115,9 @@ WindowRun run_window_checks(const ParentRecord& parent,
   return run;
 }
 
+Verdict compared_share(double share) {
+  return at_least("functional_identity", "share of the probe before a near-tie",
+                  share, kFewestCompared);
+}
+
 }  // namespace annuli::verify

@@ -70,6 +70,9 @@ class Comparison {
 
 inline constexpr double kFewestCompared = 0.75;
 
+// Of a run in which not everything could be compared.
+Verdict compared_share(double share);
+
 struct WindowRun {
   double loss = 0;      // the child's mean over the probe, nats
   double compared = 1;  // share of the probe's positions that were shown
