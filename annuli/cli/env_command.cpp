@@ -146,8 +146,8 @@ void print_environment(const Json& env) {
 
 void add_env_command(CLI::App& app) {
   auto json = std::make_shared<bool>(false);
-  CLI::App* command =
-      app.add_subcommand("env", "What the program runs on: for bug reports");
+  CLI::App* command = app.add_subcommand(
+      "env", "Describe the program and its machine, for a bug report");
   command->add_flag("--json", *json, "Print it as JSON");
   command->footer("Example:\n  annuli env --json");
   command->callback([json] {

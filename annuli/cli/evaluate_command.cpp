@@ -209,30 +209,32 @@ void evaluate(const EvaluateOptions& options) {
 void add_evaluate_command(CLI::App& app) {
   auto options = std::make_shared<EvaluateOptions>();
   CLI::App* command = app.add_subcommand(
-      "evaluate", "Loss, perplexity and bits per byte of a model on a text");
+      "evaluate",
+      "Measure the loss, perplexity and bits per byte of a model on a text");
   command->add_option("path", options->path, "A .pt file or a model folder")
       ->required();
   CLI::Option* text = command->add_option("--text", options->text, kTextHelp);
   add_text_column(*command, options->text_options.column);
   CLI::Option* tokens = command->add_option(
-      "--tokens", options->tokens, "A token file (see annuli tokenize)");
+      "--tokens", options->tokens,
+      "A token file made by annuli tokenize, instead of --text");
   text->excludes(tokens);
   add_tokenizer(*command, options->tokenizer);
   add_border_choice(*command, options->borders);
   add_split_at(*command, options->split_at);
   command
       ->add_option("--windows", options->windows,
-                   "How many windows, spread evenly over the text; 0: all "
-                   "that fit (default: 64, or 4 with --logits)")
+                   "Number of windows, spread evenly over the text; 0 takes "
+                   "all that fit (default: 64, or 4 with --logits)")
       ->check(whole_number_from(0));
   command
       ->add_option("--sequence-length", options->sequence_length,
-                   "Tokens in a window")
+                   "Length of a window, in tokens")
       ->check(whole_number_from(1))
       ->capture_default_str();
   command->add_option("--logits", options->logits,
-                      "Write tokens [N, T] and logits [N, T, V] to this "
-                      ".safetensors file");
+                      "Write the tokens [N, T] and their logits [N, T, V] to "
+                      "this .safetensors file");
   add_dtype(*command, options->dtype);
   command->add_flag("--json", options->json, "Print the figures as JSON");
   command->footer(

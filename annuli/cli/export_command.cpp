@@ -81,22 +81,25 @@ void export_model(const ExportOptions& options) {
 
 void add_export_command(CLI::App& app) {
   auto options = std::make_shared<ExportOptions>();
-  CLI::App* command = app.add_subcommand(
-      "export", "Write a model in another form: .pt <-> Hugging Face folder");
+  CLI::App* command =
+      app.add_subcommand("export",
+                         "Write a model in another form: a .pt file as a "
+                         "Hugging Face folder, or the other way");
   command
       ->add_option("source", options->source,
                    "A .pt file, a model folder, or the state/ of a run")
       ->required();
   command
-      ->add_option("--out", options->out, "What to write: NAME.pt, or a folder")
+      ->add_option("--out", options->out,
+                   "What to write: a file NAME.pt, or a folder")
       ->required();
   command
       ->add_option("--dtype", options->dtype,
-                   "Type to store in (default: the source's)")
+                   "Number type to store weights in (default: the source's)")
       ->check(CLI::IsMember({"f32", "f64", "bf16", "f16"}));
   command
       ->add_option("--max-shard-size", options->max_shard_size,
-                   "Largest safetensors file of a folder")
+                   "Largest size of one safetensors file of a folder")
       ->capture_default_str();
   command->add_flag("--force", options->force,
                     "Replace what an earlier command wrote at --out");

@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "annuli/config/plan_fields.h"
+#include "annuli/config/growth_fields.h"
 
 // Flags from a plan's fields, so that the two never differ: `noise_snr_db` of
-// plan_fields.h is --noise-snr-db, with its range and help.
+// growth_fields.h is --noise-snr-db, with its range and help.
 namespace annuli::cli {
 
 inline std::string flag_name(std::string field) {

@@ -156,37 +156,43 @@ void generate_text(const Options& options) {
 void add_sampling(CLI::App& command, GenerateOptions& sampling) {
   command
       .add_option("--max-new-tokens", sampling.max_new_tokens,
-                  "How many tokens at most")
+                  "Largest number of new tokens for a prompt")
       ->check(whole_number_from(0))
       ->capture_default_str();
   command
       .add_option("--temperature", sampling.temperature,
-                  "0 takes the most probable token; 1 samples as it is")
+                  "0 always takes the most probable token; 1 draws with the "
+                  "model's probabilities; more is more random")
       ->capture_default_str();
   command
-      .add_option("--top-k", sampling.top_k,
-                  "Sample from the k most probable; 0: from all")
+      .add_option(
+          "--top-k", sampling.top_k,
+          "Draw from this number of most probable tokens; 0 draws from all")
       ->check(whole_number_from(0))
       ->capture_default_str();
   command
       .add_option("--top-p", sampling.top_p,
-                  "Then from the fewest whose probabilities sum to p")
+                  "Of these, draw from the fewest whose probabilities add up "
+                  "to this share")
       ->capture_default_str();
   command
-      .add_option("--seed", sampling.seed, "The same seed gives the same text")
+      .add_option(
+          "--seed", sampling.seed,
+          "Seed of the random choices: the same seed gives the same text")
       ->check(whole_number_from(0))
       ->capture_default_str();
 }
 
 void add_weights(CLI::App& command, Options& options) {
   command
-      .add_option("--dtype", options.dtype,
-                  "Read weights as f32 or bf16 and compute in f32, or f64 for "
-                  "both (default: as they are stored)")
+      .add_option(
+          "--dtype", options.dtype,
+          "Number type to read weights in, for f32 and bf16 with computation "
+          "in f32, for f64 in f64 (default: as they are stored)")
       ->check(CLI::IsMember({"f32", "bf16", "f64"}));
   command.add_flag("--in-memory", options.in_memory,
-                   "Copy the weights into memory first: faster per token than "
-                   "reading them in the file");
+                   "Copy the weights into memory before the first token: each "
+                   "token is then faster");
 }
 
 }  // namespace
@@ -199,12 +205,12 @@ void add_generate_command(CLI::App& app) {
       ->required();
   command
       ->add_option("--prompt", options->prompts,
-                   "The text to continue; repeatable")
+                   "The text to continue; may be given several times")
       ->required()
       ->allow_extra_args(false);
   command
       ->add_option("--batch", options->sampling.batch,
-                   "How many of the prompts are continued at once")
+                   "Number of prompts that are continued at the same time")
       ->check(whole_number_from(1))
       ->capture_default_str();
   add_sampling(*command, options->sampling);

@@ -19,7 +19,7 @@ constexpr const char* kChain = "chain";
 
 void add_output_options(CLI::App& command, GrowOptions& options) {
   command.add_option("--out", options.out,
-                     "What to write: a new folder, or NAME.pt");
+                     "What to write: a new folder, or a file NAME.pt");
   command.add_flag("--force", options.force,
                    "Replace what an earlier command wrote at --out");
   command.add_option("--json", options.json,
@@ -29,29 +29,32 @@ void add_output_options(CLI::App& command, GrowOptions& options) {
 void add_storage_options(CLI::App& command, GrowOptions& options) {
   command
       .add_option("--dtype", options.dtype,
-                  "Type to store in (default: the parent's)")
+                  "Number type to store weights in (default: the parent's)")
       ->check(CLI::IsMember({"f32", "f64", "bf16", "f16"}));
   command
       .add_option("--max-shard-size", options.max_shard_size,
-                  "Largest safetensors file")
+                  "Largest size of one safetensors file")
       ->capture_default_str();
-  command.add_option("--seed", options.seed, "Of every random number")
+  command
+      .add_option("--seed", options.seed,
+                  "Seed of all random numbers: the same seed, the same child")
       ->capture_default_str();
   command.add_flag("--dry-run", options.dry_run,
-                   "Print what would be written, and how; write nothing");
+                   "Print what would be written and how it would be made, but "
+                   "write nothing");
   command.add_option("--tensor", options.tensor,
-                     "With --dry-run: print this tensor's recipe");
+                     "With --dry-run: print how this tensor would be made");
 }
 
 void add_proof_options(CLI::App& command, GrowOptions& options) {
   command.add_flag("--no-verify", options.no_verify,
-                   "Do not prove the child before it is put at --out");
+                   "Put the child at --out without proving it");
   add_allow(command, options.allow);
   add_loss_budget(command, options.loss_budget);
   command
       .add_option("--text", options.text,
-                  "Text of the probe and of a router's mean (default: the "
-                  "program's own)")
+                  "Text on which the child is proved and routers are measured: "
+                  "files, folders or globs (default: the program's own text)")
       ->allow_extra_args(false);
   add_tokenizer(command, options.tokenizer);
   add_probe_shape(command, options.shape);
@@ -87,7 +90,9 @@ void add_operator(CLI::App& grow, const Field& field) {
   CLI::App* command = grow.add_subcommand(verb, entry.sentence);
   command->group("Operators");
   if (verb == kChain) {
-    command->add_option("plan", options->chain, "A YAML list of operators")
+    command
+        ->add_option("plan", options->chain,
+                     "A YAML file with a list of operators")
         ->required();
   }
   command->add_option("parent", options->parent, "A model folder or .pt file")
@@ -137,13 +142,13 @@ void check_replay(const CLI::App& grow, const std::vector<std::string>& words,
 void add_replay(CLI::App& grow) {
   auto options = std::make_shared<GrowOptions>();
   auto words = std::make_shared<std::vector<std::string>>();
-  grow.add_option("parent", *words,
-                  "With --replay: the parent that the growth began with");
+  grow.add_option("parent", *words, "With --replay: the parent that was grown");
   grow.add_option("--replay", options->replay,
-                  "A lineage.json: make its last growth again, byte for byte");
+                  "Carry out the last growth of this lineage.json once more, "
+                  "to the same bytes");
   grow.add_option("--with", options->with,
-                  "With --replay: the further parents of a merge (default: "
-                  "where they were)")
+                  "With --replay: the other parents of a merge (default: where "
+                  "they were then)")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("A,B,...");
@@ -159,8 +164,10 @@ void add_replay(CLI::App& grow) {
 }  // namespace
 
 void add_grow_command(CLI::App& app) {
-  CLI::App* grow = app.add_subcommand(
-      "grow", "Grow a model folder, streamed from disk to disk, and prove it");
+  CLI::App* grow =
+      app.add_subcommand("grow",
+                         "Grow a model from disk to disk, and prove the child "
+                         "before it gets its name");
   const GrowPlan plan;
   visit_fields(OperatorVerbs{*grow}, plan);
   add_replay(*grow);

@@ -86,19 +86,10 @@ Json describe_token_file(const fs::path& path) {
 
 Json describe_safetensors(const fs::path& path) {
   const SafetensorsFile file(path);
-  Json tensors = Json::array();
-  int64_t bytes = 0;
-  for (const TensorEntry& entry : file.entries()) {
-    tensors.push_back({{"name", entry.name},
-                       {"dtype", dtype_name(entry.dtype)},
-                       {"shape", entry.shape},
-                       {"bytes", entry.bytes}});
-    bytes += entry.bytes;
-  }
   return {{"path", path.string()},
           {"format", "safetensors"},
-          {"bytes", bytes},
-          {"tensors", tensors},
+          {"bytes", total_bytes(file.entries())},
+          {"tensors", to_json(file.entries())},
           {"metadata", file.metadata()}};
 }
 
@@ -158,9 +149,10 @@ void inspect(const InspectOptions& options) {
 
 void add_inspect_command(CLI::App& app) {
   auto options = std::make_shared<InspectOptions>();
-  CLI::App* command = app.add_subcommand(
-      "inspect",
-      "What is in a checkpoint, a run, or a token file; how two models differ");
+  CLI::App* command =
+      app.add_subcommand("inspect",
+                         "Show what a checkpoint, a run or a token file holds, "
+                         "or how two models differ");
   command
       ->add_option("path", options->path,
                    "A .pt file; a model, run or training-state folder; a token "
@@ -170,7 +162,7 @@ void add_inspect_command(CLI::App& app) {
                       "A second model, compared with the first");
   command->add_flag("--tensors", options->tensors,
                     "List every tensor (--json always does)");
-  command->add_flag("--json", options->json, "Print it all as JSON");
+  command->add_flag("--json", options->json, "Print everything as JSON");
   command->footer(
       "Examples:\n  annuli inspect runs/seed/checkpoints/moe_model_final.pt\n"
       "  annuli inspect PARENT CHILD");

@@ -1,6 +1,7 @@
 #include "annuli/cli/options.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <charconv>
 
@@ -27,7 +28,8 @@ CLI::Validator whole_number_from(int64_t least) {
 
 void add_dtype(CLI::App& command, std::string& dtype) {
   command
-      .add_option("--dtype", dtype, "Compute in f32 or f64 (default: the file)")
+      .add_option("--dtype", dtype,
+                  "Number type to compute in (default: that of the file)")
       ->check(CLI::IsMember({"f32", "f64"}));
 }
 
@@ -43,19 +45,21 @@ void add_tokenizer(CLI::App& command, std::string& tokenizer) {
 }
 
 const char* const kTextHelp =
-    ".txt, .jsonl or .parquet files (the first two also .gz or .zst), folders, "
-    "globs";
+    "Files, folders or globs of .txt, .jsonl and .parquet, the first two also "
+    "as .gz or .zst";
 
 void add_text_column(CLI::App& command, std::string& column) {
   command
       .add_option("--text-column", column,
-                  "The field of JSON lines, the column of Parquet")
+                  "Field of a JSON line, or column of a Parquet file, that "
+                  "holds the text")
       ->capture_default_str();
 }
 
 void add_memory_limit(CLI::App& command, std::string& limit) {
   command.add_option("--memory-limit", limit,
-                     "Refuse a plan that needs more: 16GB, 800MiB");
+                     "Refuse a plan that needs more memory than this, for "
+                     "example 16GB or 800MiB");
 }
 
 std::optional<int64_t> parse_memory_limit(const std::string& limit) {
@@ -70,15 +74,19 @@ std::optional<int64_t> parse_memory_limit(const std::string& limit) {
 void add_allow(CLI::App& command, std::vector<std::string>& allow) {
   command
       .add_option("--allow", allow,
-                  "A check whose failure is only a warning; repeatable")
+                  fmt::format("A check whose failure is only a warning, one of "
+                              "{}; may be given several times",
+                              fmt::join(check_names(), ", ")))
       ->allow_extra_args(false)
-      ->check(CLI::IsMember(check_names()));
+      ->check(CLI::IsMember(check_names()))
+      ->option_text("CHECK ...");
 }
 
 void add_loss_budget(CLI::App& command, std::optional<double>& budget) {
-  command.add_option("--loss-budget", budget,
-                     "Nats that a growth which is not exact may cost (default: "
-                     "what the operator states)");
+  command.add_option(
+      "--loss-budget", budget,
+      "Rise of the loss, in nats, that growth which is not exact may cause "
+      "(default: as much as its operator states)");
 }
 
 }  // namespace annuli::cli

@@ -79,26 +79,31 @@ void plan(const PlanOptions& options) {
 void add_plan_command(CLI::App& app) {
   auto options = std::make_shared<PlanOptions>();
   CLI::App* command = app.add_subcommand(
-      "plan", "Memory, disk, work and time of a plan, before it is run");
-  command->add_option("plan", options->plan, "The plan, a YAML file")
-      ->required();
+      "plan",
+      "Estimate the memory, disk space, operations and time that a plan needs");
+  command->add_option("plan", options->plan, "A plan: a YAML file")->required();
   command
       ->add_option("--set", options->set,
-                   "Override a field: optimizer.type=adamw_8bit; repeatable")
+                   "Replace a field of the plan, for example "
+                   "optimizer.type=adamw_8bit; may be given several times")
       ->allow_extra_args(false);
   add_memory_limit(*command, options->memory_limit);
   command->add_option(
       "--processes", options->processes,
-      "Processes that share the run; figures are those of each (1)");
+      "Number of processes that share the run, a power of two; the figures are "
+      "those of each (default: 1)");
   command->add_option(
       "--bandwidth", options->bandwidth,
-      "Bytes a second that a process sends, like 1.25GB (that: 10 Gbit/s)");
+      "Bytes that a process can send in a second (default: 1.25GB, a network "
+      "of 10 Gbit/s)");
   command->add_option(
       "--latency", options->latency,
-      "Time that a message takes from one process to another (50us)");
-  command->add_flag("--no-measure", options->no_measure,
-                    "Do not measure this machine's rates; no times then");
-  command->add_flag("--json", options->json, "For scripts");
+      "Time that a message takes from one process to another, in us, ms or s "
+      "(default: 50us)");
+  command->add_flag(
+      "--no-measure", options->no_measure,
+      "Do not measure how fast this machine is; then no times are estimated");
+  command->add_flag("--json", options->json, "Print the figures as JSON");
   command->footer(
       "Example:\n  annuli plan plans/seed.yaml --memory-limit 16GB\n"
       "  annuli plan plans/seed.yaml --processes 4 --bandwidth 12.5GB "

@@ -92,11 +92,11 @@ void add_tokenize_command(CLI::App& app) {
   add_text_column(*command, options->text.column);
   command->add_option("--tokenizer", options->tokenizer, tokenizer_kinds())
       ->required();
-  command->add_option("--out", options->out, "The token file")->required();
+  command->add_option("--out", options->out, "Token file to write")->required();
   add_border_choice(*command, options->borders);
   add_split_at(*command, options->split_at);
   command->add_flag("--force", options->force,
-                    "Make it anew even if it is up to date");
+                    "Write the token file again even if it is up to date");
   command->add_flag("--json", options->json, "Print the figures as JSON");
   command->footer(
       "Example:\n  annuli tokenize build/data/shakespeare "

@@ -169,20 +169,21 @@ void verify_models(const VerifyOptions& options) {
 
 void add_probe_options(CLI::App& command, VerifyOptions& options) {
   command.add_option("--text", options.text,
-                     "Text of the probe: files, folders, globs (default: "
-                     "the program's own)");
+                     "Text that both models are compared on: files, folders or "
+                     "globs (default: the program's own text)");
   add_tokenizer(command, options.tokenizer);
   add_probe_shape(command, options.shape);
   command
       .add_option("--tokens", options.tokens,
-                  "Tokens of the probe, instead of --windows")
+                  "Number of tokens to compare on, instead of --windows")
       ->check(whole_number_from(1));
 }
 
 void add_growth_options(CLI::App& command, VerifyOptions& options) {
   command
       .add_option("--with", options.with,
-                  "Further parents of a merged child, in their order")
+                  "The other parents of a child of merge-experts, in the order "
+                  "of the merge")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("A,B,...");
@@ -190,7 +191,8 @@ void add_growth_options(CLI::App& command, VerifyOptions& options) {
                      "How the child was made: a JSON or YAML file with an "
                      "operator and its arguments, a list of them, a "
                      "lineage.json, or a recipe (default: the child's "
-                     "lineage, else what the shapes and weights say)");
+                     "lineage; without one it is recognised from shapes and "
+                     "weights)");
   add_loss_budget(command, options.loss_budget);
 }
 
@@ -203,7 +205,10 @@ void add_verify_command(CLI::App& app) {
       "Prove or refute that a grown model computes its parent's function");
   command->add_option("parent", options->parent, "A .pt file or a model folder")
       ->required();
-  command->add_option("child", options->child, "What was grown from it")
+  command
+      ->add_option(
+          "child", options->child,
+          "The model that was grown from it: a .pt file or a model folder")
       ->required();
   add_probe_options(*command, *options);
   add_growth_options(*command, *options);

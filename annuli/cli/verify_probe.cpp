@@ -123,12 +123,12 @@ std::string in_words(const NamedProbe& probe, size_t compared) {
 void add_probe_shape(CLI::App& command, ProbeShape& shape) {
   command
       .add_option("--windows", shape.windows,
-                  "Windows of the probe, all of which are compared (default: "
-                  "as many as decide, at most 8)")
+                  "Number of windows of text that both models are compared on "
+                  "(default: as many as decide, at most 8)")
       ->check(whole_number_from(1))
       ->each([&shape](const std::string&) { shape.whole = true; });
   add_text_column(command, shape.text.column);
-  command.add_option("--length", shape.length, "Tokens in a window")
+  command.add_option("--length", shape.length, "Length of a window, in tokens")
       ->check(whole_number_from(1))
       ->capture_default_str();
 }

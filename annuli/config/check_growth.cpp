@@ -1,11 +1,12 @@
 #include "annuli/config/check_growth.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <optional>
 
+#include "annuli/config/growth_fields.h"
 #include "annuli/config/model_from.h"
-#include "annuli/config/plan_fields.h"
 
 namespace annuli {
 namespace {
@@ -40,14 +41,12 @@ void check_config(const Complain& complain, const std::string& key,
 void follow_step(const Complain& complain, const std::string& key,
                  const GrowthStep& step, ModelConfig& config) {
   if (const int found = count_operators(step); found != 1) {
-    std::string names;
+    std::vector<std::string> names;
     visit_operators(
-        [&](const Field& field, const auto&) {
-          names.append(names.empty() ? "" : ", ").append(field.name);
-        },
+        [&](const Field& field, const auto&) { names.push_back(field.name); },
         step);
     complain(key, fmt::format("found {} operators, expected exactly one of {}",
-                              found, names));
+                              found, fmt::join(names, ", ")));
   }
   if (step.merge_experts) {
     complain(key + ".merge_experts",

@@ -1,7 +1,8 @@
 #pragma once
 
-#include <algorithm>
-#include <array>
+#include <fmt/ranges.h>
+
+#include <concepts>
 #include <limits>
 #include <map>
 #include <optional>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "annuli/config/plan.h"
+#include "annuli/core/enum_words.h"
 
 // What a plan's field is called, may hold and means; see plan_fields.h.
 namespace annuli {
@@ -32,6 +34,10 @@ constexpr Range between(double min, double max) {
   return {.min = min, .max = max};
 }
 constexpr Range below_one() { return {.min = 0, .max = 1, .max_open = true}; }
+
+// T is S or const S: one list serves readers and writers.
+template <typename T, typename S>
+concept Is = std::same_as<std::remove_const_t<T>, S>;
 
 // What kind of member T is.
 template <typename T>
@@ -69,60 +75,6 @@ struct Field {
   double hashed_unset = std::numeric_limits<double>::quiet_NaN();
 };
 
-// The words that stand for an enumeration's values, in the order of its
-// declaration.
-template <typename Enum>
-struct EnumWords;
-
-#define ANNULI_ENUM_WORDS(ENUM, ...)                    \
-  template <>                                           \
-  struct EnumWords<ENUM> {                              \
-    static constexpr auto kWords =                      \
-        std::to_array<std::string_view>({__VA_ARGS__}); \
-  }
-
-ANNULI_ENUM_WORDS(QkNorm, "none", "head", "full");
-ANNULI_ENUM_WORDS(NormPlacement, "pre", "post");
-ANNULI_ENUM_WORDS(NormType, "rms", "layer");
-ANNULI_ENUM_WORDS(Precision, "fp32", "fp64", "bf16-mixed", "bf16");
-ANNULI_ENUM_WORDS(DeviceChoice, "auto", "cpu", "cuda");
-ANNULI_ENUM_WORDS(OptimizerType, "adamw", "adamw_8bit", "adafactor", "sgd");
-ANNULI_ENUM_WORDS(StateDtype, "fp32", "bf16");
-ANNULI_ENUM_WORDS(OnFailure, "stop", "rollback");
-ANNULI_ENUM_WORDS(RouterInit, "random", "mean-orthogonal", "zero");
-ANNULI_ENUM_WORDS(ShardScale, "down", "up-and-down");
-ANNULI_ENUM_WORDS(WidenHead, "untie", "fold", "multiplier");
-ANNULI_ENUM_WORDS(DeepenPreset, "copy-last", "stack", "interpose", "middle",
-                  "zero-output");
-ANNULI_ENUM_WORDS(DeepenOutputs, "zero", "keep");
-ANNULI_ENUM_WORDS(MatrixGroup, "attention", "feed-forward", "router",
-                  "embedding");
-ANNULI_ENUM_WORDS(OptimizerState, "carry", "reset");
-ANNULI_ENUM_WORDS(Dynamics, "plain", "exact");
-ANNULI_ENUM_WORDS(ClipNorm, "whole", "two_pass", "previous_norm");
-ANNULI_ENUM_WORDS(LrSchedulerType, "constant", "linear", "cosine", "wsd");
-
-#undef ANNULI_ENUM_WORDS
-
-template <>
-struct EnumWords<Activation> {
-  static constexpr auto kWords = kActivationWords;
-};
-
-template <typename Enum>
-std::string_view word_of(Enum value) {
-  return EnumWords<Enum>::kWords[static_cast<size_t>(value)];
-}
-
-// Nothing if no value has that word.
-template <typename Enum>
-std::optional<Enum> value_of(std::string_view word) {
-  const auto& words = EnumWords<Enum>::kWords;
-  const auto found = std::ranges::find(words, word);
-  if (found == words.end()) return std::nullopt;
-  return static_cast<Enum>(found - words.begin());
-}
-
 // A list of an enumeration's values.
 template <typename T>
 constexpr bool kIsWordList = false;
@@ -132,21 +84,15 @@ constexpr bool kIsWordList<std::vector<Enum>> = std::is_enum_v<Enum>;
 // "attention,router"
 template <typename Enum>
 std::string comma_list_of(const std::vector<Enum>& values) {
-  std::string all;
-  for (const Enum value : values) {
-    all.append(all.empty() ? "" : ",").append(word_of(value));
-  }
-  return all;
+  std::vector<std::string_view> words;
+  for (const Enum value : values) words.push_back(word_of(value));
+  return fmt::format("{}", fmt::join(words, ","));
 }
 
 // "carry|reset"
 template <typename Enum>
 std::string words_of() {
-  std::string all;
-  for (const std::string_view word : EnumWords<Enum>::kWords) {
-    all.append(all.empty() ? "" : "|").append(word);
-  }
-  return all;
+  return fmt::format("{}", fmt::join(EnumWords<Enum>::kWords, "|"));
 }
 
 }  // namespace annuli

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <optional>
 
-#include "annuli/config/plan_fields.h"
+#include "annuli/config/growth_fields.h"
 #include "annuli/core/error.h"
 
 namespace annuli {

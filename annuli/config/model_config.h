@@ -4,6 +4,7 @@
 #include <string>
 
 #include "annuli/core/activation.h"
+#include "annuli/core/enum_words.h"
 #include "annuli/core/json.h"
 
 // The shape of one decoder-only transformer; everything that its function
@@ -13,16 +14,24 @@
 // key/value groups, 1 <= num_experts_per_tok <= num_experts or both are 0.
 namespace annuli {
 
+template <>
+struct EnumWords<Activation> {
+  static constexpr auto kWords = kActivationWords;
+};
+
 // RMSNorm of q and k before RoPE: of each head by one gain of head_dim (Qwen3),
 // or of the whole projection by a gain of all heads (OLMo-2).
 enum class QkNorm { kNone, kHead, kFull };
+ANNULI_ENUM_WORDS(QkNorm, "none", "head", "full");
 
 // Where a block is normalised: x + f(norm(x)), or x + norm(f(x)) (OLMo-2).
 enum class NormPlacement { kPre, kPost };
+ANNULI_ENUM_WORDS(NormPlacement, "pre", "post");
 
 // What the norms of the residual stream are: x / rms(x) * gain, or LayerNorm,
 // (x - mean(x)) / deviation(x) * gain + bias (GPT-NeoX).
 enum class NormType { kRms, kLayer };
+ANNULI_ENUM_WORDS(NormType, "rms", "layer");
 
 // How rotary frequencies are stretched beyond the trained length; the names are
 // transformers'. Only the fields of the type count.

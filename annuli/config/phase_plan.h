@@ -6,27 +6,41 @@
 #include <string>
 #include <vector>
 
+#include "annuli/core/enum_words.h"
+
 // One phase of a plan: an optional growth step, then training; it ends in a
 // checkpoint. Plain values with defaults; names are the keys of the YAML file.
 namespace annuli {
 
 enum class RouterInit { kRandom, kMeanOrthogonal, kZero };
+ANNULI_ENUM_WORDS(RouterInit, "random", "mean-orthogonal", "zero");
 enum class ShardScale { kDown, kUpAndDown };
+ANNULI_ENUM_WORDS(ShardScale, "down", "up-and-down");
 enum class WidenHead { kUntie, kFold, kMultiplier };
+ANNULI_ENUM_WORDS(WidenHead, "untie", "fold", "multiplier");
 enum class DeepenPreset { kCopyLast, kStack, kInterpose, kMiddle, kZeroOutput };
+ANNULI_ENUM_WORDS(DeepenPreset, "copy-last", "stack", "interpose", "middle",
+                  "zero-output");
 enum class DeepenOutputs { kZero, kKeep };
+ANNULI_ENUM_WORDS(DeepenOutputs, "zero", "keep");
 // Groups of matrices: q, k, v, o; gate, up, down of every feed-forward and
 // expert; the routers of mixtures; the table and the head.
 enum class MatrixGroup { kAttention, kFeedForward, kRouter, kEmbedding };
+ANNULI_ENUM_WORDS(MatrixGroup, "attention", "feed-forward", "router",
+                  "embedding");
 enum class OptimizerState { kCarry, kReset };
+ANNULI_ENUM_WORDS(OptimizerState, "carry", "reset");
 enum class Dynamics { kPlain, kExact };
+ANNULI_ENUM_WORDS(Dynamics, "plain", "exact");
 // How the norm that clips is found.
 enum class ClipNorm {
   kWhole,         // the whole gradient is held until its norm is known
   kTwoPass,       // a first pass for the norm alone; the same bits as kWhole
   kPreviousNorm,  // the norm of the step before: inexact
 };
+ANNULI_ENUM_WORDS(ClipNorm, "whole", "two_pass", "previous_norm");
 enum class LrSchedulerType { kConstant, kLinear, kCosine, kWsd };
+ANNULI_ENUM_WORDS(LrSchedulerType, "constant", "linear", "cosine", "wsd");
 
 // Dense feed-forward -> mixture of copied experts.
 struct UpcyclePlan {

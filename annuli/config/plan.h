@@ -25,13 +25,18 @@ namespace annuli {
 
 // Of weights and arithmetic; see model/number_types.h.
 enum class Precision { kFp32, kFp64, kBf16Mixed, kBf16 };
+ANNULI_ENUM_WORDS(Precision, "fp32", "fp64", "bf16-mixed", "bf16");
 enum class DeviceChoice { kAuto, kCpu, kCuda };
+ANNULI_ENUM_WORDS(DeviceChoice, "auto", "cpu", "cuda");
 enum class OptimizerType { kAdamw, kAdamw8bit, kAdafactor, kSgd };
+ANNULI_ENUM_WORDS(OptimizerType, "adamw", "adamw_8bit", "adafactor", "sgd");
 // What moments are kept in; an fp64 run keeps fp64 for fp32.
 enum class StateDtype { kFp32, kBf16 };
+ANNULI_ENUM_WORDS(StateDtype, "fp32", "bf16");
 // After a check that failed at a phase's end, a loss or gradient that is not
 // finite, or a loss spike (train/loss_watch.h).
 enum class OnFailure { kStop, kRollback };
+ANNULI_ENUM_WORDS(OnFailure, "stop", "rollback");
 
 struct DataPlan {
   std::vector<std::string> text;     // files, folders, globs

@@ -2,9 +2,13 @@
 
 #include "annuli/config/plan_fields.h"
 #include "annuli/config/plan_json.h"
+#include "annuli/core/wrap.h"
 
 namespace annuli {
 namespace {
+
+constexpr size_t kColumns = 80;
+const std::string kIndent(6, ' ');
 
 template <typename T>
 std::string type_text() {
@@ -73,7 +77,9 @@ struct HelpWriter {
   void section(const std::string& key, const Field& field,
                const S& value) const {
     end_block();
-    out += fmt::format("{}: {}\n", key, field.help);
+    const char* note = field.hashed ? "" : " (may change before --resume)";
+    out += wrapped(fmt::format("{}: {}{}", key, field.help, note), kColumns);
+    out += "\n";
     visit_fields(HelpWriter{out, key + "."}, value);
     end_block();
   }
@@ -92,9 +98,11 @@ struct HelpWriter {
     } else if (!fallback.empty()) {
       facts += "; default " + fallback;
     }
-    const bool fits = key.size() + facts.size() + 4 <= 80;
-    out += fmt::format("  {}:{}{}\n      {}\n", key, fits ? " " : "\n      ",
-                       facts, field.help);
+    if (!field.hashed) facts += "; may change before --resume";
+    const bool fits = key.size() + facts.size() + 4 <= kColumns;
+    out += fmt::format(
+        "  {}:{}{}\n{}{}\n", key, fits ? " " : "\n" + kIndent, facts, kIndent,
+        indented(wrapped(field.help, kColumns - kIndent.size()), kIndent));
   }
 };
 
@@ -102,8 +110,9 @@ struct HelpWriter {
 
 std::string plan_help() {
   std::string out =
-      "A plan is one YAML file. Its keys, with type, range and default\n"
-      "(phases.N: one entry of the list; --set takes its index or name):\n\n";
+      "A plan is one YAML file. These are its keys, each with its type, range\n"
+      "and default, and with what it means. phases.N stands for any entry of\n"
+      "the list of phases; --set takes its index, from 0, or its name.\n\n";
   const Plan defaults;
   visit_fields(HelpWriter{out, ""}, defaults);
   return out;

@@ -206,14 +206,14 @@ TEST(PlanFields, AListOfWordsIsReadWrittenAndHelped) {
             Json({"router", "attention"}));
   EXPECT_THAT(plan_help(),
               HasSubstr("perturb.tensors: list of words; default "
-                        "[attention,feed-forward]\n      which matrices: "
-                        "attention, feed-forward, router, embedding"));
+                        "[attention,feed-forward]\n      Matrices that get "
+                        "noise: attention, feed-forward, router, embedding"));
 }
 
 TEST(PlanHelp, NamesFieldsRangesAndDefaults) {
   const std::string help = plan_help();
   EXPECT_THAT(help, HasSubstr("data.sequence_length: integer, 2 to 1048576; "
-                              "default 256\n      tokens in one training"));
+                              "default 256\n      Length of a training"));
   EXPECT_THAT(
       help,
       HasSubstr("phases.N.grow.widen.head: untie|fold|multiplier; default "

@@ -1,5 +1,7 @@
 #include "annuli/config/read_plan.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "annuli/config/plan_fields.h"
@@ -32,14 +34,6 @@ std::vector<std::string> field_names() {
   return names;
 }
 
-std::string comma_list(const std::vector<std::string>& names) {
-  std::string all;
-  for (const auto& name : names) {
-    all.append(all.empty() ? "" : ", ").append(name);
-  }
-  return all;
-}
-
 void reject_unknown_keys(const YamlTree& map, const std::string& path,
                          const std::vector<std::string>& names) {
   for (const auto& [key, node] : map.entries) {
@@ -47,7 +41,9 @@ void reject_unknown_keys(const YamlTree& map, const std::string& path,
     const std::string hint = did_you_mean(key, names);
     user_error("reading {}: unknown key {}{}", node.place,
                quote(join(path, key)),
-               hint.empty() ? ", expected one of " + comma_list(names) : hint);
+               hint.empty()
+                   ? fmt::format(", expected one of {}", fmt::join(names, ", "))
+                   : hint);
   }
 }
 
@@ -73,7 +69,7 @@ struct SectionReader {
     if (const YamlTree* node = map.find(field.name)) {
       read_value(*node, key, field, value);
     } else if (field.required && map.find("from") == nullptr) {
-      user_error("reading {}: {} is missing; expected {}", map.place, key,
+      user_error("reading {}: {} is missing; expected it ({})", map.place, key,
                  field.help);
     }
   }
@@ -84,7 +80,8 @@ void read_value(const YamlTree& node, const std::string& path,
                 const Field& field, S& section) {
   if (node.kind == Kind::kNull && !field.required) return;
   if (node.kind != Kind::kMap)
-    reject(node, path, "a map of " + comma_list(field_names<S>()));
+    reject(node, path,
+           fmt::format("a map of {}", fmt::join(field_names<S>(), ", ")));
   reject_unknown_keys(node, path, field_names<S>());
   visit_fields(SectionReader{node, path}, section);
 }

@@ -7,8 +7,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "annuli/config/growth_fields.h"
 #include "annuli/config/model_config.h"
-#include "annuli/config/plan_fields.h"
 #include "annuli/grow/axis_rule.h"
 #include "annuli/grow/recipe.h"
 
@@ -18,7 +18,7 @@
 //
 // Most methods are a function from options to a GrowthRule: RuleOperator makes
 // an operator of it. The plan's names and the child's shape follow from
-// config/plan_fields.h and config/grown_shape.h.
+// config/growth_fields.h and config/grown_shape.h.
 namespace annuli::grow {
 
 class Operator {
