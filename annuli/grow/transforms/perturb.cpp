@@ -9,6 +9,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/rng.h"
+#include "annuli/grow/matrix_group.h"
 #include "annuli/grow/row_source.h"
 #include "annuli/kernels/parallel.h"
 
@@ -73,27 +74,6 @@ class PerturbedRows : public RowSource {
   double deviation_ = 0;
 };
 
-bool has_axis(const TensorSpec& spec, std::initializer_list<Axis> axes) {
-  return std::ranges::any_of(spec.dimensions, [&](const Dimension& d) {
-    return std::ranges::find(axes, d.axis) != axes.end();
-  });
-}
-
-bool is_of(const TensorSpec& spec, MatrixGroup group) {
-  switch (group) {
-    case MatrixGroup::kAttention:
-      return has_axis(spec, {Axis::kHead, Axis::kKvHead});
-    case MatrixGroup::kFeedForward:
-      return has_axis(spec, {Axis::kFfn, Axis::kSharedFfn});
-    case MatrixGroup::kRouter:
-      return has_axis(spec, {Axis::kExpert});
-    case MatrixGroup::kEmbedding:
-      return has_axis(spec, {Axis::kVocab});
-  }
-  ANNULI_CHECK(false, "a group of matrices without a name");
-  return false;
-}
-
 }  // namespace
 
 std::string Perturb::in_words() const {
@@ -146,12 +126,7 @@ GrowthRule perturb_rule(const PerturbPlan& options, const ModelConfig& parent,
   GrowthRule rule{.exact = false, .loss_budget = kLossBudget};
   rule.axes.transforms.push_back(
       [options](const TensorSpec& spec, const TensorRecipe&) -> TransformPtr {
-        const bool chosen =
-            spec.is_matrix() &&
-            std::ranges::any_of(options.tensors, [&](MatrixGroup group) {
-              return is_of(spec, group);
-            });
-        if (!chosen) return nullptr;
+        if (!is_of_groups(spec, options.tensors)) return nullptr;
         return std::make_shared<Perturb>(
             options.relative_std, stream_id("grow/perturb/" + spec.name));
       });
