@@ -5,12 +5,11 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
 
-#include "annuli/checkpoint/earlier_output.h"
+#include "annuli/checkpoint/output_place.h"
 #include "annuli/core/error.h"
 #include "annuli/core/manifest.h"
 #include "annuli/core/text.h"
@@ -31,66 +30,6 @@ fs::path parent_of(const fs::path& path) {
 // "out/" names the folder "out".
 fs::path without_slash(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();
-}
-
-bool is_there(const fs::path& path) {
-  std::error_code error;
-  return fs::exists(fs::symlink_status(path, error));
-}
-
-bool is_empty_folder(const fs::path& path) {
-  std::error_code error;
-  return fs::is_directory(fs::symlink_status(path, error)) &&
-         fs::is_empty(path, error);
-}
-
-// What can stand there at all, whoever made it.
-void check_name(const fs::path& path) {
-  if (!path.has_filename() || path.filename() == "." ||
-      path.filename() == "..") {
-    user_error(
-        "writing the folder '{}': expected a name for a new folder; try '{}'",
-        path.string(), (path / "grown").lexically_normal().string());
-  }
-  std::error_code error;
-  if (fs::is_symlink(path, error)) {
-    const fs::path target = fs::read_symlink(path, error);
-    user_error(
-        "writing the folder {}: it is a link to {}{}; remove the link, or "
-        "choose another name",
-        path.string(), target.string(),
-        fs::exists(path, error) ? "" : ", which is not there");
-  }
-  if (is_there(path) && !fs::is_directory(path, error)) {
-    user_error(
-        "writing the folder {}: a file stands there, expected a new name; "
-        "choose another",
-        path.string());
-  }
-}
-
-// --force is offered where it can help.
-[[noreturn]] void refuse_present(const fs::path& path) {
-  if (is_there(path / Manifest::kName) || is_there(path / "lineage.json")) {
-    user_error(
-        "writing the folder {}: it exists already; choose another name, or "
-        "replace it with --force",
-        path.string());
-  }
-  user_error(
-      "writing the folder {}: it exists already, and annuli did not make it "
-      "(it holds {}); choose another name",
-      path.string(), paths_below(path).front());
-}
-
-bool is_copy(const fs::path& path, const fs::path& original) {
-  constexpr uintmax_t kLargest = uintmax_t{64} << 20;  // that growth copies
-  std::error_code error;
-  return fs::is_regular_file(fs::symlink_status(path, error)) &&
-         fs::is_regular_file(original, error) &&
-         fs::file_size(path, error) <= kLargest &&
-         fs::file_size(path, error) == fs::file_size(original, error) &&
-         read_file(path) == read_file(original);
 }
 
 // A lock on the folder itself; -1 if another process holds it.
@@ -148,8 +87,8 @@ OutputFolder::OutputFolder(const fs::path& path, bool replace,
       replace_(replace),
       inputs_(std::move(inputs)) {
   refuse_tilde(path_, "writing the folder");
-  check_name(path_);
-  replaceable();
+  check_output_name(path_);
+  replaceable(path_, replace_, inputs_, kKind);
   begin();
 }
 
@@ -196,29 +135,6 @@ void OutputFolder::make_temporary() {
   lock_ = try_lock(temporary_);
   ANNULI_CHECK(lock_ >= 0, "{} is locked", temporary_.string());
   write_mark(temporary_ / kUnfinished);
-}
-
-std::set<std::string> OutputFolder::replaceable() const {
-  if (!is_there(path_) || is_empty_folder(path_)) return {};
-  inputs_.keep_out_of(path_, "replacing " + path_.string());
-  if (!replace_) refuse_present(path_);
-  const Manifest manifest = Manifest::load(path_, kKind);
-  const std::set<std::string> earlier =
-      manifest.empty() ? earlier_output(path_) : std::set<std::string>();
-  const auto is_ours = [&](const std::string& name) {
-    return manifest.owns(path_, name) || earlier.contains(name) ||
-           std::ranges::any_of(inputs_.folders(), [&](const fs::path& folder) {
-             return is_copy(path_ / name, folder / name);
-           });
-  };
-  if (const auto foreign = find_foreign(path_, is_ours)) {
-    user_error(
-        "replacing {}: its {} is not what annuli wrote there; move it away, "
-        "or choose another name",
-        path_.string(), *foreign);
-  }
-  const std::vector<std::string> names = paths_below(path_);
-  return {names.begin(), names.end()};
 }
 
 void OutputFolder::remove_leftovers() const {
@@ -270,8 +186,9 @@ void OutputFolder::commit() {
   ANNULI_CHECK(!done_, "{} is finished already", path_.string());
   list_files();
   sync_folder(temporary_);
-  check_name(path_);
-  const std::set<std::string> old = replaceable();
+  check_output_name(path_);
+  const std::set<std::string> old =
+      replaceable(path_, replace_, inputs_, kKind);
   const unsigned flags = !old.empty()      ? RENAME_EXCHANGE
                          : is_there(path_) ? 0  // an empty folder
                                            : RENAME_NOREPLACE;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <mutex>
-#include <set>
 #include <string>
 
 #include "annuli/core/file.h"
@@ -51,8 +50,6 @@ class OutputFolder {
   void discard() noexcept;
 
  private:
-  // What may be removed of the folder at `path_`; UserError.
-  std::set<std::string> replaceable() const;
   void begin();
   void make_parents();
   void make_temporary();

@@ -24,6 +24,7 @@
 #include "annuli/grow/export_folder.h"
 #include "annuli/grow/grow_folder.h"
 #include "annuli/grow/registry.h"
+#include "annuli/grow/replay.h"
 #include "annuli/grow/router_mean.h"
 #include "annuli/verify/router_health.h"
 

@@ -44,9 +44,4 @@ LineageRecord grow_folder(const FolderOrder& order, const FolderPlan& plan,
 void replay_folder(const FolderOrder& order, const FolderPlan& plan,
                    const Lineage& lineage, OutputFolder& out);
 
-// What a record says of how the child was stored: fills dtype, shards, state
-// and means of an order.
-void apply_replay(const LineageRecord& record, const std::string& where,
-                  FolderOrder& order);
-
 }  // namespace annuli::grow

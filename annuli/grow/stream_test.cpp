@@ -17,6 +17,7 @@
 #include "annuli/grow/grow.h"
 #include "annuli/grow/grow_folder.h"
 #include "annuli/grow/registry.h"
+#include "annuli/grow/replay.h"
 #include "annuli/grow/transforms/perturb.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"

@@ -52,7 +52,7 @@ TEST(Seams, MemoryIsReadWhereItIsTheHosts) {
       "verify/window_file.cpp",
       // Growth makes rows on the host, to store them or to send them on.
       "grow/apply.cpp", "grow/cancelling_noise.cpp", "grow/copied_rows.cpp",
-      "grow/grow_folder.cpp", "grow/optimizer_state.cpp", "grow/row_source.cpp",
+      "grow/optimizer_state.cpp", "grow/replay.cpp", "grow/row_source.cpp",
       "grow/transforms/drop.cpp",
       // Codes of 8 bits are the host's alone.
       "kernels/reference/quantize/block_quantization.cpp"};
