@@ -25,18 +25,22 @@ struct Case {
   NormPlacement norm_placement = NormPlacement::kPre;
   bool shared_expert = false;
   bool norm_topk_prob = true;
+  // LayerNorm, biases, blocks beside each other, q, k and v in one tensor, a
+  // quarter of each head turned.
+  bool gpt_neox = false;
 };
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
   const Case& c = info.param;
   return fmt::format(
-      "{}_{}_{}{}{}{}_{}_qknorm{}{}{}{}", c.mixture ? "mixture" : "dense",
+      "{}_{}_{}{}{}{}_{}_qknorm{}{}{}{}{}", c.mixture ? "mixture" : "dense",
       c.tied ? "tied" : "untied", c.gated ? "gated" : "ungated",
       c.checkpointing ? "_checkpointing" : "", c.holds_gradient ? "_held" : "",
       c.parts > 1 ? fmt::format("_parts{}", c.parts) : "",
       static_cast<int>(c.precision), static_cast<int>(c.qk_norm),
       c.norm_placement == NormPlacement::kPost ? "_post" : "",
-      c.shared_expert ? "_shared" : "", c.norm_topk_prob ? "" : "_unscaled");
+      c.shared_expert ? "_shared" : "", c.norm_topk_prob ? "" : "_unscaled",
+      c.gpt_neox ? "_gptneox" : "");
 }
 
 // Large enough that what malloc serves (below 1 MiB) is next to nothing.
@@ -54,6 +58,12 @@ ModelConfig config_of(const Case& c) {
   config.tie_word_embeddings = c.tied;
   config.qk_norm = c.qk_norm;
   config.norm_placement = c.norm_placement;
+  if (c.gpt_neox) {
+    config.norm_type = NormType::kLayer;
+    config.parallel_residual = config.fused_qkv = true;
+    config.qkv_bias = config.o_bias = config.mlp_bias = true;
+    config.partial_rotary_factor = 0.25;
+  }
   if (c.mixture) {
     config.num_experts = 4;
     config.num_experts_per_tok = 2;
@@ -140,6 +150,12 @@ std::vector<Case> cases() {
       {.qk_norm = QkNorm::kFull, .norm_placement = NormPlacement::kPost});
   all.push_back(
       {.mixture = true, .shared_expert = true, .norm_topk_prob = false});
+  for (const bool checkpointing : {false, true}) {
+    all.push_back(
+        {.tied = false, .checkpointing = checkpointing, .gpt_neox = true});
+  }
+  all.push_back(
+      {.tied = false, .precision = Precision::kBf16Mixed, .gpt_neox = true});
   return all;
 }
 

@@ -34,6 +34,36 @@ TEST(Nfc, ComposesReordersAndKeeps) {
   expect_nfc(U"", U"");
 }
 
+// The syllables lie one after the other: leads, of each the vowels, of each
+// itself without a tail and with each of them.
+TEST(Nfc, EveryHangulSyllableIsItsLettersAndBack) {
+  char32_t syllable = 0xac00;
+  for (char32_t lead = 0x1100; lead <= 0x1112; ++lead) {
+    for (char32_t vowel = 0x1161; vowel <= 0x1175; ++vowel) {
+      for (char32_t tail = 0x11a7; tail <= 0x11c2; ++tail, ++syllable) {
+        const std::u32string one = {syllable};
+        std::u32string letters = {lead, vowel};
+        if (tail > 0x11a7) letters.push_back(tail);
+        ASSERT_EQ(to_form(utf8(one), NormalForm::kNfd), utf8(letters));
+        ASSERT_EQ(to_form(utf8(letters), NormalForm::kNfc), utf8(one));
+      }
+    }
+  }
+  EXPECT_EQ(syllable, char32_t{0xd7a4});
+}
+
+// Letters and syllables beside those that join.
+TEST(Nfc, OtherHangulStaysApart) {
+  for (const std::u32string_view text :
+       {U"\u1113\u1161", U"\u10ff\u1161", U"\u1100\u1176", U"\u1100\u1160",
+        U"\uac00\u11a7", U"\uac00\u11c3", U"\uac01\u11a8", U"\ud7a4\u11a8",
+        U"\uabff\u11a8"}) {
+    expect_nfc(text, text);
+    EXPECT_EQ(to_form(utf8(text.substr(0, 1)), NormalForm::kNfc),
+              utf8(text.substr(0, 1)));
+  }
+}
+
 TEST(Nfc, SureOnlyWhereNothingCanChange) {
   EXPECT_TRUE(surely_in_form("plain", NormalForm::kNfc));
   EXPECT_TRUE(surely_in_form(utf8(U"\u00e9\u02ff"), NormalForm::kNfc));
