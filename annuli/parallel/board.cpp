@@ -18,8 +18,11 @@ bool done_within(std::chrono::milliseconds limit, std::function<void()> work) {
 }
 
 Board::Board(c10::intrusive_ptr<c10d::Store> store, std::string place,
-             std::chrono::milliseconds limit)
-    : store_(std::move(store)), place_(std::move(place)), limit_(limit) {}
+             bool served_here, std::chrono::milliseconds limit)
+    : store_(std::move(store)),
+      place_(std::move(place)),
+      served_here_(served_here),
+      limit_(limit) {}
 
 Board::~Board() = default;
 

@@ -23,9 +23,10 @@ namespace annuli::parallel {
 
 class Board {
  public:
-  // `place` is for texts of errors: "127.0.0.1:29500".
+  // `place` is for texts of errors: "127.0.0.1:29500". What is `served_here`
+  // ends with this process.
   Board(c10::intrusive_ptr<c10d::Store> store, std::string place,
-        std::chrono::milliseconds limit);
+        bool served_here, std::chrono::milliseconds limit);
   ~Board();
 
   // What was written last; nothing if none was yet, or without an answer.
@@ -38,6 +39,7 @@ class Board {
   // Asks from now on wait so long.
   void answer_within(std::chrono::milliseconds limit) { limit_ = limit; }
   bool answers() const { return answers_; }
+  bool served_here() const { return served_here_; }
   const std::string& place() const { return place_; }
   const c10::intrusive_ptr<c10d::Store>& store() const { return store_; }
 
@@ -46,6 +48,7 @@ class Board {
 
   c10::intrusive_ptr<c10d::Store> store_;
   std::string place_;
+  bool served_here_;
   std::chrono::milliseconds limit_;
   bool answers_ = true;
 };

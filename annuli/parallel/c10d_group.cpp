@@ -163,6 +163,7 @@ void C10dGroup::lose(const std::string& error) {
   roll_call_.say_lost();
   gloo_.reset();
   const Missing missing = roll_call_.find_missing(error);
+  roll_call_.let_others_look();
   lost_.emplace(
       missing.status,
       fmt::format("rank {} on {} lost {} at {}, waiting in {}: {}; resume "
@@ -260,6 +261,7 @@ void C10dGroup::say_failed(int status, std::string_view text) noexcept {
   try {
     roll_call_.say_failed(status, text);
     gloo_.reset();
+    roll_call_.let_others_look();
   } catch (const std::exception&) {
     // The others find out by their timeout.
   }

@@ -102,6 +102,17 @@ TEST_P(Group, WhoFailsSaysWithWhat) {
   }
 }
 
+TEST_P(Group, WhoServesTheStoreFails) {
+  const auto ended = run("first_failed");
+  EXPECT_EQ(ended[0].status, 7);
+  for (size_t rank = 1; rank < ended.size(); ++rank) {
+    EXPECT_EQ(ended[rank].status, 40 + 7);
+    expect_one_line(ended[rank].err);
+    EXPECT_THAT(ended[rank].err,
+                HasSubstr("it ended with status 7: the disk is full"));
+  }
+}
+
 TEST_P(Group, WhoServesTheStoreIsKilled) {
   const auto ended = run("first_killed");
   for (size_t rank = 1; rank < ended.size(); ++rank) {

@@ -29,6 +29,8 @@
 #include "annuli/parallel/failure_report.h"
 #include "annuli/parallel/launch_environment.h"
 #include "annuli/parallel/peer.h"
+#include "annuli/parallel/rendezvous.h"
+#include "annuli/parallel/roll_call.h"
 
 namespace annuli::parallel {
 namespace {
@@ -113,6 +115,21 @@ class Signals {
   std::array<struct sigaction, kSignals.size()> before_ = {};
 };
 
+// As a shell gives it.
+int status_of(const Child& child) {
+  const int status = child.wait_status();
+  return WIFSIGNALED(status) ? kSignalled + WTERMSIG(status)
+                             : WEXITSTATUS(status);
+}
+
+std::string how_it_ended(const Child& child) {
+  const int status = child.wait_status();
+  if (WIFSIGNALED(status)) {
+    return fmt::format("was killed by SIG{}", ::sigabbrev_np(WTERMSIG(status)));
+  }
+  return fmt::format("ended with status {}", WEXITSTATUS(status));
+}
+
 class Launch {
  public:
   Launch(int64_t processes, const std::vector<std::string>& arguments,
@@ -126,6 +143,7 @@ class Launch {
   void look_at_signals();
   void look_at_children();
   void expect_end(int64_t rank);
+  void tell_others(int64_t rank) const;
   void print_errors(int64_t rank);
   bool any_runs() const { return std::ranges::any_of(children_, &Child::runs); }
   std::optional<LaunchFailure> own_failure() const;
@@ -142,7 +160,8 @@ class Launch {
   std::vector<Child> children_;
   // When those are killed that still run after a failure.
   std::optional<steady_clock::time_point> end_;
-  std::vector<bool> killed_;  // by us
+  std::vector<int64_t> failed_;  // in their order
+  std::vector<bool> killed_;     // by us
   std::set<int> passed_on_;
   std::set<std::string> printed_;
 };
@@ -202,11 +221,28 @@ void Launch::look_at_children() {
 // Who has lost another one has waited for the timeout, if that was to be waited
 // for.
 void Launch::expect_end(int64_t rank) {
+  failed_.push_back(rank);
   const bool waited = report_of(rank, FailureOf::kAnother).has_value();
   const auto grace = std::chrono::duration_cast<steady_clock::duration>(
       waited ? kAfterAll : timeout_ + kAfterAll);
+  if (!waited && !end_) tell_others(rank);
   const auto end = steady_clock::now() + grace;
   end_ = end_ ? std::min(*end_, end) : end;
+}
+
+// Those that still wait for it to come would wait for long.
+void Launch::tell_others(int64_t rank) const {
+  constexpr std::chrono::milliseconds kAnswer{1000};
+  const auto report = report_of(rank, FailureOf::kThis);
+  try {
+    note_failure(*meeting_board(
+                     {.size = count(), .store_file = folder_.store()}, kAnswer),
+                 rank, report ? report->status : status_of(children_[rank]),
+                 report ? ended_with(report->status, report->text)
+                        : "it " + how_it_ended(children_[rank]));
+  } catch (const std::exception&) {
+    // They find out by their timeout.
+  }
 }
 
 void Launch::print_errors(int64_t rank) {
@@ -241,7 +277,7 @@ std::optional<LaunchFailure> Launch::own_failure() const {
   std::optional<FailureReport> first;
   int64_t of = 0;
   int64_t alike = 0;
-  for (int64_t rank = 0; rank < count(); ++rank) {
+  for (const int64_t rank : failed_) {
     const auto report = report_of(rank, FailureOf::kThis);
     if (!report) continue;
     if (!first) {
@@ -258,7 +294,7 @@ std::optional<LaunchFailure> Launch::own_failure() const {
 }
 
 std::optional<LaunchFailure> Launch::lost_another() const {
-  for (int64_t rank = 0; rank < count(); ++rank) {
+  for (const int64_t rank : failed_) {
     if (const auto report = report_of(rank, FailureOf::kAnother)) {
       return LaunchFailure(report->status, report->text);
     }
@@ -268,23 +304,13 @@ std::optional<LaunchFailure> Launch::lost_another() const {
 
 // By a signal that is not ours, or with a status and without a word.
 std::optional<LaunchFailure> Launch::ended_badly() const {
-  for (int64_t rank = 0; rank < count(); ++rank) {
-    const int status = children_[rank].wait_status();
-    if (status == 0 || killed_[rank] ||
-        read_report(children_[rank].reported())) {
-      continue;
-    }
+  for (const int64_t rank : failed_) {
+    if (killed_[rank] || read_report(children_[rank].reported())) continue;
     const auto lost = lost_another();
     const std::string others = lost ? fmt::format("; {}", lost->what()) : "";
-    if (!WIFSIGNALED(status)) {
-      return LaunchFailure(WEXITSTATUS(status),
-                           fmt::format("{} ended with status {}{}", name(rank),
-                                       WEXITSTATUS(status), others));
-    }
-    const int signal = WTERMSIG(status);
-    return LaunchFailure(kSignalled + signal,
-                         fmt::format("{} was killed by SIG{}{}", name(rank),
-                                     ::sigabbrev_np(signal), others));
+    return LaunchFailure(status_of(children_[rank]),
+                         fmt::format("{} {}{}", name(rank),
+                                     how_it_ended(children_[rank]), others));
   }
   return std::nullopt;
 }

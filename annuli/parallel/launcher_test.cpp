@@ -75,7 +75,8 @@ TEST_F(Launcher, OneThatIsKilled) {
   EXPECT_EQ(ended.status, 128 + SIGKILL);
   expect_one_line(ended);
   EXPECT_THAT(ended.err, AllOf(StartsWith("rank 3 (process "),
-                               HasSubstr(") was killed by SIGKILL; rank 0 on "),
+                               HasSubstr(") was killed by SIGKILL; rank "),
+                               HasSubstr(" lost rank 3 (process "),
                                HasSubstr("at step 12 of phase moe")));
 }
 
@@ -93,6 +94,15 @@ TEST_F(Launcher, AnErrorOfOneNamesIt) {
   expect_one_line(ended);
   EXPECT_THAT(ended.err, AllOf(StartsWith("rank 3 (process "),
                                HasSubstr("): writing x: the disk is full\n")));
+}
+
+// The others do not wait for it to come; the note reaches them first.
+TEST_F(Launcher, AnErrorBeforeAllHaveJoined) {
+  const Ended ended = run("fails_before", 4);
+  EXPECT_EQ(ended.status, 2);
+  expect_one_line(ended);
+  EXPECT_THAT(ended.err, AllOf(StartsWith("rank 1 (process "),
+                               HasSubstr("): opening the data: no\n")));
 }
 
 TEST_F(Launcher, AnErrorOfAllIsSaidOnce) {

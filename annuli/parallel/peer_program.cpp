@@ -173,6 +173,16 @@ void failed(ProcessGroup& group) {
   });
 }
 
+// The one that serves the store, and ends at once.
+void first_failed(ProcessGroup& group) {
+  group.barrier();
+  if (group.is_first()) {
+    group.say_failed(7, "the disk is full");
+    std::_Exit(7);
+  }
+  group.barrier();
+}
+
 // Rank 0 serves the store, if the others meet at a port.
 void first_killed(ProcessGroup& group) {
   group.barrier();
@@ -187,6 +197,15 @@ void first_stopped(ProcessGroup& group) {
     ::raise(SIGSTOP);
   }
   group.barrier();
+}
+
+// Under torchrun with a restart.
+void fails_at_first(ProcessGroup& group) {
+  const char* attempt = std::getenv("TORCHELASTIC_RESTART_COUNT");
+  group.barrier();
+  if (attempt == std::string("0")) ::raise(SIGKILL);
+  operations(group);
+  if (group.is_first()) say(fmt::format("attempt {}", attempt));
 }
 
 void throws_twice(ProcessGroup& group) {
@@ -296,8 +315,10 @@ void run(const std::string& scenario) {
       {"killed", killed},
       {"stopped", stopped},
       {"failed", failed},
+      {"first_failed", first_failed},
       {"first_killed", first_killed},
       {"first_stopped", first_stopped},
+      {"fails_at_first", fails_at_first},
       {"throws_twice", throws_twice},
       {"same_facts", same_facts},
       {"other_facts", other_facts},
@@ -310,9 +331,13 @@ void run(const std::string& scenario) {
       {"shows_cache", shows_cache},
       {"waits_for_signal", waits_for_signal},
       {"goes_on_after_signal", goes_on_after_signal},
+      {"fails_before", nothing},
       {"joins_soon", nothing},
       {"nothing", nothing},
   };
+  if (scenario == "fails_before" && launch_environment().rank == 1) {
+    user_error("opening the data: no");
+  }
   const auto group = join(launch_environment(), kTimeout,
                           scenario == "joins_soon" ? kTimeout : kStart);
   scenarios.at(scenario)(*group);

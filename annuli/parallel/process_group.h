@@ -66,8 +66,8 @@ class ProcessGroup {
   virtual at::Tensor all_to_all(const at::Tensor& rows) = 0;
 
   // Tells the others that this process ends with `status`, and why; they throw
-  // LostProcess with both at their next operation or while they wait. Never
-  // waits and never throws.
+  // LostProcess with both at their next operation or while they wait. Waits
+  // for seconds at most and never throws.
   virtual void say_failed(int status, std::string_view text) noexcept = 0;
 
   // What this process has sent to others until now.

@@ -35,6 +35,10 @@ std::string place_of(const LaunchEnvironment& at) {
                             : fmt::format("{}:{}", at.address, at.port);
 }
 
+bool serves(const LaunchEnvironment& at) {
+  return !at.address.empty() && at.rank == 0 && !at.launcher_serves;
+}
+
 // The folder of a file that other users must not make before us.
 void require_private_folder(const std::filesystem::path& folder) {
   struct stat status = {};
@@ -73,7 +77,7 @@ Store file_store(const LaunchEnvironment& at) {
 Store tcp_store(const LaunchEnvironment& at, milliseconds timeout) {
   c10d::TCPStoreOptions options;
   options.port = at.port;
-  options.isServer = at.rank == 0 && !at.launcher_serves;
+  options.isServer = serves(at);
   options.waitWorkers = false;
   options.timeout = timeout;
   auto made = std::make_shared<Store>();
@@ -144,6 +148,13 @@ Json json_of(const Facts& facts) {
 
 }  // namespace
 
+std::shared_ptr<Board> meeting_board(const LaunchEnvironment& environment,
+                                     milliseconds limit) {
+  return std::make_shared<Board>(store_of(environment, limit),
+                                 place_of(environment), serves(environment),
+                                 limit);
+}
+
 std::unique_ptr<ProcessGroup> join(const LaunchEnvironment& environment,
                                    double timeout, double start) {
   ANNULI_CHECK(environment.size > 1, "a group of {}", environment.size);
@@ -156,9 +167,7 @@ std::unique_ptr<ProcessGroup> join(const LaunchEnvironment& environment,
                           .start_timeout = seconds(start)};
   listen_at(environment, options);
   quiet_c10d();
-  const auto board =
-      std::make_shared<Board>(store_of(environment, options.start_timeout),
-                              place_of(environment), options.start_timeout);
+  const auto board = meeting_board(environment, options.start_timeout);
   return c10d_group(board, options);
 }
 

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "annuli/parallel/board.h"
 #include "annuli/parallel/launch_environment.h"
 #include "annuli/parallel/process_group.h"
 
@@ -19,10 +21,14 @@ namespace annuli::parallel {
 // the interface that GLOO_SOCKET_IFNAME names, or at the address from which
 // this host reaches the place where they meet.
 //
-// UserError: the port is in use, nobody serves it, a process does not come, or
-// there is no such interface.
+// UserError, as soon as it is known: the port is in use, nobody serves it, a
+// process does not come, or there is no such interface.
 std::unique_ptr<ProcessGroup> join(const LaunchEnvironment& environment,
                                    double timeout, double start);
+
+// Where they meet. `limit` is how long an answer may take.
+std::shared_ptr<Board> meeting_board(const LaunchEnvironment& environment,
+                                     std::chrono::milliseconds limit);
 
 // What must be the same in all processes: a name and a value each, in the same
 // order ("the plan", its hash). UserError on all of them, which names two

@@ -98,6 +98,17 @@ TEST(Rendezvous, WhoIsMissingIsNamed) {
   }
 }
 
+TEST(Rendezvous, OneThatHasGoneIsNotWaitedFor) {
+  auto environments = meeting(Meet::kFile, 4);
+  environments.pop_back();
+  auto peers = test::start_peers(environments, "nothing");
+  ::sleep(1);
+  peers.erase(peers.begin());  // kills it
+  for (const Ended& peer : test::wait_for(peers)) {
+    EXPECT_THAT(refused(peer), HasSubstr("meanwhile"));
+  }
+}
+
 TEST(Rendezvous, TheFirstIsMissing) {
   const auto environments = meeting(Meet::kFile, 2);
   EXPECT_THAT(refused(alone(environments[1])),

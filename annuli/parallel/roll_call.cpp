@@ -18,6 +18,7 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds kBetweenLooks{50};
 constexpr milliseconds kLookForMissing{1000};
+constexpr milliseconds kLetLook{2000};
 // Once all have come: how long the board may take for one answer.
 constexpr milliseconds kAnswer{2000};
 
@@ -47,20 +48,49 @@ void RollCall::wait_for_all(milliseconds timeout) {
   }
   board_->write(note("who", rank_), as_text(self_));
   const auto end = steady_clock::now() + timeout;
-  while (true) {
-    bool all = true;
-    for (size_t rank = 0; rank < peers_.size(); ++rank) {
-      if (peers_[rank]) continue;
-      if (const auto text = board_->read(note("who", int64_t(rank)))) {
-        peers_[rank] = read_peer(*text);
-      }
-      all = all && peers_[rank];
-    }
-    if (all || !board_->answers() || steady_clock::now() > end) break;
+  while (!all_came() && board_->answers() && steady_clock::now() < end) {
+    require_same_number();
+    require_none_failed();
     std::this_thread::sleep_for(kBetweenLooks);
   }
+  require_same_number();
   require_all_came(timeout);
   board_->answer_within(kAnswer);
+}
+
+bool RollCall::all_came() {
+  bool all = true;
+  for (size_t rank = 0; rank < peers_.size(); ++rank) {
+    if (peers_[rank]) continue;
+    if (const auto text = board_->read(note("who", int64_t(rank)))) {
+      peers_[rank] = read_peer(*text);
+    }
+    all = all && peers_[rank];
+  }
+  return all;
+}
+
+void RollCall::require_same_number() const {
+  for (size_t rank = 0; rank < peers_.size(); ++rank) {
+    if (!peers_[rank] || peers_[rank]->ranks == self_.ranks) continue;
+    user_error(
+        "joining the other processes at {}: {} expects {} processes, {} "
+        "expects {}; start all of them alike",
+        board_->place(), name(int64_t(rank)), peers_[rank]->ranks,
+        self_.name(rank_), self_.ranks);
+  }
+}
+
+void RollCall::require_none_failed() const {
+  if (const auto found = failed()) {
+    user_error("joining the other processes at {}: {} does not come: {}",
+               board_->place(), found->who, found->cause);
+  }
+  for (size_t rank = 0; rank < peers_.size(); ++rank) {
+    if (!peers_[rank] || state_of(*peers_[rank]) != PeerState::kGone) continue;
+    user_error("joining the other processes at {}: {} has ended meanwhile",
+               board_->place(), name(int64_t(rank)));
+  }
 }
 
 void RollCall::require_all_came(milliseconds timeout) const {
@@ -68,12 +98,6 @@ void RollCall::require_all_came(milliseconds timeout) const {
   for (size_t rank = 0; rank < peers_.size(); ++rank) {
     if (!peers_[rank]) {
       absent.push_back(static_cast<int64_t>(rank));
-    } else if (peers_[rank]->ranks != self_.ranks) {
-      user_error(
-          "joining the other processes at {}: {} expects {} processes, {} "
-          "expects {}; start all of them alike",
-          board_->place(), peers_[rank]->name(static_cast<int64_t>(rank)),
-          peers_[rank]->ranks, self_.name(rank_), self_.ranks);
     }
   }
   if (absent.empty() && board_->answers()) return;
@@ -90,10 +114,23 @@ void RollCall::require_all_came(milliseconds timeout) const {
       peers_.size(), seconds(timeout));
 }
 
+void note_failure(Board& board, int64_t rank, int status,
+                  const std::string& cause) {
+  board.write(
+      note("failed", rank),
+      Json{status, cause}.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+std::string ended_with(int status, std::string_view text) {
+  return fmt::format("it ended with status {}: {}", status, text);
+}
+
 void RollCall::say_failed(int status, std::string_view text) {
-  board_->write(
-      note("failed", rank_),
-      Json{status, text}.dump(-1, ' ', false, Json::error_handler_t::replace));
+  note_failure(*board_, rank_, status, ended_with(status, text));
+}
+
+std::string RollCall::name(int64_t rank) const {
+  return peers_[rank] ? peers_[rank]->name(rank) : fmt::format("rank {}", rank);
 }
 
 void RollCall::say_lost() { board_->write(note("lost", rank_), "yes"); }
@@ -103,11 +140,9 @@ std::optional<Missing> RollCall::failed() const {
     const auto text = board_->read(note("failed", int64_t(rank)));
     if (!text) continue;
     const Json json = Json::parse(*text);
-    const int status = json.at(0).get<int>();
-    return Missing{.status = status,
-                   .who = peers_[rank]->name(static_cast<int64_t>(rank)),
-                   .cause = fmt::format("it ended with status {}: {}", status,
-                                        json.at(1).get<std::string>())};
+    return Missing{.status = json.at(0).get<int>(),
+                   .who = name(static_cast<int64_t>(rank)),
+                   .cause = json.at(1).get<std::string>()};
   }
   return std::nullopt;
 }
@@ -125,7 +160,7 @@ std::vector<int64_t> RollCall::silent() const {
 
 std::string RollCall::names(const std::vector<int64_t>& ranks) const {
   std::vector<std::string> all;
-  for (const int64_t rank : ranks) all.push_back(peers_[rank]->name(rank));
+  for (const int64_t rank : ranks) all.push_back(name(rank));
   return fmt::format("{}", fmt::join(all, ", "));
 }
 
@@ -143,6 +178,26 @@ std::optional<Missing> RollCall::in_state(PeerState state,
 }
 
 Missing RollCall::find_missing(const std::string& error) {
+  Missing found = look_for_missing(error);
+  board_->write(note("knows", rank_), "yes");
+  return found;
+}
+
+void RollCall::let_others_look() {
+  if (!board_->served_here()) return;
+  const auto looks = [&](int64_t rank) {
+    return rank != rank_ && state_of(*peers_[rank]) != PeerState::kGone &&
+           !board_->read(note("knows", rank));
+  };
+  const auto end = steady_clock::now() + kLetLook;
+  for (int64_t rank = 0; rank < int64_t(peers_.size()); ++rank) {
+    while (looks(rank) && steady_clock::now() < end) {
+      std::this_thread::sleep_for(kBetweenLooks);
+    }
+  }
+}
+
+Missing RollCall::look_for_missing(const std::string& error) {
   const auto end = steady_clock::now() + kLookForMissing;
   while (true) {
     auto gone = in_state(PeerState::kGone, "the process is gone");
