@@ -28,7 +28,8 @@ namespace annuli::parallel {
 namespace {
 
 constexpr double kTimeout = 2;
-constexpr double kStart = 60;  // the machine may be busy
+constexpr double kStart = 60;   // the machine may be busy
+constexpr double kLong = 1000;  // longer than a test may take
 
 void say(const std::string& line) {
   fmt::print("{}\n", line);
@@ -338,8 +339,10 @@ void run(const std::string& scenario) {
   if (scenario == "fails_before" && launch_environment().rank == 1) {
     user_error("opening the data: no");
   }
-  const auto group = join(launch_environment(), kTimeout,
-                          scenario == "joins_soon" ? kTimeout : kStart);
+  const double start = scenario == "joins_soon"     ? kTimeout
+                       : scenario == "fails_before" ? kLong
+                                                    : kStart;
+  const auto group = join(launch_environment(), kTimeout, start);
   scenarios.at(scenario)(*group);
 }
 
@@ -353,7 +356,7 @@ int run_or_launch(int argc, char** argv) {
   const std::string scenario = argc > 1 ? argv[1] : "nothing";
   if (argc == 4 && std::string(argv[2]) == "--processes") {
     launch(process_count(argv[3]), own_arguments_without("--processes"),
-           kTimeout);
+           scenario == "fails_before" ? kLong : kTimeout);
   } else {
     run(scenario);
   }

@@ -209,11 +209,11 @@ Missing RollCall::look_for_missing(const std::string& error) {
   if (auto found = in_state(PeerState::kStopped, "the process is stopped")) {
     return *found;
   }
-  if (!board_->answers()) {
-    return {.cause = fmt::format("{}; and {} does not answer", error,
-                                 board_->place())};
-  }
-  return {.who = names(silent()), .cause = error};
+  const std::vector<int64_t> ranks = silent();
+  return {.who = ranks.size() > 1 ? "one of " + names(ranks) : names(ranks),
+          .cause = board_->answers() ? error
+                                     : fmt::format("{}; and {} does not answer",
+                                                   error, board_->place())};
 }
 
 }  // namespace annuli::parallel
