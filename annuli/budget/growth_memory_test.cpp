@@ -128,6 +128,23 @@ TEST(GrowthMemory, TheControlsPassWidensItsWeights) {
   EXPECT_EQ(pass("bf16"), pass("fp32") + tensor_bytes(64 * 50257, at::kFloat));
 }
 
+// With few words a block is the larger one; of one layer, it is all but the
+// tied embedding, the head and the last norm.
+TEST(GrowthMemory, TheControlsPassWidensABlock) {
+  const auto growths_in = [](const std::string& precision) {
+    return Growths({"model.vocab_size=300", "model.num_hidden_layers=1",
+                    "probe.windows=1", "precision=" + precision});
+  };
+  const auto pass = [](const Growths& growths) {
+    return growths.moment(kWide, "grow a control without noise") -
+           growths.resident(kWide - 1) - 32 * 300 * 8 -
+           growths.phase(kWide).weights;
+  };
+  const Growths wide = growths_in("fp32");
+  const int64_t block = wide.phase(kWide).parameters.total - 2 * 300 * 64 - 64;
+  EXPECT_EQ(pass(growths_in("bf16")), pass(wide) + 4 * block);
+}
+
 // A matrix of the parent, as grown, as trained, and their difference.
 TEST(GrowthMemory, AfterThePhaseAMatrixIsThereFourTimes) {
   const Growths growths({"model.vocab_size=50257", "probe.router_tokens=1"});
