@@ -1,11 +1,15 @@
 #include "annuli/train/trainer.h"
 
+#include <ATen/record_function.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <functional>
+#include <map>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "annuli/core/error.h"
@@ -263,6 +267,66 @@ TEST_F(TrainerTest, ANonFiniteGradientIsNamed) {
                 HasSubstr("is not finite; nothing was updated"));
   }
   EXPECT_EQ(error_of(plan([](auto&) {}), true), "");
+}
+
+// Counts the scopes that a profile shows, on this thread.
+class ScopeCounts {
+ public:
+  ScopeCounts() {
+    counts().clear();
+    handle_ = at::addThreadLocalCallback(
+        at::RecordFunctionCallback([](const at::RecordFunction& scope)
+                                       -> std::unique_ptr<at::ObserverContext> {
+          ++counts()[scope.name()];
+          return nullptr;
+        }).scopes({at::RecordScope::USER_SCOPE}));
+  }
+  ~ScopeCounts() { at::removeCallback(handle_); }
+  ScopeCounts(const ScopeCounts&) = delete;
+  ScopeCounts& operator=(const ScopeCounts&) = delete;
+
+  static std::map<std::string, int64_t>& counts() {
+    thread_local std::map<std::string, int64_t> counts;
+    return counts;
+  }
+
+ private:
+  at::CallbackHandle handle_;
+};
+
+// `whole` and `two_pass` differ in what they cost alone: the forward passes of
+// a first and a second step, as a profile shows them.
+TEST_F(TrainerTest, AStepTakesAsManyPassesAsItMust) {
+  using Passes = std::pair<int64_t, int64_t>;
+  const auto passes = [&](const std::function<void(TrainPlan&)>& change) {
+    Transformer model = tiny::model(config(true), at::kFloat);
+    Optimizer optimizer({}, model.table().size());
+    data::Loader windows = loader();
+    const TrainPlan train = plan(change);
+    Trainer trainer(model, optimizer, windows, train, 0.1, 7);
+    const auto of_step = [&](int64_t step) {
+      const ScopeCounts scopes;
+      trainer.step(step);
+      EXPECT_EQ(ScopeCounts::counts()["step"], 1);
+      EXPECT_EQ(ScopeCounts::counts()["optimizer"], std::ssize(model.table()));
+      EXPECT_EQ(ScopeCounts::counts()["router projection"], 1);
+      return ScopeCounts::counts()["forward"];
+    };
+    const int64_t first = of_step(1);
+    return Passes(first, of_step(2));
+  };
+  const auto clipped = [](ClipNorm clip) {
+    return [clip](TrainPlan& t) {
+      t.max_grad_norm = kClip;
+      t.clip = clip;
+    };
+  };
+  EXPECT_EQ(passes([](TrainPlan&) {}), Passes(1, 1));
+  EXPECT_EQ(passes(clipped(ClipNorm::kWhole)), Passes(1, 1));
+  EXPECT_EQ(passes(clipped(ClipNorm::kTwoPass)), Passes(2, 2));
+  EXPECT_EQ(passes(clipped(ClipNorm::kPreviousNorm)), Passes(2, 1));
+  EXPECT_EQ(passes([](TrainPlan& t) { t.gradient_accumulation_steps = 3; }),
+            Passes(3, 3));
 }
 
 TEST_F(TrainerTest, BatchesAheadAreTheLoaders) {
