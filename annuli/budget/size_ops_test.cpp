@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "annuli/kernels/product.h"
 #include "tests/support/tiny_model.h"
 
 // What single operations count; whole steps: step_memory_test.cpp.
@@ -39,6 +40,21 @@ TEST_P(SizeOpsTest, ATensorThatSeveralKeepCountsOnce) {
   // Another of the same size is another.
   pass_.norm(pass_.embed({}), {Part::kInputNorm}, 0, Reader::kProducts);
   EXPECT_EQ(pass_.kept(), 2 * stream() + (narrow() ? operand() : 0));
+}
+
+// The logits of 512 tokens and the rows' gradient. Narrow products also read
+// the table and, of the logits' gradients (or, without fast products, of the
+// rows), a copy in the processor's operand type.
+TEST_P(SizeOpsTest, TheHeadHoldsABlockOfLogits) {
+  const int64_t V = config_.vocab_size;
+  pass_.cross_entropy(pass_.embed({}), Part::kEmbedding, {});
+  int64_t expected = tensor_bytes(512 * V, at::kFloat) + stream();
+  if (narrow()) {
+    const at::ScalarType operand = kernels::operand_type();
+    const int64_t entries = kernels::bf16_is_fast() ? 512 * V : kRows * 24;
+    expected += tensor_bytes(entries, operand) + tensor_bytes(V * 24, operand);
+  }
+  EXPECT_EQ(pass_.head(), expected);
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, SizeOpsTest,
