@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
+#include "annuli/budget/sizes.h"
 #include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/model/transformer.h"
 #include "annuli/train/gradient_sums.h"
@@ -182,6 +183,34 @@ TEST(StepMemory, LeversSaveWhatTheyShould) {
   shape.passes = 2;
   shape.parts = 4;
   EXPECT_GT(step_memory(shape).gradients, 2 * accumulated.gradients);
+}
+
+// Of few tokens and few words the widest moment is that of a layer's gradients:
+// the matrices of its feed-forward. All else is below 1 MiB, which malloc
+// serves.
+TEST(StepMemory, OfFewTokensIsThatOfALayersGradients) {
+  for (const bool gated : {false, true}) {
+    ModelConfig config = config_of({.tied = false, .gated = gated});
+    config.vocab_size = 128;
+    config.intermediate_size = 6144;
+    const int64_t tokens = 32;
+    const StepMemory counted = step_memory(
+        {.config = config, .batch_size = 1, .sequence_length = tokens});
+    kernels::use_caching_allocator();
+    Transformer model(config, NumberTypes());
+    initialize(model, 1);
+    const at::Tensor ids = tiny::tokens(1, tokens, config.vocab_size);
+    kernels::release_cached_blocks();
+    const int64_t before = kernels::cached_blocks().live;
+    {
+      GradientScope scope(model);
+      const Loss loss = model.loss(ids, ids, {.as_trained = true});
+      model.backward(loss.total, [](size_t, const at::Tensor&) {});
+    }
+    EXPECT_EQ(counted.gradients, kernels::cached_blocks().peak - before);
+    EXPECT_EQ(counted.gradients,
+              (gated ? 3 : 2) * tensor_bytes(384 * 6144, at::kFloat));
+  }
 }
 
 }  // namespace
