@@ -98,6 +98,18 @@ TEST(GrowthMemory, AWideningKeepsLogitsInFp64) {
   }
 }
 
+// Of each layer a window's trace keeps the residual stream, what the
+// feed-forward reads, q and k; the pass itself takes nine streams (three, and
+// attention's six), and the logits are there twice.
+TEST(GrowthMemory, AWindowsTraceIsCounted) {
+  const Growths growths({"model.vocab_size=300", "probe.length=2048",
+                         "probe.router_tokens=1", "model.num_hidden_layers=5"});
+  const int64_t stream = tensor_bytes(2048 * 32, at::kFloat);
+  EXPECT_EQ(growths.moment(kMoe, "record the parent"),
+            growths.resident(kMoe - 1) + (5 * 4 + 9) * stream +
+                2 * tensor_bytes(2048 * 300, at::kFloat));
+}
+
 // Thirteen streams of the router's 4096 tokens: four that are compared, three
 // of a forward pass, and q, k and v with what attention makes of them.
 TEST(GrowthMemory, TheRoutersTokensAreCounted) {
