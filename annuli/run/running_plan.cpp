@@ -8,7 +8,7 @@
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/core/stop_request.h"
 #include "annuli/parallel/agree.h"
-#include "annuli/run/alike.h"
+#include "annuli/parallel/rendezvous.h"
 #include "annuli/run/records.h"
 #include "annuli/run/stopped.h"
 
@@ -29,7 +29,7 @@ RunData RunningPlan::open_data() const {
   if (!is_writer()) group_.barrier();
   RunData data(plan_);
   if (is_writer()) group_.barrier();
-  require_alike_data(data.fingerprint(), group_);
+  parallel::require_equal(group_, {{"the data", data.fingerprint()}});
   return data;
 }
 
