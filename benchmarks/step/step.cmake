@@ -7,7 +7,7 @@ add_executable(annuli_step_bench
 annuli_compile_options(annuli_step_bench)
 set_target_properties(annuli_step_bench PROPERTIES
   RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
-annuli_link(annuli_step_bench PRIVATE core config kernels tokenizer data model
+annuli_link(annuli_step_bench PRIVATE core parallel config kernels tokenizer data model
   checkpoint train run mkl_dispatch CLI11::CLI11)
 annuli_precompile(annuli_step_bench torch)
 

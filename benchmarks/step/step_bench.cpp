@@ -17,6 +17,7 @@
 #include <chrono>
 #include <functional>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,10 @@
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
 #include "annuli/core/memory.h"
+#include "annuli/kernels/threads.h"
+#include "annuli/parallel/launch_environment.h"
+#include "annuli/parallel/rendezvous.h"
+#include "annuli/parallel/solo.h"
 #include "annuli/tokenizer/tokenizer.h"
 #include "benchmarks/bench_program.h"
 #include "benchmarks/step/phases.h"
@@ -61,8 +66,30 @@ void serve(Json facts, const std::function<Json(const Json& argument)>& step) {
   }
 }
 
+// Steps with the first process until that one ends.
+void follow(Stepper& stepper) {
+  try {
+    for (;;) stepper.step();
+  } catch (const parallel::LostProcess&) {  // NOLINT(bugprone-empty-catch)
+  }
+}
+
+// Alone, or as one of the processes that the environment tells of.
 void serve_ours(const Options& options) {
-  Stepper stepper(load_plan(options.plan, options.set), options.folder);
+  const Plan plan = load_plan(options.plan, options.set);
+  if (plan.threads > 0) {
+    kernels::set_num_threads(static_cast<int>(plan.threads));
+  }
+  const parallel::LaunchEnvironment environment =
+      parallel::launch_environment();
+  std::unique_ptr<parallel::ProcessGroup> joined;
+  if (environment.size > 1) {
+    joined = parallel::join(environment, plan.parallel.timeout,
+                            plan.parallel.timeout);
+  }
+  parallel::ProcessGroup& group = joined ? *joined : parallel::solo();
+  Stepper stepper(plan, options.folder, group);
+  if (!group.is_first()) return follow(stepper);
   serve(Json::object(), [&](const Json&) -> Json {
     const auto start = std::chrono::steady_clock::now();
     const train::StepRecord record = stepper.step();

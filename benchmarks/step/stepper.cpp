@@ -8,7 +8,6 @@
 #include "annuli/core/json.h"
 #include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/model/tensor_table.h"
-#include "annuli/parallel/solo.h"
 #include "annuli/run/first_state.h"
 #include "annuli/run/run_data.h"
 #include "annuli/train/optimizer.h"
@@ -61,7 +60,7 @@ void make_start(const Plan& plan, const fs::path& folder, int64_t steps) {
 }
 
 struct Stepper::State {
-  State(Plan given, const fs::path& folder)
+  State(Plan given, const fs::path& folder, parallel::ProcessGroup& group)
       : plan(std::move(given)),
         data(plan),
         first(start_of(plan, (folder / "model").string(),
@@ -69,7 +68,7 @@ struct Stepper::State {
         optimizer(plan.optimizer, std::move(first.optimizer)),
         trainer(first.model, optimizer, data.train(), plan.phases.front().train,
                 plan.optimizer.weight_decay, static_cast<uint64_t>(plan.seed),
-                parallel::solo()) {
+                group) {
     kernels::give_back_memory();
   }
 
@@ -81,8 +80,9 @@ struct Stepper::State {
   int64_t done = 0;
 };
 
-Stepper::Stepper(const Plan& plan, const fs::path& folder)
-    : state_(std::make_unique<State>(plan, folder)) {}
+Stepper::Stepper(const Plan& plan, const fs::path& folder,
+                 parallel::ProcessGroup& group)
+    : state_(std::make_unique<State>(plan, folder, group)) {}
 
 Stepper::~Stepper() = default;
 

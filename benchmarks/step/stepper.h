@@ -5,6 +5,7 @@
 
 #include "annuli/config/plan.h"
 #include "annuli/core/file.h"
+#include "annuli/parallel/process_group.h"
 #include "annuli/train/trainer.h"
 
 // Our contestant: a plan's first phase, step by step, by the trainer of
@@ -19,8 +20,9 @@ void make_start(const Plan& plan, const fs::path& folder, int64_t steps);
 
 class Stepper {
  public:
-  // Loads `folder`/model; the plan says all else.
-  Stepper(const Plan& plan, const fs::path& folder);
+  // Loads `folder`/model; the plan says all else. The group is borrowed.
+  Stepper(const Plan& plan, const fs::path& folder,
+          parallel::ProcessGroup& group);
   ~Stepper();
 
   train::StepRecord step();
