@@ -32,6 +32,19 @@ fs::path new_folder() {
   return name;
 }
 
+// A folder for as long as the tests run.
+fs::path lasting_folder() {
+  struct Folders {
+    std::vector<fs::path> all;
+    ~Folders() {
+      std::error_code ignored;
+      for (const fs::path& folder : all) fs::remove_all(folder, ignored);
+    }
+  };
+  static Folders folders;
+  return folders.all.emplace_back(new_folder());
+}
+
 bool of_a_launcher(const std::string& name) {
   for (const char* start : {"ANNULI_", "OMPI_", "PMIX_", "SLURM_", "GLOO_",
                             "TORCHELASTIC_", "MASTER_", "LOCAL_"}) {
@@ -138,7 +151,7 @@ Words peer(const std::string& scenario) {
 
 std::vector<Environment> meeting(Meet meet, int64_t size) {
   const std::string port = fmt::format("{}", free_port());
-  const std::string file = new_folder() / "store";
+  const std::string file = lasting_folder() / "store";
   std::vector<Environment> all;
   for (int64_t rank = 0; rank < size; ++rank) {
     const std::string own = fmt::format("{}", rank);
