@@ -12,6 +12,7 @@
 #include "annuli/grow/arguments.h"
 #include "annuli/grow/axis_rule.h"
 #include "annuli/grow/compose.h"
+#include "annuli/grow/optimizer_state.h"
 #include "annuli/grow/registry.h"
 #include "tests/support/bare_training.h"
 #include "tests/support/growth_checks.h"

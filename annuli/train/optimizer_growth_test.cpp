@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "annuli/grow/grow.h"
+#include "annuli/grow/optimizer_state.h"
 #include "annuli/grow/widen.h"
 #include "annuli/train/optimizer.h"
 #include "tests/support/tiny_model.h"
