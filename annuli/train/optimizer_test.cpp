@@ -240,7 +240,7 @@ TEST(Optimizer, DropsThePartsOfAnother) {
     for (const OptimizerPlan& after : all_plans()) {
       Trainee trained(before, kMatrix);
       trained.step(1);
-      grow::TensorState state = trained.state();
+      optim::TensorState state = trained.state();
       adopt(state, state_layout(after, kMatrix, at::kFloat), at::kCPU);
       Trainee fresh(after, kMatrix);
       fresh.step(1);
@@ -252,7 +252,7 @@ TEST(Optimizer, DropsThePartsOfAnother) {
 TEST(Optimizer, AMomentInTheRightFormIsTheSameTensor) {
   Trainee trained({}, kMatrix);
   trained.step(1);
-  grow::TensorState state = trained.state();
+  optim::TensorState state = trained.state();
   const at::Tensor m = state.m;
   adopt(state, state_layout({}, kMatrix, at::kFloat), at::kCPU);
   EXPECT_TRUE(state.m.is_same(m));
