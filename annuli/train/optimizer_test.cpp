@@ -241,7 +241,7 @@ TEST(Optimizer, DropsThePartsOfAnother) {
       Trainee trained(before, kMatrix);
       trained.step(1);
       optim::TensorState state = trained.state();
-      adopt(state, state_layout(after, kMatrix, at::kFloat), at::kCPU);
+      adopt(state, optim::state_layout(after, kMatrix, at::kFloat), at::kCPU);
       Trainee fresh(after, kMatrix);
       fresh.step(1);
       EXPECT_EQ(parts(state), parts(fresh.state()));
@@ -254,11 +254,12 @@ TEST(Optimizer, AMomentInTheRightFormIsTheSameTensor) {
   trained.step(1);
   optim::TensorState state = trained.state();
   const at::Tensor m = state.m;
-  adopt(state, state_layout({}, kMatrix, at::kFloat), at::kCPU);
+  adopt(state, optim::state_layout({}, kMatrix, at::kFloat), at::kCPU);
   EXPECT_TRUE(state.m.is_same(m));
   // And in another it is converted: bf16 keeps 8 bits of each number.
   adopt(state,
-        state_layout({.state_dtype = StateDtype::kBf16}, kMatrix, at::kFloat),
+        optim::state_layout({.state_dtype = StateDtype::kBf16}, kMatrix,
+                            at::kFloat),
         at::kCPU);
   EXPECT_TRUE(same_bits(state.m, m.to(at::kBFloat16)));
 }
