@@ -13,6 +13,7 @@
 #include "annuli/data/test_files.h"
 #include "annuli/parallel/solo.h"
 #include "annuli/train/batch_tensors.h"
+#include "annuli/train/router_projection.h"
 #include "annuli/train/trainer.h"
 #include "tests/support/tensor_checks.h"
 #include "tests/support/tiny_model.h"
@@ -183,7 +184,8 @@ TEST_F(TrainerRouting, EachStepDrawsItsTiesAnew) {
     t.gradient_accumulation_steps = 2;
     t.learning_rate = 0;
   });
-  Trainer trainer(trained.model, trained.optimizer, windows, train, 0.1, 7);
+  Trainer trainer(trained.model, trained.optimizer, windows, train, 0.1, 7,
+                  parallel::solo());
   std::set<std::vector<std::vector<int64_t>>> loads;
   for (int64_t step = 1; step <= 4; ++step) {
     loads.insert(trainer.step(step).load);

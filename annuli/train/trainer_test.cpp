@@ -303,7 +303,7 @@ TEST_F(TrainerTest, AStepTakesAsManyPassesAsItMust) {
     Optimizer optimizer({}, model.table().size());
     data::Loader windows = loader();
     const TrainPlan train = plan(change);
-    Trainer trainer(model, optimizer, windows, train, 0.1, 7);
+    Trainer trainer(model, optimizer, windows, train, 0.1, 7, parallel::solo());
     const auto of_step = [&](int64_t step) {
       const ScopeCounts scopes;
       trainer.step(step);
