@@ -63,10 +63,9 @@ at::Tensor as_bytes(const at::Tensor& contiguous) {
   return contiguous.detach().flatten().view(at::kByte);
 }
 
-at::Tensor contiguous(const at::Tensor& tensor) {
-  ANNULI_CHECK(tensor.is_cpu(), "a tensor on {} for Gloo",
-               tensor.device().str());
-  return tensor.detach().contiguous();
+// Gloo sends from the host's memory.
+at::Tensor on_host(const at::Tensor& tensor) {
+  return tensor.detach().cpu().contiguous();
 }
 
 // Without the place in Gloo's source that stands before it.
@@ -230,13 +229,13 @@ std::vector<std::string> C10dGroup::gather(std::string_view text) {
 
 at::Tensor C10dGroup::all_gather(const at::Tensor& part) {
   agree(Kind::kAllGather, part);
-  const at::Tensor own = contiguous(part);
+  const at::Tensor own = on_host(part);
   std::vector<int64_t> shape = {size_};
   shape.insert(shape.end(), own.sizes().begin(), own.sizes().end());
   at::Tensor all = at::empty(shape, own.options());
   if (own.numel() > 0) gather_bytes(as_bytes(all), as_bytes(own));
   sent_ += (size_ - 1) * static_cast<int64_t>(own.nbytes());
-  return all;
+  return all.to(part.device());
 }
 
 at::Tensor C10dGroup::all_to_all(const at::Tensor& rows) {
@@ -244,7 +243,7 @@ at::Tensor C10dGroup::all_to_all(const at::Tensor& rows) {
                "{} rows for {} processes", rows.dim() > 0 ? rows.size(0) : 0,
                size_);
   agree(Kind::kAllToAll, rows);
-  const at::Tensor own = contiguous(rows);
+  const at::Tensor own = on_host(rows);
   at::Tensor others = at::empty(own.sizes(), own.options());
   if (own.numel() > 0) {
     at::Tensor from = as_bytes(own);
@@ -253,7 +252,7 @@ at::Tensor C10dGroup::all_to_all(const at::Tensor& rows) {
     complete([&] { return gloo_->alltoall_base(to, from, equal, equal); });
   }
   sent_ += static_cast<int64_t>(own.nbytes()) / size_ * (size_ - 1);
-  return others;
+  return others.to(rows.device());
 }
 
 void C10dGroup::say_failed(int status, std::string_view text) noexcept {

@@ -16,7 +16,8 @@
 // Guarantees: every operation is collective. All processes call the same
 // operations in the same order; each returns when it has what it needs of the
 // others. Results are the same in all runs and on all processes. Tensors may be
-// of any type and layout: what is sent is made contiguous first. Different
+// of any type, layout and device: what is sent is made contiguous first, and
+// what comes is on the device of what was sent. Different
 // operations or sizes on two processes are found before anything is sent, and
 // are a bug of ours (CheckFailure) on all of them.
 //
