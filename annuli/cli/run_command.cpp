@@ -87,29 +87,31 @@ void add_run_command(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
   CLI::App* command =
       app.add_subcommand("run", "Train and grow through all phases of a plan");
-  command->add_option("plan", options->plan, "The plan, a YAML file");
+  command->add_option("plan", options->plan, "A plan: a YAML file");
   command->add_option("--out", options->out,
                       "Folder of the run (default: the plan's output_dir)");
   command->add_option(
       "--processes", options->processes,
-      "Train in so many processes of this host, a power of two (default: this "
-      "one)");
+      "Number of processes of this host that share the training, a power of "
+      "two (default: 1)");
   CLI::Option* resume = command->add_flag(
       "--resume", options->resume,
       "Go on with the run in the folder; start one if there is none");
   command
       ->add_flag("--force", options->force,
-                 "Throw away what a run wrote in the folder and start anew")
+                 "Remove what a run wrote in the folder and start anew")
       ->excludes(resume);
   add_memory_limit(*command, options->memory_limit);
   // One value a flag, so that the plan may stand behind them.
   command
       ->add_option("--set", options->set,
-                   "Override a field: phases.0.train.max_steps=3; repeatable")
+                   "Replace a field of the plan, for example "
+                   "phases.0.train.max_steps=3; may be given several times")
       ->allow_extra_args(false);
   command
       ->add_option("--allow", options->allow,
-                   "A check whose failure is only a warning; repeatable")
+                   "A check whose failure is only a warning; may be given "
+                   "several times (names: annuli grow --help)")
       ->allow_extra_args(false);
   CLI::Option* profile = command->add_flag(
       "--profile", options->profile,
@@ -117,7 +119,8 @@ void add_run_command(CLI::App& app) {
       "(--profile=FILE; default: profile.json in the run's folder)");
   command
       ->add_option("--profile-steps", options->profile_steps,
-                   "Steps of each phase to record, after its first (3)")
+                   "Number of steps of each phase to record, after its first "
+                   "(default: 3)")
       ->needs(profile);
   command->add_flag("--plan-help", options->plan_help,
                     "Print every field of a plan, and do nothing else");
