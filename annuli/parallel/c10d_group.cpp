@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <iostream>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -114,6 +115,22 @@ class C10dGroup final : public ProcessGroup {
   int64_t sent_ = 0;
 };
 
+// Gloo writes each try to connect that fails to std::cerr, which nothing here
+// uses; what it throws in the end says the same.
+class WithoutCerr {
+ public:
+  WithoutCerr() : before_(std::cerr.rdbuf(nullptr)) {}
+  ~WithoutCerr() {
+    std::cerr.rdbuf(before_);
+    std::cerr.clear();
+  }
+  WithoutCerr(const WithoutCerr&) = delete;
+  WithoutCerr& operator=(const WithoutCerr&) = delete;
+
+ private:
+  std::streambuf* before_;
+};
+
 c10::intrusive_ptr<Gloo::Options> gloo_options(const GroupOptions& options) {
   auto made = Gloo::Options::create(options.start_timeout);
   made->threads = 1;
@@ -131,6 +148,7 @@ C10dGroup::C10dGroup(std::shared_ptr<Board> board, const GroupOptions& options)
   try {
     const auto made = gloo_options(options);
     roll_call_.wait_for_all(options.start_timeout);
+    const WithoutCerr quiet;
     gloo_ = c10::make_intrusive<Gloo>(board->store(), static_cast<int>(rank_),
                                       static_cast<int>(size_), made);
     // Through the table of functions: Gloo's own part is in the library.
