@@ -20,6 +20,7 @@ using test::Environment;
 using test::Meet;
 using test::meeting;
 using testing::AllOf;
+using testing::AnyOf;
 using testing::HasSubstr;
 
 // Refused with one line, which is returned.
@@ -88,13 +89,19 @@ TEST(Rendezvous, AHostThatDoesNotExist) {
   EXPECT_THAT(refused(alone(environment)), HasSubstr("no-such-host.invalid"));
 }
 
+// Who waits longest, on a busy machine, may find that the other has given up.
 TEST(Rendezvous, WhoIsMissingIsNamed) {
   for (const Meet meet : {Meet::kFile, Meet::kPort}) {
     auto environments = meeting(meet, 4);
     environments.erase(environments.begin() + 1, environments.begin() + 3);
+    std::string all;
     for (const Ended& peer : run(environments, "joins_soon")) {
-      EXPECT_THAT(refused(peer), HasSubstr("1, 2 of 4 did not come"));
+      const std::string text = refused(peer);
+      EXPECT_THAT(text, AnyOf(HasSubstr("1, 2 of 4 did not come"),
+                              HasSubstr("has ended meanwhile")));
+      all += text;
     }
+    EXPECT_THAT(all, HasSubstr("1, 2 of 4 did not come"));
   }
 }
 
@@ -102,7 +109,7 @@ TEST(Rendezvous, OneThatHasGoneIsNotWaitedFor) {
   auto environments = meeting(Meet::kFile, 4);
   environments.pop_back();
   auto peers = test::start_peers(environments, "nothing");
-  ::sleep(1);
+  ::sleep(5);  // until it has come
   peers.erase(peers.begin());  // kills it
   for (const Ended& peer : test::wait_for(peers)) {
     EXPECT_THAT(refused(peer), HasSubstr("meanwhile"));
