@@ -5,9 +5,9 @@
 namespace annuli::budget {
 namespace {
 
-// No measure of speed: between what the slowest machine does under a sanitizer and
-// what none does lie seven powers of ten, and a factor that is missing or upside
-// down is outside of them.
+// No measure of speed: between what the slowest machine does under a sanitizer
+// and what none does lie seven powers of ten, and a factor that is missing or
+// upside down is outside of them.
 TEST(MachineRates, AreThoseOfAMachine) {
   for (const at::ScalarType operands : {at::kFloat, at::kBFloat16}) {
     const MachineRates rates = measure_rates(operands);

@@ -109,7 +109,7 @@ TEST(Rendezvous, OneThatHasGoneIsNotWaitedFor) {
   auto environments = meeting(Meet::kFile, 4);
   environments.pop_back();
   auto peers = test::start_peers(environments, "nothing");
-  ::sleep(5);  // until it has come
+  ::sleep(5);                  // until it has come
   peers.erase(peers.begin());  // kills it
   for (const Ended& peer : test::wait_for(peers)) {
     EXPECT_THAT(refused(peer), HasSubstr("meanwhile"));

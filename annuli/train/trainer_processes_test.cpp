@@ -126,11 +126,12 @@ class TrainerProcesses : public data::DataTest {
     for (size_t row = 0; row < trained.table().size(); ++row) {
       const std::string& name = trained.table()[row].name;
       outcome.tensors.emplace_back(name, bytes_of(trained.weight(row)));
-      optim::visit_parts(optimizer.states()[row], [&](const char* part,
-                                                     const at::Tensor& tensor) {
-        outcome.tensors.emplace_back(fmt::format("{}.{}", part, name),
-                                     bytes_of(tensor));
-      });
+      optim::visit_parts(optimizer.states()[row],
+                         [&](const char* part, const at::Tensor& tensor) {
+                           outcome.tensors.emplace_back(
+                               fmt::format("{}.{}", part, name),
+                               bytes_of(tensor));
+                         });
     }
     return outcome;
   }
