@@ -87,17 +87,23 @@ TEST(PlanBudget, GrowthHoldsParentAndChild) {
   }
 }
 
-// A dense model's step is 6 operations a parameter and token, and attention;
-// written out for one layer.
-TEST(PlanBudget, CountsOperations) {
+// To be counted by hand; kv heads and gating are the test's.
+ModelConfig one_layer() {
   ModelConfig config;
   config.vocab_size = 100;
   config.hidden_size = 8;
   config.intermediate_size = 32;
   config.num_hidden_layers = 1;
   config.num_attention_heads = 2;
-  config.num_key_value_heads = 2;
   config.head_dim = 4;
+  return config;
+}
+
+// A dense model's step is 6 operations a parameter and token, and attention;
+// written out for one layer.
+TEST(PlanBudget, CountsOperations) {
+  ModelConfig config = one_layer();
+  config.num_key_value_heads = 2;
   config.gated = false;
   const double block = 4 * 8 * 8 + 2 * 8 * 32;
   const double scores = 2.0 * 16 * 8;  // 16 tokens, 8 wide
@@ -231,14 +237,8 @@ TEST(PlanBudget, JsonHasEveryPhaseAndMoment) {
 // The router, two of four experts gated, and a shared one with its gate,
 // written out for one layer.
 TEST(PlanBudget, CountsOperationsOfAMixture) {
-  ModelConfig config;
-  config.vocab_size = 100;
-  config.hidden_size = 8;
-  config.intermediate_size = 32;
-  config.num_hidden_layers = 1;
-  config.num_attention_heads = 2;
+  ModelConfig config = one_layer();
   config.num_key_value_heads = 1;
-  config.head_dim = 4;
   config.gated = true;
   config.num_experts = 4;
   config.num_experts_per_tok = 2;

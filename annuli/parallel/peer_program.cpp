@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "annuli/core/error.h"
+#include "annuli/parallel/agree.h"
 #include "annuli/parallel/cores.h"
 #include "annuli/parallel/failure_report.h"
 #include "annuli/parallel/launch_environment.h"

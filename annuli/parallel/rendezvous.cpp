@@ -17,7 +17,6 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "annuli/core/error.h"
-#include "annuli/core/json.h"
 #include "annuli/core/quote.h"
 #include "annuli/core/text.h"
 #include "annuli/parallel/c10d_group.h"
@@ -140,12 +139,6 @@ void listen_at(const LaunchEnvironment& at, GroupOptions& options) {
   options.address = outer[0].address;
 }
 
-Json json_of(const Facts& facts) {
-  Json list = Json::array({Json{"the host", this_process(0).host}});
-  for (const auto& [name, value] : facts) list.push_back({name, value});
-  return list;
-}
-
 }  // namespace
 
 std::shared_ptr<Board> meeting_board(const LaunchEnvironment& environment,
@@ -169,29 +162,6 @@ std::unique_ptr<ProcessGroup> join(const LaunchEnvironment& environment,
   quiet_c10d();
   const auto board = meeting_board(environment, options.start_timeout);
   return c10d_group(board, options);
-}
-
-void require_equal(ProcessGroup& group, const Facts& facts) {
-  std::vector<Json> all;
-  for (const std::string& text : group.gather(json_of(facts).dump(
-           -1, ' ', false, Json::error_handler_t::replace))) {
-    all.push_back(Json::parse(text));
-  }
-  for (size_t rank = 1; rank < all.size(); ++rank) {
-    ANNULI_CHECK(all[rank].size() == all[0].size(), "facts of rank {}", rank);
-    for (size_t i = 1; i < all[0].size(); ++i) {
-      if (all[rank][i] == all[0][i]) continue;
-      const auto value = [&](size_t of) {
-        return quote(all[of][i][1].get<std::string>());
-      };
-      user_error(
-          "comparing the processes: {} is {} for rank {} on {} and {} for rank "
-          "0 on {}, expected the same for all",
-          all[0][i][0].get<std::string>(), value(rank), rank,
-          all[rank][0][1].get<std::string>(), value(0),
-          all[0][0][1].get<std::string>());
-    }
-  }
 }
 
 }  // namespace annuli::parallel

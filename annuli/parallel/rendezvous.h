@@ -2,9 +2,6 @@
 
 #include <chrono>
 #include <memory>
-#include <string>
-#include <utility>
-#include <vector>
 
 #include "annuli/parallel/board.h"
 #include "annuli/parallel/launch_environment.h"
@@ -29,11 +26,5 @@ std::unique_ptr<ProcessGroup> join(const LaunchEnvironment& environment,
 // Where they meet. `limit` is how long an answer may take.
 std::shared_ptr<Board> meeting_board(const LaunchEnvironment& environment,
                                      std::chrono::milliseconds limit);
-
-// What must be the same in all processes: a name and a value each, in the same
-// order ("the plan", its hash). UserError on all of them, which names two
-// processes and the first value that differs.
-using Facts = std::vector<std::pair<std::string, std::string>>;
-void require_equal(ProcessGroup& group, const Facts& facts);
 
 }  // namespace annuli::parallel

@@ -8,7 +8,7 @@
 #include "annuli/core/hash.h"
 #include "annuli/core/json.h"
 #include "annuli/kernels/threads.h"
-#include "annuli/parallel/rendezvous.h"
+#include "annuli/parallel/agree.h"
 
 namespace annuli::run {
 
@@ -19,16 +19,15 @@ void require_alike(const Plan& plan, parallel::ProcessGroup& group) {
       {{"the program", sha256_of_file("/proc/self/exe")},
        {"the number of threads", std::to_string(kernels::num_threads())}});
   const std::vector<std::string> plans = group.gather(hashed_json(plan).dump());
-  for (size_t rank = 1; rank < plans.size(); ++rank) {
-    if (plans[rank] == plans[0]) continue;
-    const PlanChange change =
-        plan_changes(Json::parse(plans[0]), Json::parse(plans[rank]), 0, false)
-            .front();
-    user_error(
-        "comparing the processes: {} of the plan is {} for rank {} and {} for "
-        "rank 0, expected the same for all",
-        change.key, change.after, rank, change.before);
-  }
+  const size_t rank = parallel::rank_that_differs(plans);
+  if (rank == 0) return;
+  const PlanChange change =
+      plan_changes(Json::parse(plans[0]), Json::parse(plans[rank]), 0, false)
+          .front();
+  user_error(
+      "comparing the processes: {} of the plan is {} for rank {} and {} for "
+      "rank 0, expected the same for all",
+      change.key, change.after, rank, change.before);
 }
 
 }  // namespace annuli::run

@@ -156,6 +156,7 @@ class PlanRunner {
           "training step {}: the loss {:.4f} lies {:.2f} above those before",
           record.step, record.loss, record.loss_rise));
     }
+    // One process alone looks once more: the record is of the step's middle.
     return run_.group().size() > 1 ? record.stop_signal : stop_requested();
   }
 

@@ -8,7 +8,6 @@
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/core/stop_request.h"
 #include "annuli/parallel/agree.h"
-#include "annuli/parallel/rendezvous.h"
 #include "annuli/run/records.h"
 #include "annuli/run/stopped.h"
 
