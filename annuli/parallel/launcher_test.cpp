@@ -30,6 +30,10 @@ using testing::StartsWith;
 
 // Runs a scenario in processes that the launcher starts, with a folder for
 // temporary files that must be empty at the end.
+void expect_one_line(const Ended& ended) {
+  EXPECT_EQ(std::ranges::count(ended.err, '\n'), 1) << ended.err;
+}
+
 class Launcher : public testing::Test {
  protected:
   void SetUp() override {
@@ -53,12 +57,17 @@ class Launcher : public testing::Test {
     return ended;
   }
 
+  // What is printed of a run that ends with `status`: one line.
+  std::string failure_of(const std::string& scenario, int64_t processes,
+                         int status) const {
+    const Ended ended = run(scenario, processes);
+    EXPECT_EQ(ended.status, status);
+    expect_one_line(ended);
+    return ended.err;
+  }
+
   fs::path folder_;
 };
-
-void expect_one_line(const Ended& ended) {
-  EXPECT_EQ(std::ranges::count(ended.err, '\n'), 1) << ended.err;
-}
 
 TEST_F(Launcher, AllJoinAndTheFirstSpeaks) {
   for (const int64_t processes : {2, 4}) {
@@ -71,38 +80,31 @@ TEST_F(Launcher, AllJoinAndTheFirstSpeaks) {
 }
 
 TEST_F(Launcher, OneThatIsKilled) {
-  const Ended ended = run("killed", 4);
-  EXPECT_EQ(ended.status, 128 + SIGKILL);
-  expect_one_line(ended);
-  EXPECT_THAT(ended.err, AllOf(StartsWith("rank 3 (process "),
-                               HasSubstr(") was killed by SIGKILL; rank "),
-                               HasSubstr(" lost rank 3 (process "),
-                               HasSubstr("at step 12 of phase moe")));
+  const std::string line = failure_of("killed", 4, 128 + SIGKILL);
+  EXPECT_THAT(line, AllOf(StartsWith("rank 3 (process "),
+                          HasSubstr(") was killed by SIGKILL; rank "),
+                          HasSubstr(" lost rank 3 (process "),
+                          HasSubstr("at step 12 of phase moe")));
 }
 
 TEST_F(Launcher, OneThatIsStopped) {
-  const Ended ended = run("stopped", 2);
-  EXPECT_EQ(ended.status, 42);  // of the process that has lost it
-  expect_one_line(ended);
-  EXPECT_THAT(ended.err, HasSubstr("lost rank 1 (process "));
-  EXPECT_THAT(ended.err, HasSubstr("the process is stopped"));
+  // 42: that of the process that has lost it.
+  const std::string line = failure_of("stopped", 2, 42);
+  EXPECT_THAT(line, HasSubstr("lost rank 1 (process "));
+  EXPECT_THAT(line, HasSubstr("the process is stopped"));
 }
 
 TEST_F(Launcher, AnErrorOfOneNamesIt) {
-  const Ended ended = run("throws", 4);
-  EXPECT_EQ(ended.status, 2);
-  expect_one_line(ended);
-  EXPECT_THAT(ended.err, AllOf(StartsWith("rank 3 (process "),
-                               HasSubstr("): writing x: the disk is full\n")));
+  const std::string line = failure_of("throws", 4, 2);
+  EXPECT_THAT(line, AllOf(StartsWith("rank 3 (process "),
+                          HasSubstr("): writing x: the disk is full\n")));
 }
 
 // The others do not wait for it to come; the note reaches them first.
 TEST_F(Launcher, AnErrorBeforeAllHaveJoined) {
-  const Ended ended = run("fails_before", 4);
-  EXPECT_EQ(ended.status, 2);
-  expect_one_line(ended);
-  EXPECT_THAT(ended.err, AllOf(StartsWith("rank 1 (process "),
-                               HasSubstr("): opening the data: no\n")));
+  const std::string line = failure_of("fails_before", 4, 2);
+  EXPECT_THAT(line, AllOf(StartsWith("rank 1 (process "),
+                          HasSubstr("): opening the data: no\n")));
 }
 
 TEST_F(Launcher, AnErrorOfAllIsSaidOnce) {
@@ -112,18 +114,14 @@ TEST_F(Launcher, AnErrorOfAllIsSaidOnce) {
 }
 
 TEST_F(Launcher, OneThatEndsWithoutAWord) {
-  const Ended ended = run("exits", 2);
-  EXPECT_EQ(ended.status, 5);
-  expect_one_line(ended);
-  EXPECT_THAT(ended.err, AllOf(StartsWith("rank 1 (process "),
-                               HasSubstr("ended with status 5; rank 0 on")));
+  const std::string line = failure_of("exits", 2, 5);
+  EXPECT_THAT(line, AllOf(StartsWith("rank 1 (process "),
+                          HasSubstr("ended with status 5; rank 0 on")));
 }
 
 TEST_F(Launcher, OneThatFailsAndDoesNotEndIsKilled) {
-  const Ended ended = run("failed", 2);
-  EXPECT_EQ(ended.status, 47);
-  expect_one_line(ended);
-  EXPECT_THAT(ended.err, HasSubstr("it ended with status 7: the disk is full"));
+  const std::string line = failure_of("failed", 2, 47);
+  EXPECT_THAT(line, HasSubstr("it ended with status 7: the disk is full"));
 }
 
 TEST_F(Launcher, NoChildOutlivesIt) {

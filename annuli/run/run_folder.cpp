@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "annuli/checkpoint/output_place.h"
 #include "annuli/checkpoint/training_state.h"
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
@@ -26,11 +27,6 @@ constexpr const char* kStates = "state/";
 // The folders that a run makes and has for itself.
 constexpr std::array<const char*, 4> kFolders = {"checkpoints", "verify",
                                                  "samples", "state"};
-
-bool is_there(const fs::path& path) {
-  std::error_code error;
-  return fs::exists(fs::symlink_status(path, error));
-}
 
 Manifest known_files(const fs::path& root) {
   Manifest manifest = Manifest::load(root, kKind);
