@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -9,6 +10,8 @@
 #include "annuli/checkpoint/safetensors.h"
 #include "annuli/core/error.h"
 #include "annuli/core/hash.h"
+#include "annuli/core/quote.h"
+#include "annuli/parallel/agree.h"
 
 namespace annuli {
 namespace {
@@ -19,6 +22,20 @@ constexpr const char* kModel = "model.safetensors";
 constexpr const char* kOptimizer = "optimizer.safetensors";
 constexpr std::string_view kUnfinished = ".tmp-";
 constexpr std::string_view kDamaged = ".damaged-";
+
+// Of the part of process `rank` of `size`.
+std::string optimizer_name(int64_t rank, int64_t size) {
+  if (size == 1) return kOptimizer;
+  return fmt::format("optimizer-{:05}-of-{:05}.safetensors", rank + 1, size);
+}
+
+bool is_optimizer_name(std::string_view name) {
+  if (name == kOptimizer) return true;
+  std::string shape(name);
+  std::ranges::replace_if(
+      shape, [](char c) { return '0' <= c && c <= '9'; }, '0');
+  return shape == optimizer_name(-1, 0);
+}
 
 // What a state's folder is called; -1 for anything else.
 int64_t number_of(const fs::path& folder) {
@@ -79,8 +96,15 @@ std::string hash_of(Json state) {
 }
 
 std::string size_fault(const fs::path& folder, const Json& state) {
-  for (const char* name : {kModel, kOptimizer}) {
-    const auto expected = state.at("files").at(name).at("bytes").get<int64_t>();
+  const Json& files = state.at("files");
+  files.at(kModel);
+  if (files.size() < 2)
+    return fmt::format("{} names no {}", kState, kOptimizer);
+  for (const auto& [name, about] : files.items()) {
+    if (name != kModel && !is_optimizer_name(name)) {
+      return fmt::format("{} names a file {}", kState, quote(name));
+    }
+    const auto expected = about.at("bytes").get<int64_t>();
     std::error_code error;
     const auto size = fs::file_size(folder / name, error);
     if (error) return fmt::format("{} is missing", name);
@@ -142,19 +166,27 @@ Json write_tensors(const fs::path& path,
           {"content_hash", content_hash(tensors)}};
 }
 
-void write_state(const fs::path& folder, const TrainingState& state) {
+// All processes write their part; the first writes what stands for all.
+void write_state(const fs::path& folder, const TrainingState& state,
+                 parallel::ProcessGroup& group) {
+  const std::string name = optimizer_name(group.rank(), group.size());
+  const Json own = write_tensors(folder / name, state.optimizer);
+  const std::vector<std::string> parts = group.gather(own.dump());
+  if (!group.is_first()) return;
   Json json = {{"format_version", kFormatVersion},
                {"progress", state.progress}};
   json["files"][kModel] = write_tensors(folder / kModel, state.weights);
-  json["files"][kOptimizer] =
-      write_tensors(folder / kOptimizer, state.optimizer);
+  for (int64_t rank = 0; rank < group.size(); ++rank) {
+    json["files"][optimizer_name(rank, group.size())] =
+        Json::parse(parts[rank]);
+  }
   json["hash"] = hash_of(json);
   write_json(folder / kState, json);
   sync_folder(folder);
 }
 
 std::vector<NamedTensor> read_tensors(const Candidate& candidate,
-                                      const char* name) {
+                                      const std::string& name) {
   const SafetensorsFile file(candidate.folder / name);
   std::vector<NamedTensor> tensors;
   for (const TensorEntry& entry : file.entries()) {
@@ -173,7 +205,11 @@ std::string read_state(const Candidate& candidate, TrainingState& state) {
   if (!candidate.fault.empty()) return candidate.fault;
   try {
     state.weights = read_tensors(candidate, kModel);
-    state.optimizer = read_tensors(candidate, kOptimizer);
+    for (const auto& [name, about] : candidate.state.at("files").items()) {
+      if (name == kModel) continue;
+      std::vector<NamedTensor> part = read_tensors(candidate, name);
+      std::ranges::move(part, std::back_inserter(state.optimizer));
+    }
   } catch (const UserError& error) {
     state = {};
     return error.what();
@@ -184,24 +220,43 @@ std::string read_state(const Candidate& candidate, TrainingState& state) {
 
 }  // namespace
 
+namespace {
+
+// Returns its path, "<folder>/.tmp-000007".
+fs::path make_unfinished(const fs::path& folder) {
+  fs::create_directories(folder);
+  remove_unfinished_states(folder);
+  const std::vector<fs::path> states = numbered_states(folder);
+  const int64_t number = states.empty() ? 1 : number_of(states.front()) + 1;
+  const fs::path made = folder / (std::string(kUnfinished) + name_of(number));
+  fs::create_directory(made);
+  return made;
+}
+
+// Gives it its name, and then removes all but the `keep` newest.
+void put_in_place(const fs::path& made, int64_t keep) {
+  const fs::path folder = made.parent_path();
+  fs::rename(made,
+             folder / made.filename().string().substr(kUnfinished.size()));
+  sync_folder(folder);
+  const std::vector<fs::path> states = numbered_states(folder);
+  for (size_t i = static_cast<size_t>(keep); i < states.size(); ++i) {
+    fs::remove_all(states[i]);
+  }
+  remove_starting_with(folder, kDamaged);
+}
+
+}  // namespace
+
 void save_training_state(const fs::path& folder, const TrainingState& state,
-                         int64_t keep) {
+                         int64_t keep, parallel::ProcessGroup& group) {
   ANNULI_CHECK(state.progress.is_object(), "progress is an object");
   ANNULI_CHECK(keep >= 1, "keeping {} states", keep);
   try {
-    fs::create_directories(folder);
-    remove_unfinished_states(folder);
-    std::vector<fs::path> states = numbered_states(folder);
-    const int64_t number = states.empty() ? 1 : number_of(states.front()) + 1;
-    const fs::path made = folder / (std::string(kUnfinished) + name_of(number));
-    fs::create_directory(made);
-    write_state(made, state);
-    fs::rename(made, folder / name_of(number));
-    sync_folder(folder);
-    for (size_t i = static_cast<size_t>(keep) - 1; i < states.size(); ++i) {
-      fs::remove_all(states[i]);
-    }
-    remove_starting_with(folder, kDamaged);
+    const std::string made = parallel::of_first(
+        group, group.is_first() ? make_unfinished(folder).string() : "");
+    write_state(made, state, group);
+    if (group.is_first()) put_in_place(made, keep);
   } catch (const fs::filesystem_error& error) {
     user_error(
         "saving the training state in {}: {}; the one before it is whole",
@@ -255,7 +310,8 @@ bool is_state_path(std::string_view path) {
   if (number_of(state) < 0) return false;
   std::string_view file = path.substr(slash + 1);
   file = file.substr(0, file.find(kUnfinished));
-  return file.empty() || file == kState || file == kModel || file == kOptimizer;
+  return file.empty() || file == kState || file == kModel ||
+         is_optimizer_name(file);
 }
 
 void set_aside(const fs::path& damaged) {

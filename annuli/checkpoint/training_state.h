@@ -8,6 +8,7 @@
 #include "annuli/checkpoint/tensor_entry.h"
 #include "annuli/core/file.h"
 #include "annuli/core/json.h"
+#include "annuli/parallel/solo.h"
 
 // What a stopped run needs to go on bit for bit: numbered states in a folder,
 // the newest with the highest number, each a folder of
@@ -16,13 +17,17 @@
 //   state.json             written last: progress, sizes and content hashes of
 //                          the two, and a hash of all this
 //
+// Where several processes each hold a part of the optimizer's state, there is a
+// file of each, optimizer-00001-of-00002.safetensors and so on. Read, they are
+// one list again.
+//
 // Guarantees: at any moment, also within a save and after a crash or a loss of
 // power, the newest state that was ever completely saved can be loaded. A save
 // writes `.tmp-<number>`, syncs files and folder, gives it its name in one
 // rename, syncs that, and only then removes the oldest: it needs the room of
 // one more state than are kept. What was truncated or changed afterwards, by
 // one bit, is found when it is loaded, and the state before it is used.
-// One process saves to a folder at a time.
+// One group of processes saves to a folder at a time.
 namespace annuli {
 
 struct TrainingState {
@@ -48,8 +53,13 @@ struct LoadedState {
 
 // Keeps the `keep` newest states, this one included; at least one. Removes
 // what interrupted saves and `set_aside` left.
+//
+// The processes of `group` save together: each gives its own part of the
+// optimizer's tensors; weights and progress are those of the first. It returns
+// on the first when the state is saved, on the others when their part is.
 void save_training_state(const fs::path& folder, const TrainingState& state,
-                         int64_t keep = 1);
+                         int64_t keep = 1,
+                         parallel::ProcessGroup& group = parallel::solo());
 
 // The newest whole state, or the one state that `folder` is itself; with `skip`
 // one that so many whole ones are newer than. Nothing if there is none;

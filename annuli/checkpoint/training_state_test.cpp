@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "annuli/checkpoint/test_files.h"
+#include "annuli/core/hash.h"
 
 namespace annuli {
 namespace {
@@ -207,6 +208,15 @@ const Damage kDamages[] = {
        write_json(state / "state.json", json);
      },
      "state.json is not what was written"},
+    // A name that could lead out of the folder.
+    {[](const fs::path& state) {
+       Json json = read_json(state / "state.json");
+       json["files"]["../plan.yaml"] = json["files"]["model.safetensors"];
+       json.erase("hash");
+       json["hash"] = sha256_of(json.dump());
+       write_json(state / "state.json", json);
+     },
+     "state.json names a file '../plan.yaml'"},
     // One bit of one moment, sizes unchanged.
     {[](const fs::path& state) {
        flip_last_bit(state / "optimizer.safetensors");
