@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
+#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -27,9 +28,15 @@ namespace {
 
 using Gloo = c10d::ProcessGroupGloo;
 
-enum class Kind : int64_t { kBarrier, kGather, kAllGather, kAllToAll };
+enum class Kind : int64_t {
+  kBarrier,
+  kGather,
+  kAllGather,
+  kAllToAll,
+  kExchange
+};
 constexpr const char* kKindNames[] = {"barrier", "gather", "all_gather",
-                                      "all_to_all"};
+                                      "all_to_all", "exchange"};
 
 // What all processes must call alike, but for the length of a text.
 struct Agreement {
@@ -52,6 +59,10 @@ struct Agreement {
         fmt::format("operation {}, {}", number, kKindNames[kind]);
     if (Kind(kind) == Kind::kBarrier || Kind(kind) == Kind::kGather)
       return call;
+    if (Kind(kind) == Kind::kExchange) {
+      return fmt::format("{} of {}", call,
+                         c10::toString(static_cast<c10::ScalarType>(type)));
+    }
     return fmt::format("{} of {} [{}]", call,
                        c10::toString(static_cast<c10::ScalarType>(type)),
                        fmt::join(shape.begin(), shape.begin() + dims, ", "));
@@ -59,9 +70,12 @@ struct Agreement {
 };
 static_assert(sizeof(Agreement) == kAgreementBytes);
 
-// Gloo sends bytes, so that no type is unknown to it.
+// Gloo sends bytes, so that no type is unknown to it. A tensor of one entry is
+// contiguous whatever its stride is, which a view of bytes is not.
 at::Tensor as_bytes(const at::Tensor& contiguous) {
-  return contiguous.detach().flatten().view(at::kByte);
+  return contiguous.detach()
+      .as_strided({contiguous.numel()}, {1})
+      .view(at::kByte);
 }
 
 // Gloo sends from the host's memory.
@@ -95,12 +109,14 @@ class C10dGroup final : public ProcessGroup {
   std::vector<std::string> gather(std::string_view text) override;
   at::Tensor all_gather(const at::Tensor& part) override;
   at::Tensor all_to_all(const at::Tensor& rows) override;
+  std::vector<at::Tensor> exchange(const std::vector<at::Tensor>& to) override;
   void say_failed(int status, std::string_view text) noexcept override;
 
  private:
   std::vector<Agreement> agree(Agreement call);
   void agree(Kind kind, const at::Tensor& tensor);
   void gather_bytes(at::Tensor all, at::Tensor own);
+  std::vector<int64_t> lengths_to_come(const std::vector<int64_t>& lengths);
   template <typename Start>
   void complete(const Start& start);
   [[noreturn]] void lose(const std::string& error);
@@ -271,6 +287,52 @@ at::Tensor C10dGroup::all_to_all(const at::Tensor& rows) {
   }
   sent_ += static_cast<int64_t>(own.nbytes()) / size_ * (size_ - 1);
   return others.to(rows.device());
+}
+
+// Of what each process has for this one.
+std::vector<int64_t> C10dGroup::lengths_to_come(
+    const std::vector<int64_t>& lengths) {
+  const at::Tensor own = at::tensor(lengths, at::kLong);
+  const at::Tensor all = at::empty({size_, size_}, at::kLong);
+  gather_bytes(as_bytes(all), as_bytes(own));
+  const at::Tensor column = all.select(1, rank_).contiguous();
+  const auto* data = column.const_data_ptr<int64_t>();
+  return {data, data + size_};
+}
+
+std::vector<at::Tensor> C10dGroup::exchange(const std::vector<at::Tensor>& to) {
+  ANNULI_CHECK(std::ssize(to) == size_, "tensors for {} processes", to.size());
+  agree({.kind = int64_t(Kind::kExchange),
+         .type = static_cast<int64_t>(to[0].scalar_type())});
+  std::vector<at::Tensor> bytes;
+  std::vector<int64_t> lengths;
+  for (int64_t rank = 0; rank < size_; ++rank) {
+    ANNULI_CHECK(
+        to[rank].dim() == 1 && to[rank].scalar_type() == to[0].scalar_type(),
+        "what goes to rank {} is {} of {} dimensions", rank,
+        c10::toString(to[rank].scalar_type()), to[rank].dim());
+    bytes.push_back(rank == rank_ ? at::empty({0}, at::kByte)
+                                  : as_bytes(on_host(to[rank])));
+    lengths.push_back(bytes.back().numel());
+  }
+  const std::vector<int64_t> to_come = lengths_to_come(lengths);
+  at::Tensor from = at::cat(bytes);
+  at::Tensor all = at::empty(
+      {std::accumulate(to_come.begin(), to_come.end(), int64_t{0})}, at::kByte);
+  // Gloo takes both lists away.
+  std::vector<int64_t> counts = to_come;
+  complete([&] { return gloo_->alltoall_base(all, from, counts, lengths); });
+  sent_ += from.numel();
+  std::vector<at::Tensor> come;
+  int64_t begin = 0;
+  for (int64_t rank = 0; rank < size_; ++rank) {
+    const at::Tensor piece = all.narrow(0, begin, to_come[rank]);
+    begin += to_come[rank];
+    come.push_back(rank == rank_
+                       ? to[rank]
+                       : piece.view(to[0].scalar_type()).to(to[rank].device()));
+  }
+  return come;
 }
 
 void C10dGroup::say_failed(int status, std::string_view text) noexcept {

@@ -17,8 +17,9 @@
 //
 // `bytes_sent` counts payload, as if each process sent to each other one by
 // itself: of `all_gather` the part times N - 1; of `all_to_all` all rows but
-// the own; of `gather` N - 1 times the length of the longest text. It does not
-// count agreements, nor what is spoken on the board.
+// the own, as of `exchange`; of `gather` N - 1 times the length of the longest
+// text. It does not count agreements (of `exchange` they have the lengths too),
+// nor what is spoken on the board.
 //
 // When an operation fails, or `say_failed` is called, the connections are
 // closed, so that processes that wait for this one go on at once.

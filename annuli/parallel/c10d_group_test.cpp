@@ -153,7 +153,9 @@ TEST(GroupOf4, OtherCallsAreFoundBeforeAnythingIsSent) {
 
 TEST(GroupOf4, CountsWhatItSends) {
   for (const Ended& peer : run(Meet::kFile, 4, "count_bytes")) {
-    EXPECT_EQ(peer.out, "barrier 0 gather 21 all_gather 360 all_to_all 30\n");
+    EXPECT_EQ(peer.out,
+              "barrier 0 gather 21 all_gather 360 all_to_all 30 "
+              "exchange 56\n");
   }
 }
 

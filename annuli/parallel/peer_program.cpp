@@ -85,6 +85,23 @@ void check_all_to_all(ProcessGroup& group, at::ScalarType type) {
           "all_gather of a view");
 }
 
+// Rank r gives r + 3 * s entries to rank s; the first gives nothing to itself.
+void check_exchange(ProcessGroup& group, at::ScalarType type) {
+  const auto of = [&](int64_t from, int64_t to) {
+    return values(from, 5 * to, from + 3 * to, type);
+  };
+  std::vector<at::Tensor> to;
+  for (int64_t rank = 0; rank < group.size(); ++rank) {
+    const at::Tensor twice = at::stack({of(group.rank(), rank)}, 1);
+    to.push_back(at::cat({twice, twice}, 1).select(1, 0));  // not contiguous
+  }
+  const std::vector<at::Tensor> come = group.exchange(to);
+  for (int64_t rank = 0; rank < group.size(); ++rank) {
+    require(come.at(static_cast<size_t>(rank)).equal(of(rank, group.rank())),
+            "exchange");
+  }
+}
+
 void check_gather(ProcessGroup& group) {
   const auto text = [](int64_t rank) {
     return std::string(static_cast<size_t>(rank * 3), 'a') + '\0' + "b\n";
@@ -106,6 +123,7 @@ void operations(ProcessGroup& group) {
         at::kByte}) {
     check_all_gather(group, type);
     check_all_to_all(group, type);
+    check_exchange(group, type);
   }
   require(group.all_gather(at::ones({3}, at::kBool)).all().item<bool>(),
           "all_gather of truth");
@@ -121,12 +139,17 @@ void count_bytes(ProcessGroup& group) {
   };
   const at::Tensor part = at::zeros({10, 3});
   const at::Tensor rows = at::zeros({group.size(), 5}, at::kBFloat16);
-  say(fmt::format("barrier {} gather {} all_gather {} all_to_all {}",
-                  sent([&] { group.barrier(); }), sent([&] {
-                    group.gather(std::string(group.is_first() ? 7 : 2, 'x'));
-                  }),
-                  sent([&] { group.all_gather(part); }),
-                  sent([&] { group.all_to_all(rows); })));
+  std::vector<at::Tensor> pieces;
+  for (int64_t rank = 0; rank < group.size(); ++rank) {
+    pieces.push_back(at::zeros({rank == group.rank() ? 100 : 2 + rank}));
+  }
+  say(fmt::format(
+      "barrier {} gather {} all_gather {} all_to_all {} exchange {}",
+      sent([&] { group.barrier(); }),
+      sent([&] { group.gather(std::string(group.is_first() ? 7 : 2, 'x')); }),
+      sent([&] { group.all_gather(part); }),
+      sent([&] { group.all_to_all(rows); }),
+      sent([&] { group.exchange(pieces); }) + 4 * (2 + group.rank())));
 }
 
 void other_shape(ProcessGroup& group) {

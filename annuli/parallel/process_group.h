@@ -18,8 +18,8 @@
 // others. Results are the same in all runs and on all processes. Tensors may be
 // of any type, layout and device: what is sent is made contiguous first, and
 // what comes is on the device of what was sent. Different
-// operations or sizes on two processes are found before anything is sent, and
-// are a bug of ours (CheckFailure) on all of them.
+// operations, types or shapes on two processes are found before anything is
+// sent, and are a bug of ours (CheckFailure) on all of them.
 //
 // Errors: LostProcess if another process is gone, does not come within the
 // timeout, or has said that it failed. After any error the group is dead; what
@@ -65,6 +65,12 @@ class ProcessGroup {
   // Row r of `rows`, [N, ...], goes to process r; row r of the result has come
   // from process r.
   virtual at::Tensor all_to_all(const at::Tensor& rows) = 0;
+
+  // `to[r]`, of one dimension, goes to process r; entry r of the result has
+  // come from process r. Lengths may differ and be 0, types may not. What a
+  // process gives to itself is not sent.
+  virtual std::vector<at::Tensor> exchange(
+      const std::vector<at::Tensor>& to) = 0;
 
   // Tells the others that this process ends with `status`, and why; they throw
   // LostProcess with both at their next operation or while they wait. Waits

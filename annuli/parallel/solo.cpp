@@ -26,6 +26,11 @@ class Solo final : public ProcessGroup {
     return rows;
   }
 
+  std::vector<at::Tensor> exchange(const std::vector<at::Tensor>& to) override {
+    ANNULI_CHECK(to.size() == 1, "tensors for {} processes", to.size());
+    return to;
+  }
+
   void say_failed(int status, std::string_view text) noexcept override {}
   int64_t bytes_sent() const override { return 0; }
 };

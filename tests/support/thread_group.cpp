@@ -30,13 +30,17 @@ struct Offer {
   const char* operation = "";
   std::string text;
   at::Tensor tensor;
+  std::vector<at::Tensor> pieces;  // one for each thread; of any length
 
   bool is_like(const Offer& other) const {
     return std::string_view(operation) == other.operation &&
            tensor.defined() == other.tensor.defined() &&
            (!tensor.defined() ||
             (tensor.sizes() == other.tensor.sizes() &&
-             tensor.scalar_type() == other.tensor.scalar_type()));
+             tensor.scalar_type() == other.tensor.scalar_type())) &&
+           pieces.size() == other.pieces.size() &&
+           (pieces.empty() ||
+            pieces[0].scalar_type() == other.pieces[0].scalar_type());
   }
 };
 using Offers = std::shared_ptr<const std::vector<Offer>>;
@@ -130,6 +134,25 @@ class ThreadGroup final : public parallel::ProcessGroup {
     for (const Offer& offer : *offers) own.push_back(offer.tensor[rank_]);
     sent_ += static_cast<int64_t>(rows.nbytes()) / size() * (size() - 1);
     return at::stack(own);
+  }
+
+  std::vector<at::Tensor> exchange(const std::vector<at::Tensor>& to) override {
+    ANNULI_CHECK(std::ssize(to) == size(), "{} tensors", to.size());
+    std::vector<at::Tensor> copies;
+    for (int64_t rank = 0; rank < size(); ++rank) {
+      ANNULI_CHECK(
+          to[rank].dim() == 1 && to[rank].scalar_type() == to[0].scalar_type(),
+          "{} dimensions for rank {}", to[rank].dim(), rank);
+      copies.push_back(copy_of(to[rank]));
+      if (rank != rank_) sent_ += static_cast<int64_t>(to[rank].nbytes());
+    }
+    const Offers offers =
+        meet({.operation = "exchange", .pieces = std::move(copies)});
+    std::vector<at::Tensor> come;
+    for (int64_t rank = 0; rank < size(); ++rank) {
+      come.push_back(rank == rank_ ? to[rank] : (*offers)[rank].pieces[rank_]);
+    }
+    return come;
   }
 
   void say_failed(int status, std::string_view text) noexcept override {

@@ -41,6 +41,22 @@ TEST(ThreadGroup, GivesToEachWhatIsForIt) {
   });
 }
 
+TEST(ThreadGroup, ExchangesPiecesOfAnyLength) {
+  run_together(3, [](ProcessGroup& group) {
+    std::vector<at::Tensor> to;
+    for (int64_t rank = 0; rank < 3; ++rank) {
+      to.push_back(at::full({rank + group.rank()}, group.rank(), at::kInt));
+    }
+    const std::vector<at::Tensor> come = group.exchange(to);
+    for (int64_t rank = 0; rank < 3; ++rank) {
+      EXPECT_TRUE(same_bits(come[rank],
+                            at::full({rank + group.rank()}, rank, at::kInt)));
+    }
+    EXPECT_EQ(group.bytes_sent(),
+              4 * (3 + 3 * group.rank() - 2 * group.rank()));
+  });
+}
+
 TEST(ThreadGroup, DifferentCallsAreABugOnAll) {
   std::atomic<int> found = 0;
   run_together(2, [&](ProcessGroup& group) {
