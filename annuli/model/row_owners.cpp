@@ -1,7 +1,6 @@
 #include "annuli/model/row_owners.h"
 
 #include <algorithm>
-#include <functional>
 #include <numeric>
 
 #include "annuli/core/error.h"
@@ -15,8 +14,12 @@ RowOwners::RowOwners(const TensorTable& table, int64_t processes)
   ANNULI_CHECK(processes > 0, "{} owners", processes);
   std::vector<size_t> order(table.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::ranges::stable_sort(order, std::greater(),
-                           [&](size_t row) { return table[row].numel(); });
+  std::ranges::stable_sort(order, [&](size_t a, size_t b) {
+    if (table[a].layer != table[b].layer) {
+      return table[a].layer < table[b].layer;
+    }
+    return table[a].numel() > table[b].numel();
+  });
   for (const size_t row : order) {
     const auto owner = std::ranges::min_element(entries_) - entries_.begin();
     owners_[row] = owner;

@@ -10,10 +10,11 @@
 // share what an optimizer keeps: each tensor belongs to one of them, whole, so
 // that its update is that of one process.
 //
-// A pure function of the shapes and the number of processes: the largest tensor
-// first, each to the process that has the fewest entries so far, of equal ones
-// to the lowest. No process has more than the mean and the largest tensor
-// together.
+// A pure function of the table and the number of processes: first the tensors
+// outside the layers, then layer by layer, the largest of each first; each goes
+// to the process that has the fewest entries so far, of equal ones to the
+// lowest. So each layer is divided too, as well as whole tensors allow. No
+// process has more than the mean and the largest tensor together.
 namespace annuli {
 
 class RowOwners {
@@ -30,6 +31,9 @@ class RowOwners {
     return entries_[static_cast<size_t>(process)];
   }
   int64_t most_entries() const;
+  bool owns(int64_t process, size_t row) const {
+    return owners_[row] == process;
+  }
 
  private:
   std::vector<int64_t> owners_;            // per row

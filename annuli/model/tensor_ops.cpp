@@ -1,6 +1,7 @@
 #include "annuli/model/tensor_ops.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/unbind.h>
 
@@ -18,6 +19,7 @@
 #include "annuli/model/kv_cache.h"
 #include "annuli/model/projection.h"
 #include "annuli/model/rope_frequencies.h"
+#include "annuli/model/weight_keeper.h"
 
 namespace annuli {
 
@@ -96,9 +98,24 @@ void TensorOps::begin_trace(const at::Tensor& embedding) const {
 
 at::Tensor TensorOps::run_block(const at::Tensor& x, int64_t layer) {
   if (options_.gradient_checkpointing) return repeatable_block(x, layer);
-  const at::Tensor y = Forward(config(), *this).block(x, layer);
+  const at::Tensor y = kept_block(x, layer);
   if (trace(layer) != nullptr) trace(layer)->residual = y.detach();
   return y;
+}
+
+// The block, with its weights here for as long as they are read. A block that
+// is repeated is followed by its backward pass at once.
+at::Tensor TensorOps::kept_block(const at::Tensor& x, int64_t layer) {
+  Forward pass(config(), *this);
+  WeightKeeper* const keeper = options_.weight_keeper;
+  if (keeper == nullptr) return pass.block(x, layer);
+  const bool recorded = at::GradMode::is_enabled() && x.requires_grad();
+  keeper->fetch(layer);
+  const at::Tensor y =
+      pass.block(with_backward_work(x, [=] { keeper->drop(layer); }), layer);
+  if (recorded && options_.gradient_checkpointing) return y;
+  keeper->drop(layer);
+  return with_backward_work(y, [=] { keeper->fetch(layer); });
 }
 
 // What the loss reads of a mixture leaves the block beside y, as further
@@ -110,7 +127,7 @@ at::Tensor TensorOps::repeatable_block(const at::Tensor& x, int64_t layer) {
     Gathered own;
     TensorOps again = ops;
     again.gathered_ = &own;
-    const at::Tensor y = Forward(ops.config(), again).block(input, layer);
+    const at::Tensor y = again.kept_block(input, layer);
     if (!mixture) return {y};
     return {y, own.router_logits[0], own.routings[0].probabilities,
             own.routings[0].experts, own.router_mean[0]};

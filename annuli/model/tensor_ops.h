@@ -76,6 +76,7 @@ class TensorOps {
                            const at::Tensor& targets) const;
 
  private:
+  at::Tensor kept_block(const at::Tensor& x, int64_t layer);
   at::Tensor repeatable_block(const at::Tensor& x, int64_t layer);
   at::Tensor attend_in_steps(at::Tensor q, at::Tensor k, at::Tensor v,
                              int64_t layer) const;

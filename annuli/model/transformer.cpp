@@ -112,6 +112,7 @@ Loss Transformer::loss(const at::Tensor& tokens, const at::Tensor& targets,
   forward_options.tie_break_seed = options.tie_break_seed;
   forward_options.gradient_checkpointing = options.gradient_checkpointing;
   forward_options.as_trained = options.as_trained;
+  forward_options.weight_keeper = options.weight_keeper;
   Gathered gathered;
   TensorOps ops(*this, forward_options, &gathered);
   ops.set_positions(0, tokens.size(1));

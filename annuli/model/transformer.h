@@ -40,6 +40,7 @@
 namespace annuli {
 
 class KvCache;
+class WeightKeeper;
 struct Gathered;
 
 // Which arithmetic the mixture uses. Both compute the same function.
@@ -76,6 +77,7 @@ struct ForwardOptions {
   // its pass in the backward pass (checkpointing.h).
   bool gradient_checkpointing = false;
   bool as_trained = false;  // matrix products in numbers().products
+  WeightKeeper* weight_keeper = nullptr;  // asked for each layer, if given
 };
 
 struct LossOptions {
@@ -85,6 +87,7 @@ struct LossOptions {
   uint64_t tie_break_seed = 0;
   bool gradient_checkpointing = false;  // same bits, less memory, slower
   bool as_trained = false;              // matrix products in numbers().products
+  WeightKeeper* weight_keeper = nullptr;  // asked for each layer, if given
 };
 
 struct Loss {
