@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "annuli/core/error.h"
 #include "annuli/grow/apply.h"
 #include "annuli/grow/parent_rows.h"
+#include "annuli/grow/state_mover.h"
 #include "annuli/kernels/memory/owned_memory.h"
 #include "annuli/kernels/quantize/block_quantization.h"
 
@@ -125,22 +127,61 @@ TensorState taken(const TensorState& parent) {
   return child;
 }
 
-TensorState child_state(const TensorRecipe& tensor, ParentRows& rows,
-                        std::vector<TensorState>& parent,
-                        const StateGrowth& growth) {
-  if (tensor.source != Source::kParent) return {};
-  const size_t row = rows.row(tensor.parent);
-  const bool of_first = std::ranges::count(tensor.models, 0) > 0;
-  const bool last = of_first && rows.use(row);
-  TensorState child;
-  if (tensor.carry_state && growth.optimizer == OptimizerState::kCarry) {
-    const bool same = tensor.is_identity() && tensor.gradient_scale == 1;
-    child =
-        last && same ? taken(parent[row]) : carried_state(tensor, parent[row]);
+// One child row after the other.
+class Carrier {
+ public:
+  Carrier(const Recipe& recipe, std::vector<TensorState>& parent,
+          const StateGrowth& growth)
+      : rows_(recipe), parent_(parent), growth_(growth) {
+    ANNULI_CHECK(parent.size() == rows_.size(), "{} states for {} tensors",
+                 parent.size(), rows_.size());
+    for (const size_t row : rows_.unused()) release(parent[row]);
+    if (growth.owners != nullptr) mover_.emplace(parent, *growth.owners);
   }
-  if (last) release(parent[row]);
-  return child;
-}
+
+  TensorState carry(const TensorRecipe& tensor, size_t child_row) {
+    TensorState child = child_parts(tensor, child_row);
+    const TensorState* settings =
+        tensor.settings_from.empty()
+            ? nullptr
+            : &parent_[rows_.row(tensor.settings_from)];
+    set_multipliers(tensor, settings, growth_.dynamics, child);
+    return child;
+  }
+
+ private:
+  TensorState child_parts(const TensorRecipe& tensor, size_t child_row) {
+    if (tensor.source != Source::kParent) return {};
+    const size_t row = rows_.row(tensor.parent);
+    const bool of_first = std::ranges::count(tensor.models, 0) > 0;
+    const bool last = of_first && rows_.use(row);
+    TensorState child;
+    if (tensor.carry_state && growth_.optimizer == OptimizerState::kCarry) {
+      child = carried(tensor, row, child_row, last);
+    }
+    if (last) release(parent_[row]);
+    return child;
+  }
+
+  TensorState carried(const TensorRecipe& tensor, size_t row, size_t child_row,
+                      bool last) {
+    const bool same = tensor.is_identity() && tensor.gradient_scale == 1;
+    if (!mover_) {
+      return last && same ? taken(parent_[row])
+                          : carried_state(tensor, parent_[row]);
+    }
+    const TensorState here = mover_->moved(row, child_row);
+    if (!mover_->makes(child_row)) return {.step = here.step};
+    return same && (last || mover_->was_sent(row, child_row))
+               ? taken(here)
+               : carried_state(tensor, here);
+  }
+
+  ParentRows rows_;
+  std::vector<TensorState>& parent_;
+  const StateGrowth& growth_;
+  std::optional<StateMover> mover_;
+};
 
 }  // namespace
 
@@ -168,18 +209,11 @@ TensorState carried_state(const TensorRecipe& tensor,
 std::vector<TensorState> grow_state(const Recipe& recipe,
                                     std::vector<TensorState>&& parent,
                                     const StateGrowth& growth) {
-  ParentRows rows(recipe);
-  ANNULI_CHECK(parent.size() == rows.size(), "{} states for {} tensors",
-               parent.size(), rows.size());
-  for (size_t row : rows.unused()) release(parent[row]);
+  Carrier carrier(recipe, parent, growth);
   std::vector<TensorState> child;
   child.reserve(recipe.tensors.size());
   for (const TensorRecipe& tensor : recipe.tensors) {
-    child.push_back(child_state(tensor, rows, parent, growth));
-    const TensorState* settings = tensor.settings_from.empty()
-                                      ? nullptr
-                                      : &parent[rows.row(tensor.settings_from)];
-    set_multipliers(tensor, settings, growth.dynamics, child.back());
+    child.push_back(carrier.carry(tensor, child.size()));
   }
   return child;
 }

@@ -3,12 +3,16 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/outer.h>
 #include <ATen/ops/zeros.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "annuli/checkpoint/test_files.h"
 #include "annuli/grow/apply.h"
+#include "annuli/grow/deepen.h"
 #include "annuli/grow/expand_experts.h"
 #include "annuli/grow/optimizer_state.h"
 #include "annuli/grow/registry.h"
@@ -17,6 +21,7 @@
 #include "annuli/grow/widen.h"
 #include "annuli/kernels/quantize/block_quantization.h"
 #include "tests/support/tensor_checks.h"
+#include "tests/support/thread_group.h"
 #include "tests/support/tiny_model.h"
 
 namespace annuli::grow {
@@ -216,6 +221,58 @@ TEST_P(StateForms, ConsumeTheParent) {
     visit_parts(state, [](const char*, const at::Tensor& part) {
       EXPECT_FALSE(part.defined());
     });
+  }
+}
+
+std::string bytes_of(const at::Tensor& tensor) {
+  if (!tensor.defined()) return "none";
+  const at::Tensor whole = tensor.contiguous();
+  return fmt::format("{} ", c10::toString(whole.scalar_type())) +
+         std::string(static_cast<const char*>(whole.const_data_ptr()),
+                     whole.nbytes());
+}
+
+// Each process has its part before and after, bit for bit that of one.
+TEST_P(StateForms, AreGrownInPartsAsByOneProcess) {
+  ModelConfig config = parent_config(false);
+  for (const Recipe& recipe :
+       {widened(config, 2), Upcycle({}).recipe(config, 5),
+        Deepen({DeepenPreset::kStack, 2}).recipe(config, 5)}) {
+    StateGrowth growth = {.dynamics = Dynamics::kExact};
+    const auto alone =
+        grow_state(recipe, states_of(recipe.parent, GetParam()), growth);
+    for (const int64_t processes : {2, 4}) {
+      test::run_together(processes, [&](parallel::ProcessGroup& group) {
+        const RowOwners before(tensor_table(recipe.parent), processes);
+        const RowOwners after(tensor_table(recipe.child), processes);
+        auto parent = states_of(recipe.parent, GetParam());
+        for (size_t row = 0; row < parent.size(); ++row) {
+          if (before.owns(group.rank(), row)) continue;
+          visit_parts(parent[row],
+                      [](const char*, at::Tensor& part) { part.reset(); });
+        }
+        const StateOwners owners{before, after, group};
+        StateGrowth shared = growth;
+        shared.owners = &owners;
+        const auto child = grow_state(recipe, std::move(parent), shared);
+        ASSERT_EQ(child.size(), alone.size());
+        for (size_t row = 0; row < child.size(); ++row) {
+          const std::string& name = recipe.tensors[row].child;
+          EXPECT_EQ(child[row].step, alone[row].step) << name;
+          EXPECT_EQ(child[row].lr_multiplier, alone[row].lr_multiplier);
+          EXPECT_EQ(child[row].eps_multiplier, alone[row].eps_multiplier);
+          std::vector<std::string> found, wanted;
+          visit_parts(child[row], [&](const char*, const at::Tensor& part) {
+            found.push_back(bytes_of(part));
+          });
+          visit_parts(alone[row], [&](const char*, const at::Tensor& part) {
+            wanted.push_back(after.owns(group.rank(), row) ? bytes_of(part)
+                                                           : "none");
+          });
+          EXPECT_TRUE(found == wanted) << name << " on " << group.rank();
+        }
+      });
+    }
   }
 }
 
