@@ -110,9 +110,18 @@ struct SamplesPlan {
   bool operator==(const SamplesPlan&) const = default;
 };
 
+// What processes that share a run hold each a part of. It changes no bit.
+enum class Sharding {
+  kNone,       // every process holds all
+  kOptimizer,  // each its part of the optimizer's state
+  kFull,       // and of the weights, while it trains
+};
+ANNULI_ENUM_WORDS(Sharding, "none", "optimizer", "full");
+
 // Of several processes that share a run.
 struct ParallelPlan {
   double timeout = 600;  // seconds that one waits for the others
+  Sharding shard = Sharding::kNone;
   bool operator==(const ParallelPlan&) const = default;
 };
 

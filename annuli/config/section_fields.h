@@ -207,6 +207,11 @@ void visit_fields(auto&& visit, Is<ParallelPlan> auto& parallel) {
   visit({"timeout", "Number of seconds that a process waits for the others",
          above(0)},
         parallel.timeout);
+  visit({"shard",
+         "What each process holds only a part of: none, the optimizer's state, "
+         "or in full also weights and gradients while it trains; it changes "
+         "memory and time, not results"},
+        parallel.shard);
 }
 
 }  // namespace annuli

@@ -9,20 +9,13 @@
 
 #include "annuli/core/error.h"
 #include "annuli/parallel/sum_tree.h"
+#include "annuli/train/flat_rows.h"
 #include "annuli/train/gradient_sums.h"
 
 namespace annuli::train {
 namespace {
 
 using Present = std::vector<std::vector<bool>>;
-
-// A stretch of one row within a stretch of the entries laid end to end.
-struct Piece {
-  size_t row = 0;
-  int64_t in_row = 0;
-  int64_t at = 0;  // in the stretch
-  int64_t count = 0;
-};
 
 class Exchange {
  public:
@@ -33,12 +26,9 @@ class Exchange {
         gradients_(gradients),
         group_(group),
         options_(
-            at::TensorOptions().dtype(model.dtype()).device(model.device())) {
-    for (size_t row = gradients.size(); row-- > 0;) {
-      if (!is_anywhere(row)) continue;
-      rows_.push_back(row);
-      starts_.push_back(entries_);
-      entries_ += model.table()[row].numel();
+            at::TensorOptions().dtype(model.dtype()).device(model.device())),
+        rows_(model.table(), rows_anywhere()) {
+    for (size_t row = 0; row < gradients.size(); ++row) {
       at::Tensor& gradient = gradients[row];
       if (!gradient.defined()) continue;
       ANNULI_CHECK(gradient.scalar_type() == model.dtype(),
@@ -48,7 +38,7 @@ class Exchange {
     }
   }
 
-  int64_t entries() const { return entries_; }
+  int64_t entries() const { return rows_.entries(); }
 
   // Of the entries [begin, end).
   void sum_bucket(int64_t begin, int64_t end) {
@@ -65,44 +55,33 @@ class Exchange {
   }
 
  private:
-  bool is_anywhere(size_t row) const {
-    return std::ranges::any_of(present_,
-                               [&](const auto& rows) { return rows[row]; });
-  }
-
-  std::vector<Piece> pieces(int64_t begin, int64_t end) const {
-    std::vector<Piece> found;
-    const auto after = std::ranges::upper_bound(starts_, begin);
-    auto i = static_cast<size_t>(after - starts_.begin() - 1);
-    for (int64_t at = begin; at < end; ++i) {
-      const int64_t in_row = at - starts_[i];
-      const int64_t left = model_.table()[rows_[i]].numel() - in_row;
-      const int64_t count = std::min(left, end - at);
-      found.push_back({rows_[i], in_row, at - begin, count});
-      at += count;
+  // The last first, as the backward pass gives them.
+  std::vector<size_t> rows_anywhere() const {
+    std::vector<size_t> rows;
+    for (size_t row = gradients_.size(); row-- > 0;) {
+      if (std::ranges::any_of(present_,
+                              [&](const auto& of_one) { return of_one[row]; }))
+        rows.push_back(row);
     }
-    return found;
+    return rows;
   }
 
   at::Tensor packed(int64_t begin, int64_t end, int64_t size) const {
     RECORD_USER_SCOPE("pack gradients");
     at::Tensor bucket = at::zeros({size}, options_);
-    for (const Piece& piece : pieces(begin, end)) {
-      if (!gradients_[piece.row].defined()) continue;
-      bucket.narrow(0, piece.at, piece.count).copy_(in_row(piece));
+    for (const Piece& piece : rows_.pieces(begin, end)) {
+      const at::Tensor& gradient = gradients_[piece.row];
+      if (!gradient.defined()) continue;
+      bucket.narrow(0, piece.at, piece.count).copy_(piece.of(gradient));
     }
     return bucket;
-  }
-
-  at::Tensor in_row(const Piece& piece) const {
-    return gradients_[piece.row].view(-1).narrow(0, piece.in_row, piece.count);
   }
 
   // Pieces side by side that the same processes have are summed at once.
   void sum_columns(int64_t first, int64_t last, const at::Tensor& columns,
                    at::Tensor& sums) const {
     RECORD_USER_SCOPE("sum gradients");
-    const std::vector<Piece> all = pieces(first, last);
+    const std::vector<Piece> all = rows_.pieces(first, last);
     for (size_t i = 0; i < all.size();) {
       const std::vector<bool> holders = holders_of(all[i].row);
       int64_t count = 0;
@@ -129,12 +108,12 @@ class Exchange {
 
   void unpack(int64_t begin, int64_t end, const at::Tensor& bucket) {
     RECORD_USER_SCOPE("unpack gradients");
-    for (const Piece& piece : pieces(begin, end)) {
+    for (const Piece& piece : rows_.pieces(begin, end)) {
       at::Tensor& gradient = gradients_[piece.row];
       if (!gradient.defined()) {
         gradient = at::empty(model_.weight(piece.row).sizes(), options_);
       }
-      in_row(piece).copy_(bucket.narrow(0, piece.at, piece.count));
+      piece.of(gradient).copy_(bucket.narrow(0, piece.at, piece.count));
     }
   }
 
@@ -143,9 +122,7 @@ class Exchange {
   std::vector<at::Tensor>& gradients_;
   parallel::ProcessGroup& group_;
   at::TensorOptions options_;
-  std::vector<size_t> rows_;  // in the order of their entries
-  std::vector<int64_t> starts_;
-  int64_t entries_ = 0;
+  FlatRows rows_;
 };
 
 }  // namespace

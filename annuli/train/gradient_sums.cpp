@@ -22,24 +22,42 @@ GradientSums::GradientSums(size_t rows, int64_t parts, int64_t passes,
       sets_{std::vector<at::Tensor>(rows)},
       reached_(rows, false) {}
 
-void GradientSums::add(size_t row, const at::Tensor& gradient) {
+at::Tensor GradientSums::with_pass(size_t row, const at::Tensor& gradient) {
   ANNULI_CHECK(!reached_[row], "row {} twice in a pass", row);
   reached_[row] = true;
   at::Tensor sum = sum_of_present(std::move(sets_.back()[row]), gradient);
-  if (widen_ && sum.scalar_type() == at::kBFloat16) sum = sum.to(at::kFloat);
-  complete(row, std::move(sum));
+  const bool widens =
+      widen_ && sum.defined() && sum.scalar_type() == at::kBFloat16;
+  return widens ? sum.to(at::kFloat) : sum;
+}
+
+void GradientSums::add(size_t row, const at::Tensor& gradient) {
+  complete(row, with_pass(row, gradient));
+}
+
+at::Tensor GradientSums::last(size_t row, const at::Tensor& gradient) {
+  ANNULI_CHECK(part_ + 1 == parts_ && is_last_of_part(),
+               "pass {} of part {} is not the last", pass_, part_);
+  size_t set = 0;
+  return with_nodes(row, with_pass(row, gradient), set);
+}
+
+// A row's sum after the last pass of a part, and the waiting nodes that the
+// part completes; `set` is where it belongs.
+at::Tensor GradientSums::with_nodes(size_t row, at::Tensor sum, size_t& set) {
+  set = sets_.size() - 1;
+  for (int64_t i = parallel::sums_after(part_, parts_); i > 0; --i) {
+    --set;
+    sum = sum_of_present(std::move(sets_[set][row]), sum);
+  }
+  return sum;
 }
 
 // Puts a row's sum where it belongs after this pass: into the part's own set,
 // or into the waiting node that the part completes.
 void GradientSums::complete(size_t row, at::Tensor sum) {
   size_t set = sets_.size() - 1;
-  if (is_last_of_part()) {
-    for (int64_t i = parallel::sums_after(part_, parts_); i > 0; --i) {
-      --set;
-      sum = sum_of_present(std::move(sets_[set][row]), sum);
-    }
-  }
+  if (is_last_of_part()) sum = with_nodes(row, std::move(sum), set);
   sets_[set][row] = std::move(sum);
 }
 

@@ -36,11 +36,18 @@ class GradientSums {
   void add(size_t row, const at::Tensor& gradient);
   void end_pass();
 
+  // Of the last pass of all, in place of `add`: the row's sum over all parts,
+  // which is kept here no more. Undefined `gradient`: the pass did not reach
+  // the row. After it, `end_pass` and `take` are not called.
+  at::Tensor last(size_t row, const at::Tensor& gradient);
+
   // After the last pass, the sums of all; undefined where a row is absent.
   std::vector<at::Tensor> take();
 
  private:
   bool is_last_of_part() const { return pass_ + 1 == passes_; }
+  at::Tensor with_pass(size_t row, const at::Tensor& gradient);
+  at::Tensor with_nodes(size_t row, at::Tensor sum, size_t& set);
   void complete(size_t row, at::Tensor sum);
 
   int64_t parts_;

@@ -41,6 +41,9 @@ class Optimizer {
   double update(const TensorSpec& spec, size_t row, at::Tensor& weight,
                 const at::Tensor& gradient, const UpdateSettings& settings);
 
+  // Counts an update of a row that another process makes, which has its parts.
+  void skip(size_t row) { ++states_.at(row).step; }
+
   const OptimizerPlan& plan() const { return plan_; }
   const std::vector<optim::TensorState>& states() const { return states_; }
   std::vector<optim::TensorState> take_states() { return std::move(states_); }

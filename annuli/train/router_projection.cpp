@@ -10,12 +10,14 @@ namespace annuli::train {
 
 void project_routers(Transformer& model,
                      const std::vector<at::Tensor>& router_mean,
-                     const CounterRng& rounding) {
+                     const CounterRng& rounding,
+                     const std::function<bool(size_t row)>& holds) {
   RECORD_USER_SCOPE("router projection");
   const TensorTable& table = model.table();
   for (size_t layer = 0; layer < router_mean.size(); ++layer) {
     const int64_t row =
         find_row(table, Part::kRouter, static_cast<int64_t>(layer));
+    if (!holds(static_cast<size_t>(row))) continue;
     at::Tensor router = model.weight(row).detach();  // [E, D]
     const at::ScalarType arithmetic =
         router.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;

@@ -7,6 +7,7 @@
 
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
+#include "annuli/model/row_owners.h"
 #include "annuli/model/transformer.h"
 #include "annuli/parallel/process_group.h"
 #include "annuli/train/step_note.h"
@@ -30,11 +31,20 @@ class StepExchange {
   int sum(int64_t step, int stop_signal, StepSums& sums,
           std::vector<at::Tensor>& gradients);
 
+  // The same without the gradients, which then go to their owners
+  // (owned_gradients.h).
+  int sum(int64_t step, int stop_signal, StepSums& sums);
+
+  // Of each row the number that its owner has.
+  std::vector<double> of_owners(const std::vector<double>& own,
+                                const RowOwners& owners);
+
   // Comes instead of `sum` where this process can't go on.
   [[noreturn]] void fail(int64_t step, const VerdictError& error);
 
  private:
   std::vector<StepNote> meet(const StepNote& own);
+  void sum_notes(const std::vector<StepNote>& notes, StepSums& sums);
   void sum_router_means(std::vector<at::Tensor>& means);
 
   parallel::ProcessGroup& group_;
@@ -42,8 +52,15 @@ class StepExchange {
   bool router_means_;
 };
 
-// What each of N processes sends in a step in which every row is reached.
+// What each of N processes sends in a step in which every row is reached; where
+// they hold parts, the one that sends most.
 int64_t step_bytes_sent(const ModelConfig& config, const NumberTypes& numbers,
-                        const TrainPlan& train, int64_t processes);
+                        const TrainPlan& train, int64_t processes,
+                        Sharding shard = Sharding::kNone);
+
+// The same of one of them.
+int64_t step_bytes_sent_by(int64_t rank, const ModelConfig& config,
+                           const NumberTypes& numbers, const TrainPlan& train,
+                           int64_t processes, Sharding shard);
 
 }  // namespace annuli::train

@@ -24,13 +24,14 @@ struct StepShare {
   int64_t passes_of_step;  // of all processes
   int64_t windows_of_pass;
 
+  int64_t passes() const { return parts * passes_of_part; }
   int64_t first_pass() const { return first_part * passes_of_part; }
   int64_t windows_of_step() const { return passes_of_step * windows_of_pass; }
   StepWindows windows() const {
     return {.in_step = windows_of_step(),
             .first = first_pass() * windows_of_pass,
             .in_pass = windows_of_pass,
-            .passes = parts * passes_of_part};
+            .passes = passes()};
   }
   // What a pass weighs in the means of the step.
   double of_pass() const { return 1.0 / static_cast<double>(passes_of_step); }

@@ -3,6 +3,7 @@
 #include <ATen/record_function.h>
 
 #include <cmath>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "annuli/kernels/optim/squared_norm.h"
 #include "annuli/parallel/sum_tree.h"
 #include "annuli/train/batch_tensors.h"
+#include "annuli/train/owned_gradients.h"
 #include "annuli/train/router_projection.h"
 #include "annuli/train/schedule.h"
 
@@ -28,7 +30,7 @@ double squares_of(const at::Tensor& gradient) {
 Trainer::Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
                  const TrainPlan& train, double weight_decay, uint64_t seed,
                  parallel::ProcessGroup& group,
-                 std::optional<double> previous_norm)
+                 std::optional<double> previous_norm, Sharding shard)
     : model_(model),
       optimizer_(optimizer),
       train_(train),
@@ -39,7 +41,12 @@ Trainer::Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
       batches_(loader, share_.windows()),
       sequence_length_(loader.sequence_length()),
       norm_(model.table()),
-      exchange_(group, model, train.router_mean_projection.value_or(false)) {}
+      group_(group),
+      exchange_(group, model, train.router_mean_projection.value_or(false)) {
+  if (shard == Sharding::kNone || group.size() == 1) return;
+  owners_.emplace(model.table(), group.size());
+  if (shard == Sharding::kFull) weights_.emplace(model, *owners_, group);
+}
 
 StepRecord Trainer::step(int64_t step) {
   RECORD_USER_SCOPE("step");
@@ -47,9 +54,21 @@ StepRecord Trainer::step(int64_t step) {
   record.step = step;
   record.learning_rate = learning_rate(train_, step);
   norm_.clear();
-  finish(record, holds_gradient(train_) ? step_with_whole_gradient(record)
-                                        : step_inside_backward(record));
+  if (owners_) {
+    finish(record, step_with_owners(record));
+  } else {
+    finish(record, holds_gradient(train_) ? step_with_whole_gradient(record)
+                                          : step_inside_backward(record));
+  }
   return record;
+}
+
+void Trainer::gather_weights() {
+  if (weights_) weights_->fetch_all();
+}
+
+bool Trainer::is_own(size_t row) const {
+  return !owners_ || owners_->owns(group_.rank(), row);
 }
 
 Loss Trainer::forward(const data::Batch& batch, int64_t step, int64_t pass) {
@@ -61,6 +80,7 @@ Loss Trainer::forward(const data::Batch& batch, int64_t step, int64_t pass) {
                             .bits(step * share_.passes_of_step + pass),
       .gradient_checkpointing = train_.gradient_checkpointing,
       .as_trained = true,
+      .weight_keeper = weights_ ? &*weights_ : nullptr,
   };
   Loss loss = model_.loss(tokens_of(batch, model_.device()),
                           targets_of(batch, model_.device()), options);
@@ -135,37 +155,99 @@ StepSums Trainer::step_with_whole_gradient(StepRecord& record) {
   return sums;
 }
 
-StepSums Trainer::run_parts(int64_t step, GradientSums& gradients) {
+// The whole gradient of a process' own parts is there only where it has several
+// passes.
+StepSums Trainer::step_with_owners(StepRecord& record) {
+  const size_t rows = model_.table().size();
+  GradientSums of_parts(rows, share_.parts, share_.passes_of_part,
+                        /*widen=*/share_.passes_of_step > 1);
+  const double share = share_.of_pass();
+  const bool waits = train_.max_grad_norm > 0;
+  std::vector<double> squares(rows);
+  std::vector<at::Tensor> held(rows);
+  OwnedGradients owned(
+      model_, *owners_, group_,
+      [&](size_t row) { return of_parts.last(row, {}); },
+      [&](size_t row, at::Tensor sum) {
+        squares[row] = squares_of(sum) * share * share;
+        if (waits) {
+          held[row] = std::move(sum);
+        } else {
+          update(row, sum, record, share);
+        }
+      });
+  if (weights_) weights_->begin_passes();
+  StepSums sums;
+  run_parts(record.step, of_parts, [&](StepSums of_all) {
+    record.stop_signal = exchange_.sum(record.step, stop_requested(), of_all);
+    sums = std::move(of_all);
+    return [&](size_t row, const at::Tensor& gradient) {
+      owned.add(row, of_parts.last(row, gradient));
+    };
+  });
+  owned.finish();
+  if (weights_) weights_->end_passes();
+  squares = exchange_.of_owners(squares, *owners_);
+  for (size_t row = 0; row < rows; ++row) norm_.note(row, squares[row]);
+  norm_.require_finite(record.step, /*updated=*/!waits);
+  if (waits) update_own(record, share * clip_scale(norm_.value()), held);
+  for (size_t row = 0; row < rows; ++row) {
+    if (!is_own(row)) optimizer_.skip(row);
+  }
+  if (!weights_) {
+    std::vector<size_t> all(rows);
+    std::iota(all.begin(), all.end(), size_t{0});
+    give_weights(model_, *owners_, all, group_);
+  }
+  return sums;
+}
+
+void Trainer::update_own(const StepRecord& record, double scale,
+                         std::vector<at::Tensor>& gradients) {
+  for (const size_t row : owners_->rows_of(group_.rank())) {
+    update(row, gradients[row], record, scale);
+    gradients[row].reset();
+  }
+}
+
+// A failure of this process is one of all.
+Loss Trainer::checked_forward(const data::Batch& batch, int64_t step,
+                              int64_t pass) {
   try {
-    return parallel::tree_sum(
-        share_.first_part, share_.parts,
-        [&](int64_t part) { return run_part(part, step, gradients); },
-        sum_of_nodes);
+    return forward(batch, step, pass);
   } catch (const VerdictError& error) {
     exchange_.fail(step, error);
   }
 }
 
-StepSums Trainer::run_part(int64_t part, int64_t step,
-                           GradientSums& gradients) {
-  StepSums sums;
-  for (int64_t i = 0; i < share_.passes_of_part; ++i) {
-    const int64_t pass = part * share_.passes_of_part + i;
-    const data::Batch batch = batches_.next(pass - share_.first_pass());
+StepSums Trainer::run_parts(int64_t step, GradientSums& gradients,
+                            const LastPass& last) {
+  const GradientSink add = [&](size_t row, const at::Tensor& gradient) {
+    gradients.add(row, gradient);
+  };
+  std::vector<StepSums> parts(static_cast<size_t>(share_.parts));
+  const auto sum_of_all = [&] {
+    return parallel::tree_sum(
+        0, share_.parts, [&](int64_t part) { return parts[part]; },
+        sum_of_nodes);
+  };
+  for (int64_t i = 0; i < share_.passes(); ++i) {
+    const int64_t pass = share_.first_pass() + i;
+    const data::Batch batch = batches_.next(i);
     GradientScope scope(model_);
-    const Loss loss = forward(batch, step, pass);
+    const Loss loss = checked_forward(batch, step, pass);
+    StepSums& sums = parts[i / share_.passes_of_part];
     StepSums of_pass = sums_of(loss, share_.of_pass());
-    if (i == 0) {
+    if (i % share_.passes_of_part == 0) {
       sums = std::move(of_pass);
     } else {
       sums.add(of_pass);
     }
-    model_.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
-      gradients.add(row, gradient);
-    });
-    gradients.end_pass();
+    const bool is_last = last && i + 1 == share_.passes();
+    model_.backward(loss.total, is_last ? last(sum_of_all()) : add);
+    if (!is_last) gradients.end_pass();
   }
-  return sums;
+  return sum_of_all();
 }
 
 double Trainer::clip_scale(double norm) const {
@@ -197,7 +279,8 @@ void Trainer::finish(StepRecord& record, StepSums sums) {
   if (train_.router_mean_projection.value_or(false)) {
     project_routers(
         model_, sums.router_mean,
-        CounterRng(seed_, fmt::format("train/projection/{}", record.step)));
+        CounterRng(seed_, fmt::format("train/projection/{}", record.step)),
+        [&](size_t row) { return !weights_ || is_own(row); });
   }
 }
 

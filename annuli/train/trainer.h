@@ -2,16 +2,20 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <optional>
+#include <vector>
 
 #include "annuli/config/plan.h"
 #include "annuli/data/loader.h"
+#include "annuli/model/row_owners.h"
 #include "annuli/model/transformer.h"
 #include "annuli/parallel/process_group.h"
 #include "annuli/train/batch_ahead.h"
 #include "annuli/train/gradient_norm.h"
 #include "annuli/train/gradient_sums.h"
 #include "annuli/train/optimizer.h"
+#include "annuli/train/shared_weights.h"
 #include "annuli/train/step_exchange.h"
 #include "annuli/train/step_record.h"
 #include "annuli/train/step_share.h"
@@ -42,10 +46,18 @@
 // and have the same weights, state and records, those of one process, to the
 // bit.
 //
+// With `shard` they hold the optimizer's state in parts, each of the rows that
+// it owns (model/row_owners.h), and the gradients too: those go to their owners
+// inside the last backward pass (owned_gradients.h), who update at once unless
+// what is to be clipped waits for the norm, and give the weights to all. With
+// `full` a process holds the weights in parts as well (shared_weights.h);
+// `gather_weights` makes the model whole.
+//
 // Errors: a loss that is not finite throws VerdictError before any update, on
 // all processes wherever it came, and the weights are those of the step before.
 // So does a gradient that is not, where its norm is known before the update.
-// With the update inside the backward pass, weights were updated with it by
+// With the update inside the backward pass (or, with `shard`, at its end),
+// weights were updated with it by
 // then: the text names the first such tensor, and the model and the optimizer
 // must not be used or saved.
 namespace annuli::train {
@@ -56,10 +68,17 @@ class Trainer {
   Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
           const TrainPlan& train, double weight_decay, uint64_t seed,
           parallel::ProcessGroup& group,
-          std::optional<double> previous_norm = std::nullopt);
+          std::optional<double> previous_norm = std::nullopt,
+          Sharding shard = Sharding::kNone);
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
 
   // Does step `step` (1 .. max_steps).
   StepRecord step(int64_t step);
+
+  // All weights of the model are here, until the next step; all processes call
+  // it. Without `shard: full` they always are.
+  void gather_weights();
 
   // What the next step clips by, with clip: previous_norm. Part of the state.
   std::optional<double> previous_norm() const { return previous_norm_; }
@@ -67,8 +86,16 @@ class Trainer {
  private:
   StepSums step_inside_backward(StepRecord& record);
   StepSums step_with_whole_gradient(StepRecord& record);
-  StepSums run_parts(int64_t step, GradientSums& gradients);
-  StepSums run_part(int64_t part, int64_t step, GradientSums& gradients);
+  StepSums step_with_owners(StepRecord& record);
+  // Gives what receives the gradients of the last pass of all, before its
+  // backward pass, for which it is told the sums of all passes.
+  using LastPass = std::function<GradientSink(StepSums sums)>;
+  StepSums run_parts(int64_t step, GradientSums& gradients,
+                     const LastPass& last = {});
+  Loss checked_forward(const data::Batch& batch, int64_t step, int64_t pass);
+  void update_own(const StepRecord& record, double scale,
+                  std::vector<at::Tensor>& gradients);
+  bool is_own(size_t row) const;
   void measure(const data::Batch& batch, int64_t step);
   Loss forward(const data::Batch& batch, int64_t step, int64_t pass);
   double clip_scale(double norm) const;
@@ -86,7 +113,10 @@ class Trainer {
   BatchAhead batches_;
   int64_t sequence_length_;
   GradientNorm norm_;  // of this step
+  parallel::ProcessGroup& group_;
   StepExchange exchange_;
+  std::optional<RowOwners> owners_;       // if processes hold parts
+  std::optional<SharedWeights> weights_;  // if weights are among them
 };
 
 }  // namespace annuli::train
