@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -61,13 +62,20 @@ void save_training_state(const fs::path& folder, const TrainingState& state,
                          int64_t keep = 1,
                          parallel::ProcessGroup& group = parallel::solo());
 
+// Which of the optimizer's tensors are wanted, by their names, of a state with
+// this progress.
+using WantedTensors = std::function<bool(const std::string& name)>;
+using WantedParts = std::function<WantedTensors(const Json& progress)>;
+
 // The newest whole state, or the one state that `folder` is itself; with `skip`
 // one that so many whole ones are newer than. Nothing if there is none;
 // UserError if there are states and all are damaged. Tensors come back in
 // memory of their own, in the order in which they were saved; no second copy is
-// held while reading.
+// held while reading. What is not wanted of the optimizer's tensors is checked
+// and left out.
 std::optional<LoadedState> load_training_state(const fs::path& folder,
-                                               int64_t skip = 0);
+                                               int64_t skip = 0,
+                                               const WantedParts& wanted = {});
 
 // Only the progress: cheap, reads no tensors and checks their sizes alone, so
 // that it can be that of a newer state than `load_training_state` finds whole.

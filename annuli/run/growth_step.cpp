@@ -23,6 +23,23 @@ double measured_loss(const std::vector<verify::Verdict>& verdicts) {
   return std::numeric_limits<double>::quiet_NaN();
 }
 
+std::vector<optim::TensorState> grown_states(
+    const grow::Recipe& recipe, std::vector<optim::TensorState>&& parent,
+    const GrowthOrder& order, const TensorTable& parent_table,
+    const TensorTable& child_table) {
+  grow::StateGrowth growth{.optimizer = order.grow.optimizer,
+                           .dynamics = order.grow.dynamics};
+  if (order.holders == nullptr) {
+    return grow::grow_state(recipe, std::move(parent), growth);
+  }
+  const int64_t processes = order.holders->size();
+  const RowOwners of_parent(parent_table, processes);
+  const RowOwners of_child(child_table, processes);
+  const grow::StateOwners owners{of_parent, of_child, *order.holders};
+  growth.owners = &owners;
+  return grow::grow_state(recipe, std::move(parent), growth);
+}
+
 }  // namespace
 
 Grown grow_and_verify(Transformer&& parent,
@@ -43,11 +60,11 @@ Grown grow_and_verify(Transformer&& parent,
   }
   between_parts();
 
-  const grow::StateGrowth state_growth{.optimizer = order.grow.optimizer,
-                                       .dynamics = order.grow.dynamics};
+  const TensorTable parent_table = parent.table();
   Transformer child =
       grow::grow(std::move(parent), recipe, record.feed_forward_mean);
-  auto states = grow::grow_state(recipe, std::move(optimizer), state_growth);
+  auto states = grown_states(recipe, std::move(optimizer), order, parent_table,
+                             child.table());
   kernels::give_back_memory();
   between_parts();
 

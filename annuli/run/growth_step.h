@@ -8,6 +8,7 @@
 #include "annuli/grow/recipe.h"
 #include "annuli/model/transformer.h"
 #include "annuli/optim/tensor_state.h"
+#include "annuli/parallel/process_group.h"
 #include "annuli/verify/probe.h"
 #include "annuli/verify/verify_growth.h"
 
@@ -32,6 +33,8 @@ struct GrowthOrder {
   std::optional<double> loss_budget;
   std::vector<std::string> allow;       // checks whose failure is a warning
   std::function<void()> between_parts;  // may throw to give up; may be empty
+  // If set, processes that hold the optimizer's state in parts.
+  parallel::ProcessGroup* holders = nullptr;
 };
 
 // Records the parent, grows it (consumed, with its optimizer state) and proves

@@ -75,7 +75,7 @@ std::optional<RunState> resume(RunFolder& folder, const Plan& plan,
   std::optional<SavedRun> saved;
   if (peek) {
     accept_changes(*peek, plan, folder.state());
-    saved = load_run_state(folder.state(), plan, device);
+    saved = load_run_state(folder.state(), plan, device, group);
   }
   // From here on all have read.
   parallel::require_same(group, "resuming in " + folder.root().string(),

@@ -26,7 +26,7 @@ std::optional<SavedRun> find_way_back(RunningPlan& run,
                                       const Failure& failure) {
   const fs::path folder = run.folder().state();
   const auto load = [&](int64_t skip) {
-    return load_run_state(folder, run.plan(), run.device(), skip);
+    return load_run_state(folder, run.plan(), run.device(), run.group(), skip);
   };
   const std::optional<Json> newest = load_progress(folder);
   if (!newest) return std::nullopt;

@@ -1,6 +1,7 @@
 #include "annuli/run/run_state.h"
 
 #include <map>
+#include <set>
 #include <utility>
 
 #include "annuli/checkpoint/content_hash.h"
@@ -8,6 +9,8 @@
 #include "annuli/config/field.h"
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
+#include "annuli/model/row_owners.h"
+#include "annuli/parallel/solo.h"
 
 namespace annuli::run {
 namespace {
@@ -107,21 +110,61 @@ std::vector<optim::TensorState> states_from(const Json& rows,
   return states;
 }
 
+// All, or those of the rows that this process owns.
+WantedParts wanted_parts(const Plan& plan,
+                         const parallel::ProcessGroup& group) {
+  if (!holds_part(plan, group)) return {};
+  return [&group](const Json& progress) -> WantedTensors {
+    const TensorTable table =
+        tensor_table(model_config_from_json(progress.at("config")));
+    const RowOwners owners(table, group.size());
+    std::set<std::string> own;
+    for (const size_t row : owners.rows_of(group.rank())) {
+      own.insert(table[row].name);
+    }
+    // "<part>.<tensor>"
+    return [own = std::move(own)](const std::string& name) {
+      return own.contains(name.substr(name.find('.') + 1));
+    };
+  };
+}
+
 }  // namespace
 
+bool holds_part(const Plan& plan, const parallel::ProcessGroup& group) {
+  return plan.parallel.shard != Sharding::kNone && group.size() > 1;
+}
+
 void save_run_state(const std::filesystem::path& folder, const RunState& state,
-                    const Plan& plan, int64_t keep) {
+                    const Plan& plan, int64_t keep,
+                    parallel::ProcessGroup& group) {
+  const bool together = holds_part(plan, group);
+  if (!together && !group.is_first()) return;
   save_training_state(folder,
                       {.progress = progress_of(state, plan),
                        .weights = named_weights(state.model),
                        .optimizer = optimizer_parts(state)},
-                      keep);
+                      keep, together ? group : parallel::solo());
+}
+
+void keep_own_part(std::vector<optim::TensorState>& states,
+                   const TensorTable& table, const Plan& plan,
+                   const parallel::ProcessGroup& group) {
+  if (!holds_part(plan, group)) return;
+  const RowOwners owners(table, group.size());
+  for (size_t row = 0; row < states.size(); ++row) {
+    if (owners.owns(group.rank(), row)) continue;
+    optim::visit_parts(states[row],
+                       [](const char*, at::Tensor& part) { part.reset(); });
+  }
 }
 
 std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
                                        const Plan& plan, at::Device device,
+                                       const parallel::ProcessGroup& group,
                                        int64_t skip) {
-  std::optional<LoadedState> loaded = load_training_state(folder, skip);
+  std::optional<LoadedState> loaded =
+      load_training_state(folder, skip, wanted_parts(plan, group));
   if (!loaded) return std::nullopt;
   const Json& progress = loaded->state.progress;
   Transformer model =

@@ -12,6 +12,7 @@
 #include "annuli/data/loader.h"
 #include "annuli/grow/recipe.h"
 #include "annuli/model/transformer.h"
+#include "annuli/parallel/process_group.h"
 #include "annuli/train/history.h"
 #include "annuli/train/optimizer.h"
 #include "annuli/verify/symmetry_breaking.h"
@@ -44,9 +45,15 @@ struct RunState {
   Lineage lineage;  // initialize, train, upcycle, train, ...
 };
 
+// What of a run's state this process holds: all of it, or the optimizer's parts
+// of the rows that it owns, as `parallel.shard` says.
+bool holds_part(const Plan& plan, const parallel::ProcessGroup& group);
+
 // Keeps the `keep` newest states. What the plan's hash is of is part of each.
+// Where processes hold parts all of them call it; otherwise the first alone.
 void save_run_state(const std::filesystem::path& folder, const RunState& state,
-                    const Plan& plan, int64_t keep);
+                    const Plan& plan, int64_t keep,
+                    parallel::ProcessGroup& group);
 
 struct SavedRun {
   RunState state;
@@ -61,6 +68,12 @@ struct SavedRun {
 // damaged.
 std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
                                        const Plan& plan, at::Device device,
+                                       const parallel::ProcessGroup& group,
                                        int64_t skip = 0);
+
+// Leaves the parts of the rows that this process owns.
+void keep_own_part(std::vector<optim::TensorState>& states,
+                   const TensorTable& table, const Plan& plan,
+                   const parallel::ProcessGroup& group);
 
 }  // namespace annuli::run

@@ -54,11 +54,9 @@ void RunningPlan::save(const RunState& state, int64_t also) {
   const auto start = std::chrono::steady_clock::now();
   group_.work_at(fmt::format("saving the state after step {} of phase {}",
                              state.step, phase(state).name));
-  if (is_writer()) {
-    history_->sync();
-    save_run_state(folder_.state(), state, plan_,
-                   plan_.save_total_limit + also);
-  }
+  if (is_writer()) history_->sync();
+  save_run_state(folder_.state(), state, plan_, plan_.save_total_limit + also,
+                 group_);
   group_.barrier();
   const std::chrono::duration<double> seconds =
       std::chrono::steady_clock::now() - start;
