@@ -8,8 +8,8 @@ import re
 # "hash": of a state's own file, in which the history's size stands.
 LEFT_OUT = {"tokens_per_second", "peak_memory_bytes", "seconds",
             "proof_seconds", "hash", "history_bytes", "history_crc32"}
-# A process' part of the optimizer's state.
-PART = re.compile(r"optimizer(-\d{5}-of-\d{5})?\.safetensors")
+# A process' part of the optimizer's state, or of the weights.
+PART = re.compile(r"(optimizer|model)(-\d{5}-of-\d{5})?\.safetensors")
 RUN_PARTS = ("training_history.jsonl", "checkpoints", "state", "samples",
              "lineage.json")
 
@@ -59,7 +59,7 @@ def tensors_of(path):
 
 
 def hash_parts(files):
-    """Of the optimizer's tensors, in how many files they may be."""
+    """Of a state's tensors, in how many files they may be."""
     total = hashlib.sha256()
     together = {}
     for file in files:
@@ -81,7 +81,7 @@ def hash_folder(path, folder):
     total = hashlib.sha256()
     parts = {}
     for file in files:
-        if PART.fullmatch(file.name):
+        if PART.fullmatch(file.name) and (file.parent / "state.json").exists():
             parts.setdefault(file.parent, []).append(file)
             continue
         total.update(str(file.relative_to(path)).encode())

@@ -14,6 +14,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/hash.h"
 #include "annuli/model/transformer.h"
+#include "annuli/model/weight_parts.h"
 
 namespace annuli {
 namespace {
@@ -112,7 +113,10 @@ std::string content_hash(const std::vector<NamedTensor>& tensors) {
 }
 
 std::string content_hash(const Transformer& model) {
-  return content_hash(named_weights(model));
+  if (model.parts() == nullptr) return content_hash(named_weights(model));
+  return content_hash_of(model.parts()->of_owners([&](size_t row) {
+    return tensor_hash({model.table()[row].name, model.weight(row)});
+  }));
 }
 
 std::vector<NamedTensor> named_weights(const Transformer& model) {

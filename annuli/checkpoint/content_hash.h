@@ -43,7 +43,8 @@ std::string tensor_hash(const NamedTensor& tensor);
 std::string content_hash(const ModelFile& file);
 
 // Of a model: its weights, in the order of its tensor table. The config is not
-// part of it, but it decides names and shapes.
+// part of it, but it decides names and shapes. Where processes hold the model
+// in parts, all of them call it.
 std::string content_hash(const Transformer& model);
 
 // The weights of a model as (name, tensor), in the order of its table.

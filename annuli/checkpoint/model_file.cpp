@@ -19,6 +19,7 @@
 #include "annuli/core/python_json.h"
 #include "annuli/kernels/dispatch.h"
 #include "annuli/kernels/memory/owned_memory.h"
+#include "annuli/model/weight_parts.h"
 
 namespace annuli {
 namespace {
@@ -321,7 +322,21 @@ Json inspect_model(const fs::path& path) {
 void save_pt(const Transformer& model, const fs::path& path,
              const Lineage& lineage, Json extra) {
   if (!lineage.empty()) extra["lineage"] = to_json(lineage);
-  write_pt(path, named_weights(model), to_json(model.config()), extra);
+  const WeightParts* parts = model.parts();
+  if (parts == nullptr) {
+    return write_pt(path, named_weights(model), to_json(model.config()), extra);
+  }
+  // Each tensor comes to the first process, which writes it.
+  const auto read = [&](size_t row) { return parts->read_at(0, model, row); };
+  TensorsToRead tensors{.entries = {}, .read = read};
+  for (const NamedTensor& named : named_weights(model)) {
+    tensors.entries.push_back(entry_of(named));
+  }
+  if (parts->group().is_first()) {
+    write_pt_of(path, tensors, to_json(model.config()), extra);
+  } else {
+    for (size_t row = 0; row < tensors.entries.size(); ++row) read(row);
+  }
 }
 
 void save_folder(const Transformer& model, const fs::path& folder,

@@ -126,9 +126,10 @@ Transformer load_model(const fs::path& path, const LoadOptions& options = {});
 // tell.
 Json inspect_model(const fs::path& path);
 
-// Both write atomically; a folder's config.json comes last. `extra` may add
-// keys beside "model" and "config"; the lineage becomes extra["lineage"] in a
-// .pt and lineage.json in a folder.
+// Both write atomically; a folder's config.json comes last. Where processes
+// hold the model in parts all of them call `save_pt`, and the first one writes,
+// a tensor at a time. `extra` may add keys beside "model" and "config"; the
+// lineage becomes extra["lineage"] in a .pt and lineage.json in a folder.
 void save_pt(const Transformer& model, const fs::path& path,
              const Lineage& lineage = {}, Json extra = Json::object());
 void save_folder(const Transformer& model, const fs::path& folder,

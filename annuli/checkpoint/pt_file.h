@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,15 @@ inline constexpr int64_t kPtFormatVersion = 1;
 // fails (a full disk) is a UserError and leaves the old file.
 void write_pt(const fs::path& path, const std::vector<NamedTensor>& tensors,
               const Json& config, const Json& extra = Json::object());
+
+// The same of tensors that are read when their turn comes, each once, in order.
+// None shares its memory with another.
+struct TensorsToRead {
+  std::vector<TensorEntry> entries;
+  std::function<at::Tensor(size_t i)> read;
+};
+void write_pt_of(const fs::path& path, const TensorsToRead& tensors,
+                 const Json& config, const Json& extra = Json::object());
 
 // Reads one: ours, or one that Python saved with the same dict. Nothing in the
 // file is executed. Everything is checked on opening (the archive, the pickle

@@ -5,7 +5,9 @@
 #include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/serialization/pickler.h>
 
+#include <cstdint>
 #include <exception>
+#include <functional>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -59,20 +61,17 @@ IValue to_ivalue(const Json& json) {
 // device the tensor lives in.
 class Storages {
  public:
-  at::Tensor stand_in(const NamedTensor& named) {
-    const at::Tensor& tensor = named.tensor;
-    const TensorEntry entry = entry_of(named);
-    ANNULI_CHECK(tensor.is_contiguous(), "{} is a strided view", named.name);
+  // Of tensor `i`, which lies at `place`.
+  at::Tensor stand_in(size_t i, const TensorEntry& entry, uintptr_t place) {
     dtype_name(entry.dtype);
-    const auto key =
-        std::tuple(tensor.const_data_ptr(), entry.bytes, tensor.scalar_type());
+    const auto key = std::tuple(place, entry.bytes, entry.dtype);
     auto found = storages_.find(key);
     if (found == storages_.end()) {
       const c10::Storage storage(c10::Storage::use_byte_size_t(), entry.bytes,
                                  at::DataPtr(nullptr, at::kCPU), nullptr,
                                  false);
       found = storages_.emplace(key, storage).first;
-      tensors_.push_back(tensor);
+      tensors_.push_back(i);
     }
     const auto options = at::TensorOptions().dtype(entry.dtype);
     at::Tensor result = at::empty({0}, options);
@@ -81,13 +80,13 @@ class Storages {
     return result;
   }
 
-  // In the order in which the pickle numbers them.
-  const std::vector<at::Tensor>& tensors() const { return tensors_; }
+  // Which tensor each holds, in the order in which the pickle numbers them.
+  const std::vector<size_t>& tensors() const { return tensors_; }
 
  private:
-  std::map<std::tuple<const void*, int64_t, at::ScalarType>, c10::Storage>
+  std::map<std::tuple<uintptr_t, int64_t, at::ScalarType>, c10::Storage>
       storages_;
-  std::vector<at::Tensor> tensors_;
+  std::vector<size_t> tensors_;
 };
 
 std::string pickle(const IValue& value, size_t storages) {
@@ -130,18 +129,19 @@ class ArchiveFile {
   std::exception_ptr failure_;
 };
 
-}  // namespace
-
-void write_pt(const fs::path& path, const std::vector<NamedTensor>& tensors,
-              const Json& config, const Json& extra) {
+// `place(i)` is the same number for tensors that share their memory.
+void write_tensors(const fs::path& path, const TensorsToRead& tensors,
+                   const std::function<uintptr_t(size_t i)>& place,
+                   const Json& config, const Json& extra) {
   ANNULI_CHECK(config.is_object() && extra.is_object(),
                "config and extra are objects");
   Storages storages;
   auto model = new_dict();
-  for (const NamedTensor& named : tensors) {
-    ANNULI_CHECK(!model.contains(named.name), "two tensors named {}",
-                 named.name);
-    model.insert(named.name, storages.stand_in(named));
+  for (size_t i = 0; i < tensors.entries.size(); ++i) {
+    const TensorEntry& entry = tensors.entries[i];
+    ANNULI_CHECK(!model.contains(entry.name), "two tensors named {}",
+                 entry.name);
+    model.insert(entry.name, storages.stand_in(i, entry, place(i)));
   }
   auto root = new_dict();
   root.insert("format_version", kPtFormatVersion);
@@ -162,13 +162,37 @@ void write_pt(const fs::path& path, const std::vector<NamedTensor>& tensors,
     writer.writeRecord("data.pkl", data.data(), data.size());
     writer.writeRecord("byteorder", "little", 6);
     for (size_t i = 0; i < storages.tensors().size(); ++i) {
-      const at::Tensor tensor = storages.tensors()[i].detach().to(at::kCPU);
+      const at::Tensor tensor =
+          tensors.read(storages.tensors()[i]).detach().to(at::kCPU);
       writer.writeRecord("data/" + std::to_string(i), tensor.const_data_ptr(),
                          tensor.nbytes());
     }
     writer.writeEndOfFile();
   }
   file.commit();
+}
+
+}  // namespace
+
+void write_pt(const fs::path& path, const std::vector<NamedTensor>& tensors,
+              const Json& config, const Json& extra) {
+  TensorsToRead all{.entries = {},
+                    .read = [&](size_t i) { return tensors[i].tensor; }};
+  for (const NamedTensor& named : tensors) {
+    ANNULI_CHECK(named.tensor.is_contiguous(), "{} is a strided view",
+                 named.name);
+    all.entries.push_back(entry_of(named));
+  }
+  const auto address = [&](size_t i) {
+    return reinterpret_cast<uintptr_t>(tensors[i].tensor.const_data_ptr());
+  };
+  write_tensors(path, all, address, config, extra);
+}
+
+void write_pt_of(const fs::path& path, const TensorsToRead& tensors,
+                 const Json& config, const Json& extra) {
+  const auto number = [](size_t i) { return static_cast<uintptr_t>(i); };
+  write_tensors(path, tensors, number, config, extra);
 }
 
 }  // namespace annuli

@@ -18,23 +18,23 @@ namespace {
 
 constexpr int kFormatVersion = 2;
 constexpr const char* kState = "state.json";
-constexpr const char* kModel = "model.safetensors";
-constexpr const char* kOptimizer = "optimizer.safetensors";
+constexpr const char* kModel = "model";
+constexpr const char* kOptimizer = "optimizer";
 constexpr std::string_view kUnfinished = ".tmp-";
 constexpr std::string_view kDamaged = ".damaged-";
 
 // Of the part of process `rank` of `size`.
-std::string optimizer_name(int64_t rank, int64_t size) {
-  if (size == 1) return kOptimizer;
-  return fmt::format("optimizer-{:05}-of-{:05}.safetensors", rank + 1, size);
+std::string file_name(std::string_view what, int64_t rank, int64_t size) {
+  if (size == 1) return fmt::format("{}.safetensors", what);
+  return fmt::format("{}-{:05}-of-{:05}.safetensors", what, rank + 1, size);
 }
 
-bool is_optimizer_name(std::string_view name) {
-  if (name == kOptimizer) return true;
+bool is_file_of(std::string_view what, std::string_view name) {
+  if (name == file_name(what, 0, 1)) return true;
   std::string shape(name);
   std::ranges::replace_if(
       shape, [](char c) { return '0' <= c && c <= '9'; }, '0');
-  return shape == optimizer_name(-1, 0);
+  return shape == file_name(what, -1, 0);
 }
 
 // What a state's folder is called; -1 for anything else.
@@ -97,11 +97,15 @@ std::string hash_of(Json state) {
 
 std::string size_fault(const fs::path& folder, const Json& state) {
   const Json& files = state.at("files");
-  files.at(kModel);
-  if (files.size() < 2)
-    return fmt::format("{} names no {}", kState, kOptimizer);
+  for (const char* what : {kModel, kOptimizer}) {
+    if (std::ranges::none_of(files.items(), [&](const auto& file) {
+          return is_file_of(what, file.key());
+        })) {
+      return fmt::format("{} names no {}", kState, file_name(what, 0, 1));
+    }
+  }
   for (const auto& [name, about] : files.items()) {
-    if (name != kModel && !is_optimizer_name(name)) {
+    if (!is_file_of(kModel, name) && !is_file_of(kOptimizer, name)) {
       return fmt::format("{} names a file {}", kState, quote(name));
     }
     const auto expected = about.at("bytes").get<int64_t>();
@@ -169,26 +173,36 @@ Json write_tensors(const fs::path& path,
 // All processes write their part; the first writes what stands for all.
 void write_state(const fs::path& folder, const TrainingState& state,
                  parallel::ProcessGroup& group) {
-  const std::string name = optimizer_name(group.rank(), group.size());
-  const Json own = write_tensors(folder / name, state.optimizer);
+  Json own = Json::object();
+  const auto write = [&](std::string_view what, int64_t files,
+                         const std::vector<NamedTensor>& tensors) {
+    const std::string name =
+        file_name(what, files == 1 ? 0 : group.rank(), files);
+    own[name] = write_tensors(folder / name, tensors);
+  };
+  write(kOptimizer, group.size(), state.optimizer);
+  if (state.weights_in_parts) {
+    write(kModel, group.size(), state.weights);
+  } else if (group.is_first()) {
+    write(kModel, 1, state.weights);
+  }
   const std::vector<std::string> parts = group.gather(own.dump());
   if (!group.is_first()) return;
   Json json = {{"format_version", kFormatVersion},
-               {"progress", state.progress}};
-  json["files"][kModel] = write_tensors(folder / kModel, state.weights);
-  for (int64_t rank = 0; rank < group.size(); ++rank) {
-    json["files"][optimizer_name(rank, group.size())] =
-        Json::parse(parts[rank]);
-  }
+               {"progress", state.progress},
+               {"files", Json::object()}};
+  for (const std::string& part : parts) json["files"].update(Json::parse(part));
   json["hash"] = hash_of(json);
   write_json(folder / kState, json);
   sync_folder(folder);
 }
 
+using Wanted = std::function<bool(const std::string& name)>;
+
 // Unwanted ones exist only until they are hashed.
 std::vector<NamedTensor> read_tensors(const Candidate& candidate,
                                       const std::string& name,
-                                      const WantedTensors& wanted = {}) {
+                                      const Wanted& wanted) {
   const SafetensorsFile file(candidate.folder / name);
   std::vector<NamedTensor> tensors;
   std::vector<std::string> hashes;
@@ -213,11 +227,12 @@ std::string read_state(const Candidate& candidate, TrainingState& state,
   try {
     const WantedTensors tensors =
         wanted ? wanted(candidate.state.at("progress")) : WantedTensors();
-    state.weights = read_tensors(candidate, kModel);
     for (const auto& [name, about] : candidate.state.at("files").items()) {
-      if (name == kModel) continue;
-      std::vector<NamedTensor> part = read_tensors(candidate, name, tensors);
-      std::ranges::move(part, std::back_inserter(state.optimizer));
+      const bool is_model = is_file_of(kModel, name);
+      std::ranges::move(
+          read_tensors(candidate, name,
+                       is_model ? tensors.weights : tensors.optimizer),
+          std::back_inserter(is_model ? state.weights : state.optimizer));
     }
   } catch (const UserError& error) {
     state = {};
@@ -316,8 +331,8 @@ bool is_state_path(std::string_view path) {
   if (number_of(state) < 0) return false;
   std::string_view file = path.substr(slash + 1);
   file = file.substr(0, file.find(kUnfinished));
-  return file.empty() || file == kState || file == kModel ||
-         is_optimizer_name(file);
+  return file.empty() || file == kState || is_file_of(kModel, file) ||
+         is_file_of(kOptimizer, file);
 }
 
 void set_aside(const fs::path& damaged) {

@@ -19,8 +19,8 @@
 //                          the two, and a hash of all this
 //
 // Where several processes each hold a part of the optimizer's state, there is a
-// file of each, optimizer-00001-of-00002.safetensors and so on. Read, they are
-// one list again.
+// file of each, optimizer-00001-of-00002.safetensors and so on; where they hold
+// the weights in parts, so it is with the model. Read, they are one list again.
 //
 // Guarantees: at any moment, also within a save and after a crash or a loss of
 // power, the newest state that was ever completely saved can be loaded. A save
@@ -38,6 +38,7 @@ struct TrainingState {
   Json progress = Json::object();
   std::vector<NamedTensor> weights;
   std::vector<NamedTensor> optimizer;
+  bool weights_in_parts = false;  // of several processes that save
 };
 
 struct DamagedState {
@@ -56,23 +57,27 @@ struct LoadedState {
 // what interrupted saves and `set_aside` left.
 //
 // The processes of `group` save together: each gives its own part of the
-// optimizer's tensors; weights and progress are those of the first. It returns
+// optimizer's tensors and, with `weights_in_parts`, of the weights; otherwise
+// those are the first one's, as the progress is. It returns
 // on the first when the state is saved, on the others when their part is.
 void save_training_state(const fs::path& folder, const TrainingState& state,
                          int64_t keep = 1,
                          parallel::ProcessGroup& group = parallel::solo());
 
-// Which of the optimizer's tensors are wanted, by their names, of a state with
-// this progress.
-using WantedTensors = std::function<bool(const std::string& name)>;
+// Which tensors are wanted, by their names; an empty function: all.
+struct WantedTensors {
+  std::function<bool(const std::string& name)> weights;
+  std::function<bool(const std::string& name)> optimizer;
+};
+// Of a state with this progress; an empty function: all.
 using WantedParts = std::function<WantedTensors(const Json& progress)>;
 
 // The newest whole state, or the one state that `folder` is itself; with `skip`
 // one that so many whole ones are newer than. Nothing if there is none;
 // UserError if there are states and all are damaged. Tensors come back in
-// memory of their own, in the order in which they were saved; no second copy is
-// held while reading. What is not wanted of the optimizer's tensors is checked
-// and left out.
+// memory of their own, file by file in the order in which they were saved; no
+// second copy is held while reading. What is not wanted is checked and left
+// out.
 std::optional<LoadedState> load_training_state(const fs::path& folder,
                                                int64_t skip = 0,
                                                const WantedParts& wanted = {});

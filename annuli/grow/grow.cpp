@@ -1,10 +1,16 @@
 #include "annuli/grow/grow.h"
 
+#include <ATen/ops/empty.h>
+
+#include <memory>
 #include <utility>
 
 #include "annuli/core/error.h"
 #include "annuli/grow/apply.h"
 #include "annuli/grow/parent_rows.h"
+#include "annuli/kernels/memory/lent_memory.h"
+#include "annuli/kernels/memory/owned_memory.h"
+#include "annuli/model/weight_parts.h"
 
 namespace annuli::grow {
 namespace {
@@ -18,9 +24,23 @@ at::Tensor mean_for(const TensorRecipe& tensor, const Means& router_mean) {
   return router_mean.at(tensor.layer);
 }
 
+// Who makes a child's tensor: every process, or where they hold the model in
+// parts, who will own it.
+struct Maker {
+  const WeightParts* parts;  // the child's; null: every process
+  size_t row;                // of the child
+
+  bool is_here() const { return parts == nullptr || parts->is_own(row); }
+  at::Tensor read(const Transformer& parent, size_t parent_row) const {
+    if (parent.parts() == nullptr) return parent.weight(parent_row);
+    return parent.parts()->read_at(parts->owners().owner(row), parent,
+                                   parent_row);
+  }
+};
+
 // The tensor of each of the recipe's models; taken out of those that have no
 // further use of it.
-std::vector<at::Tensor> sources(const TensorRecipe& tensor,
+std::vector<at::Tensor> sources(const TensorRecipe& tensor, const Maker& maker,
                                 const Parents& parents, ParentRows& rows,
                                 bool& last) {
   std::vector<at::Tensor> found;
@@ -29,24 +49,46 @@ std::vector<at::Tensor> sources(const TensorRecipe& tensor,
     ANNULI_CHECK(parents.at(model)->weight(row).defined(),
                  "{} is not initialised", tensor.parent);
     last = rows.use(row, model);
-    found.push_back(last ? parents[model]->take_weight(row)
-                         : parents[model]->weight(row));
+    found.push_back(maker.read(*parents[model], row));
+    if (last) parents[model]->take_weight(row);
   }
   return found;
 }
 
-at::Tensor child_tensor(const TensorRecipe& tensor, const Recipe& recipe,
-                        const Parents& parents, ParentRows& rows,
-                        const Means& router_mean) {
+// A tensor of the child, without memory where another process makes it.
+at::Tensor made_elsewhere(const Transformer& child, size_t row) {
+  at::Tensor tensor = at::empty(
+      child.table()[row].shape(),
+      at::TensorOptions().dtype(child.weight_dtype()).device(child.device()));
+  kernels::give_up_memory(tensor);
+  return tensor;
+}
+
+at::Tensor child_tensor(const TensorRecipe& tensor, const Maker& maker,
+                        const Recipe& recipe, const Parents& parents,
+                        ParentRows& rows, const Means& router_mean) {
   std::vector<at::Tensor> read;
+  bool last = false;
   if (tensor.source == Source::kParent) {
-    bool last = false;
-    read = sources(tensor, parents, rows, last);
-    if (last && tensor.is_identity()) return read[0];
+    read = sources(tensor, maker, parents, rows, last);
   }
+  if (!maker.is_here()) return {};
+  if (last && tensor.is_identity()) return read[0];
   return apply(tensor, read, recipe.seed, parents[0]->weight_dtype(),
                mean_for(tensor, router_mean))
       .to(parents[0]->device());
+}
+
+// Rows outside the layers are everybody's.
+void spread_outside(const Transformer& child, const WeightParts& parts) {
+  for (size_t row = 0; row < child.table().size(); ++row) {
+    const at::Tensor& weight = child.weight(row);
+    if (!parts.stays(row) || parts.is_own(row)) continue;
+    kernels::take_memory(
+        weight, kernels::owned_empty(weight.sizes(), weight.scalar_type(),
+                                     weight.device()));
+  }
+  parts.give_outside(child);
 }
 
 void check_parents(const Parents& parents, const Recipe& recipe) {
@@ -71,12 +113,23 @@ Transformer grow_all(const Parents& parents, const Recipe& recipe,
   ANNULI_CHECK(child.table().size() == recipe.tensors.size(),
                "the child has {} tensors, the recipe of {} has {}",
                child.table().size(), recipe.op, recipe.tensors.size());
+  std::shared_ptr<const WeightParts> parts;
+  if (parents[0]->parts() != nullptr) {
+    parts = std::make_shared<const WeightParts>(child.table(),
+                                                parents[0]->parts()->group());
+  }
   for (size_t row = 0; row < recipe.tensors.size(); ++row) {
     ANNULI_CHECK(child.table()[row].name == recipe.tensors[row].child,
                  "tensor {} of the child is {}, of the recipe {}", row,
                  child.table()[row].name, recipe.tensors[row].child);
-    child.set_weight(row, child_tensor(recipe.tensors[row], recipe, parents,
-                                       rows, router_mean));
+    const at::Tensor made =
+        child_tensor(recipe.tensors[row], {parts.get(), row}, recipe, parents,
+                     rows, router_mean);
+    child.set_weight(row, made.defined() ? made : made_elsewhere(child, row));
+  }
+  if (parts != nullptr) {
+    spread_outside(child, *parts);
+    child.set_parts(std::move(parts));
   }
   return child;
 }

@@ -17,6 +17,10 @@ namespace annuli::grow {
 // models never exist at once. Every child tensor has storage of its own. After
 // an exception the parent is incomplete and of no use.
 //
+// Where processes hold the parent in parts (model/weight_parts.h), all of them
+// call this, and hold the child so: who owns a tensor of it makes it, and gets
+// what it needs of the parent.
+//
 // router_mean: per layer of the parent [D], the mean router input that a random
 // router's rows are made orthogonal to; empty: rows as drawn (refused if the
 // recipe needs it).

@@ -13,13 +13,14 @@
 #include "annuli/kernels/layer_norm.h"
 #include "annuli/kernels/linear_cross_entropy.h"
 #include "annuli/kernels/rms_norm.h"
+#include "annuli/model/backward_work.h"
 #include "annuli/model/checkpointing.h"
 #include "annuli/model/feed_forward.h"
 #include "annuli/model/forward.h"
 #include "annuli/model/kv_cache.h"
 #include "annuli/model/projection.h"
 #include "annuli/model/rope_frequencies.h"
-#include "annuli/model/weight_keeper.h"
+#include "annuli/model/weight_parts.h"
 
 namespace annuli {
 
@@ -107,15 +108,16 @@ at::Tensor TensorOps::run_block(const at::Tensor& x, int64_t layer) {
 // is repeated is followed by its backward pass at once.
 at::Tensor TensorOps::kept_block(const at::Tensor& x, int64_t layer) {
   Forward pass(config(), *this);
-  WeightKeeper* const keeper = options_.weight_keeper;
-  if (keeper == nullptr) return pass.block(x, layer);
+  const WeightParts* const parts = model_.parts();
+  if (parts == nullptr) return pass.block(x, layer);
+  const Transformer* const model = &model_;
   const bool recorded = at::GradMode::is_enabled() && x.requires_grad();
-  keeper->fetch(layer);
-  const at::Tensor y =
-      pass.block(with_backward_work(x, [=] { keeper->drop(layer); }), layer);
+  parts->fetch(*model, layer);
+  const at::Tensor y = pass.block(
+      with_backward_work(x, [=] { parts->drop(*model, layer); }), layer);
   if (recorded && options_.gradient_checkpointing) return y;
-  keeper->drop(layer);
-  return with_backward_work(y, [=] { keeper->fetch(layer); });
+  parts->drop(*model, layer);
+  return with_backward_work(y, [=] { parts->fetch(*model, layer); });
 }
 
 // What the loss reads of a mixture leaves the block beside y, as further

@@ -10,6 +10,7 @@
 #include "annuli/model/forward.h"
 #include "annuli/model/kv_cache.h"
 #include "annuli/model/tensor_ops.h"
+#include "annuli/model/weight_parts.h"
 
 namespace annuli {
 
@@ -48,6 +49,14 @@ void Transformer::set_stored_weight(size_t row, at::Tensor value) {
                    value.device() == device_,
                "{} is {}", spec.name, kernels::words_of(value));
   weights_[row] = std::move(value);
+}
+
+at::Tensor Transformer::read_weight(size_t row) const {
+  return parts_ == nullptr ? weight(row) : parts_->read(*this, row);
+}
+
+void Transformer::set_parts(std::shared_ptr<const WeightParts> parts) {
+  parts_ = std::move(parts);
 }
 
 at::Tensor Transformer::embed(const at::Tensor& tokens,
@@ -112,7 +121,6 @@ Loss Transformer::loss(const at::Tensor& tokens, const at::Tensor& targets,
   forward_options.tie_break_seed = options.tie_break_seed;
   forward_options.gradient_checkpointing = options.gradient_checkpointing;
   forward_options.as_trained = options.as_trained;
-  forward_options.weight_keeper = options.weight_keeper;
   Gathered gathered;
   TensorOps ops(*this, forward_options, &gathered);
   ops.set_positions(0, tokens.size(1));

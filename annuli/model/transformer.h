@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,9 +17,10 @@
 // done with tensors in tensor_ops.h.
 //
 // State: the config, its tensor table, and one tensor per row of the table (in
-// the same order), on one device. Nothing else moves: forward passes are pure
-// functions of weights and tokens, and all randomness (the breaking of router
-// ties) is drawn from counters.
+// the same order), on one device; where several processes hold it in parts,
+// what they own (weight_parts.h). A copy shares the tensors. Nothing else
+// moves: forward passes are pure functions of weights and tokens, and all
+// randomness (the breaking of router ties) is drawn from counters.
 //
 // Numbers (number_types.h): `dtype` (fp32 or fp64) is what the model computes
 // in. Weights are of that type or, trained in pure bf16, of bf16; so are all
@@ -40,7 +42,7 @@
 namespace annuli {
 
 class KvCache;
-class WeightKeeper;
+class WeightParts;
 struct Gathered;
 
 // Which arithmetic the mixture uses. Both compute the same function.
@@ -77,7 +79,6 @@ struct ForwardOptions {
   // its pass in the backward pass (checkpointing.h).
   bool gradient_checkpointing = false;
   bool as_trained = false;  // matrix products in numbers().products
-  WeightKeeper* weight_keeper = nullptr;  // asked for each layer, if given
 };
 
 struct LossOptions {
@@ -87,7 +88,6 @@ struct LossOptions {
   uint64_t tie_break_seed = 0;
   bool gradient_checkpointing = false;  // same bits, less memory, slower
   bool as_trained = false;              // matrix products in numbers().products
-  WeightKeeper* weight_keeper = nullptr;  // asked for each layer, if given
 };
 
 struct Loss {
@@ -126,6 +126,12 @@ class Transformer {
   void set_weight(size_t row, at::Tensor value);
   // Any floating type and any strides, for forward passes only.
   void set_stored_weight(size_t row, at::Tensor value);
+  // The row's weight wherever it lies; where processes hold parts, all of them
+  // call it (weight_parts.h).
+  at::Tensor read_weight(size_t row) const;
+  // Null: all weights are here.
+  const WeightParts* parts() const { return parts_.get(); }
+  void set_parts(std::shared_ptr<const WeightParts> parts);
   // Takes the tensor out and leaves the row undefined: growth frees the parent
   // row by row.
   at::Tensor take_weight(size_t row);
@@ -174,6 +180,7 @@ class Transformer {
   NumberTypes numbers_;
   at::Device device_;
   std::vector<at::Tensor> weights_;
+  std::shared_ptr<const WeightParts> parts_;
 };
 
 // While it lives, the model's weights record gradients; otherwise no forward

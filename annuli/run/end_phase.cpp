@@ -13,6 +13,7 @@
 #include "annuli/core/memory.h"
 #include "annuli/core/notice.h"
 #include "annuli/core/text.h"
+#include "annuli/model/weight_parts.h"
 #include "annuli/run/console.h"
 #include "annuli/run/records.h"
 #include "annuli/run/samples.h"
@@ -62,12 +63,29 @@ void write_results(RunningPlan& run, RunState& state) {
          lineage_record("train", train_arguments(phase.train), plan.seed,
                         state.lineage.back().child, content_hash(state.model)));
   run.require_one_model(state);
-  if (!run.is_writer()) return;
   run.save_checkpoint(state, phase.checkpoint);
+  if (!run.is_writer()) return;
   write_lineage(run.folder().lineage(), state.lineage);
   // Of an earlier attempt at this phase: what is there counts as made.
   std::error_code ignored;
   fs::remove(run.folder().samples(phase.name), ignored);
+}
+
+void write_missing_samples(RunningPlan& run, const RunState& state) {
+  const PhasePlan& phase = run.phase(state);
+  const fs::path path = run.folder().samples(phase.name);
+  std::error_code ignored;
+  if (fs::is_regular_file(path, ignored)) return;
+  Transformer alone = state.model;
+  alone.set_parts(nullptr);  // all weights are here, and this is one process
+  try {
+    write_samples(path, run.plan(), alone, run.data().tokenizer(),
+                  run.data().borders());
+  } catch (const std::exception& error) {
+    const std::string reason = error.what();
+    warn("no samples of phase {}: {}", phase.name,
+         reason.substr(0, reason.find('\n')));
+  }
 }
 
 }  // namespace
@@ -116,21 +134,11 @@ void end_phase(RunningPlan& run, RunState& state) {
 }
 
 void make_samples(RunningPlan& run, const RunState& state) {
-  const PhasePlan& phase = run.phase(state);
-  const fs::path path = run.folder().samples(phase.name);
-  std::error_code ignored;
-  if (!run.is_writer() || run.plan().samples.prompts.empty() ||
-      fs::is_regular_file(path, ignored)) {
-    return;
-  }
-  try {
-    write_samples(path, run.plan(), state.model, run.data().tokenizer(),
-                  run.data().borders());
-  } catch (const std::exception& error) {
-    const std::string reason = error.what();
-    warn("no samples of phase {}: {}", phase.name,
-         reason.substr(0, reason.find('\n')));
-  }
+  if (run.plan().samples.prompts.empty()) return;
+  const WeightParts* parts = state.model.parts();
+  if (parts != nullptr) parts->gather(state.model);
+  if (run.is_writer()) write_missing_samples(run, state);
+  if (parts != nullptr) parts->scatter(state.model);
 }
 
 }  // namespace annuli::run

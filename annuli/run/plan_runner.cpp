@@ -80,7 +80,7 @@ class PlanRunner {
     }
     FirstState first =
         first_state(plan_, run_.data().tokenizer().vocab_size(), run_.device());
-    keep_own_part(first.optimizer, first.model.table(), plan_, run_.group());
+    keep_own_part(first.model, first.optimizer, plan_, run_.group());
     RunState state{.model = std::move(first.model),
                    .optimizer = train::Optimizer(plan_.optimizer,
                                                  std::move(first.optimizer)),
@@ -128,11 +128,8 @@ class PlanRunner {
                 StepLines(state.step + 1, plan.max_steps, plan_.logging_steps));
     for (int64_t number = 1; state.step < plan.max_steps; ++number) {
       const int signal = train_step(state, trainer, log, number);
-      if (state.step < plan.max_steps) {
-        between_steps(state, trainer, log, signal);
-      }
+      if (state.step < plan.max_steps) between_steps(state, log, signal);
     }
-    trainer.gather_weights();
     log.finish();
     if (profiler_) profiler_->end_phase(phase.name);
   }
@@ -165,8 +162,7 @@ class PlanRunner {
   }
 
   // What falls due inside a phase; its end has its own.
-  void between_steps(RunState& state, train::Trainer& trainer, StepLog& log,
-                     int signal) {
+  void between_steps(RunState& state, StepLog& log, int signal) {
     const auto falls_due = [&](int64_t every) {
       return every > 0 && state.step % every == 0;
     };
@@ -174,7 +170,6 @@ class PlanRunner {
     const bool saves = falls_due(plan_.save_steps);
     log.check();
     if (!evaluates && !saves && signal == 0) return;
-    trainer.gather_weights();
     log.finish();
     if (evaluates) evaluate(run_, state);
     state.after_rollback = false;

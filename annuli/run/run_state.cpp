@@ -1,5 +1,7 @@
 #include "annuli/run/run_state.h"
 
+#include <ATen/ops/empty.h>
+
 #include <map>
 #include <set>
 #include <utility>
@@ -10,6 +12,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
 #include "annuli/model/row_owners.h"
+#include "annuli/model/weight_parts.h"
 #include "annuli/parallel/solo.h"
 
 namespace annuli::run {
@@ -69,19 +72,30 @@ std::vector<NamedTensor> optimizer_parts(const RunState& state) {
   return tensors;
 }
 
+// What this process does not hold is not among the weights.
 Transformer model_from(const Json& progress, std::vector<NamedTensor> weights,
-                       at::Device device) {
+                       const Plan& plan, at::Device device,
+                       parallel::ProcessGroup& group) {
   ANNULI_CHECK(!weights.empty(), "a state without weights");
-  Transformer model(model_config_from_json(progress.at("config")),
-                    weights.front().tensor.scalar_type(), device);
-  ANNULI_CHECK(weights.size() == model.table().size(), "{} weights of {}",
-               weights.size(), model.table().size());
-  for (size_t row = 0; row < weights.size(); ++row) {
-    ANNULI_CHECK(weights[row].name == model.table()[row].name,
-                 "weight {} is {}, not {}", row, weights[row].name,
-                 model.table()[row].name);
-    model.set_weight(row, std::exchange(weights[row].tensor, {}).to(device));
+  const at::ScalarType type = weights.front().tensor.scalar_type();
+  Transformer model(model_config_from_json(progress.at("config")), type,
+                    device);
+  std::map<std::string, at::Tensor> by_name;
+  for (NamedTensor& weight : weights) {
+    by_name[weight.name] = std::exchange(weight.tensor, {}).to(device);
   }
+  const bool in_parts = holds_part_of_weights(plan, group);
+  for (size_t row = 0; row < model.table().size(); ++row) {
+    const auto found = by_name.find(model.table()[row].name);
+    ANNULI_CHECK(in_parts || found != by_name.end(), "a state without {}",
+                 model.table()[row].name);
+    model.set_weight(
+        row, found != by_name.end()
+                 ? std::move(found->second)
+                 : at::empty(model.table()[row].shape(),
+                             at::TensorOptions().dtype(type).device(device)));
+  }
+  if (in_parts) hold_in_parts(model, group);
   return model;
 }
 
@@ -110,29 +124,55 @@ std::vector<optim::TensorState> states_from(const Json& rows,
   return states;
 }
 
-// All, or those of the rows that this process owns.
+// All, or those of the rows that this process holds.
 WantedParts wanted_parts(const Plan& plan,
                          const parallel::ProcessGroup& group) {
   if (!holds_part(plan, group)) return {};
-  return [&group](const Json& progress) -> WantedTensors {
+  return [&plan, &group](const Json& progress) -> WantedTensors {
     const TensorTable table =
         tensor_table(model_config_from_json(progress.at("config")));
     const RowOwners owners(table, group.size());
     std::set<std::string> own;
-    for (const size_t row : owners.rows_of(group.rank())) {
-      own.insert(table[row].name);
+    std::set<std::string> held;
+    for (size_t row = 0; row < table.size(); ++row) {
+      const bool owns = owners.owns(group.rank(), row);
+      if (owns) own.insert(table[row].name);
+      if (owns || table[row].layer < 0) held.insert(table[row].name);
     }
+    WantedTensors wanted;
     // "<part>.<tensor>"
-    return [own = std::move(own)](const std::string& name) {
+    wanted.optimizer = [own = std::move(own)](const std::string& name) {
       return own.contains(name.substr(name.find('.') + 1));
     };
+    if (holds_part_of_weights(plan, group)) {
+      wanted.weights = [held = std::move(held)](const std::string& name) {
+        return held.contains(name);
+      };
+    }
+    return wanted;
   };
+}
+
+// Those that this process has to save.
+std::vector<NamedTensor> own_weights(const Transformer& model) {
+  std::vector<NamedTensor> weights = named_weights(model);
+  if (model.parts() == nullptr) return weights;
+  std::vector<NamedTensor> own;
+  for (size_t row = 0; row < weights.size(); ++row) {
+    if (model.parts()->is_own(row)) own.push_back(std::move(weights[row]));
+  }
+  return own;
 }
 
 }  // namespace
 
 bool holds_part(const Plan& plan, const parallel::ProcessGroup& group) {
   return plan.parallel.shard != Sharding::kNone && group.size() > 1;
+}
+
+bool holds_part_of_weights(const Plan& plan,
+                           const parallel::ProcessGroup& group) {
+  return plan.parallel.shard == Sharding::kFull && group.size() > 1;
 }
 
 void save_run_state(const std::filesystem::path& folder, const RunState& state,
@@ -142,16 +182,17 @@ void save_run_state(const std::filesystem::path& folder, const RunState& state,
   if (!together && !group.is_first()) return;
   save_training_state(folder,
                       {.progress = progress_of(state, plan),
-                       .weights = named_weights(state.model),
-                       .optimizer = optimizer_parts(state)},
+                       .weights = own_weights(state.model),
+                       .optimizer = optimizer_parts(state),
+                       .weights_in_parts = state.model.parts() != nullptr},
                       keep, together ? group : parallel::solo());
 }
 
-void keep_own_part(std::vector<optim::TensorState>& states,
-                   const TensorTable& table, const Plan& plan,
-                   const parallel::ProcessGroup& group) {
+void keep_own_part(Transformer& model, std::vector<optim::TensorState>& states,
+                   const Plan& plan, parallel::ProcessGroup& group) {
+  if (holds_part_of_weights(plan, group)) hold_in_parts(model, group);
   if (!holds_part(plan, group)) return;
-  const RowOwners owners(table, group.size());
+  const RowOwners owners(model.table(), group.size());
   for (size_t row = 0; row < states.size(); ++row) {
     if (owners.owns(group.rank(), row)) continue;
     optim::visit_parts(states[row],
@@ -161,14 +202,14 @@ void keep_own_part(std::vector<optim::TensorState>& states,
 
 std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
                                        const Plan& plan, at::Device device,
-                                       const parallel::ProcessGroup& group,
+                                       parallel::ProcessGroup& group,
                                        int64_t skip) {
   std::optional<LoadedState> loaded =
       load_training_state(folder, skip, wanted_parts(plan, group));
   if (!loaded) return std::nullopt;
   const Json& progress = loaded->state.progress;
-  Transformer model =
-      model_from(progress, std::move(loaded->state.weights), device);
+  Transformer model = model_from(progress, std::move(loaded->state.weights),
+                                 plan, device, group);
   model.set_products(number_types(plan.precision).products);
   auto states = states_from(progress.at("optimizer"), model.table(),
                             std::move(loaded->state.optimizer), device);

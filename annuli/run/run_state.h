@@ -45,9 +45,11 @@ struct RunState {
   Lineage lineage;  // initialize, train, upcycle, train, ...
 };
 
-// What of a run's state this process holds: all of it, or the optimizer's parts
-// of the rows that it owns, as `parallel.shard` says.
+// Whether this process holds the optimizer's parts of the rows that it owns
+// alone, as `parallel.shard` says; and the same of the weights.
 bool holds_part(const Plan& plan, const parallel::ProcessGroup& group);
+bool holds_part_of_weights(const Plan& plan,
+                           const parallel::ProcessGroup& group);
 
 // Keeps the `keep` newest states. What the plan's hash is of is part of each.
 // Where processes hold parts all of them call it; otherwise the first alone.
@@ -68,12 +70,11 @@ struct SavedRun {
 // damaged.
 std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
                                        const Plan& plan, at::Device device,
-                                       const parallel::ProcessGroup& group,
+                                       parallel::ProcessGroup& group,
                                        int64_t skip = 0);
 
-// Leaves the parts of the rows that this process owns.
-void keep_own_part(std::vector<optim::TensorState>& states,
-                   const TensorTable& table, const Plan& plan,
-                   const parallel::ProcessGroup& group);
+// Leaves of what all processes have made alike what this one is to hold.
+void keep_own_part(Transformer& model, std::vector<optim::TensorState>& states,
+                   const Plan& plan, parallel::ProcessGroup& group);
 
 }  // namespace annuli::run

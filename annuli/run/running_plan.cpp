@@ -66,7 +66,7 @@ void RunningPlan::save(const RunState& state, int64_t also) {
 
 void RunningPlan::save_checkpoint(const RunState& state,
                                   const std::string& name) {
-  if (!is_writer()) return;
+  if (!is_writer() && state.model.parts() == nullptr) return;
   const Tokenizer& tokenizer = data_.tokenizer();
   Json named = {{"name", plan_.tokenizer},
                 {"hash", tokenizer.hash()},

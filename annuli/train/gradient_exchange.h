@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "annuli/model/transformer.h"
+#include "annuli/parallel/bucket.h"
 #include "annuli/parallel/process_group.h"
 
 // The sums of all processes' gradients, on every process, with the same bits:
@@ -21,7 +22,7 @@
 // Memory: three buckets beside the gradients, whose memory the sums take.
 namespace annuli::train {
 
-constexpr int64_t kBucketBytes = 32 << 20;
+using parallel::kBucketBytes;
 
 // `present[r][row]`: process r has the row. `gradients`: this process' own, and
 // then the sums; of the model's type and shapes, undefined where absent.

@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/model/flat_rows.h"
 #include "annuli/parallel/sum_tree.h"
-#include "annuli/train/flat_rows.h"
 #include "annuli/train/gradient_sums.h"
 
 namespace annuli::train {

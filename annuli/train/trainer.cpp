@@ -11,6 +11,7 @@
 #include "annuli/core/rng.h"
 #include "annuli/core/stop_request.h"
 #include "annuli/kernels/optim/squared_norm.h"
+#include "annuli/model/weight_parts.h"
 #include "annuli/parallel/sum_tree.h"
 #include "annuli/train/batch_tensors.h"
 #include "annuli/train/owned_gradients.h"
@@ -45,7 +46,8 @@ Trainer::Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
       exchange_(group, model, train.router_mean_projection.value_or(false)) {
   if (shard == Sharding::kNone || group.size() == 1) return;
   owners_.emplace(model.table(), group.size());
-  if (shard == Sharding::kFull) weights_.emplace(model, *owners_, group);
+  ANNULI_CHECK((shard == Sharding::kFull) == (model.parts() != nullptr),
+               "the model is held in parts: {}", model.parts() != nullptr);
 }
 
 StepRecord Trainer::step(int64_t step) {
@@ -63,10 +65,6 @@ StepRecord Trainer::step(int64_t step) {
   return record;
 }
 
-void Trainer::gather_weights() {
-  if (weights_) weights_->fetch_all();
-}
-
 bool Trainer::is_own(size_t row) const {
   return !owners_ || owners_->owns(group_.rank(), row);
 }
@@ -80,7 +78,6 @@ Loss Trainer::forward(const data::Batch& batch, int64_t step, int64_t pass) {
                             .bits(step * share_.passes_of_step + pass),
       .gradient_checkpointing = train_.gradient_checkpointing,
       .as_trained = true,
-      .weight_keeper = weights_ ? &*weights_ : nullptr,
   };
   Loss loss = model_.loss(tokens_of(batch, model_.device()),
                           targets_of(batch, model_.device()), options);
@@ -176,7 +173,6 @@ StepSums Trainer::step_with_owners(StepRecord& record) {
           update(row, sum, record, share);
         }
       });
-  if (weights_) weights_->begin_passes();
   StepSums sums;
   run_parts(record.step, of_parts, [&](StepSums of_all) {
     record.stop_signal = exchange_.sum(record.step, stop_requested(), of_all);
@@ -186,7 +182,6 @@ StepSums Trainer::step_with_owners(StepRecord& record) {
     };
   });
   owned.finish();
-  if (weights_) weights_->end_passes();
   squares = exchange_.of_owners(squares, *owners_);
   for (size_t row = 0; row < rows; ++row) norm_.note(row, squares[row]);
   norm_.require_finite(record.step, /*updated=*/!waits);
@@ -194,12 +189,15 @@ StepSums Trainer::step_with_owners(StepRecord& record) {
   for (size_t row = 0; row < rows; ++row) {
     if (!is_own(row)) optimizer_.skip(row);
   }
-  if (!weights_) {
-    std::vector<size_t> all(rows);
-    std::iota(all.begin(), all.end(), size_t{0});
-    give_weights(model_, *owners_, all, group_);
-  }
+  give_updated();
   return sums;
+}
+
+void Trainer::give_updated() {
+  if (model_.parts() != nullptr) return model_.parts()->give_outside(model_);
+  std::vector<size_t> all(model_.table().size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  give_weights(model_, *owners_, all, group_);
 }
 
 void Trainer::update_own(const StepRecord& record, double scale,
@@ -280,7 +278,7 @@ void Trainer::finish(StepRecord& record, StepSums sums) {
     project_routers(
         model_, sums.router_mean,
         CounterRng(seed_, fmt::format("train/projection/{}", record.step)),
-        [&](size_t row) { return !weights_ || is_own(row); });
+        [&](size_t row) { return model_.parts() == nullptr || is_own(row); });
   }
 }
 

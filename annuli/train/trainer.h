@@ -15,7 +15,6 @@
 #include "annuli/train/gradient_norm.h"
 #include "annuli/train/gradient_sums.h"
 #include "annuli/train/optimizer.h"
-#include "annuli/train/shared_weights.h"
 #include "annuli/train/step_exchange.h"
 #include "annuli/train/step_record.h"
 #include "annuli/train/step_share.h"
@@ -49,9 +48,9 @@
 // With `shard` they hold the optimizer's state in parts, each of the rows that
 // it owns (model/row_owners.h), and the gradients too: those go to their owners
 // inside the last backward pass (owned_gradients.h), who update at once unless
-// what is to be clipped waits for the norm, and give the weights to all. With
-// `full` a process holds the weights in parts as well (shared_weights.h);
-// `gather_weights` makes the model whole.
+// what is to be clipped waits for the norm, and give the weights to all: where
+// the model is held in parts too (model/weight_parts.h), those outside the
+// layers.
 //
 // Errors: a loss that is not finite throws VerdictError before any update, on
 // all processes wherever it came, and the weights are those of the step before.
@@ -76,10 +75,6 @@ class Trainer {
   // Does step `step` (1 .. max_steps).
   StepRecord step(int64_t step);
 
-  // All weights of the model are here, until the next step; all processes call
-  // it. Without `shard: full` they always are.
-  void gather_weights();
-
   // What the next step clips by, with clip: previous_norm. Part of the state.
   std::optional<double> previous_norm() const { return previous_norm_; }
 
@@ -95,6 +90,7 @@ class Trainer {
   Loss checked_forward(const data::Batch& batch, int64_t step, int64_t pass);
   void update_own(const StepRecord& record, double scale,
                   std::vector<at::Tensor>& gradients);
+  void give_updated();
   bool is_own(size_t row) const;
   void measure(const data::Batch& batch, int64_t step);
   Loss forward(const data::Batch& batch, int64_t step, int64_t pass);
@@ -115,8 +111,7 @@ class Trainer {
   GradientNorm norm_;  // of this step
   parallel::ProcessGroup& group_;
   StepExchange exchange_;
-  std::optional<RowOwners> owners_;       // if processes hold parts
-  std::optional<SharedWeights> weights_;  // if weights are among them
+  std::optional<RowOwners> owners_;  // if processes hold parts
 };
 
 }  // namespace annuli::train

@@ -15,6 +15,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/data/test_files.h"
+#include "annuli/model/weight_parts.h"
 #include "annuli/parallel/solo.h"
 #include "annuli/parallel/sum_tree.h"
 #include "annuli/train/batch_tensors.h"
@@ -119,6 +120,8 @@ class TrainerProcesses : public data::DataTest {
     Optimizer optimizer(setting.optimizer, trained.table().size());
     data::Loader windows = loader(setting);
     const TrainPlan train = plan(setting);
+    const bool in_parts = setting.shard == Sharding::kFull && group.size() > 1;
+    if (in_parts) hold_in_parts(trained, group);
     Trainer trainer(trained, optimizer, windows, train, 0.1, 7, group,
                     std::nullopt, setting.shard);
     const RowOwners owners(trained.table(), group.size());
@@ -129,10 +132,8 @@ class TrainerProcesses : public data::DataTest {
       outcome.sent = group.bytes_sent() - before;
       EXPECT_EQ(windows.state().next_window,
                 step * train.batch_size * train.gradient_accumulation_steps);
-      // Between two steps or not at all.
-      if (step == 2) trainer.gather_weights();
     }
-    trainer.gather_weights();
+    if (in_parts) trained.parts()->gather(trained);
     for (size_t row = 0; row < trained.table().size(); ++row) {
       const std::string& name = trained.table()[row].name;
       outcome.tensors.emplace_back(name, bytes_of(trained.weight(row)));
@@ -178,14 +179,11 @@ class TrainerProcesses : public data::DataTest {
     }
   }
 
-  // What each process sends; with weights in parts, in the second step, as
-  // those outside the layers are here in the first.
   void expect_foretold(Setting setting, int64_t processes) const {
     for (const Sharding shard :
          {Sharding::kNone, Sharding::kOptimizer, Sharding::kFull}) {
       setting.shard = shard;
-      const std::vector<Outcome> all =
-          run_shared(setting, processes, shard == Sharding::kFull ? 2 : 1);
+      const std::vector<Outcome> all = run_shared(setting, processes, 1);
       int64_t most = 0;
       for (int64_t rank = 0; rank < processes; ++rank) {
         EXPECT_EQ(all[rank].sent,

@@ -95,7 +95,7 @@ ParentRecord ParentRecord::take(const Transformer& parent, const Probe& probe,
   record.feed_forward_mean = feed_forward_means(parent, probe.router_tokens);
   for (size_t row = 0; row < parent.table().size(); ++row) {
     record.sketches.push_back(
-        sketch_of(parent.table()[row], parent.weight(row)));
+        sketch_of(parent.table()[row], parent.read_weight(row)));
   }
   return record;
 }

@@ -6,9 +6,11 @@
 
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "annuli/core/error.h"
+#include "annuli/model/weight_parts.h"
 
 namespace annuli::verify {
 namespace {
@@ -26,6 +28,8 @@ Transformer sharing(const Transformer& model, const ModelConfig& config,
                                ? at::zeros_like(model.weight(row))
                                : model.weight(row).detach());
   }
+  // Held as the model's own tensors are; the model outlives this one.
+  shared.set_parts({std::shared_ptr<const WeightParts>(), model.parts()});
   return shared;
 }
 

@@ -36,8 +36,8 @@ double expert_distance(const Transformer& model, int64_t layer, int64_t a,
     const int64_t row = find_row(model.table(), part, layer, a);
     if (row < 0) continue;
     const int64_t other = find_row(model.table(), part, layer, b);
-    const at::Tensor first = model.weight(row).to(model.dtype());
-    const at::Tensor second = model.weight(other).to(model.dtype());
+    const at::Tensor first = model.read_weight(row).to(model.dtype());
+    const at::Tensor second = model.read_weight(other).to(model.dtype());
     difference += (first - second).square().sum().item<double>();
     size += first.square().sum().item<double>();
   }

@@ -68,7 +68,7 @@ Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child) {
     // Noise upon noise has a power that no single step asked for.
     const auto* noise = tensor.find<grow::Noise>();
     if (noise == nullptr || tensor.steps.size() > 1) continue;
-    const auto snr = realised_snr_db(child.weight(row), tensor);
+    const auto snr = realised_snr_db(child.read_weight(row), tensor);
     if (!snr) continue;
     lowest = std::min(lowest, *snr);
     highest = std::max(highest, *snr);
@@ -121,7 +121,7 @@ Update update_of(const grow::Recipe& recipe, size_t row,
   const at::Tensor before = grow::apply(tensor, parent(tensor.parent),
                                         recipe.seed, trained.weight_dtype())
                                 .to(trained.dtype());
-  const at::Tensor after = trained.weight(row).cpu().to(trained.dtype());
+  const at::Tensor after = trained.read_weight(row).cpu().to(trained.dtype());
   const at::Tensor change = after - before;
   return {change - decayed(change, before, tensor) * before,
           before.norm().item<double>() /

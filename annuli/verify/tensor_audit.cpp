@@ -113,7 +113,8 @@ class Audit {
 
   void see(size_t row) {
     const TensorSpec& spec = table()[row];
-    const bool whole = is_whole(child_.weight(row));
+    const at::Tensor weight = child_.read_weight(row);
+    const bool whole = is_whole(weight);
     if (!whole) fault(spec, "uninitialised or not finite");
     if (row >= recipe_.tensors.size() ||
         recipe_.tensors[row].child != spec.name) {
@@ -122,9 +123,9 @@ class Audit {
     const grow::TensorRecipe& tensor = recipe_.tensors[row];
     if (tensor.source == grow::Source::kParent) {
       used_.insert(tensor.parent);
-      if (whole) see_copied(row, tensor);
+      if (whole) see_copied(row, tensor, weight);
     } else if (whole) {
-      see_made(row, tensor);
+      see_made(row, tensor, weight);
     }
   }
 
@@ -150,12 +151,12 @@ class Audit {
     return sketch;
   }
 
-  void see_copied(size_t row, const grow::TensorRecipe& tensor) {
+  void see_copied(size_t row, const grow::TensorRecipe& tensor,
+                  const at::Tensor& weight) {
     const auto found = parent_row_.find(tensor.parent);
     if (found == parent_row_.end()) return fault(table()[row], "no parent");
     const Sketch sketch = sketch_for(tensor, found->second);
     const TensorSpec& from = parent_table_[found->second];
-    const at::Tensor& weight = child_.weight(row);
     const Demanded demanded{
         .parent = from,
         .recipe = tensor,
@@ -167,7 +168,7 @@ class Audit {
     const double roundoff =
         entry_roundoff(digits(row, tensor), sketch.dtype, weight.scalar_type());
     roundoff_ = std::max(roundoff_, roundoff);
-    see_new_entries(row, tensor);
+    see_new_entries(row, tensor, weight);
     if (!is_part_of_a_sum(sketch, demanded)) {
       return see_distance(sketch_distance(sketch, demanded, weight), roundoff,
                           table()[row]);
@@ -227,21 +228,22 @@ class Audit {
     return spec.dimensions[0].role == AxisRole::kContracted ? 1 : 0;
   }
 
-  void see_new_entries(size_t row, const grow::TensorRecipe& tensor) {
+  void see_new_entries(size_t row, const grow::TensorRecipe& tensor,
+                       const at::Tensor& weight) {
     for (const grow::DimensionRecipe& d : tensor.dimensions) {
       if (std::ranges::any_of(d.slices, &grow::Slice::is_new)) {
         has_made_ = true;
-        made_.see(new_entries_fault(demands_, row, tensor, child_.weight(row)),
-                  1, table()[row]);
+        made_.see(new_entries_fault(demands_, row, tensor, weight), 1,
+                  table()[row]);
         return;
       }
     }
   }
 
-  void see_made(size_t row, const grow::TensorRecipe& tensor) {
+  void see_made(size_t row, const grow::TensorRecipe& tensor,
+                const at::Tensor& weight) {
     has_made_ = true;
     const TensorSpec& spec = table()[row];
-    const at::Tensor& weight = child_.weight(row);
     if (tensor.source == grow::Source::kZero) {
       return made_.see(zero_fault(weight), 1, spec);
     }

@@ -1,4 +1,4 @@
-#include "annuli/train/flat_rows.h"
+#include "annuli/model/flat_rows.h"
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
@@ -7,7 +7,7 @@
 #include "tests/support/tensor_checks.h"
 #include "tests/support/tiny_model.h"
 
-namespace annuli::train {
+namespace annuli {
 namespace {
 
 // However it is cut, the pieces are the rows laid end to end.
@@ -40,4 +40,4 @@ TEST(FlatRows, PiecesOfAnyStretch) {
 }
 
 }  // namespace
-}  // namespace annuli::train
+}  // namespace annuli

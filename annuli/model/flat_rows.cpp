@@ -1,9 +1,9 @@
-#include "annuli/train/flat_rows.h"
+#include "annuli/model/flat_rows.h"
 
 #include <algorithm>
 #include <utility>
 
-namespace annuli::train {
+namespace annuli {
 
 FlatRows::FlatRows(const TensorTable& table, std::vector<size_t> rows)
     : table_(table), rows_(std::move(rows)) {
@@ -28,4 +28,4 @@ std::vector<Piece> FlatRows::pieces(int64_t begin, int64_t end) const {
   return found;
 }
 
-}  // namespace annuli::train
+}  // namespace annuli

@@ -8,7 +8,7 @@
 
 #include "annuli/model/tensor_table.h"
 
-namespace annuli::train {
+namespace annuli {
 
 // A stretch of one row within a stretch of entries.
 struct Piece {
@@ -42,4 +42,4 @@ class FlatRows {
   int64_t entries_ = 0;
 };
 
-}  // namespace annuli::train
+}  // namespace annuli

@@ -1,4 +1,4 @@
-#include "annuli/model/weight_keeper.h"
+#include "annuli/model/backward_work.h"
 
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>

@@ -1,0 +1,188 @@
+#include "annuli/model/weight_parts.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/record_function.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "annuli/core/error.h"
+#include "annuli/core/json.h"
+#include "annuli/kernels/memory/lent_memory.h"
+#include "annuli/kernels/memory/owned_memory.h"
+#include "annuli/model/flat_rows.h"
+#include "annuli/model/transformer.h"
+
+namespace annuli {
+namespace {
+
+// Memory of a step, which its allocator keeps for the next layer.
+at::Tensor step_memory(const at::Tensor& weight) {
+  return at::empty(
+      weight.sizes(),
+      at::TensorOptions().dtype(weight.scalar_type()).device(weight.device()));
+}
+
+at::Tensor long_memory(const at::Tensor& weight) {
+  return kernels::owned_empty(weight.sizes(), weight.scalar_type(),
+                              weight.device());
+}
+
+// Not the graph's tensor, whose version would change.
+at::Tensor bytes_of(const at::Tensor& weight) {
+  return weight.variable_data().view(-1).view(at::kByte);
+}
+
+}  // namespace
+
+void give_weights(const Transformer& model, const RowOwners& owners,
+                  const std::vector<size_t>& rows,
+                  parallel::ProcessGroup& group, int64_t bucket_bytes) {
+  RECORD_USER_SCOPE("give weights");
+  const at::AutoGradMode without_graph(false);
+  const int64_t n = group.size();
+  std::vector<std::vector<size_t>> of_owner(n);
+  for (const size_t row : rows) of_owner[owners.owner(row)].push_back(row);
+  std::vector<FlatRows> flat;
+  int64_t entries = 0;
+  for (auto& of_one : of_owner) {
+    flat.emplace_back(model.table(), std::move(of_one));
+    entries = std::max(entries, flat.back().entries());
+  }
+  // Not the graph's tensor, whose version would change.
+  const auto place = [&](const Piece& piece) {
+    return piece.of(model.weight(piece.row).variable_data());
+  };
+  const auto options =
+      at::TensorOptions().dtype(model.weight_dtype()).device(model.device());
+  const auto entry =
+      static_cast<int64_t>(c10::elementSize(model.weight_dtype()));
+  const int64_t bucket = std::max<int64_t>(1, bucket_bytes / entry / n);
+  for (int64_t begin = 0; begin < entries; begin += bucket) {
+    std::vector<at::Tensor> own;
+    for (const Piece& piece :
+         flat[group.rank()].pieces(begin, begin + bucket)) {
+      own.push_back(place(piece));
+    }
+    const at::Tensor packed =
+        own.empty() ? at::empty({0}, options) : at::cat(own);
+    const std::vector<at::Tensor> come =
+        group.exchange(std::vector<at::Tensor>(n, packed));
+    for (int64_t rank = 0; rank < n; ++rank) {
+      if (rank == group.rank()) continue;
+      for (const Piece& piece : flat[rank].pieces(begin, begin + bucket)) {
+        place(piece).copy_(come[rank].narrow(0, piece.at, piece.count));
+      }
+    }
+  }
+}
+
+bool WeightParts::is_outside(size_t row) const {
+  const size_t stage = stages_.stage(row);
+  return stage == 0 || stage + 1 == stages_.size();
+}
+
+void WeightParts::fetch(const Transformer& model, int64_t layer) const {
+  const at::AutoGradMode without_graph(false);
+  const auto& rows = stages_.rows(static_cast<size_t>(layer) + 1);
+  for (const size_t row : rows) {
+    const at::Tensor& weight = model.weight(row);
+    if (!stays(row)) kernels::take_memory(weight, step_memory(weight));
+  }
+  give_weights(model, owners_, rows, group_);
+}
+
+void WeightParts::drop(const Transformer& model, int64_t layer) const {
+  drop_stage(model, static_cast<size_t>(layer) + 1);
+}
+
+void WeightParts::drop_stage(const Transformer& model, size_t stage) const {
+  for (const size_t row : stages_.rows(stage)) {
+    const at::Tensor& weight = model.weight(row);
+    if (weight.defined() && !stays(row)) kernels::give_up_memory(weight);
+  }
+}
+
+at::Tensor WeightParts::read(const Transformer& model, size_t row) const {
+  const at::Tensor& weight = model.weight(row);
+  if (is_outside(row)) return weight;
+  const at::AutoGradMode without_graph(false);
+  const bool own = is_own(row);
+  const at::Tensor nothing = at::empty({0}, at::kByte);
+  const std::vector<at::Tensor> come = group_.exchange(
+      std::vector<at::Tensor>(group_.size(), own ? bytes_of(weight) : nothing));
+  if (own) return weight;
+  at::Tensor copy = long_memory(weight);
+  bytes_of(copy).copy_(come[owners_.owner(row)]);
+  return copy;
+}
+
+at::Tensor WeightParts::read_at(int64_t process, const Transformer& model,
+                                size_t row) const {
+  const at::Tensor& weight = model.weight(row);
+  const int64_t owner = owners_.owner(row);
+  const bool here = process == group_.rank();
+  if (owner == process || is_outside(row)) {
+    return here ? weight : at::Tensor();
+  }
+  const at::AutoGradMode without_graph(false);
+  std::vector<at::Tensor> to(group_.size(), at::empty({0}, at::kByte));
+  if (is_own(row)) to[process] = bytes_of(weight);
+  const std::vector<at::Tensor> come = group_.exchange(to);
+  if (!here) return {};
+  at::Tensor copy = long_memory(weight);
+  bytes_of(copy).copy_(come[owner]);
+  return copy;
+}
+
+std::vector<std::string> WeightParts::of_owners(
+    const std::function<std::string(size_t row)>& text) const {
+  Json own = Json::array();
+  for (const size_t row : owners_.rows_of(group_.rank())) {
+    own.push_back(text(row));
+  }
+  const std::vector<std::string> all = group_.gather(own.dump());
+  std::vector<std::string> found;
+  for (int64_t rank = 0; rank < group_.size(); ++rank) {
+    const Json texts = Json::parse(all[rank]);
+    size_t i = 0;
+    for (const size_t row : owners_.rows_of(rank)) {
+      found.resize(std::max(found.size(), row + 1));
+      found[row] = texts.at(i++);
+    }
+  }
+  return found;
+}
+
+void WeightParts::give_outside(const Transformer& model) const {
+  for (const size_t stage : {size_t{0}, stages_.size() - 1}) {
+    give_weights(model, owners_, stages_.rows(stage), group_);
+  }
+}
+
+void WeightParts::gather(const Transformer& model) const {
+  for (size_t stage = 0; stage < stages_.size(); ++stage) {
+    for (const size_t row : stages_.rows(stage)) {
+      const at::Tensor& weight = model.weight(row);
+      if (!stays(row)) kernels::take_memory(weight, long_memory(weight));
+    }
+    give_weights(model, owners_, stages_.rows(stage), group_);
+  }
+}
+
+void WeightParts::scatter(const Transformer& model) const {
+  for (size_t stage = 0; stage < stages_.size(); ++stage) {
+    drop_stage(model, stage);
+  }
+}
+
+void hold_in_parts(Transformer& model, parallel::ProcessGroup& group) {
+  auto parts = std::make_shared<const WeightParts>(model.table(), group);
+  parts->scatter(model);
+  model.set_parts(std::move(parts));
+}
+
+}  // namespace annuli

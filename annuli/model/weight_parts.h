@@ -1,0 +1,88 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "annuli/model/row_owners.h"
+#include "annuli/model/row_stages.h"
+#include "annuli/parallel/bucket.h"
+#include "annuli/parallel/process_group.h"
+
+// Weights that several processes hold in parts (`parallel.shard: full`).
+//
+// Each process has the weights that it owns (row_owners.h) and, as all of them,
+// those outside the layers. The tensors of the others are there, without memory
+// (kernels/memory/lent_memory.h). A block's pass fetches the weights of its
+// layer before it runs and drops them after; where gradients are recorded again
+// for its backward pass. Who wants a single weight reads it.
+//
+// All functions that send are collective: all processes run the same passes and
+// read the same weights, in one order.
+//
+// State: who owns what. A model and its copies, whose tensors they share, share
+// one of these.
+namespace annuli {
+
+class Transformer;
+
+class WeightParts {
+ public:
+  // The group is borrowed.
+  WeightParts(const TensorTable& table, parallel::ProcessGroup& group)
+      : owners_(table, group.size()), stages_(table), group_(group) {}
+
+  const RowOwners& owners() const { return owners_; }
+  parallel::ProcessGroup& group() const { return group_; }
+  bool is_own(size_t row) const { return owners_.owns(group_.rank(), row); }
+  // Whether its weight has memory between two passes.
+  bool stays(size_t row) const { return is_own(row) || is_outside(row); }
+
+  // What a block's pass asks for.
+  void fetch(const Transformer& model, int64_t layer) const;
+  void drop(const Transformer& model, int64_t layer) const;
+
+  // A row's weight on all processes: its own tensor where it is here, and else
+  // a copy that lives as long as the caller holds it.
+  at::Tensor read(const Transformer& model, size_t row) const;
+  // The same on one process; undefined on the others.
+  at::Tensor read_at(int64_t process, const Transformer& model,
+                     size_t row) const;
+
+  // What `text` says of each row on the process that owns it.
+  std::vector<std::string> of_owners(
+      const std::function<std::string(size_t row)>& text) const;
+
+  // Gives all processes what the owners have of the rows outside the layers,
+  // after an update.
+  void give_outside(const Transformer& model) const;
+
+  // All weights are here, until `scatter`.
+  void gather(const Transformer& model) const;
+  void scatter(const Transformer& model) const;
+
+ private:
+  bool is_outside(size_t row) const;
+  void drop_stage(const Transformer& model, size_t stage) const;
+
+  RowOwners owners_;
+  RowStages stages_;
+  parallel::ProcessGroup& group_;
+};
+
+// From now on the processes hold the model in parts, of which all have the same
+// weights.
+void hold_in_parts(Transformer& model, parallel::ProcessGroup& group);
+
+// Gives the rows' weights of their owners to all processes, into the memory
+// that they have there. A graph does not notice.
+void give_weights(const Transformer& model, const RowOwners& owners,
+                  const std::vector<size_t>& rows,
+                  parallel::ProcessGroup& group,
+                  int64_t bucket_bytes = parallel::kBucketBytes);
+
+}  // namespace annuli
