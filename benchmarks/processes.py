@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """processes.py [--size N]: a training step that N processes of one thread share,
-beside one process of N threads, PyTorch's DistributedDataParallel and FSDP2.
+holding all or parts (parallel.shard), beside one process of N threads, PyTorch's
+DistributedDataParallel and FSDP2.
 
 All begin with the same weights and do the same steps on the same batches, in
 turn, one at a time (benchmarks/bench.py); the batch is cut into as many parts as
@@ -8,7 +9,8 @@ there are processes. In fp32 the first losses must agree to 1e-4. PyTorch's runs
 transformers' model, tuned: MKL's fast path, malloc that keeps its memory.
 
   of one     the best time of one process of N threads over that of the row
-  ours is    the row's best time over that of our N processes
+  ours is    the row's best time over that of our N processes which hold as much:
+             shard none beside DDP, shard full beside FSDP2
   peak       the largest of its processes
 
 Exit 0, or 1 if losses differ or a contestant fails.
@@ -27,7 +29,10 @@ from training import cases, machine
 from training.contestant import Contestant, ContestantError
 from training.rounds import LOSS_LIMIT, PAUSE, WARM_UPS
 
-ONE, SHARED = "one process", "ours, shared"
+ONE = "one process"
+SHARED = {shard: f"shard {shard}" for shard in ("none", "optimizer", "full")}
+DDP, FSDP = "DDP, tuned", "FSDP2, tuned"
+BESIDE = {ONE: SHARED["none"], DDP: SHARED["none"], FSDP: SHARED["full"]}
 PEER = str(cases.ROOT / "benchmarks/training/peer.py")
 
 
@@ -85,13 +90,15 @@ def contestants(options, start):
     made = [
         Contestant(ONE, ours + ["--set", f"threads={size}"], log("one"),
                    {"OMP_NUM_THREADS": str(size)}),
-        Team(SHARED, ours + ["--set", "threads=1"] + micro, log("shared"), size),
     ]
-    for word, share in (("DDP", "ddp"), ("FSDP2", "fsdp")):
+    for shard, name in SHARED.items():
+        words = ["--set", "threads=1", "--set", f"parallel.shard={shard}"]
+        made.append(Team(name, ours + words + micro, log(shard), size))
+    for name, share in ((DDP, "ddp"), (FSDP, "fsdp")):
         command = [sys.executable, PEER, str(start), "--share", share]
-        made.append(Team(f"{word}, tuned", command, log(share), size, cases.TUNED))
+        made.append(Team(name, command, log(share), size, cases.TUNED))
     return [c for c in made
-            if not options.no_peers or c.name in (ONE, SHARED)]
+            if not options.no_peers or c.name not in (DDP, FSDP)]
 
 
 def require_same_work(all_of_them):
@@ -136,7 +143,7 @@ def table(all_of_them):
     for name in best:
         lines.append(f"{name:16} {best[name]:7.3f}s {middle[name]:7.3f}s "
                      f"{best[ONE] / best[name]:7.2f} "
-                     f"{best[name] / best[SHARED]:7.2f}x "
+                     f"{best[name] / best[BESIDE.get(name, name)]:7.2f}x "
                      f"{peaks[name] / 1e9:6.2f} GB")
     return "\n".join(lines)
 

@@ -223,6 +223,7 @@ std::vector<NamedTensor> read_tensors(const Candidate& candidate,
 // Fills in what can be read of it; the fault if that is not all.
 std::string read_state(const Candidate& candidate, TrainingState& state,
                        const WantedParts& wanted) {
+  state = {};
   if (!candidate.fault.empty()) return candidate.fault;
   try {
     const WantedTensors tensors =

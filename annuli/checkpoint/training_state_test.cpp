@@ -9,6 +9,7 @@
 
 #include "annuli/checkpoint/test_files.h"
 #include "annuli/core/hash.h"
+#include "tests/support/thread_group.h"
 
 namespace annuli {
 namespace {
@@ -64,6 +65,94 @@ TEST(TrainingState, RoundTripsBitForBit) {
   EXPECT_FALSE(
       identical(loaded.weights[0].tensor, state_of_step(8).weights[0].tensor));
   EXPECT_EQ(load_progress(folder / "state"), saved.progress);
+}
+
+void flip_last_bit(const fs::path& file) {
+  std::string bytes = read_file(file);
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  test::write_raw(file, bytes);
+}
+
+// What process `rank` of two holds of `state_of_step`.
+TrainingState part_of_step(int step, int64_t rank) {
+  TrainingState all = state_of_step(step);
+  TrainingState part{.progress = all.progress, .weights_in_parts = true};
+  part.weights = {all.weights[static_cast<size_t>(rank)]};
+  part.optimizer = {all.optimizer[static_cast<size_t>(rank)]};
+  return part;
+}
+
+void save_in_parts(const fs::path& folder, int step) {
+  test::run_together(2, [&](parallel::ProcessGroup& group) {
+    save_training_state(folder, part_of_step(step, group.rank()), 2, group);
+  });
+}
+
+TEST(TrainingState, SavedInPartsItIsOneState) {
+  const TestFolder folder;
+  save_in_parts(folder / "state", 3);
+  EXPECT_THAT(
+      names_in(folder / "state" / "000001"),
+      ElementsAre("model-00001-of-00002.safetensors",
+                  "model-00002-of-00002.safetensors",
+                  "optimizer-00001-of-00002.safetensors",
+                  "optimizer-00002-of-00002.safetensors", "state.json"));
+  const auto loaded = load_training_state(folder / "state");
+  const TrainingState all = state_of_step(3);
+  ASSERT_EQ(loaded->state.weights.size(), 2);
+  ASSERT_EQ(loaded->state.optimizer.size(), 2);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(loaded->state.weights[i].name, all.weights[i].name);
+    EXPECT_TRUE(
+        identical(loaded->state.weights[i].tensor, all.weights[i].tensor));
+    EXPECT_TRUE(
+        identical(loaded->state.optimizer[i].tensor, all.optimizer[i].tensor));
+  }
+  for (const std::string& name : names_in(folder / "state" / "000001")) {
+    EXPECT_TRUE(is_state_path("000001/" + name)) << name;
+  }
+}
+
+TEST(TrainingState, OnlyWhatIsWantedIsRead) {
+  const TestFolder folder;
+  save_training_state(folder / "state", state_of_step(1));
+  save_in_parts(folder / "state", 2);
+  const auto wanted = [](const Json& progress) {
+    EXPECT_TRUE(progress.contains("step"));
+    return WantedTensors{
+        .weights = [](const std::string& name) { return name == "a"; },
+        .optimizer = [](const std::string& name) { return name == "m.b"; }};
+  };
+  for (const int64_t skip : {0, 1}) {
+    const auto loaded = load_training_state(folder / "state", skip, wanted);
+    ASSERT_EQ(loaded->state.weights.size(), 1);
+    EXPECT_EQ(loaded->state.weights[0].name, "a");
+    ASSERT_EQ(loaded->state.optimizer.size(), 1);
+    EXPECT_TRUE(
+        identical(loaded->state.optimizer[0].tensor,
+                  state_of_step(skip == 0 ? 2 : 1).optimizer[0].tensor));
+  }
+}
+
+// Also in what is not wanted.
+TEST(TrainingState, DamageOfAnyPartIsFound) {
+  for (const char* name :
+       {"model-00001-of-00002", "model-00002-of-00002",
+        "optimizer-00001-of-00002", "optimizer-00002-of-00002"}) {
+    const TestFolder folder;
+    save_training_state(folder / "state", state_of_step(1), 2);
+    save_in_parts(folder / "state", 2);
+    flip_last_bit(folder / "state" / "000002" /
+                  fmt::format("{}.safetensors", name));
+    const auto none = [](const Json&) {
+      const auto no = [](const std::string&) { return false; };
+      return WantedTensors{.weights = no, .optimizer = no};
+    };
+    const auto loaded = load_training_state(folder / "state", 0, none);
+    ASSERT_EQ(loaded->damaged.size(), 1) << name;
+    EXPECT_THAT(loaded->damaged[0].fault, HasSubstr(name));
+    EXPECT_EQ(loaded->state.progress.at("step"), 1);
+  }
 }
 
 TEST(TrainingState, LoadedTensorsAreWritableAndTheirOwn) {
@@ -174,12 +263,6 @@ struct Damage {
   void (*spoil)(const fs::path& state);
   const char* says;
 };
-
-void flip_last_bit(const fs::path& file) {
-  std::string bytes = read_file(file);
-  bytes.back() = static_cast<char>(bytes.back() ^ 1);
-  test::write_raw(file, bytes);
-}
 
 const Damage kDamages[] = {
     {[](const fs::path& state) {

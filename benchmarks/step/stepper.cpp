@@ -10,6 +10,7 @@
 #include "annuli/model/tensor_table.h"
 #include "annuli/run/first_state.h"
 #include "annuli/run/run_data.h"
+#include "annuli/run/run_state.h"
 #include "annuli/train/optimizer.h"
 
 namespace annuli::bench {
@@ -18,6 +19,13 @@ namespace {
 run::FirstState start_of(Plan plan, const std::string& from, int64_t vocab) {
   plan.model.from = from;
   return run::first_state(plan, vocab, at::kCPU);
+}
+
+// What one of the processes holds of it.
+run::FirstState held(run::FirstState first, const Plan& plan,
+                     parallel::ProcessGroup& group) {
+  run::keep_own_part(first.model, first.optimizer, plan, group);
+  return first;
 }
 
 // What a peer needs to know of the plan.
@@ -63,12 +71,13 @@ struct Stepper::State {
   State(Plan given, const fs::path& folder, parallel::ProcessGroup& group)
       : plan(std::move(given)),
         data(plan),
-        first(start_of(plan, (folder / "model").string(),
-                       data.tokenizer().vocab_size())),
+        first(held(start_of(plan, (folder / "model").string(),
+                            data.tokenizer().vocab_size()),
+                   plan, group)),
         optimizer(plan.optimizer, std::move(first.optimizer)),
         trainer(first.model, optimizer, data.train(), plan.phases.front().train,
                 plan.optimizer.weight_decay, static_cast<uint64_t>(plan.seed),
-                group) {
+                group, std::nullopt, plan.parallel.shard) {
     kernels::give_back_memory();
   }
 

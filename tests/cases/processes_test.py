@@ -50,11 +50,12 @@ class Processes(ProgramCase):
         self.done(*self.words(name, processes, *more, **changes), cwd=ROOT)
         return made(self.folder / name)
 
-    def kill_after(self, name, processes, steps):
+    def kill_after(self, name, processes, steps, **changes):
         """Kills the run once its history has so many steps."""
         history = self.folder / name / "training_history.jsonl"
         process = subprocess.Popen(
-            [ANNULI, *map(str, self.words(name, processes, "--resume"))],
+            [ANNULI, *map(str, self.words(name, processes, "--resume",
+                                           **changes))],
             cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env=dict(os.environ, OMP_NUM_THREADS="1"))
         while process.poll() is None:
@@ -78,6 +79,13 @@ class Processes(ProgramCase):
         for processes in (2, 4):
             self.assertEqual(self.run_in(str(processes), processes), alone)
 
+    def test_whatever_they_hold_in_parts_the_files_are_the_same(self):
+        alone = self.run_in("1", 1)
+        for shard, processes in (("optimizer", 2), ("full", 4)):
+            name = f"{shard}-{processes}"
+            self.assertEqual(self.run_in(name, processes,
+                                         **{"parallel.shard": shard}), alone)
+
     def test_another_order_of_sums_would_show(self):
         """The comparison can fail: two windows at once are other sums."""
         changed = {f"phases.{phase}.train.micro_batch_size": 2
@@ -86,8 +94,8 @@ class Processes(ProgramCase):
 
     def test_killed_on_two_and_four_ended_on_one(self):
         alone = self.run_in("alone", 1)
-        self.kill_after("killed", 2, 3)
-        self.kill_after("killed", 4, 9)
+        self.kill_after("killed", 2, 3, **{"parallel.shard": "full"})
+        self.kill_after("killed", 4, 9, **{"parallel.shard": "optimizer"})
         self.assertEqual(self.run_in("killed", 1, "--resume"), alone)
 
     def test_batches_without_parts_are_refused(self):
