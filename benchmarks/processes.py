@@ -52,6 +52,13 @@ class Team(Contestant):
                          dict(shared, RANK="0", LOCAL_RANK="0"))
 
     def start(self, timeout=600):
+        self.begin_others()
+        self.begin_first(timeout)
+
+    def begin_first(self, timeout):
+        super().start(timeout)
+
+    def begin_others(self):
         for rank in range(1, self.size):
             with open(f"{self.log}.{rank}", "w") as log:
                 self.others.append(subprocess.Popen(
@@ -59,7 +66,6 @@ class Team(Contestant):
                     stdout=subprocess.DEVNULL, stderr=log, cwd=cases.ROOT,
                     env={**os.environ, **self.environment, "RANK": str(rank),
                          "LOCAL_RANK": str(rank)}))
-        super().start(timeout)
 
     def peak_bytes(self):
         return max(peak_of(p.pid) for p in [self.process] + self.others)

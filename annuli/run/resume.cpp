@@ -78,9 +78,9 @@ std::optional<RunState> resume(RunFolder& folder, const Plan& plan,
     saved = load_run_state(folder.state(), plan, device, group);
   }
   // From here on all have read.
-  parallel::require_same(group, "resuming in " + folder.root().string(),
-                         saved ? saved->folder.string() : "no state",
-                         "give all processes the same folder");
+  parallel::require_equal(
+      group, {{"the newest whole state in " + folder.root().string(),
+               saved ? saved->folder.string() : "none"}});
   if (!saved) return std::nullopt;
   if (folder.is_writer()) name_damaged(saved->damaged);
   // An older state: what is behind it may be another part of the plan.

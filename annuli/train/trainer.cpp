@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <numeric>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,21 @@
 
 namespace annuli::train {
 namespace {
+
+// Empty if the loss is finite.
+std::string fault_of(const Loss& loss, int64_t step) {
+  const double value = loss.total.item<double>();
+  if (std::isfinite(value)) return "";
+  return fmt::format(
+      "training step {}: the loss is {}, expected a finite number; nothing "
+      "was updated; try a lower learning_rate or a longer warm-up",
+      step, value);
+}
+
+void require_finite(const Loss& loss, int64_t step) {
+  const std::string fault = fault_of(loss, step);
+  if (!fault.empty()) throw VerdictError(fault);
+}
 
 double squares_of(const at::Tensor& gradient) {
   RECORD_USER_SCOPE("gradient norm");
@@ -79,22 +95,15 @@ Loss Trainer::forward(const data::Batch& batch, int64_t step, int64_t pass) {
       .gradient_checkpointing = train_.gradient_checkpointing,
       .as_trained = true,
   };
-  Loss loss = model_.loss(tokens_of(batch, model_.device()),
-                          targets_of(batch, model_.device()), options);
-  const double value = loss.total.item<double>();
-  if (!std::isfinite(value)) {
-    throw VerdictError(fmt::format(
-        "training step {}: the loss is {}, expected a finite number; nothing "
-        "was updated; try a lower learning_rate or a longer warm-up",
-        step, value));
-  }
-  return loss;
+  return model_.loss(tokens_of(batch, model_.device()),
+                     targets_of(batch, model_.device()), options);
 }
 
 // The norm of the gradient of a batch, and nothing else.
 void Trainer::measure(const data::Batch& batch, int64_t step) {
   const GradientScope scope(model_);
   const Loss loss = forward(batch, step, 0);
+  require_finite(loss, step);
   model_.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
     norm_.note(row, squares_of(gradient));
   });
@@ -117,6 +126,7 @@ StepSums Trainer::step_inside_backward(StepRecord& record) {
   {
     GradientScope scope(model_);
     const Loss loss = forward(batch, record.step, 0);
+    require_finite(loss, record.step);
     sums = sums_of(loss, 1);
     model_.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
       reached[row] = true;
@@ -182,18 +192,25 @@ StepSums Trainer::step_with_owners(StepRecord& record) {
     };
   });
   owned.finish();
-  squares = exchange_.of_owners(squares, *owners_);
-  for (size_t row = 0; row < rows; ++row) norm_.note(row, squares[row]);
+  note_norm_of_owners(squares);
   norm_.require_finite(record.step, /*updated=*/!waits);
   if (waits) update_own(record, share * clip_scale(norm_.value()), held);
-  for (size_t row = 0; row < rows; ++row) {
-    if (!is_own(row)) optimizer_.skip(row);
-  }
   give_updated();
   return sums;
 }
 
+void Trainer::note_norm_of_owners(const std::vector<double>& own) {
+  const std::vector<double> squares = exchange_.of_owners(own, *owners_);
+  for (size_t row = 0; row < squares.size(); ++row) {
+    norm_.note(row, squares[row]);
+  }
+}
+
+// Updates of others are counted.
 void Trainer::give_updated() {
+  for (size_t row = 0; row < model_.table().size(); ++row) {
+    if (!is_own(row)) optimizer_.skip(row);
+  }
   if (model_.parts() != nullptr) return model_.parts()->give_outside(model_);
   std::vector<size_t> all(model_.table().size());
   std::iota(all.begin(), all.end(), size_t{0});
@@ -208,16 +225,8 @@ void Trainer::update_own(const StepRecord& record, double scale,
   }
 }
 
-// A failure of this process is one of all.
-Loss Trainer::checked_forward(const data::Batch& batch, int64_t step,
-                              int64_t pass) {
-  try {
-    return forward(batch, step, pass);
-  } catch (const VerdictError& error) {
-    exchange_.fail(step, error);
-  }
-}
-
+// A failure of this process is one of all, who hear of it when their passes are
+// done. Where each pass needs all processes, this one goes on until then.
 StepSums Trainer::run_parts(int64_t step, GradientSums& gradients,
                             const LastPass& last) {
   const GradientSink add = [&](size_t row, const at::Tensor& gradient) {
@@ -229,11 +238,16 @@ StepSums Trainer::run_parts(int64_t step, GradientSums& gradients,
         0, share_.parts, [&](int64_t part) { return parts[part]; },
         sum_of_nodes);
   };
+  std::string fault;
   for (int64_t i = 0; i < share_.passes(); ++i) {
-    const int64_t pass = share_.first_pass() + i;
+    const bool is_last = i + 1 == share_.passes();
     const data::Batch batch = batches_.next(i);
     GradientScope scope(model_);
-    const Loss loss = checked_forward(batch, step, pass);
+    const Loss loss = forward(batch, step, share_.first_pass() + i);
+    if (fault.empty()) fault = fault_of(loss, step);
+    if (!fault.empty() && (is_last || model_.parts() == nullptr)) {
+      exchange_.fail(step, VerdictError(fault));
+    }
     StepSums& sums = parts[i / share_.passes_of_part];
     StepSums of_pass = sums_of(loss, share_.of_pass());
     if (i % share_.passes_of_part == 0) {
@@ -241,11 +255,11 @@ StepSums Trainer::run_parts(int64_t step, GradientSums& gradients,
     } else {
       sums.add(of_pass);
     }
-    const bool is_last = last && i + 1 == share_.passes();
-    model_.backward(loss.total, is_last ? last(sum_of_all()) : add);
-    if (!is_last) gradients.end_pass();
+    const bool hands_over = last && is_last;
+    model_.backward(loss.total, hands_over ? last(sum_of_all()) : add);
+    if (!hands_over) gradients.end_pass();
   }
-  return sum_of_all();
+  return last ? StepSums() : sum_of_all();
 }
 
 double Trainer::clip_scale(double norm) const {

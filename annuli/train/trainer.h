@@ -82,12 +82,13 @@ class Trainer {
   StepSums step_inside_backward(StepRecord& record);
   StepSums step_with_whole_gradient(StepRecord& record);
   StepSums step_with_owners(StepRecord& record);
-  // Gives what receives the gradients of the last pass of all, before its
-  // backward pass, for which it is told the sums of all passes.
+  // Is told the sums of all passes before the backward pass of the last one,
+  // and gives what receives its gradients.
   using LastPass = std::function<GradientSink(StepSums sums)>;
+  // Returns the sums of all passes, unless `last` is told them.
   StepSums run_parts(int64_t step, GradientSums& gradients,
                      const LastPass& last = {});
-  Loss checked_forward(const data::Batch& batch, int64_t step, int64_t pass);
+  void note_norm_of_owners(const std::vector<double>& own);
   void update_own(const StepRecord& record, double scale,
                   std::vector<at::Tensor>& gradients);
   void give_updated();
