@@ -185,6 +185,20 @@ TEST(StepMemory, LeversSaveWhatTheyShould) {
   EXPECT_GT(step_memory(shape).gradients, 2 * accumulated.gradients);
 }
 
+// Most bytes in use at once during a step of one window, weights not counted.
+int64_t peak_of_a_step(const ModelConfig& config, int64_t tokens) {
+  kernels::use_caching_allocator();
+  Transformer model(config, NumberTypes());
+  initialize(model, 1);
+  const at::Tensor ids = tiny::tokens(1, tokens, config.vocab_size);
+  kernels::release_cached_blocks();
+  const int64_t before = kernels::cached_blocks().live;
+  GradientScope scope(model);
+  const Loss loss = model.loss(ids, ids, {.as_trained = true});
+  model.backward(loss.total, [](size_t, const at::Tensor&) {});
+  return kernels::cached_blocks().peak - before;
+}
+
 // Of few tokens and few words the widest moment is that of a layer's gradients:
 // the matrices of its feed-forward. All else is below 1 MiB, which malloc
 // serves.
@@ -196,20 +210,26 @@ TEST(StepMemory, OfFewTokensIsThatOfALayersGradients) {
     const int64_t tokens = 32;
     const StepMemory counted = step_memory(
         {.config = config, .batch_size = 1, .sequence_length = tokens});
-    kernels::use_caching_allocator();
-    Transformer model(config, NumberTypes());
-    initialize(model, 1);
-    const at::Tensor ids = tiny::tokens(1, tokens, config.vocab_size);
-    kernels::release_cached_blocks();
-    const int64_t before = kernels::cached_blocks().live;
-    {
-      GradientScope scope(model);
-      const Loss loss = model.loss(ids, ids, {.as_trained = true});
-      model.backward(loss.total, [](size_t, const at::Tensor&) {});
-    }
-    EXPECT_EQ(counted.gradients, kernels::cached_blocks().peak - before);
+    EXPECT_EQ(counted.gradients, peak_of_a_step(config, tokens));
     EXPECT_EQ(counted.gradients,
               (gated ? 3 : 2) * tensor_bytes(384 * 6144, at::kFloat));
+  }
+}
+
+// The gradient of a table that is the head too begins at the head and ends at
+// the embedding: at the widest moment between them it is there. An untied
+// head's is gone by then.
+TEST(StepMemory, ATiedTablesGradientIsThereInEveryBlock) {
+  for (const bool tied : {false, true}) {
+    ModelConfig config = config_of({.tied = tied});
+    config.intermediate_size = 6144;
+    const int64_t tokens = 32;
+    const StepMemory counted = step_memory(
+        {.config = config, .batch_size = 1, .sequence_length = tokens});
+    EXPECT_EQ(counted.gradients, peak_of_a_step(config, tokens));
+    // The table has as many entries as each matrix of the feed-forward.
+    EXPECT_EQ(counted.gradients,
+              (tied ? 3 : 2) * tensor_bytes(384 * 6144, at::kFloat));
   }
 }
 

@@ -10,14 +10,14 @@
 #include "annuli/core/notice.h"
 #include "annuli/core/text.h"
 #include "annuli/kernels/dispatch.h"
-#include "annuli/kernels/product.h"
 #include "annuli/model/tensor_table.h"
 
 namespace annuli::run {
 
-void warn_of_slow_numbers(const Plan& plan, at::Device device) {
+void warn_of_slow_numbers(const Plan& plan, at::Device device,
+                          bool bf16_is_fast) {
   const bool bf16 = number_types(plan.precision).products == at::kBFloat16;
-  if (!bf16 || !kernels::is_host(device) || kernels::bf16_is_fast()) return;
+  if (!bf16 || !kernels::is_host(device) || bf16_is_fast) return;
   warn(
       "precision {}: this processor multiplies bf16 no faster than fp32; it "
       "saves memory here, not time",

@@ -13,7 +13,8 @@
 namespace annuli::run {
 
 // One line on standard error if the plan's precision does not pay here.
-void warn_of_slow_numbers(const Plan& plan, at::Device device);
+void warn_of_slow_numbers(const Plan& plan, at::Device device,
+                          bool bf16_is_fast);
 
 // "phase 2/4  moe  12 x 512, 8 heads, 8 experts top-2: 239.7 M (88.7 M active)"
 void print_phase(const Plan& plan, size_t phase, const ModelConfig& config);

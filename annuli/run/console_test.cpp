@@ -20,6 +20,25 @@ std::string printed(const std::function<void()>& by) {
   return testing::internal::GetCapturedStdout();
 }
 
+// Each text comes once in the life of a process: the quiet ones first.
+TEST(Console, OnlyBf16OnAProcessorThatIsSlowAtItIsWarnedOf) {
+  const auto warned = [](Precision precision, bool bf16_is_fast) {
+    Plan plan;
+    plan.precision = precision;
+    testing::internal::CaptureStderr();
+    warn_of_slow_numbers(plan, at::kCPU, bf16_is_fast);
+    return testing::internal::GetCapturedStderr();
+  };
+  for (const bool fast : {true, false}) {
+    EXPECT_EQ(warned(Precision::kFp32, fast), "");
+    EXPECT_EQ(warned(Precision::kFp64, fast), "");
+  }
+  for (const Precision precision : {Precision::kBf16Mixed, Precision::kBf16}) {
+    EXPECT_EQ(warned(precision, true), "");
+    EXPECT_THAT(warned(precision, false), HasSubstr("warning: precision bf16"));
+  }
+}
+
 TEST(Console, APhaseIsNamedWithItsShape) {
   Plan plan;
   plan.phases = {{.name = "dense"}, {.name = "moe"}};

@@ -14,6 +14,7 @@
 #include "annuli/core/rng.h"
 #include "annuli/core/stop_request.h"
 #include "annuli/kernels/memory/caching_allocator.h"
+#include "annuli/kernels/product.h"
 #include "annuli/kernels/threads.h"
 #include "annuli/model/device.h"
 #include "annuli/parallel/agree.h"
@@ -66,7 +67,9 @@ class PlanRunner {
  private:
   // The saved state, or a fresh model before its first step.
   RunState begin(IfPresent if_present) {
-    if (run_.is_writer()) warn_of_slow_numbers(plan_, run_.device());
+    if (run_.is_writer()) {
+      warn_of_slow_numbers(plan_, run_.device(), kernels::bf16_is_fast());
+    }
     std::optional<RunState> saved;
     if (if_present != IfPresent::kForce) {
       saved = resume(run_.folder(), plan_, run_.device(), run_.group());

@@ -9,6 +9,7 @@
 #include "annuli/core/file.h"
 #include "annuli/core/json.h"
 #include "annuli/run/run_folder.h"
+#include "annuli/train/loss_watch.h"
 #include "tests/resume/resume_fixture.h"
 #include "tests/support/thread_sanitizer.h"
 
@@ -85,6 +86,30 @@ TEST_F(FailureTest, RollbackTriesALowerRate) {
     const std::string folder = "killed_" + std::to_string(count);
     run_until(arguments(folder, more), history(folder), count);
     expect_resumed_equals(reference, folder, more);
+  }
+}
+
+// A loss that is a number and lies above those before: by less than a nat,
+// which is enough.
+TEST_F(FailureTest, ASpikeOfTheLossGoesBack) {
+  // Eight losses of a model that hardly changes, and then a step that is far
+  // too long.
+  const Outcome done =
+      run("run", {"--set", "phases.dense.train.max_steps=8", "--set",
+                  "phases.dense.train.learning_rate=1.0e-5", "--set",
+                  "phases.moe.train.learning_rate=0.615", "--set",
+                  "on_failure=rollback", "--set", "rollback_lr_factor=0.001",
+                  "--allow", "symmetry_breaking", "--allow", "router_health"});
+  ASSERT_EQ(done.status, 0) << done.err;
+  const auto rollbacks = lines("run", "rollback");
+  ASSERT_EQ(rollbacks.size(), 1u);
+  const std::string reason = rollbacks[0].at("reason");
+  EXPECT_THAT(reason, HasSubstr("training step "));
+  const double rise = std::stod(reason.substr(reason.find(" lies ") + 6));
+  EXPECT_GT(rise, train::LossWatch::kLeastRise);
+  EXPECT_LT(rise, 1);
+  for (const Json& step : lines("run", "step")) {
+    EXPECT_FALSE(step.contains("loss_rise")) << step.dump();
   }
 }
 

@@ -22,6 +22,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::Pair;
 
 class RunTest : public testing::Test {
@@ -39,8 +40,11 @@ class RunTest : public testing::Test {
 };
 
 TEST_F(RunTest, LeavesEverythingItPromises) {
-  const Outcome done = run("all");
+  const Outcome done = run("all", {"--set", "logging_steps=1"});
   ASSERT_EQ(done.status, 0) << done.err;
+  EXPECT_EQ(done.err, "");
+  EXPECT_THAT(done.out, HasSubstr("step 1/3  loss "));
+  EXPECT_THAT(done.out, Not(HasSubstr("ETA ?")));
   for (const char* name :
        {"checkpoints/dense_model.pt", "checkpoints/moe_model_init.pt",
         "checkpoints/moe_model_final.pt", "checkpoints/medium_moe_final.pt",
@@ -69,6 +73,9 @@ TEST_F(RunTest, EveryVerdictIsKept) {
     const Json file =
         read_json(in("all", std::string("verify/") + phase + ".json"));
     ASSERT_TRUE(file.contains("growth")) << phase;
+    ASSERT_TRUE(file.contains("after_phase")) << phase;
+    // Layers with zero outputs leave nothing to be judged after training.
+    EXPECT_EQ(file.at("after_phase").empty(), std::string(phase) == "large");
     for (const auto& [stage, verdicts] : file.items()) {
       for (const Json& verdict : verdicts) {
         EXPECT_TRUE(verdict.at("passed")) << verdict.dump();
@@ -172,6 +179,28 @@ TEST_F(RunTest, CheckpointingChangesNoBit) {
     // differs, the models do not.
     EXPECT_EQ(again.hashes, plain.hashes);
   }
+}
+
+// The same history; the lineage has the size of micro-batches where it is set.
+TEST_F(RunTest, TwoMicroBatchesAreTwoPassesOfAccumulation) {
+  const std::string train = "phases.dense.train.";
+  const Outcome parts = run("parts", {"--set", train + "micro_batch_size=1"});
+  EXPECT_EQ(parts.status, 0) << parts.err;
+  const Outcome passes =
+      run("passes", {"--set", train + "batch_size=1", "--set",
+                     train + "gradient_accumulation_steps=2"});
+  EXPECT_EQ(passes.status, 0) << passes.err;
+  EXPECT_EQ(outcome_of(scratch_.path() / "parts").history,
+            outcome_of(scratch_.path() / "passes").history);
+  const auto arguments = [&](const std::string& folder) {
+    const Json lineage = read_json(in(folder, "lineage.json"));
+    for (const Json& record : lineage.at("records")) {
+      if (record.at("operator") == "train") return record.at("arguments");
+    }
+    return Json();
+  };
+  EXPECT_EQ(arguments("parts").at("micro_batch_size"), 1);
+  EXPECT_FALSE(arguments("passes").contains("micro_batch_size"));
 }
 
 TEST_F(RunTest, EvaluatesAndSavesAsOftenAsThePlanSays) {
