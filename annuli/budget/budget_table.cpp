@@ -63,9 +63,40 @@ std::string sharing_table(const PlanBudget& budget) {
       link.latency * 1e6, aligned(rows, Align::kRight));
 }
 
+// A row for each way to hold parts.
+std::string shards_table(const PlanBudget& budget,
+                         std::optional<int64_t> limit) {
+  std::vector<Row> rows = {
+      {"parallel.shard", "peak memory", "phase", "when", "sent a step"}};
+  if (limit) rows[0].push_back("fits " + bytes(*limit));
+  for (const ShardPeak& shard : budget.all_shards) {
+    Row row = {std::string(word_of(shard.shard)), bytes(shard.peak.bytes),
+               shard.phase, shard.peak.name, bytes(shard.step_bytes_sent)};
+    if (limit) row.push_back(shard.peak.bytes <= *limit ? "yes" : "no");
+    rows.push_back(std::move(row));
+  }
+  return fmt::format(
+      "\nthe plan has parallel.shard {}; each process would need\n{}",
+      word_of(budget.shard), aligned(rows, Align::kRight));
+}
+
+Json shards_json(const PlanBudget& budget, std::optional<int64_t> limit) {
+  Json all = Json::array();
+  for (const ShardPeak& shard : budget.all_shards) {
+    Json json = {{"shard", std::string(word_of(shard.shard))},
+                 {"peak_memory_bytes", shard.peak.bytes},
+                 {"phase", shard.phase},
+                 {"peak_moment", shard.peak.name},
+                 {"step_bytes_sent", shard.step_bytes_sent}};
+    if (limit) json["fits"] = shard.peak.bytes <= *limit;
+    all.push_back(std::move(json));
+  }
+  return all;
+}
+
 }  // namespace
 
-std::string to_table(const PlanBudget& budget) {
+std::string to_table(const PlanBudget& budget, std::optional<int64_t> limit) {
   std::vector<Row> rows = {
       {"phase", "parameters", "active", "weights", "optimizer", "gradients",
        "activations", "peak memory", "when", "disk", "FLOP a step", "time"}};
@@ -77,6 +108,7 @@ std::string to_table(const PlanBudget& budget) {
       bytes(budget.peak_memory()), budget.largest().name, bytes(budget.program),
       bytes(budget.kept_disk), bytes(budget.peak_disk));
   if (budget.sharing.processes > 1) text += sharing_table(budget);
+  if (!budget.all_shards.empty()) text += shards_table(budget, limit);
   if (!budget.rates) return text;
   double seconds = 0;
   for (const PhaseBudget& phase : budget.phases) seconds += *phase.seconds;
@@ -88,7 +120,7 @@ std::string to_table(const PlanBudget& budget) {
                     budget.rates->memory_bytes / 1e9);
 }
 
-Json to_json(const PlanBudget& budget) {
+Json to_json(const PlanBudget& budget, std::optional<int64_t> limit) {
   Json phases = Json::array();
   for (const PhaseBudget& phase : budget.phases) {
     Json moments = Json::array();
@@ -129,6 +161,11 @@ Json to_json(const PlanBudget& budget) {
                {"kept_disk_bytes", budget.kept_disk},
                {"peak_disk_bytes", budget.peak_disk},
                {"phases", phases}};
+  if (limit) json["memory_limit_bytes"] = *limit;
+  if (!budget.all_shards.empty()) {
+    json["shard"] = std::string(word_of(budget.shard));
+    json["all_shards"] = shards_json(budget, limit);
+  }
   if (budget.rates) {
     json["product_flops_per_second"] = budget.rates->product_flops;
     json["memory_bytes_per_second"] = budget.rates->memory_bytes;

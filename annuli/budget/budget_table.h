@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "annuli/budget/plan_budget.h"
@@ -8,10 +10,12 @@
 // A budget for people and for scripts.
 namespace annuli::budget {
 
-std::string to_table(const PlanBudget& budget);
+// `limit`: of a process' memory; what fits it is said of all_shards.
+std::string to_table(const PlanBudget& budget,
+                     std::optional<int64_t> limit = {});
 
 // {"program_bytes", "phases": [{...}], "peak_memory_bytes", ...}; bytes, flops
 // and seconds as plain numbers. See docs/formats.md.
-Json to_json(const PlanBudget& budget);
+Json to_json(const PlanBudget& budget, std::optional<int64_t> limit = {});
 
 }  // namespace annuli::budget

@@ -106,5 +106,52 @@ TEST(BudgetTable, JsonIsTheSameInPlainNumbers) {
   EXPECT_EQ(timed.at("phases").at(1).at("seconds"), 30);
 }
 
+PlanBudget budget_of_shards() {
+  PlanBudget budget = budget_of_two();
+  budget.sharing.processes = 2;
+  budget.shard = Sharding::kOptimizer;
+  budget.all_shards = {{.shard = Sharding::kNone,
+                        .phase = "large",
+                        .peak = {"train", 90'000},
+                        .step_bytes_sent = 12'000},
+                       {.shard = Sharding::kOptimizer,
+                        .phase = "small",
+                        .peak = {"evaluate", 67'000},
+                        .step_bytes_sent = 13'000}};
+  return budget;
+}
+
+TEST(BudgetTable, SaysOfEachShardWhetherItFits) {
+  const PlanBudget budget = budget_of_shards();
+  EXPECT_THAT(to_table(budget), HasSubstr(R"(
+the plan has parallel.shard optimizer; each process would need
+parallel.shard  peak memory  phase      when  sent a step
+none               90.00 kB  large     train     12.00 kB
+optimizer          67.00 kB  small  evaluate     13.00 kB
+)"));
+  EXPECT_THAT(to_table(budget, 67'000), HasSubstr(R"(
+parallel.shard  peak memory  phase      when  sent a step  fits 67.00 kB
+none               90.00 kB  large     train     12.00 kB             no
+optimizer          67.00 kB  small  evaluate     13.00 kB            yes
+)"));
+  EXPECT_THAT(to_table(budget_of_two(), 67'000),
+              Not(HasSubstr("parallel.shard")));
+}
+
+TEST(BudgetTable, JsonSaysOfEachShardWhetherItFits) {
+  const Json json = to_json(budget_of_shards(), 67'000);
+  EXPECT_EQ(json.at("shard"), "optimizer");
+  EXPECT_EQ(json.at("memory_limit_bytes"), 67'000);
+  ASSERT_EQ(json.at("all_shards").size(), 2u);
+  const Json none = {{"shard", "none"},           {"peak_memory_bytes", 90'000},
+                     {"phase", "large"},          {"peak_moment", "train"},
+                     {"step_bytes_sent", 12'000}, {"fits", false}};
+  EXPECT_EQ(json.at("all_shards").at(0), none);
+  EXPECT_EQ(json.at("all_shards").at(1).at("fits"), true);
+  EXPECT_FALSE(
+      to_json(budget_of_shards()).at("all_shards").at(0).contains("fits"));
+  EXPECT_FALSE(to_json(budget_of_two()).contains("all_shards"));
+}
+
 }  // namespace
 }  // namespace annuli::budget

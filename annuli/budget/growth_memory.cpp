@@ -5,6 +5,7 @@
 
 #include "annuli/budget/step_memory.h"
 #include "annuli/grow/parent_rows.h"
+#include "annuli/model/row_owners.h"
 #include "annuli/optim/state_layout.h"
 
 namespace annuli::budget {
@@ -50,6 +51,100 @@ int64_t largest_while_growing(const grow::Recipe& recipe,
     // What is the same is moved.
     if (!(last && tensor.is_identity())) largest = std::max(largest, alive);
     if (last) alive -= bytes(parents[row]);
+  }
+  return largest;
+}
+
+// The same of a state in parts, in one of the processes: a parent row's parts
+// go to who makes the child's row, one by one (grow/state_mover.h).
+class GrowthInParts {
+ public:
+  GrowthInParts(const GrowthShape& shape, int64_t process)
+      : recipe_(shape.recipe),
+        parents_(tensor_table(recipe_.parent)),
+        children_(tensor_table(recipe_.child)),
+        of_parent_(parents_, shape.holders),
+        of_child_(children_, shape.holders),
+        process_(process),
+        plan_(shape.plan),
+        bytes_(state_row(shape.plan)),
+        rows_(recipe_) {}
+
+  int64_t largest() {
+    for (const size_t row : of_parent_.rows_of(process_)) {
+      alive_ += bytes_(parents_[row]);
+    }
+    for (const size_t row : rows_.unused()) release(row);
+    largest_ = alive_;
+    for (size_t i = 0; i < children_.size(); ++i) grow(i);
+    return largest_;
+  }
+
+ private:
+  void grow(size_t child) {
+    const grow::TensorRecipe& tensor = recipe_.tensors[child];
+    if (tensor.source != grow::Source::kParent) return make(child, true);
+    const size_t row = rows_.row(tensor.parent);
+    const bool last = rows_.use(row);
+    const bool moves = of_parent_.owner(row) != of_child_.owner(child);
+    const int64_t received =
+        moves && of_child_.owns(process_, child) ? bytes_(parents_[row]) : 0;
+    if (moves && (received > 0 || of_parent_.owns(process_, row))) {
+      // The last part is there once more, as it is sent or has come.
+      note(received + largest_part(row));
+    }
+    if (tensor.is_identity() && (last || moves)) {
+      make(child, moves);
+    } else {
+      alive_ += received;
+      make(child, true);
+      alive_ -= received;
+    }
+    if (last) release(row);
+  }
+
+  void make(size_t child, bool anew) {
+    if (!of_child_.owns(process_, child)) return;
+    alive_ += bytes_(children_[child]);
+    if (anew) note(0);
+  }
+  void release(size_t row) {
+    if (of_parent_.owns(process_, row)) alive_ -= bytes_(parents_[row]);
+  }
+  void note(int64_t beside) { largest_ = std::max(largest_, alive_ + beside); }
+
+  int64_t largest_part(size_t row) const {
+    int64_t largest = 0;
+    for (const optim::StatePart& part :
+         optim::state_layout(plan_.optimizer, parents_[row],
+                             number_types(plan_.precision).weights)) {
+      int64_t bytes = static_cast<int64_t>(c10::elementSize(part.dtype));
+      for (const int64_t size : part.shape) bytes *= size;
+      largest = std::max(largest, bytes);
+    }
+    return largest;
+  }
+
+  const grow::Recipe& recipe_;
+  TensorTable parents_;
+  TensorTable children_;
+  RowOwners of_parent_;
+  RowOwners of_child_;
+  int64_t process_;
+  const Plan& plan_;
+  RowBytes bytes_;
+  grow::ParentRows rows_;
+  int64_t alive_ = 0;
+  int64_t largest_ = 0;
+};
+
+int64_t largest_while_growing_state(const GrowthShape& shape) {
+  if (shape.holders == 1) {
+    return largest_while_growing(shape.recipe, state_row(shape.plan));
+  }
+  int64_t largest = 0;
+  for (int64_t process = 0; process < shape.holders; ++process) {
+    largest = std::max(largest, GrowthInParts(shape, process).largest());
   }
   return largest;
 }
@@ -119,8 +214,16 @@ int64_t weight_bytes(const ModelConfig& config, const NumberTypes& numbers) {
   return sum(config, weight_row(numbers));
 }
 
-int64_t state_bytes(const ModelConfig& config, const Plan& plan) {
-  return sum(config, state_row(plan));
+int64_t state_bytes(const ModelConfig& config, const Plan& plan,
+                    int64_t holders) {
+  const TensorTable table = tensor_table(config);
+  const RowOwners owners(table, holders);
+  const RowBytes bytes = state_row(plan);
+  std::vector<int64_t> shares(static_cast<size_t>(holders));
+  for (size_t row = 0; row < table.size(); ++row) {
+    shares[static_cast<size_t>(owners.owner(row))] += bytes(table[row]);
+  }
+  return std::ranges::max(shares);
 }
 
 std::vector<Moment> growth_moments(const GrowthShape& shape) {
@@ -128,9 +231,9 @@ std::vector<Moment> growth_moments(const GrowthShape& shape) {
   const ModelConfig& parent = recipe.parent;
   const ModelConfig& child = recipe.child;
   const int64_t parent_weights = weight_bytes(parent, shape.numbers);
-  const int64_t parent_state = state_bytes(parent, shape.plan);
+  const int64_t parent_state = state_bytes(parent, shape.plan, shape.holders);
   const int64_t child_weights = weight_bytes(child, shape.numbers);
-  const int64_t child_state = state_bytes(child, shape.plan);
+  const int64_t child_state = state_bytes(child, shape.plan, shape.holders);
   const bool widens = recipe.width_factor > 1;
   const int64_t kept = widens ? double_logits(parent, shape.plan) : 0;
 
@@ -149,8 +252,7 @@ std::vector<Moment> growth_moments(const GrowthShape& shape) {
        kept + parent_state +
            largest_while_growing(recipe, weight_row(shape.numbers))});
   moments.push_back({"grow the optimizer state",
-                     kept + child_weights +
-                         largest_while_growing(recipe, state_row(shape.plan)) +
+                     kept + child_weights + largest_while_growing_state(shape) +
                          // Codes are widened, one tensor at a time.
                          tensor_bytes(largest_matrix(parent), at::kFloat)});
   int64_t proof = window_memory(child, shape) +
@@ -175,7 +277,8 @@ Moment phase_proof(const GrowthShape& shape) {
     working = std::max(working, router_memory(child, shape));
   }
   return {"prove the phase", weight_bytes(child, shape.numbers) +
-                                 state_bytes(child, shape.plan) + working};
+                                 state_bytes(child, shape.plan, shape.holders) +
+                                 working};
 }
 
 }  // namespace annuli::budget

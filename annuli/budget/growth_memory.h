@@ -9,7 +9,9 @@
 #include "annuli/model/number_types.h"
 
 // What a growth step holds, moment by moment: run/growth_step.cpp in numbers.
-// Everything is counted that is alive, weights and optimizer state included.
+// Everything is counted that is alive, weights and optimizer state included. Of
+// processes that hold parts of the state (parallel.shard), in the one that has
+// most; weights are whole on each.
 namespace annuli::budget {
 
 // One moment and the bytes alive in it, without the program itself.
@@ -22,6 +24,7 @@ struct GrowthShape {
   const Plan& plan;
   const grow::Recipe& recipe;
   NumberTypes numbers;
+  int64_t holders = 1;  // processes that hold the state in parts
 };
 
 std::vector<Moment> growth_moments(const GrowthShape& shape);
@@ -29,8 +32,10 @@ std::vector<Moment> growth_moments(const GrowthShape& shape);
 // After the phase that the growth began.
 Moment phase_proof(const GrowthShape& shape);
 
-// Bytes of a model's weights, and of its optimizer's state.
+// Bytes of a model's weights, and of its optimizer's state; of the holder that
+// has most of it.
 int64_t weight_bytes(const ModelConfig& config, const NumberTypes& numbers);
-int64_t state_bytes(const ModelConfig& config, const Plan& plan);
+int64_t state_bytes(const ModelConfig& config, const Plan& plan,
+                    int64_t holders = 1);
 
 }  // namespace annuli::budget

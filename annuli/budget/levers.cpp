@@ -67,14 +67,23 @@ void use_bf16(Plan& plan) {
   use_optimizer(plan, OptimizerType::kAdamw8bit);
 }
 
+// What several processes can hold parts of, beyond what they do.
+void add_shards(std::vector<Lever>& levers, const Plan& plan) {
+  for (const Sharding shard : {Sharding::kOptimizer, Sharding::kFull}) {
+    if (shard <= plan.parallel.shard) continue;
+    levers.push_back({fmt::format("parallel.shard={}", word_of(shard)),
+                      [=](Plan& p) { p.parallel.shard = shard; }});
+  }
+}
+
 // In the order of what they cost: first those that change no bit, then the
 // order of a sum, then by the losses of docs/numerics.md. Each is tried alone,
-// the last with the first.
-std::vector<Lever> levers(const Plan& plan) {
-  std::vector<Lever> all = {
-      {"train.gradient_checkpointing=true", checkpoint_all},
-      {"train.clip=two_pass", two_passes},
-  };
+// the last with checkpointing.
+std::vector<Lever> levers(const Plan& plan, const Sharing& sharing) {
+  std::vector<Lever> all;
+  if (sharing.processes > 1) add_shards(all, plan);
+  all.push_back({"train.gradient_checkpointing=true", checkpoint_all});
+  all.push_back({"train.clip=two_pass", two_passes});
   add_micro_batches(all, plan);
   const std::vector<Lever> of_numbers = {
       {"optimizer.type=adamw_8bit",
@@ -97,14 +106,21 @@ std::string bytes(int64_t count) {
   return format_bytes(static_cast<double>(count));
 }
 
+bool can_share(const Plan& plan, int64_t processes) {
+  return std::ranges::all_of(plan.phases, [&](const PhasePlan& phase) {
+    return batch_parts(phase.train) % processes == 0;
+  });
+}
+
 // "try X, with which it is 8.2 GB".
-std::string advice(const Plan& plan, int64_t limit) {
+std::string advice(const Plan& plan, const Sharing& sharing, int64_t limit) {
   int64_t least = 0;
   std::string words;
-  for (const Lever& lever : levers(plan)) {
+  for (const Lever& lever : levers(plan, sharing)) {
     Plan changed = plan;
     lever.pull(changed);
-    const int64_t peak = plan_budget(changed).peak_memory();
+    if (!can_share(changed, sharing.processes)) continue;
+    const int64_t peak = plan_budget(changed, {}, sharing).peak_memory();
     if (peak <= limit) {
       return fmt::format("try {}: {}", lever.words, bytes(peak));
     }
@@ -127,7 +143,7 @@ void require_fits(const Plan& plan, const PlanBudget& budget, int64_t limit) {
     throw VerdictError(fmt::format(
         "planning {}: phase {} needs {} to {}, the memory limit is {}; {}",
         plan.name, phase.name, bytes(phase.peak.bytes), phase.peak.name,
-        bytes(limit), advice(plan, limit)));
+        bytes(limit), advice(plan, budget.sharing, limit)));
   }
 }
 

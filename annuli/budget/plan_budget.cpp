@@ -5,11 +5,13 @@
 #include <utility>
 
 #include "annuli/budget/compute.h"
+#include "annuli/budget/stage_parts.h"
 #include "annuli/budget/step_memory.h"
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/config/model_from.h"
 #include "annuli/core/rng.h"
 #include "annuli/grow/registry.h"
+#include "annuli/model/row_owners.h"
 #include "annuli/tokenizer/tokenizer.h"
 #include "annuli/train/step_share.h"
 
@@ -24,6 +26,14 @@ ModelConfig config_at_start(const Plan& plan) {
   return model_config(plan.model, vocab_size);
 }
 
+int64_t most_weight_buckets(const StageParts& parts) {
+  int64_t most = 0;
+  for (size_t stage = 0; stage < parts.size(); ++stage) {
+    most = std::max(most, parts.weight_buckets(stage));
+  }
+  return most;
+}
+
 // One phase, from the config that the phase before left.
 class Phase {
  public:
@@ -32,6 +42,7 @@ class Phase {
       : plan_(plan),
         phase_(phase),
         processes_(processes),
+        holders_(plan.parallel.shard == Sharding::kNone ? 1 : processes),
         numbers_(number_types(plan.precision)) {
     if (phase.grow) {
       recipe_ = grow::make_operator(*phase.grow)->recipe(parent, 0);
@@ -40,7 +51,7 @@ class Phase {
     budget_.config = recipe_ ? recipe_->child : parent;
     budget_.parameters = count_parameters(budget_.config);
     budget_.weights = weight_bytes(budget_.config, numbers_);
-    budget_.optimizer = state_bytes(budget_.config, plan);
+    budget_.optimizer = state_bytes(budget_.config, plan, holders_);
   }
 
   PhaseBudget budget(int64_t program) {
@@ -51,36 +62,50 @@ class Phase {
   }
 
  private:
-  void memory(int64_t program) {
-    if (recipe_) {
-      budget_.moments = growth_moments(
-          {.plan = plan_, .recipe = *recipe_, .numbers = numbers_});
-    }
+  GrowthShape growth() const {
+    return {.plan = plan_,
+            .recipe = *recipe_,
+            .numbers = numbers_,
+            .holders = holders_};
+  }
+
+  StepMemory step() const {
     const TrainPlan& train = phase_.train;
     const train::StepShare share(train, 0, processes_);
-    const StepMemory step =
-        step_memory({.config = budget_.config,
-                     .numbers = numbers_,
-                     .batch_size = share.windows_of_pass,
-                     .sequence_length = plan_.data.sequence_length,
-                     .gradient_checkpointing = train.gradient_checkpointing,
-                     .holds_gradient = train::holds_gradient(train),
-                     .parts = share.parts,
-                     .passes = share.passes_of_part,
-                     .processes = processes_});
-    budget_.gradients = step.gradients;
-    budget_.activations = step.activations;
-    const int64_t resident = budget_.weights + budget_.optimizer;
-    budget_.moments.push_back({"train", resident + step.total()});
+    return step_memory({.config = budget_.config,
+                        .numbers = numbers_,
+                        .batch_size = share.windows_of_pass,
+                        .sequence_length = plan_.data.sequence_length,
+                        .gradient_checkpointing = train.gradient_checkpointing,
+                        .holds_gradient = train::holds_gradient(train),
+                        .parts = share.parts,
+                        .passes = share.passes_of_part,
+                        .processes = processes_,
+                        .shard = plan_.parallel.shard,
+                        .sums_wait = train.max_grad_norm > 0});
+  }
+
+  // Where weights are held in parts, they are so in the steps alone.
+  void memory(int64_t program) {
+    std::vector<Moment>& moments = budget_.moments;
+    if (recipe_) moments = growth_moments(growth());
+    const StepMemory most = step();
+    budget_.gradients = most.gradients;
+    budget_.activations = most.activations;
+    const int64_t whole = budget_.weights + budget_.optimizer;
+    if (holders_ > 1 && plan_.parallel.shard == Sharding::kFull) {
+      const StageParts parts(budget_.config, numbers_, holders_);
+      budget_.weights = parts.own_weights() + most.fetched;
+      moments.push_back(
+          {"gather the weights", whole + most_weight_buckets(parts)});
+    }
+    moments.push_back({"train", budget_.weights + budget_.optimizer +
+                                    most.gradients + most.activations});
     if (plan_.evaluation.windows > 0) {
-      budget_.moments.push_back({"evaluate", resident + evaluation()});
+      moments.push_back({"evaluate", whole + evaluation()});
     }
-    if (recipe_) {
-      budget_.moments.push_back(phase_proof(
-          {.plan = plan_, .recipe = *recipe_, .numbers = numbers_}));
-    }
-    budget_.peak =
-        *std::ranges::max_element(budget_.moments, {}, &Moment::bytes);
+    if (recipe_) moments.push_back(phase_proof(growth()));
+    budget_.peak = *std::ranges::max_element(moments, {}, &Moment::bytes);
     budget_.peak.bytes += program;
   }
 
@@ -100,8 +125,9 @@ class Phase {
 
   void disk() {
     const int64_t files = phase_.init_checkpoint.empty() ? 1 : 2;
-    budget_.checkpoint_bytes = files * budget_.weights;
-    budget_.state_bytes = budget_.weights + budget_.optimizer;
+    const int64_t weights = weight_bytes(budget_.config, numbers_);
+    budget_.checkpoint_bytes = files * weights;
+    budget_.state_bytes = weights + state_bytes(budget_.config, plan_);
   }
 
   void compute() {
@@ -110,8 +136,8 @@ class Phase {
     const auto steps = static_cast<double>(train.max_steps);
     budget_.step_flops = step_flops(budget_.config, train, length);
     budget_.train_flops = steps * budget_.step_flops;
-    budget_.sending =
-        sending_of_step(budget_.config, numbers_, train, processes_);
+    budget_.sending = sending_of_step(budget_.config, numbers_, train,
+                                      processes_, plan_.parallel.shard);
     budget_.moved_bytes = steps * bytes_of_update();
     budget_.proof_flops =
         forward_flops(budget_.config, length) *
@@ -119,13 +145,15 @@ class Phase {
     if (recipe_) budget_.proof_flops += growth_flops();
   }
 
-  // Weights and state are read and written, gradients written and read.
+  // Weights and state are read and written, gradients written and read; of
+  // processes that hold parts, those of the own rows.
   double bytes_of_update() const {
-    const auto gradients =
-        static_cast<double>(budget_.parameters.total) *
-        static_cast<double>(c10::elementSize(numbers_.arithmetic));
-    return 2 * (static_cast<double>(budget_.weights + budget_.optimizer) +
-                gradients);
+    const int64_t entries =
+        RowOwners(tensor_table(budget_.config), holders_).most_entries();
+    const auto bytes =
+        static_cast<int64_t>(c10::elementSize(numbers_.weights) +
+                             c10::elementSize(numbers_.arithmetic));
+    return 2 * static_cast<double>(budget_.optimizer + entries * bytes);
   }
 
   // The probe's windows by parent and child, the router's tokens by both, and
@@ -146,6 +174,7 @@ class Phase {
   const Plan& plan_;
   const PhasePlan& phase_;
   int64_t processes_;
+  int64_t holders_;  // those that hold parts, or 1
   NumberTypes numbers_;
   std::optional<grow::Recipe> recipe_;
   PhaseBudget budget_;
@@ -211,8 +240,10 @@ PlanBudget plan_budget(const Plan& plan,
                        const std::optional<MachineRates>& rates,
                        const Sharing& sharing) {
   train::require_shareable(plan, sharing.processes);
-  PlanBudget budget{
-      .program = program_bytes(), .sharing = sharing, .rates = rates};
+  PlanBudget budget{.program = program_bytes(),
+                    .sharing = sharing,
+                    .rates = rates,
+                    .shard = plan.parallel.shard};
   ModelConfig config = config_at_start(plan);
   for (const PhasePlan& phase : plan.phases) {
     budget.phases.push_back(
@@ -222,6 +253,26 @@ PlanBudget plan_budget(const Plan& plan,
   count_disk(plan, budget);
   if (rates) estimate_times(plan, budget, *rates);
   return budget;
+}
+
+std::vector<ShardPeak> compare_shards(const Plan& plan,
+                                      const Sharing& sharing) {
+  std::vector<ShardPeak> all;
+  for (const Sharding shard :
+       {Sharding::kNone, Sharding::kOptimizer, Sharding::kFull}) {
+    Plan changed = plan;
+    changed.parallel.shard = shard;
+    const PlanBudget budget = plan_budget(changed, {}, sharing);
+    int64_t sent = 0;
+    for (const PhaseBudget& phase : budget.phases) {
+      sent = std::max(sent, phase.sending.bytes);
+    }
+    all.push_back({.shard = shard,
+                   .phase = budget.largest().name,
+                   .peak = budget.largest().peak,
+                   .step_bytes_sent = sent});
+  }
+  return all;
 }
 
 }  // namespace annuli::budget

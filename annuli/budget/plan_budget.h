@@ -21,7 +21,8 @@ struct PhaseBudget {
   ModelConfig config;
   ParameterCount parameters;
 
-  // Memory, bytes. The first four are those of a training step at its largest.
+  // Memory, bytes; of processes that hold parts, of the one with most. The
+  // first four are those of a training step at its largest.
   int64_t weights = 0;
   int64_t optimizer = 0;
   int64_t gradients = 0;
@@ -43,6 +44,14 @@ struct PhaseBudget {
   std::optional<double> sending_seconds;
 };
 
+// What a process would hold with a `parallel.shard`, at most.
+struct ShardPeak {
+  Sharding shard = Sharding::kNone;
+  std::string phase;
+  Moment peak;
+  int64_t step_bytes_sent = 0;  // in the phase that sends most
+};
+
 struct PlanBudget {
   int64_t program = 0;  // what the program holds by itself
   Sharing sharing;      // memory, steps and times are those of one process
@@ -50,6 +59,8 @@ struct PlanBudget {
   int64_t kept_disk = 0;  // at the end
   int64_t peak_disk = 0;  // while a state replaces another
   std::optional<MachineRates> rates;
+  Sharding shard = Sharding::kNone;   // the plan's
+  std::vector<ShardPeak> all_shards;  // filled by whoever wants to compare
 
   const PhaseBudget& largest() const;
   int64_t peak_memory() const { return largest().peak.bytes; }
@@ -59,6 +70,9 @@ struct PlanBudget {
 PlanBudget plan_budget(const Plan& plan,
                        const std::optional<MachineRates>& rates = {},
                        const Sharing& sharing = {});
+
+// The plan with each `parallel.shard`, in the order of what it saves.
+std::vector<ShardPeak> compare_shards(const Plan& plan, const Sharing& sharing);
 
 // Throws VerdictError, one line, if a phase needs more than `limit` bytes:
 // which one, how much, at which moment, and the first lever that would make the

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "annuli/config/phase_plan.h"
+#include "annuli/config/plan.h"
 #include "annuli/model/number_types.h"
 
 // What processes that share a training step send to each other, and how long
@@ -30,8 +30,10 @@ struct Sending {
   double seconds(const Link& link) const;
 };
 
+// With `shard`, of the process that sends most.
 Sending sending_of_step(const ModelConfig& config, const NumberTypes& numbers,
-                        const TrainPlan& train, int64_t processes);
+                        const TrainPlan& train, int64_t processes,
+                        Sharding shard = Sharding::kNone);
 
 // What a process holds to send and to receive, beside its gradients.
 int64_t sending_memory(int64_t gradient_bytes, int64_t processes);

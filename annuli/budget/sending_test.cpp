@@ -19,7 +19,10 @@ ModelConfig config() {
 }
 
 Sending of(int64_t processes) {
-  return sending_of_step(config(), number_types(Precision::kFp32), {},
+  TrainPlan train;
+  train.batch_size = processes;
+  train.micro_batch_size = 1;
+  return sending_of_step(config(), number_types(Precision::kFp32), train,
                          processes);
 }
 

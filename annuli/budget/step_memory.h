@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "annuli/budget/sizes.h"
-#include "annuli/config/model_config.h"
+#include "annuli/config/plan.h"
 #include "annuli/model/number_types.h"
 
 // What a training step holds beside weights and optimizer state.
@@ -29,13 +29,18 @@ struct StepShape {
   int64_t parts = 1;      // of a step, in this process
   int64_t passes = 1;     // forward and backward passes of each part
   int64_t processes = 1;  // that share the step
+  // What they hold parts of, each step's gradients among it; then with sums of
+  // their own rows that wait until the norm of all is known.
+  Sharding shard = Sharding::kNone;
+  bool sums_wait = false;
 };
 
-// At the moment when both together are largest.
+// At the moment when all together are largest.
 struct StepMemory {
   int64_t gradients = 0;
   int64_t activations = 0;
-  int64_t total() const { return gradients + activations; }
+  int64_t fetched = 0;  // weights, beside those that are always here
+  int64_t total() const { return gradients + activations + fetched; }
 };
 
 StepMemory step_memory(const StepShape& shape);

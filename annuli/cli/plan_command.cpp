@@ -68,9 +68,12 @@ void plan(const PlanOptions& options) {
   if (!options.no_measure) {
     rates = budget::measure_rates(number_types(plan.precision).products);
   }
-  const budget::PlanBudget budget = budget::plan_budget(plan, rates, sharing);
-  fmt::print("{}", options.json ? pretty(budget::to_json(budget)) + "\n"
-                                : budget::to_table(budget));
+  budget::PlanBudget budget = budget::plan_budget(plan, rates, sharing);
+  if (sharing.processes > 1) {
+    budget.all_shards = budget::compare_shards(plan, sharing);
+  }
+  fmt::print("{}", options.json ? pretty(budget::to_json(budget, limit)) + "\n"
+                                : budget::to_table(budget, limit));
   if (limit) budget::require_fits(plan, budget, *limit);
 }
 

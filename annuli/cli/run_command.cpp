@@ -68,14 +68,17 @@ void run(const RunOptions& options) {
     }
   }
   for (const std::string& line : class_notices(plan)) print_notice(line);
-  if (const auto limit = parse_memory_limit(options.memory_limit)) {
-    budget::require_fits(plan, budget::plan_budget(plan), *limit);
-  }
+  const auto limit = parse_memory_limit(options.memory_limit);
   const StopSignals stop_signals;
   using enum run::IfPresent;
   const auto if_present =
       options.force ? kForce : (options.resume ? kResume : kRefuse);
   with_group(plan, [&](parallel::ProcessGroup& group) {
+    if (limit) {
+      budget::require_fits(
+          plan, budget::plan_budget(plan, {}, {.processes = group.size()}),
+          *limit);
+    }
     run::run_plan(plan, options.plan, if_present, profile_of(options), {},
                   group);
   });
