@@ -119,13 +119,9 @@ class FarTeam(Team):
 
     def __init__(self, *arguments):
         super().__init__(*arguments, environment={"MASTER_ADDR": ADDRESSES[0]})
-        self.program = self.command
 
-    def start(self, timeout=600):
-        self.command = ["ip", "netns", "exec", SPACES[1], *self.program]
-        self.begin_others()
-        self.command = ["ip", "netns", "exec", SPACES[0], *self.program]
-        self.begin_first(timeout)
+    def bound(self, rank):
+        return ["ip", "netns", "exec", SPACES[rank], *super().bound(rank)]
 
 
 def foretold(options, shard, rate, delay):

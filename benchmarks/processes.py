@@ -37,11 +37,11 @@ PEER = str(cases.ROOT / "benchmarks/training/peer.py")
 
 
 class Team(Contestant):
-    """A contestant of several processes. The first is told when to step; the
-    others step with it, and end with it."""
+    """A contestant of several processes, each bound to its part of the cores.
+    The first is told when to step; the others step with it, and end with it."""
 
     def __init__(self, name, command, log, size, environment=None):
-        self.size = size
+        self.size, self.program = size, command
         self.others = []
         shared = {
             "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size),
@@ -55,14 +55,24 @@ class Team(Contestant):
         self.begin_others()
         self.begin_first(timeout)
 
+    def bound(self, rank):
+        """The command on this rank's cores, as `annuli run --processes` and a
+        tuned launcher of PyTorch's bind them."""
+        cores = sorted(os.sched_getaffinity(0))
+        each = max(1, len(cores) // self.size)
+        own = [cores[i % len(cores)]
+               for i in range(rank * each, (rank + 1) * each)]
+        return ["taskset", "-c", ",".join(map(str, own)), *self.program]
+
     def begin_first(self, timeout):
+        self.command = self.bound(0)
         super().start(timeout)
 
     def begin_others(self):
         for rank in range(1, self.size):
             with open(f"{self.log}.{rank}", "w") as log:
                 self.others.append(subprocess.Popen(
-                    self.command, stdin=subprocess.DEVNULL,
+                    self.bound(rank), stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL, stderr=log, cwd=cases.ROOT,
                     env={**os.environ, **self.environment, "RANK": str(rank),
                          "LOCAL_RANK": str(rank)}))
