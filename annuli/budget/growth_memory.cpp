@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
+#include "annuli/budget/stage_parts.h"
 #include "annuli/budget/step_memory.h"
 #include "annuli/grow/parent_rows.h"
 #include "annuli/model/row_owners.h"
@@ -55,19 +57,37 @@ int64_t largest_while_growing(const grow::Recipe& recipe,
   return largest;
 }
 
-// The same of a state in parts, in one of the processes: a parent row's parts
-// go to who makes the child's row, one by one (grow/state_mover.h).
+// The largest part of a row that is sent by itself.
+using LargestPart = std::function<int64_t(const TensorSpec& spec)>;
+
+LargestPart largest_state_part(const Plan& plan) {
+  return [&plan](const TensorSpec& spec) {
+    int64_t largest = 0;
+    for (const optim::StatePart& part : optim::state_layout(
+             plan.optimizer, spec, number_types(plan.precision).weights)) {
+      auto bytes = static_cast<int64_t>(c10::elementSize(part.dtype));
+      for (const int64_t size : part.shape) bytes *= size;
+      largest = std::max(largest, bytes);
+    }
+    return largest;
+  };
+}
+
+// The same of what is held in parts, in one of the processes: a parent row's
+// parts go to who makes the child's row, one by one (grow/state_mover.h,
+// WeightParts::read_at).
 class GrowthInParts {
  public:
-  GrowthInParts(const GrowthShape& shape, int64_t process)
+  GrowthInParts(const GrowthShape& shape, int64_t process, RowBytes bytes,
+                LargestPart largest_part)
       : recipe_(shape.recipe),
         parents_(tensor_table(recipe_.parent)),
         children_(tensor_table(recipe_.child)),
         of_parent_(parents_, shape.holders),
         of_child_(children_, shape.holders),
         process_(process),
-        plan_(shape.plan),
-        bytes_(state_row(shape.plan)),
+        bytes_(std::move(bytes)),
+        largest_part_(std::move(largest_part)),
         rows_(recipe_) {}
 
   int64_t largest() {
@@ -91,7 +111,7 @@ class GrowthInParts {
         moves && of_child_.owns(process_, child) ? bytes_(parents_[row]) : 0;
     if (moves && (received > 0 || of_parent_.owns(process_, row))) {
       // The last part is there once more, as it is sent or has come.
-      note(received + largest_part(row));
+      note(received + largest_part_(parents_[row]));
     }
     if (tensor.is_identity() && (last || moves)) {
       make(child, moves);
@@ -113,40 +133,59 @@ class GrowthInParts {
   }
   void note(int64_t beside) { largest_ = std::max(largest_, alive_ + beside); }
 
-  int64_t largest_part(size_t row) const {
-    int64_t largest = 0;
-    for (const optim::StatePart& part :
-         optim::state_layout(plan_.optimizer, parents_[row],
-                             number_types(plan_.precision).weights)) {
-      int64_t bytes = static_cast<int64_t>(c10::elementSize(part.dtype));
-      for (const int64_t size : part.shape) bytes *= size;
-      largest = std::max(largest, bytes);
-    }
-    return largest;
-  }
-
   const grow::Recipe& recipe_;
   TensorTable parents_;
   TensorTable children_;
   RowOwners of_parent_;
   RowOwners of_child_;
   int64_t process_;
-  const Plan& plan_;
   RowBytes bytes_;
+  LargestPart largest_part_;
   grow::ParentRows rows_;
   int64_t alive_ = 0;
   int64_t largest_ = 0;
 };
 
-int64_t largest_while_growing_state(const GrowthShape& shape) {
-  if (shape.holders == 1) {
-    return largest_while_growing(shape.recipe, state_row(shape.plan));
-  }
+int64_t largest_in_parts(const GrowthShape& shape, const RowBytes& bytes,
+                         const LargestPart& largest_part) {
   int64_t largest = 0;
   for (int64_t process = 0; process < shape.holders; ++process) {
-    largest = std::max(largest, GrowthInParts(shape, process).largest());
+    largest = std::max(
+        largest, GrowthInParts(shape, process, bytes, largest_part).largest());
   }
   return largest;
+}
+
+int64_t largest_while_growing_state(const GrowthShape& shape) {
+  const RowBytes bytes = state_row(shape.plan);
+  return shape.holders == 1
+             ? largest_while_growing(shape.recipe, bytes)
+             : largest_in_parts(shape, bytes, largest_state_part(shape.plan));
+}
+
+// Of a model between two passes, and while a layer is computed.
+int64_t held_weights(const ModelConfig& config, const GrowthShape& shape) {
+  return shape.weights_in_parts
+             ? StageParts(config, shape.numbers, shape.holders)
+                   .weights_outside_layers()
+             : weight_bytes(config, shape.numbers);
+}
+int64_t weights_in_pass(const ModelConfig& config, const GrowthShape& shape) {
+  return shape.weights_in_parts
+             ? StageParts(config, shape.numbers, shape.holders)
+                   .weights_in_layer()
+             : weight_bytes(config, shape.numbers);
+}
+
+// In parts, those outside the layers are on all processes, before and after.
+int64_t largest_while_growing_weights(const GrowthShape& shape) {
+  const RowBytes bytes = weight_row(shape.numbers);
+  if (!shape.weights_in_parts) {
+    return largest_while_growing(shape.recipe, bytes);
+  }
+  const StageParts parts(shape.recipe.child, shape.numbers, shape.holders);
+  return largest_in_parts(shape, bytes, bytes) +
+         parts.weights_outside_layers() - parts.own_weights();
 }
 
 int64_t largest_matrix(const ModelConfig& config) {
@@ -230,9 +269,9 @@ std::vector<Moment> growth_moments(const GrowthShape& shape) {
   const grow::Recipe& recipe = shape.recipe;
   const ModelConfig& parent = recipe.parent;
   const ModelConfig& child = recipe.child;
-  const int64_t parent_weights = weight_bytes(parent, shape.numbers);
+  const int64_t parent_weights = weights_in_pass(parent, shape);
   const int64_t parent_state = state_bytes(parent, shape.plan, shape.holders);
-  const int64_t child_weights = weight_bytes(child, shape.numbers);
+  const int64_t child_weights = weights_in_pass(child, shape);
   const int64_t child_state = state_bytes(child, shape.plan, shape.holders);
   const bool widens = recipe.width_factor > 1;
   const int64_t kept = widens ? double_logits(parent, shape.plan) : 0;
@@ -244,15 +283,15 @@ std::vector<Moment> growth_moments(const GrowthShape& shape) {
                                           router_memory(parent, shape)})});
   if (recipe.has_noise()) {
     moments.push_back({"grow a control without noise",
-                       parent_weights + parent_state + kept + child_weights +
-                           gradient_pass(child, shape)});
+                       held_weights(parent, shape) + parent_state + kept +
+                           child_weights + gradient_pass(child, shape)});
   }
   moments.push_back(
       {"grow the weights",
-       kept + parent_state +
-           largest_while_growing(recipe, weight_row(shape.numbers))});
+       kept + parent_state + largest_while_growing_weights(shape)});
   moments.push_back({"grow the optimizer state",
-                     kept + child_weights + largest_while_growing_state(shape) +
+                     kept + held_weights(child, shape) +
+                         largest_while_growing_state(shape) +
                          // Codes are widened, one tensor at a time.
                          tensor_bytes(largest_matrix(parent), at::kFloat)});
   int64_t proof = window_memory(child, shape) +
@@ -276,7 +315,7 @@ Moment phase_proof(const GrowthShape& shape) {
   if (child.is_mixture()) {
     working = std::max(working, router_memory(child, shape));
   }
-  return {"prove the phase", weight_bytes(child, shape.numbers) +
+  return {"prove the phase", weights_in_pass(child, shape) +
                                  state_bytes(child, shape.plan, shape.holders) +
                                  working};
 }

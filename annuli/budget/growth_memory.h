@@ -10,8 +10,8 @@
 
 // What a growth step holds, moment by moment: run/growth_step.cpp in numbers.
 // Everything is counted that is alive, weights and optimizer state included. Of
-// processes that hold parts of the state (parallel.shard), in the one that has
-// most; weights are whole on each.
+// processes that hold parts of the state, or of the weights too
+// (parallel.shard), in the one that has most.
 namespace annuli::budget {
 
 // One moment and the bytes alive in it, without the program itself.
@@ -24,7 +24,8 @@ struct GrowthShape {
   const Plan& plan;
   const grow::Recipe& recipe;
   NumberTypes numbers;
-  int64_t holders = 1;  // processes that hold the state in parts
+  int64_t holders = 1;            // processes that hold the state in parts
+  bool weights_in_parts = false;  // by the same
 };
 
 std::vector<Moment> growth_moments(const GrowthShape& shape);

@@ -66,7 +66,12 @@ class Phase {
     return {.plan = plan_,
             .recipe = *recipe_,
             .numbers = numbers_,
-            .holders = holders_};
+            .holders = holders_,
+            .weights_in_parts = in_parts()};
+  }
+
+  bool in_parts() const {
+    return holders_ > 1 && plan_.parallel.shard == Sharding::kFull;
   }
 
   StepMemory step() const {
@@ -85,24 +90,29 @@ class Phase {
                         .sums_wait = train.max_grad_norm > 0});
   }
 
-  // Where weights are held in parts, they are so in the steps alone.
+  // Weights in parts are whole only where samples are generated.
   void memory(int64_t program) {
     std::vector<Moment>& moments = budget_.moments;
     if (recipe_) moments = growth_moments(growth());
     const StepMemory most = step();
     budget_.gradients = most.gradients;
     budget_.activations = most.activations;
-    const int64_t whole = budget_.weights + budget_.optimizer;
-    if (holders_ > 1 && plan_.parallel.shard == Sharding::kFull) {
+    int64_t in_pass = budget_.weights;
+    if (in_parts()) {
       const StageParts parts(budget_.config, numbers_, holders_);
+      if (!plan_.samples.prompts.empty()) {
+        moments.push_back(
+            {"gather the weights",
+             budget_.weights + budget_.optimizer + most_weight_buckets(parts)});
+      }
+      in_pass = parts.weights_in_layer();
       budget_.weights = parts.own_weights() + most.fetched;
-      moments.push_back(
-          {"gather the weights", whole + most_weight_buckets(parts)});
     }
     moments.push_back({"train", budget_.weights + budget_.optimizer +
                                     most.gradients + most.activations});
     if (plan_.evaluation.windows > 0) {
-      moments.push_back({"evaluate", whole + evaluation()});
+      moments.push_back(
+          {"evaluate", in_pass + budget_.optimizer + evaluation()});
     }
     if (recipe_) moments.push_back(phase_proof(growth()));
     budget_.peak = *std::ranges::max_element(moments, {}, &Moment::bytes);

@@ -13,6 +13,7 @@
 #include "annuli/core/memory.h"
 #include "annuli/core/notice.h"
 #include "annuli/core/text.h"
+#include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/model/weight_parts.h"
 #include "annuli/run/console.h"
 #include "annuli/run/records.h"
@@ -136,7 +137,10 @@ void end_phase(RunningPlan& run, RunState& state) {
 void make_samples(RunningPlan& run, const RunState& state) {
   if (run.plan().samples.prompts.empty()) return;
   const WeightParts* parts = state.model.parts();
-  if (parts != nullptr) parts->gather(state.model);
+  if (parts != nullptr) {
+    kernels::give_back_memory();  // the steps' pages
+    parts->gather(state.model);
+  }
   if (run.is_writer()) write_missing_samples(run, state);
   if (parts != nullptr) parts->scatter(state.model);
 }

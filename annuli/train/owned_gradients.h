@@ -22,7 +22,8 @@
 // a stage's rows to their owners, who sum them, and frees them. So there are
 // the gradients of about one layer, and what `use` keeps.
 //
-// Memory: two buckets beside them.
+// Memory: up to three buckets beside them: what goes, the same as it is sent,
+// and what comes.
 namespace annuli::train {
 
 class OwnedGradients {

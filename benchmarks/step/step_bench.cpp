@@ -66,10 +66,14 @@ void serve(Json facts, const std::function<Json(const Json& argument)>& step) {
   }
 }
 
-// Steps with the first process until that one ends.
-void follow(Stepper& stepper) {
+// Steps with the first process until that one ends; not a moment before it, or
+// its time would lack what this one has done already.
+void follow(Stepper& stepper, parallel::ProcessGroup& group) {
   try {
-    for (;;) stepper.step();
+    for (;;) {
+      group.barrier();
+      stepper.step();
+    }
   } catch (const parallel::LostProcess&) {  // NOLINT(bugprone-empty-catch)
   }
 }
@@ -89,8 +93,9 @@ void serve_ours(const Options& options) {
   }
   parallel::ProcessGroup& group = joined ? *joined : parallel::solo();
   Stepper stepper(plan, options.folder, group);
-  if (!group.is_first()) return follow(stepper);
+  if (!group.is_first()) return follow(stepper, group);
   serve(Json::object(), [&](const Json&) -> Json {
+    group.barrier();
     const auto start = std::chrono::steady_clock::now();
     const train::StepRecord record = stepper.step();
     const std::chrono::duration<double> seconds =

@@ -83,6 +83,8 @@ class Peer:
         return loss
 
     def step(self):
+        if self.share:  # all begin together
+            dist.barrier()
         start = time.perf_counter()
         loss = self.gradients(self.next)
         norm = torch.nn.utils.get_total_norm(
