@@ -17,6 +17,7 @@
 #include "annuli/budget/step_memory.h"
 #include "annuli/data/test_files.h"
 #include "annuli/kernels/memory/caching_allocator.h"
+#include "annuli/model/weight_parts.h"
 #include "annuli/train/trainer.h"
 #include "tests/support/thread_group.h"
 
@@ -183,14 +184,14 @@ TrainPlan train_of(const Case& c) {
 class SharedStep : public data::DataTest,
                    public testing::WithParamInterface<Case> {
  protected:
-  // Two steps, as with weights in parts those outside the layers are here in
-  // the first. `before`: called between them.
+  // Two steps, as the first makes the state. `before`: called between them.
   void steps(ProcessGroup& group, const std::function<void()>& before) const {
     const Case& c = GetParam();
     const data::TokenFile file(folder_ / "test.tokens");
     data::Loader loader(file, {{0, 40 * c.tokens}}, c.tokens, 1, "t");
     Transformer model(config_of(c), number_types(c.precision));
     initialize(model, 1);
+    if (c.shard == Sharding::kFull) hold_in_parts(model, group);
     train::Optimizer optimizer({}, model.table().size());
     const TrainPlan train = train_of(c);
     train::Trainer trainer(model, optimizer, loader, train, 0.1, 7, group,
@@ -224,6 +225,20 @@ class SharedStep : public data::DataTest,
                         .sums_wait = c.clipped});
   }
 
+  // Of the weights that one process has between two steps: its own and, where
+  // they are held in parts, those outside the layers.
+  int64_t entries_here(const RowOwners& owners, const TensorTable& table,
+                       int64_t rank) const {
+    int64_t entries = owners.entries_of(rank);
+    for (size_t row = 0; row < table.size(); ++row) {
+      const bool outside = table[row].layer < 0 && !owners.owns(rank, row);
+      if (outside && GetParam().shard == Sharding::kFull) {
+        entries += table[row].numel();
+      }
+    }
+    return entries;
+  }
+
   void SetUp() override {
     DataTest::SetUp();
     write_random(40 * GetParam().tokens, 6144);
@@ -251,9 +266,10 @@ TEST_P(SharedStep, HoldsAndSendsWhatIsForetold) {
       kernels::release_cached_blocks();
       before = kernels::cached_blocks().live;
     });
-    const int64_t own = owners.entries_of(rank) *
-                        static_cast<int64_t>(c10::elementSize(numbers.weights));
-    most = std::max(most, own + kernels::cached_blocks().peak - before);
+    const int64_t here =
+        entries_here(owners, tensor_table(config), rank) *
+        static_cast<int64_t>(c10::elementSize(numbers.weights));
+    most = std::max(most, here + kernels::cached_blocks().peak - before);
   }
   StepMemory step = counted();
   if (c.tokens == kFew) step.activations = 0;

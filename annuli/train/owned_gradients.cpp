@@ -77,11 +77,12 @@ class Stage {
   // The front of what has come of a process is its part of the piece.
   void take_sum(const Piece& piece, std::vector<at::Tensor>& come) {
     at::Tensor& gradient = gradients_[piece.row];
+    at::Tensor place = gradient.defined() ? piece.of(gradient) : at::Tensor();
     const at::Tensor sum = parallel::tree_sum(
         0, group_.size(),
         [&](int64_t rank) -> at::Tensor {
           if (!has_[rank][piece.row]) return {};
-          if (rank == group_.rank()) return piece.of(gradient);
+          if (rank == group_.rank()) return place;
           const at::Tensor part = come[rank].narrow(0, 0, piece.count);
           come[rank] = come[rank].narrow(0, piece.count,
                                          come[rank].numel() - piece.count);
@@ -90,9 +91,9 @@ class Stage {
         sum_of_present);
     if (!gradient.defined()) {
       gradient = at::empty(model_.weight(piece.row).sizes(), options_);
+      place = piece.of(gradient);
     }
-    const at::Tensor place = piece.of(gradient);
-    if (sum.const_data_ptr() != place.const_data_ptr()) place.copy_(sum);
+    if (!sum.is_same(place)) place.copy_(sum);
   }
 
   const Transformer& model_;

@@ -52,6 +52,8 @@ TEST(Seams, MemoryIsReadWhereItIsTheHosts) {
       "verify/window_file.cpp",
       // What is sent to other processes is brought to the host first.
       "parallel/c10d_group.cpp",
+      // It passes from one storage to another, and is not read.
+      "kernels/memory/lent_memory.cpp",
       // Growth makes rows on the host, to store them or to send them on.
       "grow/apply.cpp", "grow/cancelling_noise.cpp", "grow/copied_rows.cpp",
       "grow/optimizer_state.cpp", "grow/replay.cpp", "grow/row_source.cpp",
