@@ -25,7 +25,7 @@ import threading
 import time
 from pathlib import Path
 
-from processes import SHARED, Team
+from processes import SHARED, Team, make_start
 from training import cases
 from training.contestant import ContestantError
 
@@ -187,15 +187,9 @@ def parse_arguments():
 
 def main():
     options = parse_arguments()
-    options.work.mkdir(parents=True, exist_ok=True)
-    start = options.work / "processes"
     worst = 0.0
     try:
-        made = subprocess.run([cases.PROGRAM, "make", options.plan, str(start),
-                               "--steps", "1"], cwd=cases.ROOT,
-                              stderr=subprocess.PIPE, text=True)
-        if made.returncode != 0:
-            raise ContestantError(made.stderr.strip())
+        start = make_start(options, 1)
         print(f"{'':16} {'rate':>9} {'delay':>7} {'unlimited':>9} "
               f"{'measured':>9} {'foretold':>9} {'off':>7}")
         with Network() as network:

@@ -179,19 +179,24 @@ def parse_arguments():
     return parser.parse_args()
 
 
+def make_start(options, steps):
+    """Weights, and batches for so many steps; where they are."""
+    options.work.mkdir(parents=True, exist_ok=True)
+    start = options.work / "processes"
+    made = subprocess.run(
+        [cases.PROGRAM, "make", options.plan, str(start), "--steps", str(steps)] +
+        [word for text in options.set for word in ("--set", text)],
+        cwd=cases.ROOT, stderr=subprocess.PIPE, text=True)
+    if made.returncode != 0:
+        raise ContestantError(made.stderr.strip())
+    return start
+
+
 def main():
     options = parse_arguments()
     print(machine.describe(machine.facts(cases.ROOT)))
-    options.work.mkdir(parents=True, exist_ok=True)
-    start = options.work / "processes"
     try:
-        made = subprocess.run(
-            [cases.PROGRAM, "make", options.plan, str(start), "--steps",
-             str(WARM_UPS + options.rounds)] +
-            [word for text in options.set for word in ("--set", text)],
-            cwd=cases.ROOT, stderr=subprocess.PIPE, text=True)
-        if made.returncode != 0:
-            raise ContestantError(made.stderr.strip())
+        start = make_start(options, WARM_UPS + options.rounds)
         print(run(contestants(options, start), options.rounds))
     except ContestantError as error:
         print(f"processes.py: {error}", file=sys.stderr)

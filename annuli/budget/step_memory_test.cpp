@@ -199,6 +199,15 @@ int64_t peak_of_a_step(const ModelConfig& config, int64_t tokens) {
   return kernels::cached_blocks().peak - before;
 }
 
+// Of a step of few tokens, as counted, which is what it really takes.
+int64_t gradients_of_few_tokens(const ModelConfig& config) {
+  const int64_t tokens = 32;
+  const StepMemory counted = step_memory(
+      {.config = config, .batch_size = 1, .sequence_length = tokens});
+  EXPECT_EQ(counted.gradients, peak_of_a_step(config, tokens));
+  return counted.gradients;
+}
+
 // Of few tokens and few words the widest moment is that of a layer's gradients:
 // the matrices of its feed-forward. All else is below 1 MiB, which malloc
 // serves.
@@ -207,11 +216,7 @@ TEST(StepMemory, OfFewTokensIsThatOfALayersGradients) {
     ModelConfig config = config_of({.tied = false, .gated = gated});
     config.vocab_size = 128;
     config.intermediate_size = 6144;
-    const int64_t tokens = 32;
-    const StepMemory counted = step_memory(
-        {.config = config, .batch_size = 1, .sequence_length = tokens});
-    EXPECT_EQ(counted.gradients, peak_of_a_step(config, tokens));
-    EXPECT_EQ(counted.gradients,
+    EXPECT_EQ(gradients_of_few_tokens(config),
               (gated ? 3 : 2) * tensor_bytes(384 * 6144, at::kFloat));
   }
 }
@@ -223,12 +228,8 @@ TEST(StepMemory, ATiedTablesGradientIsThereInEveryBlock) {
   for (const bool tied : {false, true}) {
     ModelConfig config = config_of({.tied = tied});
     config.intermediate_size = 6144;
-    const int64_t tokens = 32;
-    const StepMemory counted = step_memory(
-        {.config = config, .batch_size = 1, .sequence_length = tokens});
-    EXPECT_EQ(counted.gradients, peak_of_a_step(config, tokens));
     // The table has as many entries as each matrix of the feed-forward.
-    EXPECT_EQ(counted.gradients,
+    EXPECT_EQ(gradients_of_few_tokens(config),
               (tied ? 3 : 2) * tensor_bytes(384 * 6144, at::kFloat));
   }
 }

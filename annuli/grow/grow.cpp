@@ -9,7 +9,6 @@
 #include "annuli/grow/apply.h"
 #include "annuli/grow/parent_rows.h"
 #include "annuli/kernels/memory/lent_memory.h"
-#include "annuli/kernels/memory/owned_memory.h"
 #include "annuli/model/weight_parts.h"
 
 namespace annuli::grow {
@@ -79,18 +78,6 @@ at::Tensor child_tensor(const TensorRecipe& tensor, const Maker& maker,
       .to(parents[0]->device());
 }
 
-// Rows outside the layers are everybody's.
-void spread_outside(const Transformer& child, const WeightParts& parts) {
-  for (size_t row = 0; row < child.table().size(); ++row) {
-    const at::Tensor& weight = child.weight(row);
-    if (!parts.stays(row) || parts.is_own(row)) continue;
-    kernels::take_memory(
-        weight, kernels::owned_empty(weight.sizes(), weight.scalar_type(),
-                                     weight.device()));
-  }
-  parts.give_outside(child);
-}
-
 void check_parents(const Parents& parents, const Recipe& recipe) {
   ANNULI_CHECK(static_cast<int64_t>(parents.size()) == recipe.models,
                "{} parents, expected {}", parents.size(), recipe.models);
@@ -128,7 +115,7 @@ Transformer grow_all(const Parents& parents, const Recipe& recipe,
     child.set_weight(row, made.defined() ? made : made_elsewhere(child, row));
   }
   if (parts != nullptr) {
-    spread_outside(child, *parts);
+    parts->give_outside(child);
     child.set_parts(std::move(parts));
   }
   return child;

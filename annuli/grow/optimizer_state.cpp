@@ -115,10 +115,6 @@ void carry_factors(const TensorRecipe& step, at::Tensor& rows,
   columns = tiled_columns.mul(scale * of_rows);
 }
 
-void release(TensorState& state) {
-  visit_parts(state, [](const char*, at::Tensor& part) { part.reset(); });
-}
-
 // All but the multipliers.
 TensorState taken(const TensorState& parent) {
   TensorState child = parent;
@@ -135,7 +131,7 @@ class Carrier {
       : rows_(recipe), parent_(parent), growth_(growth) {
     ANNULI_CHECK(parent.size() == rows_.size(), "{} states for {} tensors",
                  parent.size(), rows_.size());
-    for (const size_t row : rows_.unused()) release(parent[row]);
+    for (const size_t row : rows_.unused()) release_parts(parent[row]);
     if (growth.owners != nullptr) mover_.emplace(parent, *growth.owners);
   }
 
@@ -159,7 +155,7 @@ class Carrier {
     if (tensor.carry_state && growth_.optimizer == OptimizerState::kCarry) {
       child = carried(tensor, row, child_row, last);
     }
-    if (last) release(parent_[row]);
+    if (last) release_parts(parent_[row]);
     return child;
   }
 

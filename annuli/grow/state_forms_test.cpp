@@ -248,8 +248,7 @@ TEST_P(StateForms, AreGrownInPartsAsByOneProcess) {
         auto parent = states_of(recipe.parent, GetParam());
         for (size_t row = 0; row < parent.size(); ++row) {
           if (before.owns(group.rank(), row)) continue;
-          visit_parts(parent[row],
-                      [](const char*, at::Tensor& part) { part.reset(); });
+          optim::release_parts(parent[row]);
         }
         const StateOwners owners{before, after, group};
         StateGrowth shared = growth;

@@ -1,12 +1,11 @@
 #include "annuli/grow/state_mover.h"
 
-#include <ATen/ops/empty.h>
-
 #include <string>
 #include <utility>
 
 #include "annuli/core/error.h"
 #include "annuli/kernels/memory/owned_memory.h"
+#include "annuli/parallel/pass_on.h"
 
 namespace annuli::grow {
 namespace {
@@ -82,16 +81,13 @@ TensorState StateMover::moved(size_t row, size_t child_row) {
 // As bytes: of any type.
 at::Tensor StateMover::sent(const at::Tensor& part, const Shape& shape,
                             int64_t from, int64_t to) {
-  const at::Tensor nothing = at::empty({0}, at::kByte);
-  std::vector<at::Tensor> out(owners_.group.size(), nothing);
-  const int64_t own = owners_.group.rank();
-  if (own == from) {
-    out[to] = part.contiguous().view(-1).view(at::kByte);
-  }
-  const std::vector<at::Tensor> come = owners_.group.exchange(out);
-  if (own != to) return {};
+  const at::Tensor own = owners_.group.rank() == from
+                             ? part.contiguous().view(-1).view(at::kByte)
+                             : at::Tensor();
+  const at::Tensor come = parallel::pass_on(owners_.group, own, from, to);
+  if (!come.defined()) return {};
   at::Tensor made = kernels::owned_empty(shape.sizes, shape.dtype);
-  made.view(-1).view(at::kByte).copy_(come[from]);
+  made.view(-1).view(at::kByte).copy_(come);
   return made;
 }
 

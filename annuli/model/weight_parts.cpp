@@ -15,6 +15,7 @@
 #include "annuli/kernels/memory/owned_memory.h"
 #include "annuli/model/flat_rows.h"
 #include "annuli/model/transformer.h"
+#include "annuli/parallel/pass_on.h"
 
 namespace annuli {
 namespace {
@@ -129,12 +130,11 @@ at::Tensor WeightParts::read_at(int64_t process, const Transformer& model,
     return here ? weight : at::Tensor();
   }
   const at::AutoGradMode without_graph(false);
-  std::vector<at::Tensor> to(group_.size(), at::empty({0}, at::kByte));
-  if (is_own(row)) to[process] = bytes_of(weight);
-  const std::vector<at::Tensor> come = group_.exchange(to);
+  const at::Tensor own = is_own(row) ? bytes_of(weight) : at::Tensor();
+  const at::Tensor come = parallel::pass_on(group_, own, owner, process);
   if (!here) return {};
   at::Tensor copy = long_memory(weight);
-  bytes_of(copy).copy_(come[owner]);
+  bytes_of(copy).copy_(come);
   return copy;
 }
 
@@ -159,6 +159,12 @@ std::vector<std::string> WeightParts::of_owners(
 
 void WeightParts::give_outside(const Transformer& model) const {
   for (const size_t stage : {size_t{0}, stages_.size() - 1}) {
+    for (const size_t row : stages_.rows(stage)) {
+      const at::Tensor& weight = model.weight(row);
+      if (!kernels::has_memory(weight)) {
+        kernels::take_memory(weight, long_memory(weight));
+      }
+    }
     give_weights(model, owners_, stages_.rows(stage), group_);
   }
 }

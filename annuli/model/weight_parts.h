@@ -57,8 +57,8 @@ class WeightParts {
   std::vector<std::string> of_owners(
       const std::function<std::string(size_t row)>& text) const;
 
-  // Gives all processes what the owners have of the rows outside the layers,
-  // after an update.
+  // Gives all processes what the owners have of the rows outside the layers:
+  // after an update, or when a model was made in parts.
   void give_outside(const Transformer& model) const;
 
   // All weights are here, until `scatter`.

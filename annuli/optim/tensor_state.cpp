@@ -4,6 +4,10 @@
 
 namespace annuli::optim {
 
+void release_parts(TensorState& state) {
+  visit_parts(state, [](const char*, at::Tensor& part) { part.reset(); });
+}
+
 std::vector<const char*> part_names() {
   std::vector<const char*> names;
   const TensorState none;

@@ -40,6 +40,9 @@ void visit_parts(State& state, const Visit& visit) {
   visit("v_columns", state.v_columns);
 }
 
+// Lets go of all parts; counter and multipliers stay.
+void release_parts(TensorState& state);
+
 // The names of all parts, in that order.
 std::vector<const char*> part_names();
 

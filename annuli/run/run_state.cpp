@@ -125,19 +125,17 @@ std::vector<optim::TensorState> states_from(const Json& rows,
 }
 
 // All, or those of the rows that this process holds.
-WantedParts wanted_parts(const Plan& plan,
-                         const parallel::ProcessGroup& group) {
+WantedParts wanted_parts(const Plan& plan, parallel::ProcessGroup& group) {
   if (!holds_part(plan, group)) return {};
   return [&plan, &group](const Json& progress) -> WantedTensors {
     const TensorTable table =
         tensor_table(model_config_from_json(progress.at("config")));
-    const RowOwners owners(table, group.size());
+    const WeightParts parts(table, group);
     std::set<std::string> own;
     std::set<std::string> held;
     for (size_t row = 0; row < table.size(); ++row) {
-      const bool owns = owners.owns(group.rank(), row);
-      if (owns) own.insert(table[row].name);
-      if (owns || table[row].layer < 0) held.insert(table[row].name);
+      if (parts.is_own(row)) own.insert(table[row].name);
+      if (parts.stays(row)) held.insert(table[row].name);
     }
     WantedTensors wanted;
     // "<part>.<tensor>"
@@ -194,9 +192,7 @@ void keep_own_part(Transformer& model, std::vector<optim::TensorState>& states,
   if (!holds_part(plan, group)) return;
   const RowOwners owners(model.table(), group.size());
   for (size_t row = 0; row < states.size(); ++row) {
-    if (owners.owns(group.rank(), row)) continue;
-    optim::visit_parts(states[row],
-                       [](const char*, at::Tensor& part) { part.reset(); });
+    if (!owners.owns(group.rank(), row)) optim::release_parts(states[row]);
   }
 }
 

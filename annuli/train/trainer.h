@@ -55,10 +55,9 @@
 // Errors: a loss that is not finite throws VerdictError before any update, on
 // all processes wherever it came, and the weights are those of the step before.
 // So does a gradient that is not, where its norm is known before the update.
-// With the update inside the backward pass (or, with `shard`, at its end),
-// weights were updated with it by
-// then: the text names the first such tensor, and the model and the optimizer
-// must not be used or saved.
+// With the update inside the backward pass, with `shard` too, weights were
+// updated with it by then: the text names the first such tensor, and the model
+// and the optimizer must not be used or saved.
 namespace annuli::train {
 
 class Trainer {
