@@ -114,10 +114,11 @@ std::string to_table(const PlanBudget& budget, std::optional<int64_t> limit) {
   for (const PhaseBudget& phase : budget.phases) seconds += *phase.seconds;
   return text + fmt::format(
                     "time {} for the matrix products at {:.0f} GFLOP/s and the "
-                    "updates at {:.1f} GB/s, as measured now; a run takes "
+                    "updates at {:.1f} GB/s, as {}; a run takes "
                     "longer by what else it does\n",
                     format_duration(seconds), budget.rates->product_flops / 1e9,
-                    budget.rates->memory_bytes / 1e9);
+                    budget.rates->memory_bytes / 1e9,
+                    budget.rates->are_given ? "given" : "measured now");
 }
 
 Json to_json(const PlanBudget& budget, std::optional<int64_t> limit) {

@@ -3,10 +3,15 @@
 #include <ATen/ops/ones.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
+#include <cmath>
 #include <functional>
 #include <limits>
+#include <string_view>
+#include <system_error>
 
+#include "annuli/core/text.h"
 #include "annuli/kernels/memory/owned_memory.h"
 #include "annuli/kernels/product.h"
 
@@ -58,7 +63,32 @@ double memory_rate() {
   return 3.0 * static_cast<double>(y.nbytes()) / seconds;
 }
 
+// "300T", "1.5e12": above 0.
+std::optional<double> parse_operations(std::string_view text) {
+  constexpr std::string_view kPowers = "KMGTP";
+  double number = 0;
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || !std::isfinite(number) || number <= 0) return {};
+  const std::string_view unit(end, text.data() + text.size());
+  if (unit.empty()) return number;
+  const size_t power = kPowers.find(unit[0]);
+  if (unit.size() > 1 || power == std::string_view::npos) return {};
+  return number * std::pow(1000.0, static_cast<double>(power + 1));
+}
+
 }  // namespace
+
+std::optional<MachineRates> parse_rates(std::string_view text) {
+  const size_t comma = text.find(',');
+  if (comma == std::string_view::npos) return {};
+  const auto products = parse_operations(text.substr(0, comma));
+  const auto memory = parse_bytes(text.substr(comma + 1));
+  if (!products || !memory || *memory <= 0) return {};
+  return MachineRates{.product_flops = *products,
+                      .memory_bytes = static_cast<double>(*memory),
+                      .are_given = true};
+}
 
 MachineRates measure_rates(at::ScalarType operands) {
   return {.product_flops = product_rate(operands),

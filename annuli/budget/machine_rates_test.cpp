@@ -18,5 +18,22 @@ TEST(MachineRates, AreThoseOfAMachine) {
   }
 }
 
+TEST(MachineRates, CanBeGiven) {
+  const auto rates = parse_rates("1.5T,2GB");
+  ASSERT_TRUE(rates);
+  EXPECT_EQ(rates->product_flops, 1.5e12);
+  EXPECT_EQ(rates->memory_bytes, 2e9);
+  EXPECT_TRUE(rates->are_given);
+  EXPECT_EQ(parse_rates("5e9,1MiB")->product_flops, 5e9);
+}
+
+TEST(MachineRates, AreRefusedIfTheyAreNone) {
+  for (const char* text : {"", "300T", ",", "300T,", ",2TB", "300X,2TB",
+                           "300TT,2TB", "-1T,2TB", "0,2TB", "nan,2TB",
+                           "inf,1TB", "1T,0", "1T,2TB,3", "T,2TB", " 1T,2TB"}) {
+    EXPECT_FALSE(parse_rates(text)) << text;
+  }
+}
+
 }  // namespace
 }  // namespace annuli::budget

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct PlanOptions {
   std::string processes = "1";
   std::string bandwidth;
   std::string latency;
+  std::string speed;
   bool no_measure = false;
   bool json = false;
 };
@@ -55,6 +57,22 @@ budget::Sharing sharing_of(const PlanOptions& options) {
   return sharing;
 }
 
+std::optional<budget::MachineRates> rates_of(const PlanOptions& options,
+                                             const Plan& plan) {
+  if (options.no_measure) return {};
+  if (options.speed.empty()) {
+    return budget::measure_rates(number_types(plan.precision).products);
+  }
+  const auto rates = budget::parse_rates(options.speed);
+  if (!rates) {
+    user_error(
+        "--speed: found {}, expected operations and bytes a second like "
+        "300T,2TB",
+        quote(options.speed));
+  }
+  return rates;
+}
+
 void plan(const PlanOptions& options) {
   const Plan plan = load_plan(options.plan, options.set);
   check_gates(plan);
@@ -64,11 +82,8 @@ void plan(const PlanOptions& options) {
   const int64_t share = kernels::num_threads() / sharing.processes;
   kernels::set_num_threads(static_cast<int>(
       plan.threads > 0 ? plan.threads : std::max<int64_t>(share, 1)));
-  std::optional<budget::MachineRates> rates;
-  if (!options.no_measure) {
-    rates = budget::measure_rates(number_types(plan.precision).products);
-  }
-  budget::PlanBudget budget = budget::plan_budget(plan, rates, sharing);
+  budget::PlanBudget budget =
+      budget::plan_budget(plan, rates_of(options, plan), sharing);
   if (sharing.processes > 1) {
     budget.all_shards = budget::compare_shards(plan, sharing);
   }
@@ -103,9 +118,17 @@ void add_plan_command(CLI::App& app) {
       "--latency", options->latency,
       "Time that a message takes from one process to another, in us, ms or s "
       "(default: 50us)");
-  command->add_flag(
-      "--no-measure", options->no_measure,
-      "Do not measure how fast this machine is; then no times are estimated");
+  CLI::Option* speed = command->add_option(
+      "--speed", options->speed,
+      "Operations of matrix products and bytes of memory that a process does "
+      "in "
+      "a second, for example 300T,2TB; for times on another machine (default: "
+      "measured on this one)");
+  command
+      ->add_flag("--no-measure", options->no_measure,
+                 "Do not measure how fast this machine is; then no times are "
+                 "estimated")
+      ->excludes(speed);
   command->add_flag("--json", options->json, "Print the figures as JSON");
   command->footer(
       "Example:\n  annuli plan plans/seed.yaml --memory-limit 16GB\n"

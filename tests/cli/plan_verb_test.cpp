@@ -7,7 +7,10 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "program.h"
 
@@ -40,6 +43,32 @@ TEST_F(PlanVerb, PrintsEveryPhaseAndMeasuresOnlyIfAsked) {
   const Outcome measured = run({"plan", "plans/tiny.yaml"});
   EXPECT_EQ(measured.status, 0) << measured.err;
   EXPECT_THAT(measured.out, HasSubstr("GFLOP/s"));
+}
+
+TEST_F(PlanVerb, TellsTheTimeOnAMachineOfASpeedThatIsGiven) {
+  const auto seconds = [&](const std::string& speed) {
+    const Outcome outcome =
+        run({"plan", "plans/tiny.yaml", "--json", "--speed", speed});
+    EXPECT_EQ(outcome.status, 0) << outcome.err;
+    return json::parse(outcome.out).at("phases")[0].at("seconds").get<double>();
+  };
+  EXPECT_DOUBLE_EQ(seconds("1G,1GB"), 2 * seconds("2G,2GB"));
+  EXPECT_THAT(run({"plan", "plans/tiny.yaml", "--speed", "1G,1GB"}).out,
+              HasSubstr("at 1 GFLOP/s and the updates at 1.0 GB/s, as given"));
+}
+
+TEST_F(PlanVerb, WhatCannotBeReadIsRefusedInOneLine) {
+  for (const auto& [flag, text, wanted] :
+       std::vector<std::tuple<std::string, std::string, std::string>>{
+           {"--speed", "fast", "a second like 300T,2TB"},
+           {"--bandwidth", "0", "bytes a second like 1.25GB"},
+           {"--latency", "5 parsecs", "a time like 50us"},
+           {"--processes", "3", "power of two"}}) {
+    const Outcome outcome = run({"plan", "plans/tiny.yaml", flag, text});
+    EXPECT_EQ(outcome.status, 2) << flag;
+    EXPECT_EQ(lines(outcome.err), 1u) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(wanted));
+  }
 }
 
 TEST_F(PlanVerb, JsonIsAllThatIsPrinted) {
