@@ -8,6 +8,7 @@
 
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/checkpoint/safetensors.h"
+#include "annuli/checkpoint/state_folder.h"
 #include "annuli/core/error.h"
 #include "annuli/core/hash.h"
 #include "annuli/core/quote.h"
@@ -17,77 +18,6 @@ namespace annuli {
 namespace {
 
 constexpr int kFormatVersion = 2;
-constexpr const char* kState = "state.json";
-constexpr const char* kModel = "model";
-constexpr const char* kOptimizer = "optimizer";
-constexpr std::string_view kUnfinished = ".tmp-";
-constexpr std::string_view kDamaged = ".damaged-";
-
-// Of the part of process `rank` of `size`.
-std::string file_name(std::string_view what, int64_t rank, int64_t size) {
-  if (size == 1) return fmt::format("{}.safetensors", what);
-  return fmt::format("{}-{:05}-of-{:05}.safetensors", what, rank + 1, size);
-}
-
-bool is_file_of(std::string_view what, std::string_view name) {
-  if (name == file_name(what, 0, 1)) return true;
-  std::string shape(name);
-  std::ranges::replace_if(
-      shape, [](char c) { return '0' <= c && c <= '9'; }, '0');
-  return shape == file_name(what, -1, 0);
-}
-
-// What a state's folder is called; -1 for anything else.
-int64_t number_of(const fs::path& folder) {
-  const std::string name = folder.filename().string();
-  constexpr size_t kMostDigits = 18;
-  if (name.empty() || name.size() > kMostDigits ||
-      name.find_first_not_of("0123456789") != std::string::npos) {
-    return -1;
-  }
-  return std::stoll(name);
-}
-
-std::string name_of(int64_t number) { return fmt::format("{:06}", number); }
-
-std::vector<fs::path> entries_of(const fs::path& folder) {
-  std::vector<fs::path> entries;
-  std::error_code error;
-  for (const auto& item : fs::directory_iterator(folder, error)) {
-    entries.push_back(item.path());
-  }
-  return entries;
-}
-
-// The states in a folder, newest first.
-std::vector<fs::path> numbered_states(const fs::path& folder) {
-  std::vector<fs::path> states = entries_of(folder);
-  std::erase_if(states,
-                [](const fs::path& path) { return number_of(path) < 0; });
-  std::ranges::sort(states, std::greater(), number_of);
-  return states;
-}
-
-bool is_one_state(const fs::path& folder) {
-  std::error_code error;
-  return fs::exists(folder / kState, error);
-}
-
-std::vector<fs::path> states_of(const fs::path& folder) {
-  if (is_one_state(folder)) return {folder};
-  return numbered_states(folder);
-}
-
-// PREFIX and a state's number; what else begins so is not ours.
-void remove_starting_with(const fs::path& folder, std::string_view prefix) {
-  for (const fs::path& path : entries_of(folder)) {
-    const std::string name = path.filename().string();
-    if (name.starts_with(prefix) &&
-        number_of(name.substr(prefix.size())) >= 0) {
-      fs::remove_all(path);
-    }
-  }
-}
 
 // Of all that state.json says but the hash itself.
 std::string hash_of(Json state) {
@@ -97,16 +27,18 @@ std::string hash_of(Json state) {
 
 std::string size_fault(const fs::path& folder, const Json& state) {
   const Json& files = state.at("files");
-  for (const char* what : {kModel, kOptimizer}) {
+  for (const char* what : {kStateModel, kStateOptimizer}) {
     if (std::ranges::none_of(files.items(), [&](const auto& file) {
-          return is_file_of(what, file.key());
+          return is_state_file_of(what, file.key());
         })) {
-      return fmt::format("{} names no {}", kState, file_name(what, 0, 1));
+      return fmt::format("{} names no {}", kStateFile,
+                         state_file_name(what, 0, 1));
     }
   }
   for (const auto& [name, about] : files.items()) {
-    if (!is_file_of(kModel, name) && !is_file_of(kOptimizer, name)) {
-      return fmt::format("{} names a file {}", kState, quote(name));
+    if (!is_state_file_of(kStateModel, name) &&
+        !is_state_file_of(kStateOptimizer, name)) {
+      return fmt::format("{} names a file {}", kStateFile, quote(name));
     }
     const auto expected = about.at("bytes").get<int64_t>();
     std::error_code error;
@@ -130,19 +62,19 @@ struct Candidate {
 Candidate examine(const fs::path& folder) {
   Candidate candidate{.folder = folder};
   if (!is_one_state(folder)) {
-    candidate.fault = fmt::format("{} is missing", kState);
+    candidate.fault = fmt::format("{} is missing", kStateFile);
     return candidate;
   }
   try {
-    candidate.state = read_json(folder / kState);
+    candidate.state = read_json(folder / kStateFile);
     const Json& state = candidate.state;
     const Json& version = state.at("format_version");
     if (version != kFormatVersion) {
       candidate.fault = fmt::format("format_version {}, expected {}",
                                     version.dump(), kFormatVersion);
     } else if (state.at("hash") != hash_of(state)) {
-      candidate.fault =
-          fmt::format("{} is not what was written (its hash differs)", kState);
+      candidate.fault = fmt::format(
+          "{} is not what was written (its hash differs)", kStateFile);
     } else {
       state.at("progress");
       candidate.fault = size_fault(folder, state);
@@ -150,7 +82,7 @@ Candidate examine(const fs::path& folder) {
   } catch (const UserError& error) {
     candidate.fault = error.what();
   } catch (const Json::exception& error) {
-    candidate.fault = fmt::format("{}: {}", kState, reason_of(error));
+    candidate.fault = fmt::format("{}: {}", kStateFile, reason_of(error));
   }
   return candidate;
 }
@@ -177,14 +109,14 @@ void write_state(const fs::path& folder, const TrainingState& state,
   const auto write = [&](std::string_view what, int64_t files,
                          const std::vector<NamedTensor>& tensors) {
     const std::string name =
-        file_name(what, files == 1 ? 0 : group.rank(), files);
+        state_file_name(what, files == 1 ? 0 : group.rank(), files);
     own[name] = write_tensors(folder / name, tensors);
   };
-  write(kOptimizer, group.size(), state.optimizer);
+  write(kStateOptimizer, group.size(), state.optimizer);
   if (state.weights_in_parts) {
-    write(kModel, group.size(), state.weights);
+    write(kStateModel, group.size(), state.weights);
   } else if (group.is_first()) {
-    write(kModel, 1, state.weights);
+    write(kStateModel, 1, state.weights);
   }
   const std::vector<std::string> parts = group.gather(own.dump());
   if (!group.is_first()) return;
@@ -193,7 +125,7 @@ void write_state(const fs::path& folder, const TrainingState& state,
                {"files", Json::object()}};
   for (const std::string& part : parts) json["files"].update(Json::parse(part));
   json["hash"] = hash_of(json);
-  write_json(folder / kState, json);
+  write_json(folder / kStateFile, json);
   sync_folder(folder);
 }
 
@@ -229,7 +161,7 @@ std::string read_state(const Candidate& candidate, TrainingState& state,
     const WantedTensors tensors =
         wanted ? wanted(candidate.state.at("progress")) : WantedTensors();
     for (const auto& [name, about] : candidate.state.at("files").items()) {
-      const bool is_model = is_file_of(kModel, name);
+      const bool is_model = is_state_file_of(kStateModel, name);
       std::ranges::move(
           read_tensors(candidate, name,
                        is_model ? tensors.weights : tensors.optimizer),
@@ -243,30 +175,6 @@ std::string read_state(const Candidate& candidate, TrainingState& state,
   return "";
 }
 
-// Returns its path, "<folder>/.tmp-000007".
-fs::path make_unfinished(const fs::path& folder) {
-  fs::create_directories(folder);
-  remove_unfinished_states(folder);
-  const std::vector<fs::path> states = numbered_states(folder);
-  const int64_t number = states.empty() ? 1 : number_of(states.front()) + 1;
-  const fs::path made = folder / (std::string(kUnfinished) + name_of(number));
-  fs::create_directory(made);
-  return made;
-}
-
-// Gives it its name, and then removes all but the `keep` newest.
-void put_in_place(const fs::path& made, int64_t keep) {
-  const fs::path folder = made.parent_path();
-  fs::rename(made,
-             folder / made.filename().string().substr(kUnfinished.size()));
-  sync_folder(folder);
-  const std::vector<fs::path> states = numbered_states(folder);
-  for (size_t i = static_cast<size_t>(keep); i < states.size(); ++i) {
-    fs::remove_all(states[i]);
-  }
-  remove_starting_with(folder, kDamaged);
-}
-
 }  // namespace
 
 void save_training_state(const fs::path& folder, const TrainingState& state,
@@ -275,9 +183,9 @@ void save_training_state(const fs::path& folder, const TrainingState& state,
   ANNULI_CHECK(keep >= 1, "keeping {} states", keep);
   try {
     const std::string made = parallel::of_first(
-        group, group.is_first() ? make_unfinished(folder).string() : "");
+        group, group.is_first() ? make_unfinished_state(folder).string() : "");
     write_state(made, state, group);
-    if (group.is_first()) put_in_place(made, keep);
+    if (group.is_first()) put_state_in_place(made, keep);
   } catch (const fs::filesystem_error& error) {
     user_error(
         "saving the training state in {}: {}; the one before it is whole",
@@ -315,41 +223,6 @@ std::optional<Json> load_progress(const fs::path& folder) {
   }
   if (newest) all_damaged(*newest);
   return std::nullopt;
-}
-
-bool is_training_state(const fs::path& folder) {
-  return is_one_state(folder) ||
-         std::ranges::any_of(numbered_states(folder), is_one_state);
-}
-
-bool is_state_path(std::string_view path) {
-  const size_t slash = path.find('/');
-  if (slash == path.npos) return false;
-  std::string_view state = path.substr(0, slash);
-  for (const std::string_view prefix : {kUnfinished, kDamaged}) {
-    if (state.starts_with(prefix)) state.remove_prefix(prefix.size());
-  }
-  if (number_of(state) < 0) return false;
-  std::string_view file = path.substr(slash + 1);
-  file = file.substr(0, file.find(kUnfinished));
-  return file.empty() || file == kState || is_file_of(kModel, file) ||
-         is_file_of(kOptimizer, file);
-}
-
-void set_aside(const fs::path& damaged) {
-  const fs::path aside = damaged.parent_path() /
-                         (std::string(kDamaged) + damaged.filename().string());
-  std::error_code error;
-  fs::remove_all(aside, error);
-  fs::rename(damaged, aside, error);
-  if (error) {
-    user_error("setting the damaged training state {} aside: {}",
-               damaged.string(), error.message());
-  }
-}
-
-void remove_unfinished_states(const fs::path& folder) {
-  remove_starting_with(folder, kUnfinished);
 }
 
 }  // namespace annuli

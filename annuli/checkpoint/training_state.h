@@ -86,17 +86,4 @@ std::optional<LoadedState> load_training_state(const fs::path& folder,
 // that it can be that of a newer state than `load_training_state` finds whole.
 std::optional<Json> load_progress(const fs::path& folder);
 
-// True for a folder of states and for one state.
-bool is_training_state(const fs::path& folder);
-
-// Renames a damaged state, so that it is named once and not met again.
-void set_aside(const fs::path& damaged);
-
-// Whether a save, or `set_aside`, gives such a name: a path below a folder of
-// states, "000007/state.json", with a `/` at its end for an empty folder.
-bool is_state_path(std::string_view path);
-
-// Removes what interrupted saves left.
-void remove_unfinished_states(const fs::path& folder);
-
 }  // namespace annuli

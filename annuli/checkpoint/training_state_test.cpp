@@ -1,3 +1,4 @@
+#include "annuli/checkpoint/state_folder.h"
 #include "annuli/checkpoint/training_state.h"
 
 #include <ATen/ops/arange.h>

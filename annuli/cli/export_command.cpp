@@ -4,7 +4,7 @@
 #include <string>
 
 #include "annuli/checkpoint/shards.h"
-#include "annuli/checkpoint/training_state.h"
+#include "annuli/checkpoint/state_folder.h"
 #include "annuli/cli/command_inputs.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/interrupt.h"

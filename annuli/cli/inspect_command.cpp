@@ -6,7 +6,7 @@
 
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/checkpoint/safetensors.h"
-#include "annuli/checkpoint/training_state.h"
+#include "annuli/checkpoint/state_folder.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/inspect_pair.h"
 #include "annuli/cli/inspect_run.h"

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "annuli/checkpoint/state_folder.h"
 #include "annuli/config/plan_changes.h"
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"

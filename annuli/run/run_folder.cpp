@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "annuli/checkpoint/output_place.h"
-#include "annuli/checkpoint/training_state.h"
+#include "annuli/checkpoint/state_folder.h"
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
 #include "annuli/core/tilde.h"
