@@ -99,12 +99,14 @@ void History::sync() {
              std::strerror(errno));
 }
 
-std::vector<Json> read_history(const std::filesystem::path& path) {
+bool visit_history(const std::filesystem::path& path,
+                   const std::function<void(Json)>& visit) {
   const std::string text = read_file(path);
-  std::vector<Json> records;
-  for (size_t begin = 0; begin < text.size();) {
+  size_t lines = 0;
+  size_t begin = 0;
+  for (; begin < text.size(); ++lines) {
     const size_t end = text.find('\n', begin);
-    if (end == std::string::npos) break;
+    if (end == std::string::npos) return true;
     const auto line = std::string_view(text).substr(begin, end - begin);
     Json record(Json::value_t::discarded);
     if (!is_too_deep(line)) {
@@ -112,11 +114,18 @@ std::vector<Json> read_history(const std::filesystem::path& path) {
     }
     if (record.is_discarded()) {
       user_error("reading the history {}: line {} is not JSON", path.string(),
-                 records.size() + 1);
+                 lines + 1);
     }
-    records.push_back(std::move(record));
+    visit(std::move(record));
     begin = end + 1;
   }
+  return false;
+}
+
+std::vector<Json> read_history(const std::filesystem::path& path) {
+  std::vector<Json> records;
+  visit_history(path,
+                [&](Json record) { records.push_back(std::move(record)); });
   return records;
 }
 

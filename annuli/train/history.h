@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <vector>
 
 #include "annuli/core/json.h"
@@ -55,7 +56,12 @@ class History {
   HistoryMark mark_;
 };
 
-// Every whole line; a torn last line is left out.
+// Calls `visit` with every whole line, in order, and says whether a torn one
+// follows, which is left out. One line at a time is in memory beside the file.
+bool visit_history(const std::filesystem::path& path,
+                   const std::function<void(Json)>& visit);
+
+// Every whole line.
 std::vector<Json> read_history(const std::filesystem::path& path);
 
 }  // namespace annuli::train
