@@ -14,6 +14,7 @@ void add_generate_command(CLI::App& app);
 void add_grow_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_plan_command(CLI::App& app);
+void add_report_command(CLI::App& app);
 void add_run_command(CLI::App& app);
 void add_tokenize_command(CLI::App& app);
 void add_verify_command(CLI::App& app);

@@ -1,0 +1,96 @@
+#include <fmt/core.h>
+
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "annuli/cli/command_inputs.h"
+#include "annuli/cli/commands.h"
+#include "annuli/core/error.h"
+#include "annuli/core/file.h"
+#include "annuli/core/input_paths.h"
+#include "annuli/core/text.h"
+#include "annuli/core/tilde.h"
+#include "annuli/report/page.h"
+#include "annuli/report/run_data.h"
+
+namespace annuli::cli {
+namespace {
+
+constexpr size_t kMostRuns = 12;
+
+struct ReportOptions {
+  std::vector<std::string> runs;
+  std::string out;
+};
+
+bool is_our_page(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string beginning(256, '\0');
+  file.read(beginning.data(), std::ssize(beginning));
+  return report::is_html_page(beginning);
+}
+
+// What can be told before a long history is read.
+void check_report(const ReportOptions& options) {
+  if (options.runs.size() > kMostRuns) {
+    user_error("reporting: found {} runs, expected at most {} on one page",
+               options.runs.size(), kMostRuns);
+  }
+  if (options.out.empty()) {
+    user_error(
+        "--out: found no name, expected that of a page like report.html");
+  }
+  refuse_tilde(options.out, "writing the page");
+  InputPaths inputs;
+  for (const std::string& run : options.runs) {
+    refuse_tilde(run, "reporting");
+    for (const fs::path& file : report::files_of_run(run)) {
+      inputs.add("the run's file", file);
+    }
+  }
+  check_output_file("writing the page", options.out, inputs,
+                    [&] { return is_our_page(options.out); });
+}
+
+void report_runs(const ReportOptions& options) {
+  check_report(options);
+  const Json data =
+      report::page_data({options.runs.begin(), options.runs.end()});
+  const std::string page = report::html_page(data);
+  write_file_atomically(options.out, page);
+  for (const Json& run : data.at("runs")) {
+    if (!run.at("torn").get<bool>()) continue;
+    fmt::print(
+        "the last line of {}'s history is cut: a run is writing it, or "
+        "was killed; the page shows what stands before\n",
+        run.at("folder").get<std::string>());
+  }
+  fmt::print("wrote {} ({}): {} run{}\n", options.out,
+             format_bytes(static_cast<double>(page.size())),
+             options.runs.size(), options.runs.size() == 1 ? "" : "s");
+}
+
+}  // namespace
+
+void add_report_command(CLI::App& app) {
+  auto options = std::make_shared<ReportOptions>();
+  CLI::App* command = app.add_subcommand(
+      "report", "Make a page of a run, or of several beside each other");
+  command
+      ->add_option("runs", options->runs,
+                   "Folders of runs, finished or not; they are only read")
+      ->required();
+  command
+      ->add_option("--out", options->out,
+                   "HTML file to write, which opens in any browser without a "
+                   "network; only a page of this command is replaced")
+      ->required();
+  command->footer(
+      "Examples:\n  annuli report runs/quick --out quick.html\n"
+      "  annuli report runs/seed runs/try --out both.html");
+  command->callback([options] { report_runs(*options); });
+}
+
+}  // namespace annuli::cli

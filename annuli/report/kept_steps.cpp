@@ -1,0 +1,104 @@
+#include "annuli/report/kept_steps.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace annuli::report {
+namespace {
+
+constexpr size_t kSpans = 1200;
+constexpr size_t kAroundBoundary = 100;
+constexpr int kBoundaries = 20;
+constexpr size_t kRises = 200;
+constexpr size_t kSpikes = 400;
+
+// How far each loss stands out from both of its neighbours.
+std::vector<double> sharpness(const std::vector<double>& loss) {
+  std::vector<double> sharp(loss.size());
+  for (size_t i = 1; i + 1 < loss.size(); ++i) {
+    const auto [low, high] = std::minmax(loss[i - 1], loss[i + 1]);
+    sharp[i] = std::max(loss[i] - high, low - loss[i]);
+  }
+  return sharp;
+}
+
+class Keeper {
+ public:
+  explicit Keeper(const Steps& steps) : steps_(steps), keep_(steps.size()) {}
+
+  void keep_extremes(size_t begin, size_t end) {
+    const std::vector<double>& loss = steps_.columns[kLoss];
+    keep_[begin] = true;
+    const auto [lowest, highest] =
+        std::minmax_element(loss.begin() + static_cast<ptrdiff_t>(begin),
+                            loss.begin() + static_cast<ptrdiff_t>(end));
+    keep_[lowest - loss.begin()] = true;
+    keep_[highest - loss.begin()] = true;
+    const std::vector<double>& norm = steps_.columns[kGradNorm];
+    size_t steepest = begin;
+    for (size_t i = begin; i < end; ++i) {
+      if (norm[i] > norm[steepest] || std::isnan(norm[steepest])) steepest = i;
+    }
+    keep_[steepest] = true;
+  }
+
+  void keep_around_boundaries() {
+    int left = kBoundaries;
+    for (size_t i = 1; i < steps_.size() && left > 0; ++i) {
+      if (steps_.phase[i] == steps_.phase[i - 1]) continue;
+      --left;
+      const size_t begin = i - std::min(i, kAroundBoundary);
+      const size_t end = std::min(i + kAroundBoundary, steps_.size());
+      for (size_t k = begin; k < end; ++k) keep_[k] = true;
+    }
+  }
+
+  // The steps with the largest of these numbers above zero.
+  void keep_largest(const std::vector<double>& numbers, size_t most) {
+    std::vector<size_t> places;
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      if (numbers[i] > 0) places.push_back(i);
+    }
+    const size_t count = std::min(places.size(), most);
+    std::partial_sort(
+        places.begin(), places.begin() + static_cast<ptrdiff_t>(count),
+        places.end(),
+        [&](size_t a, size_t b) { return numbers[a] > numbers[b]; });
+    for (size_t i = 0; i < count; ++i) keep_[places[i]] = true;
+  }
+
+  std::vector<size_t> places() {
+    keep_.back() = true;
+    std::vector<size_t> kept;
+    for (size_t i = 0; i < keep_.size(); ++i) {
+      if (keep_[i]) kept.push_back(i);
+    }
+    return kept;
+  }
+
+ private:
+  const Steps& steps_;
+  std::vector<bool> keep_;
+};
+
+}  // namespace
+
+std::vector<size_t> kept_steps(const RunHistory& history) {
+  const size_t count = history.steps.size();
+  if (count <= kAllSteps) {
+    std::vector<size_t> all(count);
+    std::iota(all.begin(), all.end(), size_t{0});
+    return all;
+  }
+  Keeper keeper(history.steps);
+  for (size_t span = 0; span < kSpans; ++span) {
+    keeper.keep_extremes(span * count / kSpans, (span + 1) * count / kSpans);
+  }
+  keeper.keep_around_boundaries();
+  keeper.keep_largest(history.steps.columns[kLossRise], kRises);
+  keeper.keep_largest(sharpness(history.steps.columns[kLoss]), kSpikes);
+  return keeper.places();
+}
+
+}  // namespace annuli::report

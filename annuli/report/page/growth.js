@@ -1,0 +1,122 @@
+// What happens at each growth step, and how copies part afterwards.
+
+const AROUND = 30;  // steps before and after
+
+// Points of a column around a growth step, by steps from it: 0 is the last step
+// before, 1 the first after.
+function around(run, growth, column) {
+  const values = run.steps[column];
+  if (!values) return [];
+  return run.steps.index.map((index, i) => [index - growth.index, values[i], i])
+    .filter(([x]) => Math.abs(x - 0.5) < AROUND);
+}
+
+const PER_STEP = [
+  ["loss", "Loss", "nats per token", loss],
+  ["grad_norm", "Gradient norm", "before clipping", digits],
+  ["learning_rate", "Learning rate", "", digits],
+  ["update_ratio", "Update / weight", "relative norm", digits],
+];
+
+function growthSection(run) {
+  const made = section("growth", "Around each growth step",
+    `${AROUND} steps before and after. The upright line is where the model ` +
+    "grew; nothing is trained in between.");
+  if (run.growths.length === 0) {
+    made.append(notRecorded("This run has not grown a model yet."));
+    return made;
+  }
+  for (const [number, growth] of run.growths.entries()) {
+    made.append(boundary(run, growth, number));
+  }
+  if (!run.steps.update_ratio) {
+    made.append(notRecorded("This run has not recorded the ratio of updates " +
+      "to weights."));
+  }
+  return made;
+}
+
+function boundary(run, growth, number) {
+  const proved = verdictsOfGrowth(run, growth);
+  const passed = proved.filter((one) => one.outcome === "pass").length;
+  const grid = element("div", { class: "triple" });
+  for (const [column, name, unit, exact] of PER_STEP) {
+    const there = around(run, growth, column);
+    if (!there.some((point) => isNumber(point[1]))) continue;
+    grid.append(aroundChart(run, growth, { id: `growth-${number}-${column}`,
+      title: `${name} around ${growth.operator}`, points: there,
+      label: name.toLowerCase(), unit, exact }));
+  }
+  return element("div", { class: "boundary" },
+    element("h3", {}, `${growth.operator} \u2192 ${growth.phase}`),
+    element("p", { class: "note" },
+      `${growth.exact === false ? "Not exact by design. " : ""}` +
+      `Probe ${loss(growth.probe_loss_before)} \u2192 ` +
+      `${loss(growth.probe_loss_after)}, jump ${change(growth.jump)} nats; ` +
+      (proved.length > 0 ? `${passed} of ${proved.length} verdicts passed; ` : "") +
+      `grown and proved in ${duration(growth.growth_seconds)}. ` +
+      argumentWords(growth.arguments)), grid);
+}
+
+function aroundChart(run, growth, { id, title, points: there, label, unit,
+  exact }) {
+  return lineChart({
+    id, title, height: 200, legend: () => [], stepwise: id.endsWith("rate"),
+    axis: () => ({ label: "steps from growth", format: d3.format("d") }),
+    y: { label: unit, exact },
+    series: () => [
+      { label: `${label} before`, colour: colourOf(0),
+        points: there.filter(([x]) => x <= 0) },
+      { label: `${label} after`, colour: colourOf(1),
+        points: there.filter(([x]) => x > 0) },
+    ],
+    where: (x, place) => place === undefined ? null
+      : `${run.phases[run.steps.phase[place]].name}, step ` +
+        `${run.steps.step[place]}`,
+    rules: () => [{ x: 0.5, label: "", colour: "var(--growth)",
+      lines: [`growth: ${growth.operator}`] }],
+  }).node;
+}
+
+function ratesSection(run) {
+  const made = section("rates", "Learning rate and gradients");
+  const chart = (column, name, unit, log) => lineChart({
+    id: `${column}-chart`, title: name, height: 240, along: true,
+    axis: axisNow, log: () => log, legend: () => [],
+    stepwise: column === "learning_rate",
+    y: { label: unit, exact: digits, from: log ? undefined : 0 },
+    bands: () => bandsOf(run), where: whereOf(run),
+    series: () => [{ label: name.toLowerCase(), colour: colourOf(0),
+      points: points(run, column) }] }).node;
+  const pair = element("div", { class: "pair" });
+  if (run.steps.learning_rate) {
+    pair.append(chart("learning_rate", "Learning rate", "", false));
+  }
+  if (run.steps.grad_norm) {
+    pair.append(chart("grad_norm", "Gradient norm", "before clipping", true));
+  }
+  made.append(pair.children.length > 0 ? pair
+    : notRecorded("This run has recorded neither."));
+  return made;
+}
+
+// Copies of a widened matrix must become different; without noise they could
+// not, and that is the control.
+function partingSection(run) {
+  const made = section("parting", "How copies part",
+    "After widening, equal copies must go apart. What the updates have of it, " +
+    "against what a control without noise can have.");
+  const found = run.verdicts.filter((one) => one.check === "symmetry_breaking");
+  if (found.length === 0) {
+    made.append(notRecorded("This run has no measure of it: no phase of it " +
+      "trained a widened model to its end."));
+  } else {
+    made.append(scaleChart({ id: "parting-chart",
+      title: "Copies against the control", columns: VERDICT_COLUMNS,
+      rows: () => found.map(verdictRow), legend: verdictLegend,
+      items: () => found.map(verdictItem) }).node);
+  }
+  made.append(notRecorded("This run has not recorded norms of stream and " +
+    "weights by depth."));
+  return made;
+}

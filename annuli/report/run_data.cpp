@@ -1,0 +1,262 @@
+#include "annuli/report/run_data.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <optional>
+
+#include "annuli/checkpoint/lineage.h"
+#include "annuli/config/plan.h"
+#include "annuli/core/error.h"
+#include "annuli/core/file.h"
+#include "annuli/report/comparison.h"
+#include "annuli/report/kept_steps.h"
+#include "annuli/report/planned.h"
+#include "annuli/report/rounded.h"
+#include "annuli/report/run_files.h"
+#include "annuli/report/run_history.h"
+
+namespace annuli::report {
+namespace {
+
+constexpr size_t kMostLoads = 60000;  // values of all heat maps together
+
+fs::path history_path(const fs::path& folder) {
+  return folder / "training_history.jsonl";
+}
+
+// All that is known of one run while its data is made.
+struct Run {
+  fs::path folder;
+  RunHistory history;
+  std::optional<Plan> plan;
+  PlannedRun planned;
+  std::vector<double> flops;
+  bool flops_are_estimated = false;
+  std::vector<std::string> phases;  // the history's, then those still to come
+};
+
+Run read_run(const fs::path& folder) {
+  if (!fs::is_directory(folder)) {
+    user_error(
+        "reporting {}: found no folder there, expected that of a run, "
+        "for example runs/quick",
+        folder.string());
+  }
+  if (!is_file(history_path(folder))) {
+    user_error(
+        "reporting {}: found no training_history.jsonl in it, expected "
+        "the folder of a run, for example runs/quick",
+        folder.string());
+  }
+  Run run{.folder = folder, .history = read_run_history(history_path(folder))};
+  if (is_file(folder / "plan.yaml")) {
+    run.plan = load_plan(folder / "plan.yaml");
+    run.planned = planned_run(*run.plan);
+  } else {
+    run.planned.missing = "there is no plan.yaml in the run's folder";
+  }
+  run.flops = flops_of(run.history, run.planned, run.flops_are_estimated);
+  run.phases = run.history.phases;
+  if (run.plan) {
+    for (const PhasePlan& phase : run.plan->phases) {
+      if (std::ranges::find(run.phases, phase.name) != run.phases.end()) {
+        continue;
+      }
+      run.phases.push_back(phase.name);
+    }
+  }
+  return run;
+}
+
+Json column_data(const std::vector<double>& column,
+                 const std::vector<size_t>& kept) {
+  Json values = Json::array();
+  bool any = false;
+  for (const size_t i : kept) {
+    values.push_back(rounded(column[i]));
+    any = any || !values.back().is_null();
+  }
+  return any ? values : Json();
+}
+
+Json steps_data(const Run& run) {
+  const Steps& steps = run.history.steps;
+  const std::vector<size_t> kept = kept_steps(run.history);
+  Json data = {{"count", steps.size()},
+               {"index", Json::array()},
+               {"phase", Json::array()},
+               {"step", Json::array()},
+               {"tokens", Json::array()}};
+  for (const size_t i : kept) {
+    data["index"].push_back(i + 1);
+    data["phase"].push_back(steps.phase[i]);
+    data["step"].push_back(steps.step[i]);
+    data["tokens"].push_back(steps.tokens[i]);
+  }
+  data["seconds"] = column_data(steps.seconds, kept);
+  if (!run.flops.empty()) data["flops"] = column_data(run.flops, kept);
+  for (uint8_t column = 0; column < kColumns; ++column) {
+    Json values = column_data(steps.columns[column], kept);
+    if (values.is_null()) continue;
+    data[std::string(key_of(static_cast<Column>(column)))] = std::move(values);
+  }
+  return data;
+}
+
+// A line of the history with where it stands: after so many steps, tokens, ...
+Json placed(const Run& run, const Event& event) {
+  Json line = event.line;
+  const size_t steps = event.steps_before;
+  const Steps& all = run.history.steps;
+  line["index"] = steps;
+  line["tokens"] = steps == 0 ? 0.0 : all.tokens[steps - 1];
+  line["seconds"] = steps == 0 ? 0.0 : all.seconds[steps - 1];
+  if (!run.flops.empty()) {
+    line["flops"] = steps == 0 ? 0.0 : run.flops[steps - 1];
+  }
+  return line;
+}
+
+Json events_data(const Run& run, const std::vector<Event>& events) {
+  Json list = Json::array();
+  for (const Event& event : events) {
+    Json line = placed(run, event);
+    if (event.line.contains("seconds")) {
+      line["growth_seconds"] = event.line["seconds"];
+    }
+    list.push_back(std::move(line));
+  }
+  return list;
+}
+
+Json loads_data(const Run& run) {
+  Json maps = Json::array();
+  for (size_t phase = 0; phase < run.history.loads.size(); ++phase) {
+    LoadMap map = run.history.loads[phase];
+    if (map.empty()) continue;
+    map.finish(kMostLoads / run.history.loads.size());
+    Json columns = Json::array();
+    for (size_t column = 0; column < map.columns(); ++column) {
+      Json percents = Json::array();
+      for (size_t layer = 0; layer < map.layers(); ++layer) {
+        for (size_t expert = 0; expert < map.experts(); ++expert) {
+          const double percent = 100 * map.value(column, layer, expert);
+          // What is not quite dead does not look it.
+          percents.push_back(static_cast<int64_t>(
+              percent > 0 ? std::max(std::round(percent), 1.0) : 0.0));
+        }
+      }
+      columns.push_back(std::move(percents));
+    }
+    maps.push_back({{"phase", phase},
+                    {"layers", map.layers()},
+                    {"experts", map.experts()},
+                    {"first_index", map.first_row() + 1},
+                    {"width", map.width()},
+                    {"percent_of_mean", std::move(columns)}});
+  }
+  return maps;
+}
+
+Json phase_data(const Run& run, const std::string& name) {
+  Json data = {{"name", name}};
+  const auto planned = run.planned.phases.find(name);
+  if (planned != run.planned.phases.end()) {
+    data["shape"] = planned->second.shape;
+    data["total_parameters"] = planned->second.total_parameters;
+    data["active_parameters"] = planned->second.active_parameters;
+    data["planned_peak_bytes"] = planned->second.peak_bytes;
+    data["planned_step_flops"] = planned->second.step_flops;
+  }
+  for (const Event& end : run.history.phase_ends) {
+    if (end.line["phase"] != name) continue;
+    data["ended"] = true;
+    for (const char* key :
+         {"total_parameters", "active_parameters", "peak_memory_bytes"}) {
+      if (end.line.contains(key) && end.line[key].is_number()) {
+        data[key] = end.line[key];
+      }
+    }
+  }
+  if (!run.plan) return data;
+  for (const PhasePlan& phase : run.plan->phases) {
+    if (phase.name == name) data["max_steps"] = phase.train.max_steps;
+  }
+  return data;
+}
+
+// What the plan says of the whole run.
+Json plan_data(const Plan& plan) {
+  return {{"name", plan.name},
+          {"seed", plan.seed},
+          {"precision", word_of(plan.precision)},
+          {"optimizer", word_of(plan.optimizer.type)},
+          {"tokenizer", plan.tokenizer},
+          {"sequence_length", plan.data.sequence_length},
+          {"text", plan.data.text},
+          {"hash", plan_hash(plan)}};
+}
+
+Json run_data(const Run& run) {
+  Json phases = Json::array();
+  for (const std::string& name : run.phases) {
+    phases.push_back(phase_data(run, name));
+  }
+  return {
+      {"folder", run.folder.lexically_normal().string()},
+      {"finished", is_file(run.folder / "summary.json")},
+      {"torn", run.history.torn},
+      {"plan", run.plan ? plan_data(*run.plan) : Json()},
+      {"planned_missing", run.planned.missing},
+      {"flops_are_estimated", run.flops_are_estimated},
+      {"phases", std::move(phases)},
+      {"steps", steps_data(run)},
+      {"growths", events_data(run, run.history.boundaries)},
+      {"evaluations", events_data(run, run.history.evaluations)},
+      {"rollbacks", events_data(run, run.history.rollbacks)},
+      {"loads", loads_data(run)},
+      {"verdicts", verdicts_of(run.folder, run.phases)},
+      {"lineage", lineage_of(run.folder)},
+      {"samples", samples_of(run.folder, run.phases)},
+  };
+}
+
+}  // namespace
+
+std::vector<fs::path> files_of_run(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const char* name :
+       {"training_history.jsonl", "plan.yaml", "lineage.json", "summary.json",
+        ".annuli-files.json", ".lock", "profile.json"}) {
+    files.push_back(folder / name);
+  }
+  std::error_code ignored;
+  for (const char* name : {"checkpoints", "verify", "samples", "state"}) {
+    files.push_back(folder / name);
+    for (const auto& entry : fs::directory_iterator(folder / name, ignored)) {
+      files.push_back(entry.path());
+    }
+  }
+  return files;
+}
+
+Json page_data(const std::vector<fs::path>& folders) {
+  std::vector<Curve> curves;
+  Json runs = Json::array();
+  for (const fs::path& folder : folders) {
+    const Run run = read_run(folder);
+    runs.push_back(run_data(run));
+    const Steps& steps = run.history.steps;
+    curves.push_back({.loss = steps.columns[kSmoothLoss],
+                      .axes = {steps.tokens, run.flops, steps.seconds}});
+  }
+  return {{"format_version", 1},
+          {"versions", program_versions()},
+          {"runs", std::move(runs)},
+          {"comparison", compare(curves)}};
+}
+
+}  // namespace annuli::report
