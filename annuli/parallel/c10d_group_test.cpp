@@ -52,40 +52,51 @@ INSTANTIATE_TEST_SUITE_P(
     });
 
 TEST_P(Group, EachOperationOfEachType) {
-  for (const Ended& peer : run("operations")) {
-    EXPECT_EQ(peer.status, 0) << peer.err;
-    EXPECT_EQ(peer.err, "");
+  for (const char* scenario : {"operations", "begun_operations"}) {
+    for (const Ended& peer : run(scenario)) {
+      EXPECT_EQ(peer.status, 0) << peer.err;
+      EXPECT_EQ(peer.err, "");
+    }
   }
 }
 
+// While the others wait, and while what they have begun does.
 TEST_P(Group, AKilledProcessIsNamed) {
-  const auto ended = run("killed");
-  EXPECT_EQ(ended.back().status, 128 + SIGKILL);
-  for (int64_t rank = 0; rank + 1 < size(); ++rank) {
-    const Ended& peer = ended[static_cast<size_t>(rank)];
-    EXPECT_EQ(peer.status, kLost);
-    expect_one_line(peer.err);
-    EXPECT_THAT(
-        peer.err,
-        AllOf(HasSubstr(fmt::format("lost rank {} (process", size() - 1)),
-              HasSubstr("at step 12 of phase moe, waiting in all_gather"),
-              HasSubstr("the process is gone")));
-    // Not one that has left because of it.
-    for (int64_t other = 0; other + 1 < size(); ++other) {
-      EXPECT_THAT(peer.err, Not(HasSubstr(fmt::format("lost rank {}", other))));
+  for (const char* scenario : {"killed", "killed_in_flight"}) {
+    SCOPED_TRACE(scenario);
+    const auto ended = run(scenario);
+    EXPECT_EQ(ended.back().status, 128 + SIGKILL);
+    for (int64_t rank = 0; rank + 1 < size(); ++rank) {
+      const Ended& peer = ended[static_cast<size_t>(rank)];
+      EXPECT_EQ(peer.status, kLost);
+      expect_one_line(peer.err);
+      EXPECT_THAT(
+          peer.err,
+          AllOf(HasSubstr(fmt::format("lost rank {} (process", size() - 1)),
+                HasSubstr("at step 12 of phase moe, waiting in all_gather"),
+                HasSubstr("the process is gone")));
+      // Not one that has left because of it.
+      for (int64_t other = 0; other + 1 < size(); ++other) {
+        EXPECT_THAT(peer.err,
+                    Not(HasSubstr(fmt::format("lost rank {}", other))));
+      }
     }
   }
 }
 
 TEST_P(Group, AStoppedProcessIsNamed) {
-  auto peers =
-      test::start_peers(meeting(std::get<0>(GetParam()), size()), "stopped");
-  const Program stopped = std::move(peers.back());
-  peers.pop_back();
-  for (const Ended& peer : test::wait_for(peers)) {
-    EXPECT_EQ(peer.status, kLost);
-    expect_one_line(peer.err);
-    EXPECT_THAT(peer.err, HasSubstr("the process is stopped"));
+  for (const char* scenario : {"stopped", "stopped_in_flight"}) {
+    SCOPED_TRACE(scenario);
+    auto peers =
+        test::start_peers(meeting(std::get<0>(GetParam()), size()), scenario);
+    const Program stopped = std::move(peers.back());
+    peers.pop_back();
+    for (const Ended& peer : test::wait_for(peers)) {
+      EXPECT_EQ(peer.status, kLost);
+      expect_one_line(peer.err);
+      EXPECT_THAT(peer.err, AllOf(HasSubstr("the process is stopped"),
+                                  HasSubstr("at step 12 of phase moe")));
+    }
   }
 }
 

@@ -131,6 +131,23 @@ void operations(ProcessGroup& group) {
   group.barrier();
 }
 
+// In the background, with others called meanwhile.
+void begun_operations(ProcessGroup& group) {
+  for (const at::ScalarType type : {at::kFloat, at::kByte}) {
+    std::vector<Begun> begun;
+    for (int i = 0; i < 20; ++i) {
+      begun.push_back(group.begin([type](ProcessGroup& turn) {
+        check_exchange(turn, type);
+        check_all_gather(turn, type);
+      }));
+      if (i % 7 == 3) check_gather(group);
+    }
+    check_all_to_all(group, type);
+    for (Begun& one : begun) one.wait();
+  }
+  group.barrier();
+}
+
 void count_bytes(ProcessGroup& group) {
   const auto sent = [&](auto operation) {
     const int64_t before = group.bytes_sent();
@@ -184,6 +201,30 @@ void killed(ProcessGroup& group) {
 
 void stopped(ProcessGroup& group) {
   while_others_wait(group, [] {
+    say("stops");
+    ::raise(SIGSTOP);
+  });
+}
+
+// The others have begun to wait, and do something else.
+template <typename Action>
+void while_others_begin(ProcessGroup& group, Action action) {
+  group.barrier();
+  group.work_at("step 12 of phase moe");
+  if (group.rank() == group.size() - 1) action();
+  Begun first = group.begin(
+      [](ProcessGroup& turn) { turn.all_gather(at::zeros({1000})); });
+  Begun second = group.begin([](ProcessGroup& turn) { turn.barrier(); });
+  group.work_at("step 13 of phase moe");
+  first.wait();
+}
+
+void killed_in_flight(ProcessGroup& group) {
+  while_others_begin(group, [] { ::raise(SIGKILL); });
+}
+
+void stopped_in_flight(ProcessGroup& group) {
+  while_others_begin(group, [] {
     say("stops");
     ::raise(SIGSTOP);
   });
@@ -333,12 +374,15 @@ void goes_on_after_signal(ProcessGroup& group) {
 void run(const std::string& scenario) {
   const std::map<std::string, void (*)(ProcessGroup&)> scenarios = {
       {"operations", operations},
+      {"begun_operations", begun_operations},
       {"count_bytes", count_bytes},
       {"other_shape", other_shape},
       {"other_type", other_type},
       {"other_operation", other_operation},
       {"killed", killed},
       {"stopped", stopped},
+      {"killed_in_flight", killed_in_flight},
+      {"stopped_in_flight", stopped_in_flight},
       {"failed", failed},
       {"first_failed", first_failed},
       {"first_killed", first_killed},

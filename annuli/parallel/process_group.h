@@ -6,7 +6,10 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include "annuli/parallel/begun.h"
 
 // The processes that share one run, seen from one of them.
 //
@@ -71,6 +74,12 @@ class ProcessGroup {
   // process gives to itself is not sent.
   virtual std::vector<at::Tensor> exchange(
       const std::vector<at::Tensor>& to) = 0;
+
+  // Goes on with `operations` while the caller does something else, if the
+  // group can; they use the group that they are given.
+  virtual Begun begin(Operations operations) {
+    return begin_now(*this, std::move(operations));
+  }
 
   // Tells the others that this process ends with `status`, and why; they throw
   // LostProcess with both at their next operation or while they wait. Waits

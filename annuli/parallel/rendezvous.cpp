@@ -19,6 +19,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/quote.h"
 #include "annuli/core/text.h"
+#include "annuli/parallel/background_group.h"
 #include "annuli/parallel/c10d_group.h"
 #include "annuli/parallel/interfaces.h"
 #include "annuli/parallel/peer.h"
@@ -161,7 +162,7 @@ std::unique_ptr<ProcessGroup> join(const LaunchEnvironment& environment,
   listen_at(environment, options);
   quiet_c10d();
   const auto board = meeting_board(environment, options.start_timeout);
-  return c10d_group(board, options);
+  return in_background(c10d_group(board, options));
 }
 
 }  // namespace annuli::parallel

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "annuli/core/error.h"
+#include "annuli/parallel/background_group.h"
 
 namespace annuli::test {
 namespace {
@@ -190,13 +191,14 @@ void run_together(int64_t processes,
     for (int64_t rank = 0; rank < processes; ++rank) {
       threads.emplace_back([&, rank] {
         at::set_num_threads(1);
-        ThreadGroup group(meeting, rank);
+        const auto group = parallel::in_background(
+            std::make_unique<ThreadGroup>(meeting, rank));
         try {
-          work(group);
+          work(*group);
         } catch (const std::exception& error) {
           const std::lock_guard lock(mutex);
           if (!first) first = std::current_exception();
-          group.say_failed(2, error.what());
+          group->say_failed(2, error.what());
         }
       });
     }
