@@ -1,6 +1,8 @@
 #include "annuli/parallel/agree.h"
 
 #include <algorithm>
+#include <cstring>
+#include <string>
 #include <vector>
 
 #include "annuli/core/error.h"
@@ -29,6 +31,19 @@ int64_t highest(ProcessGroup& group, int64_t number) {
     highest = std::max<int64_t>(highest, std::stoll(other));
   }
   return highest;
+}
+
+std::vector<std::vector<double>> gather_numbers(
+    ProcessGroup& group, const std::vector<double>& own) {
+  if (group.size() == 1) return {own};
+  std::vector<std::vector<double>> all;
+  for (const std::string& bytes :
+       group.gather({reinterpret_cast<const char*>(own.data()),
+                     own.size() * sizeof(double)})) {
+    all.emplace_back(bytes.size() / sizeof(double));
+    std::memcpy(all.back().data(), bytes.data(), bytes.size());
+  }
+  return all;
 }
 
 size_t rank_that_differs(const std::vector<std::string>& texts) {

@@ -19,6 +19,11 @@ std::string of_first(ProcessGroup& group, std::string_view text);
 // The highest of the numbers that the processes give.
 int64_t highest(ProcessGroup& group, int64_t number);
 
+// The numbers of all processes, bit for bit, in their order. How many each
+// gives may differ.
+std::vector<std::vector<double>> gather_numbers(ProcessGroup& group,
+                                                const std::vector<double>& own);
+
 // The first rank whose text is not that of rank 0; 0 if all are the same.
 size_t rank_that_differs(const std::vector<std::string>& texts);
 

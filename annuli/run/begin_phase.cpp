@@ -31,6 +31,7 @@ GrowthOrder growth_order(RunningPlan& run, const PhasePlan& phase) {
                 "while growing into phase {}; the state before that is saved",
                 phase.name));
           },
+      .group = run.group(),
       .holders = holds_part(plan, run.group()) ? &run.group() : nullptr,
   };
 }

@@ -39,6 +39,7 @@ void prove(RunningPlan& run, const RunState& state) {
       .parent_tensor =
           [&](const std::string& name) { return parent.copy(name); },
       .steps = state.step,
+      .group = run.group(),
   };
   auto verdicts = verify::verify_phase(evidence, state.model);
   verify::allow(verdicts, run.allowed(phase));
@@ -93,7 +94,8 @@ void write_missing_samples(RunningPlan& run, const RunState& state) {
 
 void evaluate(RunningPlan& run, const RunState& state) {
   if (run.plan().evaluation.windows == 0) return;
-  const double loss = train::evaluate(state.model, run.data().validation());
+  const double loss =
+      train::evaluate(state.model, run.data().validation(), run.group());
   const double bits_per_byte =
       loss / std::log(2.0) / run.data().bytes_per_token();
   fmt::print("  held-out loss {:.4f}, {:.3f} bits per byte\n", loss,

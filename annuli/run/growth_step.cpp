@@ -52,10 +52,13 @@ Grown grow_and_verify(Transformer&& parent,
   grow::Recipe recipe =
       grow::make_operator(order.grow)->recipe(parent.config(), order.seed);
   const bool widens = recipe.width_factor > 1;
-  const auto record = verify::ParentRecord::take(parent, probe, widens);
+  const verify::ProbeDivision division(probe, recipe, order.group,
+                                       parent.parts() != nullptr);
+  const auto record =
+      verify::ParentRecord::take(parent, probe, widens, division);
   std::optional<verify::SymmetryControl> control;
   if (recipe.has_noise()) {
-    control = verify::symmetry_control(parent, recipe, probe);
+    control = verify::symmetry_control(parent, recipe, probe, order.group);
     kernels::give_back_memory();
   }
   between_parts();

@@ -9,6 +9,7 @@
 #include "annuli/model/transformer.h"
 #include "annuli/optim/tensor_state.h"
 #include "annuli/parallel/process_group.h"
+#include "annuli/parallel/solo.h"
 #include "annuli/verify/probe.h"
 #include "annuli/verify/verify_growth.h"
 
@@ -33,13 +34,14 @@ struct GrowthOrder {
   std::optional<double> loss_budget;
   std::vector<std::string> allow;       // checks whose failure is a warning
   std::function<void()> between_parts;  // may throw to give up; may be empty
+  parallel::ProcessGroup& group = parallel::solo();  // who proves together
   // If set, processes that hold the optimizer's state in parts.
   parallel::ProcessGroup* holders = nullptr;
 };
 
-// Records the parent, grows it (consumed, with its optimizer state) and proves
-// the child. Verdicts that fail are returned, not thrown: the caller writes
-// them down first.
+// Collective. Records the parent, grows it (consumed, with its optimizer state)
+// and proves the child. Verdicts that fail are returned, not thrown: the caller
+// writes them down first.
 Grown grow_and_verify(Transformer&& parent,
                       std::vector<optim::TensorState>&& optimizer,
                       const GrowthOrder& order, const verify::Probe& probe);

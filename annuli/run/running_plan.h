@@ -16,8 +16,8 @@
 // A plan at work: what it reads and where it writes, and the place in them that
 // a saved state goes back to.
 //
-// Of several processes that share it each computes everything but its part of
-// the training steps, and the first alone writes.
+// Of several processes that share it each makes its part of the training steps,
+// of proofs and of evaluation, and the first alone writes.
 namespace annuli::run {
 
 class RunningPlan {

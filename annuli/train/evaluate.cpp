@@ -1,21 +1,39 @@
 #include "annuli/train/evaluate.h"
 
+#include <map>
+#include <vector>
+
 #include "annuli/core/error.h"
+#include "annuli/model/shared_work.h"
 #include "annuli/train/batch_tensors.h"
 
 namespace annuli::train {
+namespace {
 
-double evaluate(const Transformer& model, const data::Batch& windows) {
-  ANNULI_CHECK(windows.batch_size > 0, "a batch of {} windows",
-               windows.batch_size);
-  double sum = 0;
-  for (int64_t i = 0; i < windows.batch_size; ++i) {
-    const data::Batch window = windows.rows(i, 1);
-    const Loss loss = model.loss(tokens_of(window, model.device()),
-                                 targets_of(window, model.device()));
-    sum += loss.cross_entropy.item<double>();
+double loss_of(const Transformer& model, const data::Batch& window) {
+  return model
+      .loss(tokens_of(window, model.device()),
+            targets_of(window, model.device()))
+      .cross_entropy.item<double>();
+}
+
+}  // namespace
+
+double evaluate(const Transformer& model, const data::Batch& windows,
+                parallel::ProcessGroup& group) {
+  const int64_t count = windows.batch_size;
+  ANNULI_CHECK(count > 0, "a batch of {} windows", count);
+  std::map<int64_t, double> losses;
+  std::vector<Pass> passes;
+  const int64_t end = first_of(group.rank() + 1, group.size(), count);
+  for (int64_t i = first_of(group.rank(), group.size(), count); i < end; ++i) {
+    passes.emplace_back(
+        [&, i] { losses[i] = loss_of(model, windows.rows(i, 1)); });
   }
-  return sum / static_cast<double>(windows.batch_size);
+  make_passes(model, group, passes);
+  double sum = 0;
+  for (const double loss : in_order(group, losses)) sum += loss;
+  return sum / static_cast<double>(count);
 }
 
 }  // namespace annuli::train

@@ -83,14 +83,36 @@ void FunctionalIdentity::see(const LayerView& view) {
       found);
   const double d = distance(difference);
   residual_ = worse(residual_, d);
-  const int64_t layer = view.layers.child;
-  const bool earlier = first_layer_ < 0 || layer < first_layer_;
-  if (!(d <= limit_) && earlier) first_layer_ = layer;
+  if (!(d <= limit_)) differs_from(view.layers.child);
+}
+
+void FunctionalIdentity::differs_from(int64_t layer) {
+  if (first_layer_ < 0 || layer < first_layer_) first_layer_ = layer;
 }
 
 void FunctionalIdentity::see_logits(int64_t window, const at::Tensor& parent,
                                     const at::Tensor& child) {
   if (recipe_.exact) add(logits_[window], parent, child);
+}
+
+std::vector<double> FunctionalIdentity::seen() const {
+  std::vector<double> numbers = {static_cast<double>(saw_layers_), residual_,
+                                 static_cast<double>(first_layer_)};
+  for (const auto& [window, sum] : logits_) {
+    numbers.insert(numbers.end(), {static_cast<double>(window), sum.squared,
+                                   sum.size_squared, sum.largest});
+  }
+  return numbers;
+}
+
+void FunctionalIdentity::add_seen(const std::vector<double>& other) {
+  saw_layers_ = saw_layers_ || other[0] != 0;
+  residual_ = worse(residual_, other[1]);
+  if (other[2] >= 0) differs_from(static_cast<int64_t>(other[2]));
+  for (size_t i = 3; i < other.size(); i += 4) {
+    logits_[static_cast<int64_t>(other[i])] = {other[i + 1], other[i + 2],
+                                               other[i + 3]};
+  }
 }
 
 std::vector<Verdict> FunctionalIdentity::verdicts() const {
@@ -110,13 +132,24 @@ std::vector<Verdict> FunctionalIdentity::verdicts() const {
   return verdicts;
 }
 
-Verdict double_identity(const ParentRecord& parent, const grow::Recipe& recipe,
-                        const Probe& probe, const Transformer& child) {
-  const double roundoff = storage_roundoff(parent.sketches, recipe, child);
-  return at_most(
-      kCheck, "logits, fp64 arithmetic",
-      relative_error(parent.double_logits, logits_in_double(child, probe)),
-      identity_limit(recipe, {at::kDouble, roundoff}));
+DoubleIdentity::DoubleIdentity(const ParentRecord& parent,
+                               const grow::Recipe& recipe, const Probe& probe,
+                               const Transformer& child)
+    : parent_(parent), recipe_(recipe), probe_(probe), child_(child) {}
+
+void DoubleIdentity::add_to(std::vector<Pass>& passes) {
+  if (!parent_.double_logits.defined()) return;
+  passes.emplace_back([this] {
+    error_ = {relative_error(parent_.double_logits,
+                             logits_in_double(child_, probe_))};
+  });
+}
+
+Verdict DoubleIdentity::verdict() const {
+  const double roundoff = storage_roundoff(parent_.sketches, recipe_, child_);
+  return at_most(kCheck, "logits, fp64 arithmetic",
+                 of_holder(parent_.division.group(), error_).at(0),
+                 identity_limit(recipe_, {at::kDouble, roundoff}));
 }
 
 std::vector<Verdict> functional_identity(const ParentRecord& parent,
@@ -133,9 +166,12 @@ std::vector<Verdict> functional_identity(const ParentRecord& parent,
   };
   if (is_plain_upcycle(recipe)) check(Dispatch::kFullBlock, true);
   check(Dispatch::kSorted, false);
-  if (parent.double_logits.defined()) {
-    verdicts.push_back(double_identity(parent, recipe, probe, child));
-  }
+  if (!parent.has_double_logits) return verdicts;
+  DoubleIdentity in_double(parent, recipe, probe, child);
+  std::vector<Pass> passes;
+  in_double.add_to(passes);
+  make_passes(child, parent.division.group(), passes);
+  verdicts.push_back(in_double.verdict());
   return verdicts;
 }
 

@@ -43,6 +43,8 @@ class FunctionalIdentity : public WindowCheck {
   void see(const LayerView& view) override;
   void see_logits(int64_t window, const at::Tensor& parent,
                   const at::Tensor& child) override;
+  std::vector<double> seen() const override;
+  void add_seen(const std::vector<double>& other) override;
   std::vector<Verdict> verdicts() const override;
 
  private:
@@ -55,6 +57,7 @@ class FunctionalIdentity : public WindowCheck {
   double distance(const Difference& difference) const;
   static void add(Difference& sum, const at::Tensor& parent,
                   const at::Tensor& child);
+  void differs_from(int64_t layer);
 
   const grow::Recipe& recipe_;
   std::string how_;
@@ -69,9 +72,25 @@ class FunctionalIdentity : public WindowCheck {
 // The child's logits must agree to this, relative; see functional_identity.cpp.
 double identity_limit(const grow::Recipe& recipe, Precision precision);
 
-// Logits in fp64 arithmetic.
-Verdict double_identity(const ParentRecord& parent, const grow::Recipe& recipe,
-                        const Probe& probe, const Transformer& child);
+// Logits in fp64 arithmetic: one pass of the child, on the process that has the
+// parent's.
+class DoubleIdentity {
+ public:
+  // All are borrowed.
+  DoubleIdentity(const ParentRecord& parent, const grow::Recipe& recipe,
+                 const Probe& probe, const Transformer& child);
+
+  void add_to(std::vector<Pass>& passes);
+  // Once it was made, on all processes.
+  Verdict verdict() const;
+
+ private:
+  const ParentRecord& parent_;
+  const grow::Recipe& recipe_;
+  const Probe& probe_;
+  const Transformer& child_;
+  std::vector<double> error_;  // where the pass was made
+};
 
 // All of it, with forward passes of its own.
 std::vector<Verdict> functional_identity(const ParentRecord& parent,

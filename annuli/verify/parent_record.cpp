@@ -2,8 +2,13 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
+#include <map>
+#include <utility>
+
+#include "annuli/model/shared_work.h"
 
 namespace annuli::verify {
 namespace {
@@ -18,6 +23,24 @@ std::vector<at::Tensor> feed_forward_means(const Transformer& model,
     means.push_back(layer.ffn_input.mean(0));
   });
   return means;
+}
+
+// What the process that made the pass has, on all.
+std::vector<at::Tensor> share_means(parallel::ProcessGroup& group,
+                                    const std::vector<at::Tensor>& means,
+                                    const Transformer& model) {
+  if (group.size() == 1) return means;
+  std::vector<double> own;
+  for (const at::Tensor& mean : means) {
+    const at::Tensor numbers = mean.cpu().to(at::kDouble).contiguous();
+    const double* entries = numbers.const_data_ptr<double>();
+    own.insert(own.end(), entries, entries + numbers.numel());
+  }
+  const at::Tensor all =
+      at::tensor(of_holder(group, own))
+          .to(at::TensorOptions().dtype(model.dtype()).device(model.device()))
+          .view({model.config().num_hidden_layers, -1});
+  return all.unbind();
 }
 
 void to_host(at::Tensor& tensor) {
@@ -77,26 +100,50 @@ void trace_layers(
   }
 }
 
+double mean_of_windows(parallel::ProcessGroup& group,
+                       const std::map<int64_t, double>& own) {
+  const std::vector<double> values = in_order(group, own);
+  double sum = 0;
+  for (const double value : values) sum += value;
+  return sum / static_cast<double>(values.size());
+}
+
 ParentRecord ParentRecord::take(const Transformer& parent, const Probe& probe,
                                 bool with_double_logits) {
-  ParentRecord record;
-  record.config = parent.config();
-  record.dtype = parent.dtype();
-  for (size_t i = 0; i < probe.tokens.size(); ++i) {
-    const WindowRecord window =
-        record_window(parent, probe.tokens[i], Dispatch::kSorted);
-    record.windows.add(window);
-    record.loss += cross_entropy(window.logits, probe.targets[i]);
+  return take(parent, probe, with_double_logits, ProbeDivision(probe));
+}
+
+ParentRecord ParentRecord::take(const Transformer& parent, const Probe& probe,
+                                bool with_double_logits,
+                                const ProbeDivision& division) {
+  ParentRecord record{.config = parent.config(),
+                      .dtype = parent.dtype(),
+                      .division = division,
+                      .has_double_logits = with_double_logits};
+  std::vector<Pass> passes;
+  std::map<int64_t, double> losses;
+  std::vector<at::Tensor> means;
+  for (const size_t i : division.windows()) {
+    passes.emplace_back([&, i] {
+      const WindowRecord window =
+          record_window(parent, probe.tokens[i], Dispatch::kSorted);
+      record.windows.add(window);
+      losses[static_cast<int64_t>(i)] =
+          cross_entropy(window.logits, probe.targets[i]);
+    });
   }
-  record.loss /= static_cast<double>(probe.tokens.size());
-  if (with_double_logits) {
-    record.double_logits = logits_in_double(parent, probe);
+  if (with_double_logits && division.makes_double()) {
+    passes.emplace_back(
+        [&] { record.double_logits = logits_in_double(parent, probe); });
   }
-  record.feed_forward_mean = feed_forward_means(parent, probe.router_tokens);
-  for (size_t row = 0; row < parent.table().size(); ++row) {
-    record.sketches.push_back(
-        sketch_of(parent.table()[row], parent.read_weight(row)));
+  if (division.makes_router()) {
+    passes.emplace_back(
+        [&] { means = feed_forward_means(parent, probe.router_tokens); });
   }
+  make_passes(parent, division.group(), passes);
+  record.loss = mean_of_windows(division.group(), losses);
+  record.feed_forward_mean = share_means(division.group(), means, parent);
+  record.sketches = sketches_of(parent, division.group());
   return record;
 }
 

@@ -3,10 +3,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <map>
 #include <vector>
 
 #include "annuli/model/transformer.h"
 #include "annuli/verify/probe.h"
+#include "annuli/verify/probe_division.h"
 #include "annuli/verify/sketch.h"
 #include "annuli/verify/window_file.h"
 
@@ -18,6 +20,11 @@ WindowRecord record_window(const Transformer& model, const at::Tensor& tokens,
 
 // Mean of -log softmax(logits)[target], nats. logits: [1, T, V].
 double cross_entropy(const at::Tensor& logits, const at::Tensor& targets);
+
+// Of values by window, each with the process that ran it, summed in the order
+// of the windows.
+double mean_of_windows(parallel::ProcessGroup& group,
+                       const std::map<int64_t, double>& own);
 
 // The first windows' logits in fp64 arithmetic, as one batch: every weight is
 // widened once.
@@ -31,11 +38,16 @@ void trace_layers(
 
 // What of a parent is needed to judge its child. Growth in memory consumes the
 // parent, so this is taken before. Move-only.
+//
+// Processes that prove the growth together take it together. What passes left
+// stays where they were made; the rest is the same on all of them.
 struct ParentRecord {
   ModelConfig config;
   at::ScalarType dtype = at::kFloat;
-  WindowFile windows;        // of the probe, in its order
-  at::Tensor double_logits;  // undefined if not asked for
+  ProbeDivision division;
+  WindowFile windows;  // this process', in their order
+  bool has_double_logits = false;
+  at::Tensor double_logits;  // where the division says so
   double loss = 0;           // mean over the probe, nats
   // Per layer, the mean over router_tokens of what the feed-forward reads, [D]:
   // the direction a random router's rows are made orthogonal to.
@@ -44,6 +56,10 @@ struct ParentRecord {
 
   static ParentRecord take(const Transformer& parent, const Probe& probe,
                            bool with_double_logits);
+  // Collective.
+  static ParentRecord take(const Transformer& parent, const Probe& probe,
+                           bool with_double_logits,
+                           const ProbeDivision& division);
 };
 
 }  // namespace annuli::verify

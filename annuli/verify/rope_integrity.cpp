@@ -45,16 +45,38 @@ RopeIntegrity::RopeIntegrity(const grow::Recipe& recipe, Precision precision)
       limit_(identity_limit(recipe, {at::kFloat, precision.storage_roundoff})) {
 }
 
-void RopeIntegrity::Worst::see(const at::Tensor& errors, int64_t at_layer,
+void RopeIntegrity::Worst::see(const at::Tensor& errors, const Place& at,
                                double limit) {
   for (int64_t h = 0; h < errors.size(0); ++h) {
     const double e = errors[h].item<double>();
-    error = worse(error, e);
-    if (!(e <= limit) && (layer < 0 || at_layer < layer)) {
-      layer = at_layer;
-      head = h;
-    }
+    note(e, e <= limit ? Place() : Place{at.layer, at.window, h});
   }
+}
+
+void RopeIntegrity::Worst::note(double other_error, const Place& place) {
+  error = worse(error, other_error);
+  if (place.layer >= 0 && (first.layer < 0 || place < first)) first = place;
+}
+
+std::vector<double> RopeIntegrity::seen() const {
+  std::vector<double> numbers;
+  for (const Worst* worst : {&q_, &k_}) {
+    const auto& [layer, window, head] = worst->first;
+    numbers.insert(numbers.end(),
+                   {worst->error, static_cast<double>(layer),
+                    static_cast<double>(window), static_cast<double>(head)});
+  }
+  return numbers;
+}
+
+void RopeIntegrity::add_seen(const std::vector<double>& other) {
+  const auto place = [&](size_t begin) {
+    return Place{static_cast<int64_t>(other[begin]),
+                 static_cast<int64_t>(other[begin + 1]),
+                 static_cast<int64_t>(other[begin + 2])};
+  };
+  q_.note(other[0], place(1));
+  k_.note(other[4], place(5));
 }
 
 Verdict RopeIntegrity::verdict(const Worst& worst, const char* what,
@@ -62,30 +84,29 @@ Verdict RopeIntegrity::verdict(const Worst& worst, const char* what,
   Verdict verdict = at_most(
       kCheck, fmt::format("{} after RoPE, every head and position", what),
       worst.error, limit_);
-  if (worst.layer >= 0) {
+  if (worst.first.layer >= 0) {
     const TensorTable table = tensor_table(recipe_.child);
-    verdict.layer = worst.layer;
+    verdict.layer = worst.first.layer;
     const Part of = recipe_.child.fused_qkv ? Part::kQkv : part;
-    verdict.tensor = table[find_row(table, of, worst.layer)].name;
-    verdict.note = fmt::format("head {}", worst.head);
+    verdict.tensor = table[find_row(table, of, verdict.layer)].name;
+    verdict.note = fmt::format("head {}", worst.first.head);
   }
   return verdict;
 }
 
 void RopeIntegrity::see(Worst& worst, Axis axis, const at::Tensor& parent,
-                        const at::Tensor& child, int64_t layer) const {
+                        const at::Tensor& child, const LayerView& view) const {
   const at::Tensor expected = lay_out(parent, 2, recipe_, axis);
   worst.see(
       head_errors(expected, child, new_heads(recipe_, axis, child.size(2))),
-      layer, limit_);
+      {view.layers.child, view.window}, limit_);
 }
 
 void RopeIntegrity::see(const LayerView& view) {
   // Heads of another width have nothing to be compared with.
   if (recipe_.parent.head_dim != recipe_.child.head_dim) return;
-  const int64_t layer = view.layers.child;
-  see(q_, Axis::kHead, view.parent.q, view.child.q, layer);
-  see(k_, Axis::kKvHead, view.parent.k, view.child.k, layer);
+  see(q_, Axis::kHead, view.parent.q, view.child.q, view);
+  see(k_, Axis::kKvHead, view.parent.k, view.child.k, view);
 }
 
 std::vector<Verdict> RopeIntegrity::verdicts() const {
@@ -98,8 +119,9 @@ std::vector<Verdict> RopeIntegrity::verdicts() const {
   verdicts.push_back(verdict(q_, "q", Part::kQ));
   verdicts.push_back(verdict(k_, "k", Part::kK));
   // A k that is wrong makes the next layer's q wrong: the cause comes first.
-  const bool k_is_first =
-      k_.layer >= 0 && (q_.layer < 0 || k_.layer < q_.layer);
+  const int64_t q = q_.first.layer;
+  const int64_t k = k_.first.layer;
+  const bool k_is_first = k >= 0 && (q < 0 || k < q);
   if (k_is_first) std::swap(verdicts[1], verdicts[2]);
   return verdicts;
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <compare>
+#include <cstdint>
 #include <vector>
 
 #include "annuli/grow/recipe.h"
@@ -21,18 +23,29 @@ class RopeIntegrity : public WindowCheck {
   RopeIntegrity(const grow::Recipe& recipe, Precision precision);
 
   void see(const LayerView& view) override;
+  std::vector<double> seen() const override;
+  void add_seen(const std::vector<double>& other) override;
   std::vector<Verdict> verdicts() const override;
 
  private:
-  struct Worst {
-    double error = 0;
-    int64_t layer = -1;  // first above the limit
+  // Of the heads above the limit, the first of the first window in the first
+  // layer where one is.
+  struct Place {
+    int64_t layer = -1;  // none
+    int64_t window = -1;
     int64_t head = -1;
 
-    void see(const at::Tensor& errors, int64_t at_layer, double limit);
+    auto operator<=>(const Place&) const = default;
+  };
+  struct Worst {
+    double error = 0;
+    Place first;
+
+    void see(const at::Tensor& errors, const Place& at, double limit);
+    void note(double other_error, const Place& place);
   };
   void see(Worst& worst, Axis axis, const at::Tensor& parent,
-           const at::Tensor& child, int64_t layer) const;
+           const at::Tensor& child, const LayerView& view) const;
   Verdict verdict(const Worst& worst, const char* what, Part part) const;
 
   const grow::Recipe& recipe_;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "annuli/core/error.h"
+#include "annuli/model/shared_work.h"
 #include "annuli/model/weight_parts.h"
 
 namespace annuli::verify {
@@ -49,14 +50,25 @@ std::vector<double> router_norms(Transformer model, const Probe& probe) {
 
 }  // namespace
 
-Verdict router_gradient(const Transformer& model, const Probe& probe) {
+Verdict router_gradient(const Transformer& model, const Probe& probe,
+                        parallel::ProcessGroup& group) {
   ANNULI_CHECK(model.config().is_mixture(), "a dense model has no router");
   ModelConfig raw = model.config();
   raw.norm_topk_prob = false;
-  const std::vector<double> found =
-      router_norms(sharing(model, model.config(), false), probe);
-  const std::vector<double> possible =
-      router_norms(sharing(model, raw, true), probe);
+  // Zero routers of one process must not reach the other's pass.
+  parallel::ProcessGroup& sharers =
+      model.parts() == nullptr ? group : parallel::solo();
+  const int64_t last = sharers.size() - 1;
+  std::vector<double> found;
+  std::vector<double> possible;
+  if (sharers.rank() == last) {
+    found = router_norms(sharing(model, model.config(), false), probe);
+  }
+  if (sharers.rank() == (last > 1 ? last - 1 : last)) {
+    possible = router_norms(sharing(model, raw, true), probe);
+  }
+  found = of_holder(sharers, found);
+  possible = of_holder(sharers, possible);
   double smallest = std::numeric_limits<double>::infinity();
   int64_t at_layer = -1;
   for (size_t layer = 0; layer < found.size(); ++layer) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "annuli/model/transformer.h"
+#include "annuli/parallel/solo.h"
 #include "annuli/verify/probe.h"
 #include "annuli/verify/verdict.h"
 
@@ -20,7 +21,10 @@ namespace annuli::verify {
 // hundredth of that distance. See docs/operators.md.
 //
 // Needs the experts to have parted: not right after growth. Costs a forward and
-// a backward pass of a window, twice.
-Verdict router_gradient(const Transformer& model, const Probe& probe);
+// a backward pass of a window, twice: of several processes with all weights the
+// last makes one and the last but one, if there are more than two, the other;
+// where they hold the weights in parts all of them make both.
+Verdict router_gradient(const Transformer& model, const Probe& probe,
+                        parallel::ProcessGroup& group = parallel::solo());
 
 }  // namespace annuli::verify

@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "annuli/config/constant_gates.h"
 #include "annuli/kernels/mixture.h"
+#include "annuli/parallel/agree.h"
 #include "annuli/verify/parent_record.h"
 #include "annuli/verify/router_gradient.h"
 
@@ -44,28 +46,74 @@ double expert_distance(const Transformer& model, int64_t layer, int64_t a,
   return std::sqrt(difference / size);
 }
 
-Verdict distinct_experts(const Transformer& model) {
-  double closest = std::numeric_limits<double>::infinity();
-  Verdict verdict;
+struct Pair {
+  double distance = std::numeric_limits<double>::infinity();
+  int64_t first = -1;
+  int64_t second = -1;
+
+  // NaN, once seen, stays.
+  bool is_closer_than(const Pair& other) const {
+    return !std::isnan(other.distance) && !(distance >= other.distance);
+  }
+};
+
+// The closest of a layer's experts, or the first that cannot be compared.
+Pair closest_pair(const Transformer& model, int64_t layer) {
+  Pair closest;
   const int64_t E = model.config().num_experts;
-  for (int64_t layer = 0; layer < model.config().num_hidden_layers; ++layer) {
-    for (int64_t a = 0; a < E; ++a) {
-      for (int64_t b = a + 1; b < E; ++b) {
-        const double distance = expert_distance(model, layer, a, b);
-        // NaN, once seen, stays.
-        if (std::isnan(closest) || distance >= closest) continue;
-        closest = distance;
-        verdict.layer = layer;
-        verdict.note =
-            fmt::format("closest: layer {}, experts {} and {}", layer, a, b);
-      }
+  for (int64_t a = 0; a < E; ++a) {
+    for (int64_t b = a + 1; b < E; ++b) {
+      const Pair pair{expert_distance(model, layer, a, b), a, b};
+      if (pair.is_closer_than(closest)) closest = pair;
     }
   }
-  Verdict result = at_least(kCheck, "relative distance of the closest experts",
-                            closest, kDistinctLimit);
-  result.layer = verdict.layer;
-  result.note = verdict.note;
-  return result;
+  return closest;
+}
+
+// Of every layer. Each process looks at its own layers; where they hold the
+// weights in parts they read all of them together.
+std::vector<Pair> closest_pairs(const Transformer& model,
+                                parallel::ProcessGroup& group) {
+  const int64_t layers = model.config().num_hidden_layers;
+  const bool divided = model.parts() == nullptr;
+  const int64_t rank = divided ? group.rank() : 0;
+  const int64_t processes = divided ? group.size() : 1;
+  std::vector<double> own;
+  const int64_t end = first_of(rank + 1, processes, layers);
+  for (int64_t i = first_of(rank, processes, layers); i < end; ++i) {
+    const Pair pair = closest_pair(model, i);
+    own.insert(own.end(), {pair.distance, static_cast<double>(pair.first),
+                           static_cast<double>(pair.second)});
+  }
+  std::vector<Pair> pairs;
+  for (const auto& given :
+       parallel::gather_numbers(divided ? group : parallel::solo(), own)) {
+    for (size_t i = 0; i < given.size(); i += 3) {
+      pairs.push_back({given[i], static_cast<int64_t>(given[i + 1]),
+                       static_cast<int64_t>(given[i + 2])});
+    }
+  }
+  return pairs;
+}
+
+Verdict distinct_experts(const Transformer& model,
+                         parallel::ProcessGroup& group) {
+  Pair closest;
+  int64_t at_layer = -1;
+  const std::vector<Pair> pairs = closest_pairs(model, group);
+  for (size_t layer = 0; layer < pairs.size(); ++layer) {
+    if (!pairs[layer].is_closer_than(closest)) continue;
+    closest = pairs[layer];
+    at_layer = static_cast<int64_t>(layer);
+  }
+  Verdict verdict = at_least(kCheck, "relative distance of the closest experts",
+                             closest.distance, kDistinctLimit);
+  verdict.layer = at_layer;
+  if (at_layer >= 0) {
+    verdict.note = fmt::format("closest: layer {}, experts {} and {}", at_layer,
+                               closest.first, closest.second);
+  }
+  return verdict;
 }
 
 // ln of E L over the chance that is taken.
@@ -113,71 +161,117 @@ Verdict router_gates(const ModelConfig& config) {
   return verdict;
 }
 
-std::vector<Verdict> router_load(const Transformer& model, const Probe& probe) {
-  std::vector<at::Tensor> experts;
-  trace_layers(model, probe.router_tokens,
-               [&](int64_t, const LayerTrace& layer) {
-                 experts.push_back(layer.experts);
-               });
-  return router_load(model, experts, probe.is_text);
-}
+namespace {
 
-std::vector<Verdict> router_load(const Transformer& model,
-                                 const std::vector<at::Tensor>& chosen,
-                                 bool is_text) {
+// By layer, the slots of each expert.
+using Slots = std::vector<std::vector<int64_t>>;
+
+std::vector<Verdict> load_verdicts(const Transformer& model, const Slots& load,
+                                   bool is_text) {
   int64_t dead = 0;
   int64_t first_dead = -1;
   double worst = 0;
   double sum = 0;
   int64_t fullest_layer = -1;
   const int64_t E = model.config().num_experts;
-  for (size_t layer = 0; layer < chosen.size(); ++layer) {
-    const at::Tensor& experts = chosen[layer];
-    const auto slots = kernels::expert_load(experts, E);
+  int64_t of_layer = 0;
+  for (size_t layer = 0; layer < load.size(); ++layer) {
+    const std::vector<int64_t>& slots = load[layer];
+    of_layer = std::accumulate(slots.begin(), slots.end(), int64_t{0});
     const auto empty = std::count(slots.begin(), slots.end(), 0);
     if (empty > 0 && first_dead < 0) first_dead = static_cast<int64_t>(layer);
     dead += empty;
     const double imbalance =
         static_cast<double>(*std::max_element(slots.begin(), slots.end()) * E) /
-        static_cast<double>(experts.numel());
+        static_cast<double>(of_layer);
     sum += imbalance;
     if (imbalance > worst) {
       worst = imbalance;
       fullest_layer = static_cast<int64_t>(layer);
     }
   }
-  const auto layers = static_cast<double>(chosen.size());
+  const int64_t tokens = of_layer / model.config().num_experts_per_tok;
+  const auto layers = static_cast<double>(load.size());
   Verdict none_dead = at_most(
-      kCheck, fmt::format("experts without a slot, of {}", E * chosen.size()),
+      kCheck, fmt::format("experts without a slot, of {}", E * load.size()),
       static_cast<double>(dead), 0);
   none_dead.layer = first_dead;
   if (first_dead >= 0) none_dead.tensor = router_name(model, first_dead);
-  none_dead.note = fmt::format("{} tokens", chosen.at(0).size(0));
-  Verdict load =
+  none_dead.note = fmt::format("{} tokens", tokens);
+  Verdict fullest =
       at_most(kCheck, "fullest expert / mean, worst layer", worst, kLoadLimit);
-  load.layer = fullest_layer;
-  load.tensor = router_name(model, fullest_layer);
-  load.note = fmt::format("mean over layers {:.2f}", sum / layers);
-  std::vector<Verdict> verdicts = {none_dead, load};
-  weigh(verdicts, model.config(), chosen.at(0).size(0), is_text);
+  fullest.layer = fullest_layer;
+  fullest.tensor = router_name(model, fullest_layer);
+  fullest.note = fmt::format("mean over layers {:.2f}", sum / layers);
+  std::vector<Verdict> verdicts = {none_dead, fullest};
+  weigh(verdicts, model.config(), tokens, is_text);
   return verdicts;
 }
 
-Verdict copied_experts(const Transformer& model) {
-  Verdict verdict = distinct_experts(model);
+}  // namespace
+
+std::vector<Verdict> router_load(const Transformer& model,
+                                 const std::vector<at::Tensor>& experts,
+                                 bool is_text) {
+  Slots load;
+  for (const at::Tensor& chosen : experts) {
+    load.push_back(kernels::expert_load(chosen, model.config().num_experts));
+  }
+  return load_verdicts(model, load, is_text);
+}
+
+std::vector<Verdict> router_load(const Transformer& model, const Probe& probe) {
+  RouterLoad load(model, probe);
+  std::vector<Pass> passes;
+  load.add_to(passes);
+  make_passes(model, parallel::solo(), passes);
+  return load.verdicts(parallel::solo());
+}
+
+void RouterLoad::add_to(std::vector<Pass>& passes) {
+  passes.emplace_back([this] {
+    trace_layers(
+        model_, probe_.router_tokens, [&](int64_t, const LayerTrace& layer) {
+          const auto slots =
+              kernels::expert_load(layer.experts, model_.config().num_experts);
+          slots_.insert(slots_.end(), slots.begin(), slots.end());
+        });
+  });
+}
+
+std::vector<Verdict> RouterLoad::verdicts(parallel::ProcessGroup& group) const {
+  const std::vector<double> slots = of_holder(group, slots_);
+  const int64_t E = model_.config().num_experts;
+  Slots load;
+  for (auto layer = slots.begin(); layer != slots.end(); layer += E) {
+    load.emplace_back(layer, layer + E);
+  }
+  return load_verdicts(model_, load, probe_.is_text);
+}
+
+Verdict copied_experts(const Transformer& model,
+                       parallel::ProcessGroup& group) {
+  Verdict verdict = distinct_experts(model, group);
   verdict.is_advice = true;
   verdict.note += "; copies with equal gates get equal gradients";
   return verdict;
 }
 
-std::vector<Verdict> router_health(const Transformer& model,
-                                   const Probe& probe) {
+// The first process counts the slots; where all weights are at hand the last
+// ones measure gradients meanwhile (router_gradient.h).
+std::vector<Verdict> router_health(const Transformer& model, const Probe& probe,
+                                   parallel::ProcessGroup& group) {
+  RouterLoad load(model, probe);
+  std::vector<Pass> passes;
+  if (group.is_first()) load.add_to(passes);
+  make_passes(model, group, passes);
+  const Verdict gradient = router_gradient(model, probe, group);
   std::vector<Verdict> verdicts = {router_gates(model.config())};
-  for (Verdict& verdict : router_load(model, probe)) {
+  for (Verdict& verdict : load.verdicts(group)) {
     verdicts.push_back(std::move(verdict));
   }
-  verdicts.push_back(distinct_experts(model));
-  verdicts.push_back(router_gradient(model, probe));
+  verdicts.push_back(distinct_experts(model, group));
+  verdicts.push_back(gradient);
   return verdicts;
 }
 

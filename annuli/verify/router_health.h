@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "annuli/model/shared_work.h"
 #include "annuli/model/transformer.h"
+#include "annuli/parallel/solo.h"
 #include "annuli/verify/probe.h"
 #include "annuli/verify/verdict.h"
 
@@ -31,6 +33,22 @@ Verdict router_gates(const ModelConfig& config);
 // fullest at most 3 x the mean, in any layer. What fails on too few tokens for
 // a mean expert to be seen is a warning too.
 std::vector<Verdict> router_load(const Transformer& model, const Probe& probe);
+// The same where processes share passes: one of them makes this one.
+class RouterLoad {
+ public:
+  // Both are borrowed.
+  RouterLoad(const Transformer& model, const Probe& probe)
+      : model_(model), probe_(probe) {}
+
+  void add_to(std::vector<Pass>& passes);
+  // Once it was made, on all processes.
+  std::vector<Verdict> verdicts(parallel::ProcessGroup& group) const;
+
+ private:
+  const Transformer& model_;
+  const Probe& probe_;
+  std::vector<double> slots_;  // by layer and expert, where the pass was made
+};
 // The same of a pass that was made already. experts: by layer, [N, k], what the
 // tokens chose.
 std::vector<Verdict> router_load(const Transformer& model,
@@ -40,11 +58,13 @@ std::vector<Verdict> router_load(const Transformer& model,
 // After a phase that began with an expansion: whether the copies of experts
 // have parted. Copies that are always chosen together, with equal gates, get
 // equal gradients for ever; that is a warning.
-Verdict copied_experts(const Transformer& model);
+Verdict copied_experts(const Transformer& model,
+                       parallel::ProcessGroup& group = parallel::solo());
 
 // After the phase: all of that again; experts pairwise distinct; and a router
 // that the language-model loss moves (router_gradient.h).
-std::vector<Verdict> router_health(const Transformer& model,
-                                   const Probe& probe);
+std::vector<Verdict> router_health(
+    const Transformer& model, const Probe& probe,
+    parallel::ProcessGroup& group = parallel::solo());
 
 }  // namespace annuli::verify

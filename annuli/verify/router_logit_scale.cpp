@@ -59,12 +59,13 @@ Choices compare_choices(const at::Tensor& before, const at::Tensor& after,
 }
 
 void RouterLogitScale::see_layer(const at::Tensor& before,
-                                 const at::Tensor& after, int64_t layer) {
+                                 const at::Tensor& after,
+                                 const LayerView& view) {
   const double spread = spread_of(before);
   if (spread == 0) return;
   const double error = (after - before).abs().max().item<double>() / spread;
   error_ = worse(error_, error);
-  if (!(error <= limit_) && layer_ < 0) layer_ = layer;
+  if (!(error <= limit_)) differs_from(view.layers.child);
 
   const Choices choices =
       compare_choices(before, after, recipe_.child.num_experts_per_tok, limit_);
@@ -73,22 +74,52 @@ void RouterLogitScale::see_layer(const at::Tensor& before,
       choices.differs.logical_and(choices.decided).sum().item<int64_t>();
   tokens_ += before.size(0);
   const at::Tensor p = after.to(at::kDouble).softmax(1);
-  entropy_ -= (p * p.log()).sum().item<double>() /
-              std::log(static_cast<double>(before.size(1)));
+  entropy_[{view.window, view.layers.child}] =
+      -(p * p.log()).sum().item<double>() /
+      std::log(static_cast<double>(before.size(1)));
+}
+
+void RouterLogitScale::differs_from(int64_t layer) {
+  if (layer_ < 0 || layer < layer_) layer_ = layer;
+}
+
+std::vector<double> RouterLogitScale::seen() const {
+  std::vector<double> numbers = {
+      error_, static_cast<double>(layer_), static_cast<double>(decided_),
+      static_cast<double>(tokens_), static_cast<double>(changed_)};
+  for (const auto& [place, entropy] : entropy_) {
+    numbers.insert(numbers.end(), {static_cast<double>(place.first),
+                                   static_cast<double>(place.second), entropy});
+  }
+  return numbers;
+}
+
+void RouterLogitScale::add_seen(const std::vector<double>& other) {
+  error_ = worse(error_, other[0]);
+  if (other[1] >= 0) differs_from(static_cast<int64_t>(other[1]));
+  decided_ += static_cast<int64_t>(other[2]);
+  tokens_ += static_cast<int64_t>(other[3]);
+  changed_ += static_cast<int64_t>(other[4]);
+  for (size_t i = 5; i < other.size(); i += 3) {
+    entropy_[{static_cast<int64_t>(other[i]),
+              static_cast<int64_t>(other[i + 1])}] = other[i + 2];
+  }
 }
 
 void RouterLogitScale::see(const LayerView& view) {
   if (!recipe_.parent.is_mixture()) return;
   see_layer(lay_out(view.parent.router_logits, 1, recipe_, Axis::kExpert),
-            view.child.router_logits, view.layers.child);
+            view.child.router_logits, view);
 }
 
 std::vector<Verdict> RouterLogitScale::verdicts() const {
   if (tokens_ == 0) return {};
   Verdict scale =
       at_most(kCheck, "logits against their spread", error_, limit_);
+  double entropy = 0;
+  for (const auto& [place, of_layer] : entropy_) entropy += of_layer;
   scale.note = fmt::format("entropy {:.3f} of ln E",
-                           entropy_ / static_cast<double>(tokens_));
+                           entropy / static_cast<double>(tokens_));
   Verdict choice = at_most(kCheck, "tokens with other experts",
                            static_cast<double>(changed_), 0);
   choice.note = fmt::format("{} of {} have a margin above the rounding bound",

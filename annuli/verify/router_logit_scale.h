@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "annuli/grow/recipe.h"
@@ -27,11 +30,14 @@ class RouterLogitScale : public WindowCheck {
       : recipe_(recipe), limit_(router_limit(recipe, storage_roundoff)) {}
 
   void see(const LayerView& view) override;
+  std::vector<double> seen() const override;
+  void add_seen(const std::vector<double>& other) override;
   std::vector<Verdict> verdicts() const override;
 
  private:
   void see_layer(const at::Tensor& before, const at::Tensor& after,
-                 int64_t layer);
+                 const LayerView& view);
+  void differs_from(int64_t layer);
 
   const grow::Recipe& recipe_;
   double limit_;
@@ -40,7 +46,8 @@ class RouterLogitScale : public WindowCheck {
   int64_t decided_ = 0;  // tokens whose margin exceeds the bound
   int64_t tokens_ = 0;
   int64_t changed_ = 0;  // decided tokens with other experts
-  double entropy_ = 0;   // sum over tokens, of softmax(logits), / ln E
+  // Sum over the tokens of a layer in a window, of softmax(logits), / ln E.
+  std::map<std::pair<int64_t, int64_t>, double> entropy_;  // [window, layer]
 };
 
 // Which tokens two routers decide, and whether alike.

@@ -144,7 +144,7 @@ SideBySide run_side_by_side(const Transformer& parent, const Transformer& child,
   result.loss_after = child_head.loss();
   result.loss_error =
       standard_error(child_head.losses() - parent_head.losses());
-  result.compared = comparison.compared();
+  result.compared = comparison.count().share();
   return result;
 }
 

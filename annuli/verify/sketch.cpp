@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "annuli/kernels/optim/squared_norm.h"
+#include "annuli/model/shared_work.h"
 #include "annuli/verify/axis_layout.h"
 #include "annuli/verify/drawn_anew.h"
 #include "annuli/verify/random_product.h"
@@ -155,6 +156,55 @@ Sketch sketch_of(const TensorSpec& spec, const at::Tensor& tensor) {
     sketch.by_unit = product(tensor.detach(), 0, l);
   }
   return sketch;
+}
+
+namespace {
+
+void append(std::vector<double>& numbers, const at::Tensor& entries) {
+  const auto* first = entries.const_data_ptr<double>();
+  numbers.push_back(static_cast<double>(entries.numel()));
+  numbers.insert(numbers.end(), first, first + entries.numel());
+}
+
+at::Tensor take(const double*& next) {
+  const auto count = static_cast<int64_t>(*next++);
+  const at::Tensor entries = at::tensor(at::ArrayRef<double>(next, count));
+  next += count;
+  return entries;
+}
+
+std::vector<double> numbers_of(const Sketch& sketch) {
+  std::vector<double> numbers = {static_cast<double>(sketch.dtype), sketch.rms};
+  append(numbers, sketch.value.contiguous());
+  if (sketch.by_unit.defined()) append(numbers, sketch.by_unit.contiguous());
+  return numbers;
+}
+
+Sketch sketch_from(const std::string& name,
+                   const std::vector<double>& numbers) {
+  const double* next = numbers.data();
+  const double* end = next + numbers.size();
+  Sketch sketch{.name = name};
+  sketch.dtype = static_cast<at::ScalarType>(*next++);
+  sketch.rms = *next++;
+  sketch.value = take(next);
+  if (next != end) sketch.by_unit = take(next);
+  return sketch;
+}
+
+}  // namespace
+
+std::vector<Sketch> sketches_of(const Transformer& model,
+                                parallel::ProcessGroup& group) {
+  const auto rows =
+      numbers_of_rows(model, group, [&](size_t row, const at::Tensor& weight) {
+        return numbers_of(sketch_of(model.table()[row], weight));
+      });
+  std::vector<Sketch> sketches;
+  for (size_t row = 0; row < rows.size(); ++row) {
+    sketches.push_back(sketch_from(model.table()[row].name, rows[row]));
+  }
+  return sketches;
 }
 
 Sketch with_noise(Sketch sketch, const TensorSpec& parent,

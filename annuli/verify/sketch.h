@@ -5,9 +5,12 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "annuli/grow/recipe.h"
 #include "annuli/model/tensor_table.h"
+#include "annuli/model/transformer.h"
+#include "annuli/parallel/process_group.h"
 
 // A parent tensor's fingerprint that outlives it: what the tensor computes on
 // one fixed random input.
@@ -48,6 +51,11 @@ struct Sketch {
 };
 
 Sketch sketch_of(const TensorSpec& spec, const at::Tensor& tensor);
+
+// Of every row of the table: each is made by the process that owns it
+// (model/row_owners.h), for all of them.
+std::vector<Sketch> sketches_of(const Transformer& model,
+                                parallel::ProcessGroup& group);
 
 // The sketch that the parent would have with that noise added to it.
 Sketch with_noise(Sketch sketch, const TensorSpec& parent,

@@ -12,6 +12,9 @@
 #include "annuli/grow/apply.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/transforms/noise.h"
+#include "annuli/model/row_owners.h"
+#include "annuli/model/shared_work.h"
+#include "annuli/parallel/agree.h"
 #include "annuli/verify/copy_pairs.h"
 
 namespace annuli::verify {
@@ -29,7 +32,9 @@ constexpr double kShareOverControl = 10;
 // Share of every grown matrix that got a gradient, by one backward pass.
 std::vector<double> gradient_shares(Transformer& model,
                                     const grow::Recipe& recipe,
-                                    const Probe& probe) {
+                                    const Probe& probe,
+                                    parallel::ProcessGroup& group) {
+  const RowOwners owners(model.table(), group.size());
   std::vector<double> shares;
   GradientScope scope(model);
   // The same bits, and no widened copy of more than a block's weights.
@@ -37,10 +42,15 @@ std::vector<double> gradient_shares(Transformer& model,
                                {.gradient_checkpointing = true});
   model.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
     const grow::TensorRecipe& tensor = recipe.tensors[row];
-    if (is_grown_matrix(tensor)) {
+    if (is_grown_matrix(tensor) && owners.owns(group.rank(), row)) {
       shares.push_back(antisymmetric_share(gradient, tensor));
     }
   });
+  const auto all = parallel::gather_numbers(group, shares);
+  shares.clear();
+  for (const auto& own : all) {
+    shares.insert(shares.end(), own.begin(), own.end());
+  }
   std::sort(shares.begin(), shares.end());
   return shares;
 }
@@ -58,21 +68,29 @@ std::optional<double> realised_snr_db(const at::Tensor& matrix,
 
 }  // namespace
 
-Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child) {
+Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child,
+                       parallel::ProcessGroup& group) {
+  const auto found = numbers_of_rows(
+      child, group,
+      [&](size_t row, const at::Tensor& weight) -> std::vector<double> {
+        const grow::TensorRecipe& tensor = recipe.tensors[row];
+        // Noise upon noise has a power that no single step asked for.
+        const bool is_noisy = tensor.find<grow::Noise>() != nullptr;
+        if (!is_noisy || tensor.steps.size() > 1) return {};
+        const auto snr = realised_snr_db(weight, tensor);
+        return snr ? std::vector{*snr} : std::vector<double>{};
+      });
   double worst = 0;
   double lowest = std::numeric_limits<double>::infinity();
   double highest = -lowest;
   const TensorSpec* first_bad = nullptr;
   for (size_t row = 0; row < recipe.tensors.size(); ++row) {
-    const grow::TensorRecipe& tensor = recipe.tensors[row];
-    // Noise upon noise has a power that no single step asked for.
-    const auto* noise = tensor.find<grow::Noise>();
-    if (noise == nullptr || tensor.steps.size() > 1) continue;
-    const auto snr = realised_snr_db(child.read_weight(row), tensor);
-    if (!snr) continue;
-    lowest = std::min(lowest, *snr);
-    highest = std::max(highest, *snr);
-    const double off = std::abs(*snr - noise->snr_db);
+    if (found[row].empty()) continue;
+    const double snr = found[row][0];
+    lowest = std::min(lowest, snr);
+    highest = std::max(highest, snr);
+    const double asked = recipe.tensors[row].find<grow::Noise>()->snr_db;
+    const double off = std::abs(snr - asked);
     worst = worse(worst, off);
     if (!(off <= kSnrLimitDb) && first_bad == nullptr) {
       first_bad = &child.table()[row];
@@ -115,13 +133,14 @@ double decayed(const at::Tensor& change, const at::Tensor& before,
 }
 
 Update update_of(const grow::Recipe& recipe, size_t row,
+                 const at::Tensor& weight,
                  const std::function<at::Tensor(const std::string&)>& parent,
                  const Transformer& trained) {
   const grow::TensorRecipe& tensor = recipe.tensors[row];
   const at::Tensor before = grow::apply(tensor, parent(tensor.parent),
                                         recipe.seed, trained.weight_dtype())
                                 .to(trained.dtype());
-  const at::Tensor after = trained.read_weight(row).cpu().to(trained.dtype());
+  const at::Tensor after = weight.cpu().to(trained.dtype());
   const at::Tensor change = after - before;
   return {change - decayed(change, before, tensor) * before,
           before.norm().item<double>() /
@@ -194,11 +213,10 @@ bool is_sample(const TensorSpec& spec, const ModelConfig& config) {
 }
 
 Verdict rank_verdict(const TensorSpec& spec, const grow::TensorRecipe& tensor,
-                     const Update& update, int64_t steps) {
-  const int64_t parent_rank =
-      std::min(update.change.size(0) / tensor.produced_copies,
-               update.change.size(1) / tensor.contracted_copies);
-  const Rank found = rank_of(update, steps);
+                     const Rank& found) {
+  const std::vector<int64_t> shape = spec.shape();
+  const int64_t parent_rank = std::min(shape[0] / tensor.produced_copies,
+                                       shape[1] / tensor.contracted_copies);
   Verdict verdict = at_least(kCheck, "rank of the update to " + spec.name,
                              static_cast<double>(found.rank),
                              static_cast<double>(parent_rank + 1));
@@ -215,12 +233,12 @@ Verdict rank_verdict(const TensorSpec& spec, const grow::TensorRecipe& tensor,
 }  // namespace
 
 SymmetryControl symmetry_control(const Transformer& parent,
-                                 const grow::Recipe& recipe,
-                                 const Probe& probe) {
+                                 const grow::Recipe& recipe, const Probe& probe,
+                                 parallel::ProcessGroup& group) {
   const grow::Recipe noiseless = grow::without_noise(recipe);
   Transformer shared = parent;
   Transformer child = grow::grow(std::move(shared), noiseless);
-  const auto shares = gradient_shares(child, recipe, probe);
+  const auto shares = gradient_shares(child, recipe, probe, group);
   return {.gradient_difference = shares.empty() ? 0 : shares.back()};
 }
 
@@ -239,9 +257,10 @@ std::vector<Verdict> copies_without_noise(const grow::Recipe& recipe) {
 std::vector<Verdict> symmetry_at_growth(const grow::Recipe& recipe,
                                         const Probe& probe,
                                         const SymmetryControl& control,
-                                        Transformer& child) {
-  std::vector<Verdict> verdicts = {realised_noise(recipe, child)};
-  const auto shares = gradient_shares(child, recipe, probe);
+                                        Transformer& child,
+                                        parallel::ProcessGroup& group) {
+  std::vector<Verdict> verdicts = {realised_noise(recipe, child, group)};
+  const auto shares = gradient_shares(child, recipe, probe, group);
   if (shares.empty()) return verdicts;
   const double median = shares[shares.size() / 2];
   Verdict gradients =
@@ -261,23 +280,42 @@ std::vector<Verdict> symmetry_at_growth(const grow::Recipe& recipe,
 std::vector<Verdict> symmetry_after_phase(
     const grow::Recipe& recipe, const SymmetryControl& control,
     const std::function<at::Tensor(const std::string&)>& parent_tensor,
-    int64_t steps, const Transformer& trained) {
+    int64_t steps, const Transformer& trained, parallel::ProcessGroup& group) {
+  const bool in_bf16 = trained.weight_dtype() == at::kBFloat16;
+  // The antisymmetric share, and of a sample its structure or its rank.
+  const auto found = numbers_of_rows(
+      trained, group,
+      [&](size_t row, const at::Tensor& weight) -> std::vector<double> {
+        const grow::TensorRecipe& tensor = recipe.tensors[row];
+        if (!is_grown_matrix(tensor)) return {};
+        const Update update =
+            update_of(recipe, row, weight, parent_tensor, trained);
+        const double share = antisymmetric_share(update.change, tensor);
+        if (!is_sample(trained.table()[row], trained.config())) return {share};
+        if (in_bf16) {
+          return {share, difference_structure(update.change, tensor)};
+        }
+        const Rank rank = rank_of(update, steps);
+        return {share, static_cast<double>(rank.rank),
+                static_cast<double>(rank.tells)};
+      });
   double sum = 0;
   int64_t count = 0;
   std::vector<Verdict> samples;
   Structure structure;
   for (size_t row = 0; row < recipe.tensors.size(); ++row) {
-    const grow::TensorRecipe& tensor = recipe.tensors[row];
-    if (!is_grown_matrix(tensor)) continue;
-    const Update update = update_of(recipe, row, parent_tensor, trained);
-    sum += antisymmetric_share(update.change, tensor);
+    const std::vector<double>& of_row = found[row];
+    if (of_row.empty()) continue;
+    sum += of_row[0];
     ++count;
     const TensorSpec& spec = trained.table()[row];
-    if (!is_sample(spec, trained.config())) continue;
-    if (trained.weight_dtype() == at::kBFloat16) {
-      structure.see(spec, difference_structure(update.change, tensor));
+    if (of_row.size() == 1) continue;
+    if (in_bf16) {
+      structure.see(spec, of_row[1]);
     } else {
-      samples.push_back(rank_verdict(spec, tensor, update, steps));
+      samples.push_back(
+          rank_verdict(spec, recipe.tensors[row],
+                       {static_cast<int64_t>(of_row[1]), of_row[2] != 0}));
     }
   }
   if (structure.of != nullptr) samples.push_back(structure.verdict());

@@ -8,6 +8,7 @@
 
 #include "annuli/grow/recipe.h"
 #include "annuli/model/transformer.h"
+#include "annuli/parallel/solo.h"
 #include "annuli/verify/probe.h"
 #include "annuli/verify/verdict.h"
 
@@ -32,23 +33,27 @@ struct SymmetryControl {
 
 // Grows a second, noise-free child from the parent (whose tensors are shared,
 // not consumed), runs one backward pass and lets it go again.
-SymmetryControl symmetry_control(const Transformer& parent,
-                                 const grow::Recipe& recipe,
-                                 const Probe& probe);
+//
+// Of several processes all grow the child and make the pass, here and below;
+// each looks at the gradients of the tensors that it owns.
+SymmetryControl symmetry_control(
+    const Transformer& parent, const grow::Recipe& recipe, const Probe& probe,
+    parallel::ProcessGroup& group = parallel::solo());
 
 // The noise that the weights hold, against the asked: of every tensor, read
 // once, some megabytes at a time. No forward pass.
-Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child);
+Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child,
+                       parallel::ProcessGroup& group = parallel::solo());
 
 // Of a widening that was asked for without noise: a warning, as nothing is
 // measured then. Empty for every other growth.
 std::vector<Verdict> copies_without_noise(const grow::Recipe& recipe);
 
 // Right after growth: realised noise, and gradients of paired copies.
-std::vector<Verdict> symmetry_at_growth(const grow::Recipe& recipe,
-                                        const Probe& probe,
-                                        const SymmetryControl& control,
-                                        Transformer& child);
+std::vector<Verdict> symmetry_at_growth(
+    const grow::Recipe& recipe, const Probe& probe,
+    const SymmetryControl& control, Transformer& child,
+    parallel::ProcessGroup& group = parallel::solo());
 
 // After the phase: antisymmetric share of the update dW = W - W_at_growth, less
 // what weight decay made of the noise, and its rank; of weights in bf16, whose
@@ -58,6 +63,7 @@ std::vector<Verdict> symmetry_at_growth(const grow::Recipe& recipe,
 std::vector<Verdict> symmetry_after_phase(
     const grow::Recipe& recipe, const SymmetryControl& control,
     const std::function<at::Tensor(const std::string&)>& parent_tensor,
-    int64_t steps, const Transformer& trained);
+    int64_t steps, const Transformer& trained,
+    parallel::ProcessGroup& group = parallel::solo());
 
 }  // namespace annuli::verify

@@ -5,12 +5,14 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/model/shared_work.h"
 #include "annuli/verify/demands.h"
 #include "annuli/verify/layer_pairs.h"
 #include "annuli/verify/new_entries.h"
@@ -68,6 +70,35 @@ struct Worst {
   }
 };
 
+// What one tensor of the child shows.
+struct Finding {
+  bool whole = false;           // there, and finite
+  double roundoff = 0;          // of a copied one's entries
+  SketchDistance distance;      // of a copied one
+  bool is_judged = false;       // by `distance`: not where others end the sum
+  std::optional<double> fault;  // of what is new, in units of its limit
+
+  std::vector<double> numbers() const {
+    std::vector<double> list = {static_cast<double>(whole), roundoff,
+                                distance.kept, static_cast<double>(is_judged)};
+    for (const auto& value : {distance.drawn, distance.noise, fault}) {
+      list.push_back(static_cast<double>(value.has_value()));
+      list.push_back(value.value_or(0));
+    }
+    return list;
+  }
+  static Finding of(const std::vector<double>& list) {
+    const auto optional = [&](size_t at) {
+      return list[at] == 0 ? std::nullopt : std::optional(list[at + 1]);
+    };
+    return {.whole = list[0] != 0,
+            .roundoff = list[1],
+            .distance = {list[2], optional(4), optional(6)},
+            .is_judged = list[3] != 0,
+            .fault = optional(8)};
+  }
+};
+
 class Audit {
  public:
   Audit(const std::vector<std::vector<Sketch>>& parents,
@@ -84,8 +115,9 @@ class Audit {
     }
   }
 
-  std::vector<Verdict> run() {
-    for (size_t row = 0; row < table().size(); ++row) see(row);
+  std::vector<Verdict> run(parallel::ProcessGroup& group) {
+    const std::vector<Finding> findings = findings_of_all(group);
+    for (size_t row = 0; row < table().size(); ++row) see(row, findings[row]);
     account_for_parents();
     std::vector<Verdict> verdicts = {accounts()};
     if (faults_ > 0) return verdicts;
@@ -111,22 +143,61 @@ class Audit {
     what_ = what;
   }
 
-  void see(size_t row) {
+  // Sums of shards need them in their order.
+  std::vector<Finding> findings_of_all(parallel::ProcessGroup& group) {
+    std::vector<Finding> findings;
+    if (demands_.shards() > 1) {
+      for (size_t row = 0; row < table().size(); ++row) {
+        findings.push_back(measure(row, child_.read_weight(row)));
+      }
+      return findings;
+    }
+    for (const auto& numbers :
+         numbers_of_rows(child_, group, [&](size_t row, const at::Tensor&w) {
+           return measure(row, w).numbers();
+         })) {
+      findings.push_back(Finding::of(numbers));
+    }
+    return findings;
+  }
+
+  const grow::TensorRecipe* recipe_of(size_t row) const {
+    const bool has_one = row < recipe_.tensors.size() &&
+                         recipe_.tensors[row].child == table()[row].name;
+    return has_one ? &recipe_.tensors[row] : nullptr;
+  }
+
+  Finding measure(size_t row, const at::Tensor& weight) {
+    Finding finding{.whole = is_whole(weight)};
+    const grow::TensorRecipe* tensor = recipe_of(row);
+    if (!finding.whole || tensor == nullptr) return finding;
+    if (tensor->source != grow::Source::kParent) {
+      finding.fault = fault_of_made(row, *tensor, weight);
+    } else if (parent_row_.contains(tensor->parent)) {
+      measure_copied(row, *tensor, weight, finding);
+    }
+    return finding;
+  }
+
+  void see(size_t row, const Finding& finding) {
     const TensorSpec& spec = table()[row];
-    const at::Tensor weight = child_.read_weight(row);
-    const bool whole = is_whole(weight);
-    if (!whole) fault(spec, "uninitialised or not finite");
-    if (row >= recipe_.tensors.size() ||
-        recipe_.tensors[row].child != spec.name) {
-      return fault(spec, "no recipe");
+    if (!finding.whole) fault(spec, "uninitialised or not finite");
+    const grow::TensorRecipe* tensor = recipe_of(row);
+    if (tensor == nullptr) return fault(spec, "no recipe");
+    if (tensor->source == grow::Source::kParent) {
+      used_.insert(tensor->parent);
+      if (!finding.whole) return;
+      if (!parent_row_.contains(tensor->parent)) {
+        return fault(spec, "no parent");
+      }
+      roundoff_ = std::max(roundoff_, finding.roundoff);
     }
-    const grow::TensorRecipe& tensor = recipe_.tensors[row];
-    if (tensor.source == grow::Source::kParent) {
-      used_.insert(tensor.parent);
-      if (whole) see_copied(row, tensor, weight);
-    } else if (whole) {
-      see_made(row, tensor, weight);
+    if (finding.fault) {
+      has_made_ = true;
+      made_.see(*finding.fault, 1, spec);
     }
+    if (finding.is_judged)
+      see_distance(finding.distance, finding.roundoff, spec);
   }
 
   // Of the parent, with the noise that the child must show.
@@ -151,12 +222,11 @@ class Audit {
     return sketch;
   }
 
-  void see_copied(size_t row, const grow::TensorRecipe& tensor,
-                  const at::Tensor& weight) {
-    const auto found = parent_row_.find(tensor.parent);
-    if (found == parent_row_.end()) return fault(table()[row], "no parent");
-    const Sketch sketch = sketch_for(tensor, found->second);
-    const TensorSpec& from = parent_table_[found->second];
+  void measure_copied(size_t row, const grow::TensorRecipe& tensor,
+                      const at::Tensor& weight, Finding& finding) {
+    const size_t parent = parent_row_.at(tensor.parent);
+    const Sketch sketch = sketch_for(tensor, parent);
+    const TensorSpec& from = parent_table_[parent];
     const Demanded demanded{
         .parent = from,
         .recipe = tensor,
@@ -165,18 +235,21 @@ class Audit {
         .new_produced_is_zero =
             demands_.new_entries_are_zero(row, produced_dimension(from)),
         .seed = recipe_.seed};
-    const double roundoff =
+    finding.roundoff =
         entry_roundoff(digits(row, tensor), sketch.dtype, weight.scalar_type());
-    roundoff_ = std::max(roundoff_, roundoff);
-    see_new_entries(row, tensor, weight);
+    if (has_new_entries(tensor)) {
+      finding.fault = new_entries_fault(demands_, row, tensor, weight);
+    }
+    finding.is_judged = true;
     if (!is_part_of_a_sum(sketch, demanded)) {
-      return see_distance(sketch_distance(sketch, demanded, weight), roundoff,
-                          table()[row]);
+      finding.distance = sketch_distance(sketch, demanded, weight);
+      return;
     }
     shards_.add(sketch, demanded, weight);
     const auto shards = static_cast<int64_t>(demands_.shards());
-    if ((table()[row].expert + 1) % shards != 0) return;
-    see_distance(shards_.distance(), roundoff, table()[row]);
+    finding.is_judged = (table()[row].expert + 1) % shards == 0;
+    if (!finding.is_judged) return;
+    finding.distance = shards_.distance();
     shards_ = {};
   }
 
@@ -228,31 +301,22 @@ class Audit {
     return spec.dimensions[0].role == AxisRole::kContracted ? 1 : 0;
   }
 
-  void see_new_entries(size_t row, const grow::TensorRecipe& tensor,
-                       const at::Tensor& weight) {
-    for (const grow::DimensionRecipe& d : tensor.dimensions) {
-      if (std::ranges::any_of(d.slices, &grow::Slice::is_new)) {
-        has_made_ = true;
-        made_.see(new_entries_fault(demands_, row, tensor, weight), 1,
-                  table()[row]);
-        return;
-      }
-    }
+  static bool has_new_entries(const grow::TensorRecipe& tensor) {
+    return std::ranges::any_of(
+        tensor.dimensions, [](const grow::DimensionRecipe& dimension) {
+          return std::ranges::any_of(dimension.slices, &grow::Slice::is_new);
+        });
   }
 
-  void see_made(size_t row, const grow::TensorRecipe& tensor,
-                const at::Tensor& weight) {
-    has_made_ = true;
-    const TensorSpec& spec = table()[row];
-    if (tensor.source == grow::Source::kZero) {
-      return made_.see(zero_fault(weight), 1, spec);
-    }
+  double fault_of_made(size_t row, const grow::TensorRecipe& tensor,
+                       const at::Tensor& weight) const {
+    if (tensor.source == grow::Source::kZero) return zero_fault(weight);
     const at::Tensor mean = router_mean_.empty() || tensor.layer < 0
                                 ? at::Tensor()
                                 : router_mean_.at(tensor.layer);
     // The shards of one copy share a row.
     const auto equal_rows = static_cast<int64_t>(demands_.shards());
-    made_.see(router_fault(tensor, weight, mean, equal_rows), 1, spec);
+    return router_fault(tensor, weight, mean, equal_rows);
   }
 
   void account_for_parents() {
@@ -299,8 +363,9 @@ class Audit {
 
 std::vector<Verdict> tensor_audit(
     const std::vector<std::vector<Sketch>>& parents, const grow::Recipe& recipe,
-    const Transformer& child, const std::vector<at::Tensor>& router_mean) {
-  return Audit(parents, recipe, child, router_mean).run();
+    const Transformer& child, const std::vector<at::Tensor>& router_mean,
+    parallel::ProcessGroup& group) {
+  return Audit(parents, recipe, child, router_mean).run(group);
 }
 
 double storage_roundoff(const std::vector<Sketch>& parent,

@@ -4,6 +4,7 @@
 
 #include "annuli/grow/recipe.h"
 #include "annuli/model/transformer.h"
+#include "annuli/parallel/solo.h"
 #include "annuli/verify/sketch.h"
 #include "annuli/verify/verdict.h"
 
@@ -27,9 +28,13 @@ namespace annuli::verify {
 
 // `parents`: the sketches of every parent's table, in the order of the recipe.
 // `router_mean`: per layer; empty if not known.
+//
+// Of several processes each measures the tensors that it owns
+// (model/row_owners.h); where shards are judged by their sum, all measure all.
 std::vector<Verdict> tensor_audit(
     const std::vector<std::vector<Sketch>>& parents, const grow::Recipe& recipe,
-    const Transformer& child, const std::vector<at::Tensor>& router_mean);
+    const Transformer& child, const std::vector<at::Tensor>& router_mean,
+    parallel::ProcessGroup& group = parallel::solo());
 
 // The largest entry_roundoff of all copied tensors: what storing the child has
 // changed in its weights, relative. 0: nothing.

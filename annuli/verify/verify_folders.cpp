@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/parallel/solo.h"
 #include "annuli/verify/boundary_record.h"
 #include "annuli/verify/config_audit.h"
 #include "annuli/verify/functional_identity.h"
@@ -32,14 +33,6 @@ void append(std::vector<Verdict>& verdicts, std::vector<Verdict>&& more) {
 // Weights stay where they are, in the type they have.
 Transformer open_mapped(const ModelFile& file, at::ScalarType arithmetic) {
   return load_model(file, {.dtype = arithmetic, .as_stored = true});
-}
-
-std::vector<Sketch> sketches_of(const Transformer& model) {
-  std::vector<Sketch> sketches;
-  for (size_t row = 0; row < model.table().size(); ++row) {
-    sketches.push_back(sketch_of(model.table()[row], model.weight(row)));
-  }
-  return sketches;
 }
 
 // A parent that holds NaN or an infinity is to blame by itself. Its sketches,
@@ -249,7 +242,7 @@ FolderVerdicts verify_folders(const std::vector<const ModelFile*>& parents,
   std::vector<std::vector<Sketch>> sketches;
   for (const ModelFile* parent : parents) {
     models.push_back(open_mapped(*parent, options.arithmetic));
-    sketches.push_back(sketches_of(models.back()));
+    sketches.push_back(sketches_of(models.back(), parallel::solo()));
     require_sound_values(*parent, sketches.back());
   }
   const Transformer grown = open_mapped(child, options.arithmetic);

@@ -31,34 +31,58 @@ Precision precision_of(const ParentRecord& parent, const grow::Recipe& recipe,
   return {child.dtype(), storage_roundoff(parent.sketches, recipe, child)};
 }
 
-// Everything that reads the probe's windows, in one pass over them (a plain
-// upcycling has a second, in equal GEMM shapes). Returns the child's loss.
-double compare_windows(const GrowthEvidence& evidence, const Transformer& child,
-                       std::vector<Verdict>& verdicts) {
+// What the child does on the probe.
+struct Compared {
+  double loss = 0;  // the mean over its windows, nats
+  std::vector<Verdict> verdicts;
+  std::vector<Verdict> router_load;  // of an upcycling
+};
+
+// Everything that reads the probe, in one round of passes: each process makes
+// its own, and then all put together what they have seen. A plain upcycling has
+// the windows twice, the first time in equal GEMM shapes.
+Compared compare(const GrowthEvidence& evidence, const Transformer& child) {
   const auto& [parent, recipe, probe, control, loss_budget] = evidence;
   const Precision precision = precision_of(parent, recipe, child);
-  if (is_plain_upcycle(recipe)) {
-    FunctionalIdentity bitwise(recipe, precision, /*equal_shapes=*/true);
-    run_window_checks(parent, recipe, probe, child, Dispatch::kFullBlock,
-                      {&bitwise});
-    append(verdicts, bitwise.verdicts());
-  }
+  FunctionalIdentity bitwise(recipe, precision, /*equal_shapes=*/true);
+  WindowPasses in_equal_shapes(parent, recipe, probe, child,
+                               Dispatch::kFullBlock, {&bitwise});
   FunctionalIdentity identity(recipe, precision, /*equal_shapes=*/false);
   RopeIntegrity rope(recipe, precision);
   RouterLogitScale router(recipe, precision.storage_roundoff);
-  const WindowRun run =
-      run_window_checks(parent, recipe, probe, child, Dispatch::kSorted,
-                        {&identity, &rope, &router});
-  append(verdicts, identity.verdicts());
-  if (parent.double_logits.defined() && recipe.exact) {
-    verdicts.push_back(double_identity(parent, recipe, probe, child));
+  WindowPasses windows(parent, recipe, probe, child, Dispatch::kSorted,
+                       {&identity, &rope, &router});
+  DoubleIdentity in_double(parent, recipe, probe, child);
+  RouterLoad load(child, probe);
+  const bool with_double = parent.has_double_logits && recipe.exact;
+
+  std::vector<Pass> passes;
+  if (is_plain_upcycle(recipe)) in_equal_shapes.add_to(passes);
+  windows.add_to(passes);
+  if (with_double) in_double.add_to(passes);
+  if (is_upcycle(recipe) && parent.division.makes_router()) {
+    load.add_to(passes);
   }
-  append(verdicts, rope.verdicts());
-  append(verdicts, router.verdicts());
+  make_passes(child, parent.division.group(), passes);
+
+  Compared result;
+  if (is_plain_upcycle(recipe)) {
+    in_equal_shapes.finish();
+    append(result.verdicts, bitwise.verdicts());
+  }
+  const WindowRun run = windows.finish();
+  result.loss = run.loss;
+  append(result.verdicts, identity.verdicts());
+  if (with_double) result.verdicts.push_back(in_double.verdict());
+  append(result.verdicts, rope.verdicts());
+  append(result.verdicts, router.verdicts());
   if (run.compared < 1) {
-    verdicts.push_back(compared_share(run.compared));
+    result.verdicts.push_back(compared_share(run.compared));
   }
-  return run.loss;
+  if (is_upcycle(recipe)) {
+    result.router_load = load.verdicts(parent.division.group());
+  }
+  return result;
 }
 
 }  // namespace
@@ -66,21 +90,24 @@ double compare_windows(const GrowthEvidence& evidence, const Transformer& child,
 std::vector<Verdict> verify_growth(const GrowthEvidence& evidence,
                                    Transformer& child) {
   const auto& [parent, recipe, probe, control, loss_budget] = evidence;
+  parallel::ProcessGroup& group = parent.division.group();
   std::vector<Verdict> verdicts = {config_audit(recipe, child.config())};
-  std::vector<Verdict> audit =
-      tensor_audit({parent.sketches}, recipe, child, parent.feed_forward_mean);
+  std::vector<Verdict> audit = tensor_audit({parent.sketches}, recipe, child,
+                                            parent.feed_forward_mean, group);
   // A tensor that is missing cannot be run.
   const bool can_run = audit.front().passed;
   append(verdicts, std::move(audit));
   if (!can_run) return verdicts;
-  const double loss = compare_windows(evidence, child, verdicts);
+  Compared compared = compare(evidence, child);
+  append(verdicts, std::move(compared.verdicts));
   if (control != nullptr && recipe.has_noise()) {
-    append(verdicts, symmetry_at_growth(recipe, probe, *control, child));
+    append(verdicts, symmetry_at_growth(recipe, probe, *control, child, group));
   }
-  if (is_upcycle(recipe)) append(verdicts, router_load(child, probe));
+  append(verdicts, std::move(compared.router_load));
   if (makes_gates(recipe)) verdicts.push_back(router_gates(child.config()));
   verdicts.push_back(boundary_record(
-      parent.loss, loss, recipe.exact, loss_budget.value_or(recipe.loss_budget),
+      parent.loss, compared.loss, recipe.exact,
+      loss_budget.value_or(recipe.loss_budget),
       identity_limit(recipe, precision_of(parent, recipe, child))));
   name_culprit(verdicts);
   return verdicts;
@@ -90,15 +117,16 @@ std::vector<Verdict> verify_phase(const PhaseEvidence& evidence,
                                   const Transformer& trained) {
   std::vector<Verdict> verdicts;
   if (evidence.control != nullptr && evidence.recipe.has_noise()) {
-    append(verdicts, symmetry_after_phase(evidence.recipe, *evidence.control,
-                                          evidence.parent_tensor,
-                                          evidence.steps, trained));
+    append(verdicts,
+           symmetry_after_phase(evidence.recipe, *evidence.control,
+                                evidence.parent_tensor, evidence.steps, trained,
+                                evidence.group));
   }
   if (is_upcycle(evidence.recipe)) {
-    append(verdicts, router_health(trained, evidence.probe));
+    append(verdicts, router_health(trained, evidence.probe, evidence.group));
   } else if (evidence.recipe.parent.num_experts <
              evidence.recipe.child.num_experts) {
-    verdicts.push_back(copied_experts(trained));
+    verdicts.push_back(copied_experts(trained, evidence.group));
   }
   return verdicts;
 }

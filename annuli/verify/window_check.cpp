@@ -3,9 +3,9 @@
 #include <ATen/TensorOperators.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
+#include "annuli/parallel/agree.h"
 #include "annuli/verify/axis_layout.h"
 #include "annuli/verify/router_logit_scale.h"
 #include "annuli/verify/tensor_audit.h"
@@ -50,12 +50,7 @@ Comparison::Comparison(const grow::Recipe& recipe, double storage_roundoff,
       checks_(std::move(checks)) {}
 
 int64_t& Comparison::tokens_of(int64_t window, int64_t all) {
-  const auto w = static_cast<size_t>(window);
-  if (w >= tokens_.size()) {
-    tokens_.resize(w + 1, all);
-    all_.resize(w + 1, all);
-  }
-  return tokens_[w];
+  return windows_.try_emplace(window, all, all).first->second.compared;
 }
 
 void Comparison::see_layer(int64_t window, LayerPair layers,
@@ -84,35 +79,76 @@ void Comparison::see_logits(int64_t window, const at::Tensor& parent,
   }
 }
 
-double Comparison::compared() const {
-  const auto sum = [](const std::vector<int64_t>& counts) {
-    return static_cast<double>(
-        std::accumulate(counts.begin(), counts.end(), int64_t{0}));
-  };
-  return all_.empty() ? 1 : sum(tokens_) / sum(all_);
+Comparison::Count Comparison::count() const {
+  Count sum;
+  for (const auto& [window, count] : windows_) {
+    sum.compared += count.compared;
+    sum.all += count.all;
+  }
+  return sum;
+}
+
+WindowPasses::WindowPasses(const ParentRecord& parent,
+                           const grow::Recipe& recipe, const Probe& probe,
+                           const Transformer& child, Dispatch dispatch,
+                           std::vector<WindowCheck*> checks)
+    : parent_(parent),
+      recipe_(recipe),
+      probe_(probe),
+      child_(child),
+      dispatch_(dispatch),
+      checks_(std::move(checks)),
+      comparison_(recipe, storage_roundoff(parent.sketches, recipe, child),
+                  checks_) {}
+
+void WindowPasses::add_to(std::vector<Pass>& passes) {
+  for (size_t i = 0; i < parent_.windows.size(); ++i) {
+    passes.emplace_back([this, i] { pass(i); });
+  }
+}
+
+void WindowPasses::pass(size_t i) {
+  const size_t number = parent_.division.windows().at(i);
+  const WindowRecord before = parent_.windows.read(i);
+  const WindowRecord after =
+      record_window(child_, probe_.tokens[number], dispatch_);
+  const auto window = static_cast<int64_t>(number);
+  losses_[window] = cross_entropy(after.logits, probe_.targets[number]);
+  for (const LayerPair& pair : comparable_layers(recipe_)) {
+    comparison_.see_layer(window, pair, before.trace.layers[pair.parent],
+                          after.trace.layers[pair.child]);
+  }
+  comparison_.see_logits(window, before.logits, after.logits);
+}
+
+WindowRun WindowPasses::finish() {
+  parallel::ProcessGroup& group = parent_.division.group();
+  for (WindowCheck* check : checks_) {
+    const auto seen = parallel::gather_numbers(group, check->seen());
+    for (int64_t rank = 0; rank < group.size(); ++rank) {
+      if (rank != group.rank()) check->add_seen(seen[rank]);
+    }
+  }
+  const Comparison::Count own = comparison_.count();
+  Comparison::Count count;
+  for (const auto& other : parallel::gather_numbers(
+           group,
+           {static_cast<double>(own.compared), static_cast<double>(own.all)})) {
+    count.compared += static_cast<int64_t>(other[0]);
+    count.all += static_cast<int64_t>(other[1]);
+  }
+  return {.loss = mean_of_windows(group, losses_), .compared = count.share()};
 }
 
 WindowRun run_window_checks(const ParentRecord& parent,
                             const grow::Recipe& recipe, const Probe& probe,
                             const Transformer& child, Dispatch dispatch,
                             const std::vector<WindowCheck*>& checks) {
-  WindowRun run;
-  Comparison comparison(
-      recipe, storage_roundoff(parent.sketches, recipe, child), checks);
-  for (size_t i = 0; i < parent.windows.size(); ++i) {
-    const WindowRecord before = parent.windows.read(i);
-    const WindowRecord after = record_window(child, probe.tokens[i], dispatch);
-    run.loss += cross_entropy(after.logits, probe.targets[i]);
-    const auto window = static_cast<int64_t>(i);
-    for (const LayerPair& pair : comparable_layers(recipe)) {
-      comparison.see_layer(window, pair, before.trace.layers[pair.parent],
-                           after.trace.layers[pair.child]);
-    }
-    comparison.see_logits(window, before.logits, after.logits);
-  }
-  run.loss /= static_cast<double>(parent.windows.size());
-  run.compared = comparison.compared();
-  return run;
+  WindowPasses windows(parent, recipe, probe, child, dispatch, checks);
+  std::vector<Pass> passes;
+  windows.add_to(passes);
+  make_passes(child, parent.division.group(), passes);
+  return windows.finish();
 }
 
 Verdict compared_share(double share) {

@@ -2,9 +2,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <map>
 #include <vector>
 
 #include "annuli/grow/recipe.h"
+#include "annuli/model/shared_work.h"
 #include "annuli/model/transformer.h"
 #include "annuli/verify/layer_pairs.h"
 #include "annuli/verify/parent_record.h"
@@ -24,7 +26,8 @@ struct LayerView {
 
 // A check that looks at the probe layer by layer, so that several of them share
 // one forward pass and nothing of a pass has to be kept. The layers of a window
-// come in order; windows may take turns.
+// come in order; windows may take turns. What it has found does not depend on
+// the order of the windows.
 class WindowCheck {
  public:
   virtual ~WindowCheck() = default;
@@ -33,6 +36,11 @@ class WindowCheck {
   // Logits [1, T, V'] of a window: of the whole vocabulary, or part by part.
   virtual void see_logits(int64_t window, const at::Tensor& parent,
                           const at::Tensor& child) {}
+
+  // What it has seen, in numbers; and, added to that, what the same check of
+  // another process has seen of other windows.
+  virtual std::vector<double> seen() const = 0;
+  virtual void add_seen(const std::vector<double>& other) = 0;
 
   virtual std::vector<Verdict> verdicts() const = 0;
 };
@@ -55,8 +63,18 @@ class Comparison {
   void see_logits(int64_t window, const at::Tensor& parent,
                   const at::Tensor& child);
 
-  // Share of the probe's positions whose logits were shown, or would be.
-  double compared() const;
+  // Positions whose logits were shown, or would be, of all that there were.
+  struct Count {
+    int64_t compared = 0;
+    int64_t all = 0;
+
+    double share() const {
+      return all == 0
+                 ? 1
+                 : static_cast<double>(compared) / static_cast<double>(all);
+    }
+  };
+  Count count() const;
 
  private:
   int64_t& tokens_of(int64_t window, int64_t all);
@@ -64,8 +82,7 @@ class Comparison {
   const grow::Recipe& recipe_;
   double storage_roundoff_;
   std::vector<WindowCheck*> checks_;
-  std::vector<int64_t> tokens_;  // of each window, that can be compared
-  std::vector<int64_t> all_;
+  std::map<int64_t, Count> windows_;
 };
 
 inline constexpr double kFewestCompared = 0.75;
@@ -78,7 +95,34 @@ struct WindowRun {
   double compared = 1;  // share of the probe's positions that were shown
 };
 
-// Runs the child in memory, window by window, beside the parent's record.
+// The child in memory, run window by window beside the parent's record, where
+// the processes that took it share the windows.
+class WindowPasses {
+ public:
+  // All are borrowed.
+  WindowPasses(const ParentRecord& parent, const grow::Recipe& recipe,
+               const Probe& probe, const Transformer& child, Dispatch dispatch,
+               std::vector<WindowCheck*> checks);
+
+  // Those of this process, for make_passes.
+  void add_to(std::vector<Pass>& passes);
+  // Once they were made, on all processes: the checks have seen all windows.
+  WindowRun finish();
+
+ private:
+  void pass(size_t i);
+
+  const ParentRecord& parent_;
+  const grow::Recipe& recipe_;
+  const Probe& probe_;
+  const Transformer& child_;
+  Dispatch dispatch_;
+  std::vector<WindowCheck*> checks_;
+  Comparison comparison_;
+  std::map<int64_t, double> losses_;  // of this process' windows
+};
+
+// The same with passes of its own.
 WindowRun run_window_checks(const ParentRecord& parent,
                             const grow::Recipe& recipe, const Probe& probe,
                             const Transformer& child, Dispatch dispatch,

@@ -1,0 +1,87 @@
+#include "annuli/model/shared_work.h"
+
+#include <ATen/ops/zeros.h>
+
+#include "annuli/core/error.h"
+#include "annuli/model/row_owners.h"
+#include "annuli/parallel/agree.h"
+
+namespace annuli {
+namespace {
+
+void pass_one_token(const Transformer& model) {
+  model.hidden_states(at::zeros(
+      {1, 1}, at::TensorOptions().dtype(at::kLong).device(model.device())));
+}
+
+}  // namespace
+
+void make_passes(const Transformer& model, parallel::ProcessGroup& group,
+                 const std::vector<Pass>& own) {
+  const auto count = std::ssize(own);
+  const int64_t most =
+      model.parts() == nullptr ? count : parallel::highest(group, count);
+  for (const Pass& pass : own) pass();
+  for (int64_t i = count; i < most; ++i) pass_one_token(model);
+}
+
+std::vector<double> in_order(parallel::ProcessGroup& group,
+                             const std::map<int64_t, double>& own) {
+  std::vector<double> numbered;
+  for (const auto& [number, value] : own) {
+    numbered.push_back(static_cast<double>(number));
+    numbered.push_back(value);
+  }
+  std::map<int64_t, double> all;
+  for (const auto& given : parallel::gather_numbers(group, numbered)) {
+    for (size_t i = 0; i < given.size(); i += 2) {
+      const bool is_new =
+          all.emplace(static_cast<int64_t>(given[i]), given[i + 1]).second;
+      ANNULI_CHECK(is_new, "thing {} is with two processes", given[i]);
+    }
+  }
+  std::vector<double> values;
+  for (const auto& [number, value] : all) {
+    ANNULI_CHECK(number == std::ssize(values), "thing {} is with no process",
+                 values.size());
+    values.push_back(value);
+  }
+  return values;
+}
+
+std::vector<double> of_holder(parallel::ProcessGroup& group,
+                              const std::vector<double>& own) {
+  std::vector<double> found;
+  for (const auto& given : parallel::gather_numbers(group, own)) {
+    if (given.empty()) continue;
+    ANNULI_CHECK(found.empty(), "two processes hold what one has");
+    found = given;
+  }
+  return found;
+}
+
+std::vector<std::vector<double>> numbers_of_rows(
+    const Transformer& model, parallel::ProcessGroup& group,
+    const std::function<
+        std::vector<double>(size_t row, const at::Tensor& weight)>& measure) {
+  const RowOwners owners(model.table(), group.size());
+  std::vector<double> own;
+  for (const size_t row : owners.rows_of(group.rank())) {
+    const std::vector<double> found = measure(row, model.weight(row));
+    own.push_back(static_cast<double>(found.size()));
+    own.insert(own.end(), found.begin(), found.end());
+  }
+  const auto all = parallel::gather_numbers(group, own);
+  std::vector<std::vector<double>> rows(model.table().size());
+  for (int64_t rank = 0; rank < group.size(); ++rank) {
+    auto next = all[rank].begin();
+    for (const size_t row : owners.rows_of(rank)) {
+      const auto count = static_cast<int64_t>(*next++);
+      rows[row].assign(next, next + count);
+      next += count;
+    }
+  }
+  return rows;
+}
+
+}  // namespace annuli
