@@ -14,6 +14,7 @@
 #include "annuli/core/tilde.h"
 #include "annuli/report/page.h"
 #include "annuli/report/run_data.h"
+#include "annuli/report/tensorboard.h"
 
 namespace annuli::cli {
 namespace {
@@ -23,6 +24,7 @@ constexpr size_t kMostRuns = 12;
 struct ReportOptions {
   std::vector<std::string> runs;
   std::string out;
+  std::string tensorboard;
 };
 
 bool is_our_page(const fs::path& path) {
@@ -33,7 +35,7 @@ bool is_our_page(const fs::path& path) {
 }
 
 // What can be told before a long history is read.
-void check_report(const ReportOptions& options) {
+void check_page(const ReportOptions& options) {
   if (options.runs.size() > kMostRuns) {
     user_error("reporting: found {} runs, expected at most {} on one page",
                options.runs.size(), kMostRuns);
@@ -54,8 +56,18 @@ void check_report(const ReportOptions& options) {
                     [&] { return is_our_page(options.out); });
 }
 
-void report_runs(const ReportOptions& options) {
-  check_report(options);
+void check_events(const ReportOptions& options) {
+  if (options.runs.size() > 1) {
+    user_error(
+        "--tensorboard: found {} runs, expected one; call the command once for "
+        "each, with a folder of its own",
+        options.runs.size());
+  }
+  refuse_tilde(options.tensorboard, "writing events");
+  report::check_tensorboard(options.runs.front(), options.tensorboard);
+}
+
+void write_page(const ReportOptions& options) {
   const Json data =
       report::page_data({options.runs.begin(), options.runs.end()});
   const std::string page = report::html_page(data);
@@ -72,6 +84,25 @@ void report_runs(const ReportOptions& options) {
              options.runs.size(), options.runs.size() == 1 ? "" : "s");
 }
 
+void write_events(const ReportOptions& options) {
+  const int64_t steps =
+      report::write_tensorboard(options.runs.front(), options.tensorboard);
+  fmt::print("wrote the events of {} steps into {}\n", steps,
+             options.tensorboard);
+}
+
+void report_runs(const ReportOptions& options, const CLI::App& command) {
+  const bool page = command.count("--out") > 0;
+  const bool events = command.count("--tensorboard") > 0;
+  if (!page && !events) {
+    user_error("reporting: found no output, expected --out or --tensorboard");
+  }
+  if (page) check_page(options);
+  if (events) check_events(options);
+  if (page) write_page(options);
+  if (events) write_events(options);
+}
+
 }  // namespace
 
 void add_report_command(CLI::App& app) {
@@ -82,15 +113,19 @@ void add_report_command(CLI::App& app) {
       ->add_option("runs", options->runs,
                    "Folders of runs, finished or not; they are only read")
       ->required();
-  command
-      ->add_option("--out", options->out,
-                   "HTML file to write, which opens in any browser without a "
-                   "network; only a page of this command is replaced")
-      ->required();
+  command->add_option(
+      "--out", options->out,
+      "HTML file to write, which opens in any browser without a "
+      "network; only a page of this command is replaced");
+  command->add_option(
+      "--tensorboard", options->tensorboard,
+      "Folder to write, new or empty: an event file for TensorBoard with all "
+      "figures of each step, expert load, samples and the plan");
   command->footer(
       "Examples:\n  annuli report runs/quick --out quick.html\n"
-      "  annuli report runs/seed runs/try --out both.html");
-  command->callback([options] { report_runs(*options); });
+      "  annuli report runs/seed runs/try --out both.html\n"
+      "  annuli report runs/quick --tensorboard runs/quick-events");
+  command->callback([options, command] { report_runs(*options, *command); });
 }
 
 }  // namespace annuli::cli

@@ -1,0 +1,202 @@
+#include "annuli/report/tensorboard.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <utility>
+
+#include "annuli/checkpoint/output_place.h"
+#include "annuli/config/plan.h"
+#include "annuli/core/error.h"
+#include "annuli/core/file.h"
+#include "annuli/report/run_data.h"
+#include "annuli/report/run_files.h"
+#include "annuli/train/history.h"
+
+namespace annuli::report {
+namespace {
+
+constexpr const char* kHistory = "training_history.jsonl";
+
+// Keys of a step's line that have a tag of their own.
+constexpr std::array<std::pair<const char*, const char*>, 4> kTags = {{
+    {"loss", "train/loss"},
+    {"grad_norm", "train/grad_norm"},
+    {"learning_rate", "train/learning_rate"},
+    {"tokens_per_second", "throughput(tps)"},
+}};
+constexpr std::array<const char*, 3> kNotShown = {"step", "tokens",
+                                                  "peak_memory_bytes"};
+
+// A histogram is 16 bytes an expert, and TensorBoard shows some hundred.
+constexpr int64_t kStepsOfLoad = 10;
+
+const char* tag_of(const std::string& key) {
+  for (const auto& [known, tag] : kTags) {
+    if (key == known) return tag;
+  }
+  return nullptr;
+}
+
+bool is_shown(const std::string& key) {
+  return std::ranges::find(kNotShown, key) == kNotShown.end();
+}
+
+// As Markdown shows it letter by letter.
+std::string as_code(const std::string& text) {
+  std::string code = "    ";
+  for (const char c : text) {
+    code += c;
+    if (c == '\n') code += "    ";
+  }
+  return code;
+}
+
+void add_numbers(const Json& line, const std::string& prefix,
+                 EventValues& values) {
+  for (const auto& [key, value] : line.items()) {
+    if (!value.is_number() || !is_shown(key)) continue;
+    const char* tag = tag_of(key);
+    values.add_scalar(tag != nullptr && prefix == "train/" ? tag : prefix + key,
+                      value.get<double>());
+  }
+}
+
+// The bare words of a growth step; its numbers are scalars.
+void add_growth(const Json& line, EventValues& values) {
+  add_numbers(line, "growth/", values);
+  values.add_text(
+      "growth",
+      fmt::format("phase {}: {} {}", line.at("phase").get<std::string>(),
+                  line.at("operator").get<std::string>(),
+                  line.value("arguments", Json()).dump()));
+}
+
+void add_samples(const fs::path& run, const std::string& phase,
+                 EventValues& values) {
+  std::map<std::string, int> prompts;
+  for (const Json& sample : samples_of(run, {phase})) {
+    const auto prompt = sample.at("prompt").get<std::string>();
+    const int number =
+        prompts.try_emplace(prompt, static_cast<int>(prompts.size()) + 1)
+            .first->second;
+    values.add_text(fmt::format("samples/{} {}", number,
+                                sample.at("how").get<std::string>()),
+                    as_code(prompt + sample.at("text").get<std::string>()));
+  }
+}
+
+double seconds_of(std::filesystem::file_time_type time) {
+  return std::chrono::duration<double>(
+             std::chrono::file_clock::to_sys(time).time_since_epoch())
+      .count();
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data()
+                                                          : "host";
+}
+
+}  // namespace
+
+void HistoryEvents::add_load(const Json& line, EventValues& values) const {
+  if (line.at("step").get<int64_t>() % kStepsOfLoad != 1) return;
+  size_t layer = 0;
+  for (const Json& slots : line.at("expert_load")) {
+    values.add_bars(fmt::format("expert_load/layer {}", layer++),
+                    slots.get<std::vector<int64_t>>());
+  }
+}
+
+void HistoryEvents::add_step(const Json& line, EventValues& values) {
+  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
+  const auto tokens = line.at("tokens").get<int64_t>();
+  ++step_;
+  tokens_ += tokens;
+  if (line.contains("tokens_per_second")) {
+    const auto rate = line.at("tokens_per_second").get<double>();
+    if (rate > 0) seconds_ += static_cast<double>(tokens) / rate;
+  }
+  add_numbers(line, "train/", values);
+  values.add_scalar("train/num_input_tokens_seen",
+                    static_cast<double>(tokens_));
+  if (line.contains("peak_memory_bytes")) {
+    values.add_scalar("memory/max_active(GiB)",
+                      line.at("peak_memory_bytes").get<double>() / kGiB);
+  }
+  if (line.contains("expert_load")) add_load(line, values);
+}
+
+std::string HistoryEvents::of(const Json& line) {
+  EventValues values;
+  const auto type = line.at("type").get<std::string>();
+  if (type == "step") {
+    add_step(line, values);
+  } else if (type == "boundary") {
+    seconds_ += line.value("seconds", 0.0);
+    add_growth(line, values);
+  } else if (type == "evaluation") {
+    const Json loss = line.value("eval_loss", Json());
+    if (loss.is_number()) values.add_scalar("eval/loss", loss.get<double>());
+    const Json bits = line.value("bits_per_byte", Json());
+    if (bits.is_number()) {
+      values.add_scalar("eval/bits_per_byte", bits.get<double>());
+    }
+  } else if (type == "phase") {
+    seconds_ += line.value("proof_seconds", 0.0);
+    add_numbers(line, "model/", values);
+  }
+  return values.empty() ? "" : event_record(step_, seconds_, values);
+}
+
+std::map<std::string, Json> settings_of(const Json& plan) {
+  std::map<std::string, Json> settings;
+  for (const auto& [path, value] : plan.flatten().items()) {
+    std::string name = path.substr(1);
+    std::ranges::replace(name, '/', '.');
+    settings[name] = value;
+  }
+  return settings;
+}
+
+void check_tensorboard(const fs::path& run, const fs::path& folder) {
+  files_of_run(run);
+  check_output_name(folder);
+  if (is_there(folder) && !fs::is_empty(folder)) {
+    user_error(
+        "writing events into {}: it is not empty, expected a new folder; "
+        "choose another name",
+        folder.string());
+  }
+}
+
+int64_t write_tensorboard(const fs::path& run, const fs::path& folder) {
+  fs::create_directories(folder);
+  const double seconds = seconds_of(fs::last_write_time(run / kHistory));
+  HistoryEvents events(seconds);
+  AtomicFile file(folder / fmt::format("events.out.tfevents.{:010}.{}.{}.0",
+                                       static_cast<int64_t>(seconds),
+                                       host_name(), ::getpid()));
+  file.write(first_record(seconds));
+  if (is_file(run / "plan.yaml")) {
+    EventValues settings;
+    settings.add_settings(settings_of(to_json(load_plan(run / "plan.yaml"))));
+    file.write(event_record(0, seconds, settings));
+  }
+  train::visit_history(run / kHistory, [&](const Json& line) {
+    file.write(events.of(line));
+    if (line.at("type") != "phase") return;
+    EventValues samples;
+    add_samples(run, line.at("phase").get<std::string>(), samples);
+    if (samples.empty()) return;
+    file.write(event_record(events.step(), events.seconds(), samples));
+  });
+  file.commit();
+  return events.step();
+}
+
+}  // namespace annuli::report
