@@ -6,10 +6,11 @@
 namespace annuli {
 
 FlatRows::FlatRows(const TensorTable& table, std::vector<size_t> rows)
-    : table_(table), rows_(std::move(rows)) {
+    : rows_(std::move(rows)) {
   for (const size_t row : rows_) {
     starts_.push_back(entries_);
-    entries_ += table[row].numel();
+    counts_.push_back(table[row].numel());
+    entries_ += counts_.back();
   }
 }
 
@@ -20,7 +21,7 @@ std::vector<Piece> FlatRows::pieces(int64_t begin, int64_t end) const {
   end = std::min(end, entries_);
   for (int64_t at = begin; at < end; ++i) {
     const int64_t in_row = at - starts_[i];
-    const int64_t left = table_[rows_[i]].numel() - in_row;
+    const int64_t left = counts_[i] - in_row;
     const int64_t count = std::min(left, end - at);
     found.push_back({rows_[i], in_row, at - begin, count});
     at += count;

@@ -27,7 +27,6 @@ struct Piece {
 // what is sent in buckets of equal size, which may cut a row.
 class FlatRows {
  public:
-  // The table is borrowed.
   FlatRows(const TensorTable& table, std::vector<size_t> rows);
 
   int64_t entries() const { return entries_; }
@@ -36,9 +35,9 @@ class FlatRows {
   std::vector<Piece> pieces(int64_t begin, int64_t end) const;
 
  private:
-  const TensorTable& table_;
   std::vector<size_t> rows_;
   std::vector<int64_t> starts_;  // of each row
+  std::vector<int64_t> counts_;
   int64_t entries_ = 0;
 };
 

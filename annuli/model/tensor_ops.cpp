@@ -77,6 +77,8 @@ void TensorOps::set_positions(int64_t first, int64_t T) {
 // A tied table that is being trained gets one gradient from both of its uses.
 at::Tensor TensorOps::embed(const at::Tensor& tokens) {
   ANNULI_CHECK(tokens.dim() == 2, "tokens are [B, T]");
+  in_stream_ = true;
+  if (model_.parts() != nullptr) model_.parts()->begin_pass(model_);
   const at::Tensor table = stored(Part::kEmbedding, -1, -1);
   const bool shared = gathered_ != nullptr && config().tie_word_embeddings &&
                       table.requires_grad();
@@ -105,25 +107,35 @@ at::Tensor TensorOps::run_block(const at::Tensor& x, int64_t layer) {
 }
 
 // The block, with its weights here for as long as they are read. A block that
-// is repeated is followed by its backward pass at once.
+// is repeated is followed by its backward pass at once. Where all blocks
+// follow, the weights of the next come meanwhile.
 at::Tensor TensorOps::kept_block(const at::Tensor& x, int64_t layer) {
   Forward pass(config(), *this);
   const WeightParts* const parts = model_.parts();
   if (parts == nullptr) return pass.block(x, layer);
   const Transformer* const model = &model_;
   const bool recorded = at::GradMode::is_enabled() && x.requires_grad();
-  parts->fetch(*model, layer);
+  const bool repeats = recorded && options_.gradient_checkpointing;
+  constexpr int64_t kNone = -1;
+  const int64_t below = in_stream_ ? layer - 1 : kNone;
+  const int64_t above = in_stream_ ? layer + 1 : kNone;
+  parts->fetch(*model, layer, repeats ? below : above);
   const at::Tensor y = pass.block(
       with_backward_work(x, [=] { parts->drop(*model, layer); }), layer);
-  if (recorded && options_.gradient_checkpointing) return y;
-  parts->drop(*model, layer);
-  return with_backward_work(y, [=] { parts->fetch(*model, layer); });
+  if (repeats) return y;
+  if (above == config().num_hidden_layers && (recorded || goes_back_)) {
+    parts->keep(layer);
+  } else {
+    parts->drop(*model, layer);
+  }
+  return with_backward_work(y, [=] { parts->fetch(*model, layer, below); });
 }
 
 // What the loss reads of a mixture leaves the block beside y, as further
 // outputs: gradients flow into the router's logits and probabilities.
 at::Tensor TensorOps::repeatable_block(const at::Tensor& x, int64_t layer) {
   const bool mixture = config().is_mixture();
+  goes_back_ = at::GradMode::is_enabled() && x.requires_grad();
   const auto run = [ops = *this, layer, mixture](
                        const at::Tensor& input) -> std::vector<at::Tensor> {
     Gathered own;

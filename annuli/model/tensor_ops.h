@@ -104,6 +104,8 @@ class TensorOps {
   ForwardOptions options_;
   kernels::RotaryTable rotary_;
   Gathered* gathered_;
+  bool in_stream_ = false;  // all blocks follow, one after the other
+  bool goes_back_ = false;  // a repeated block's first pass: it is repeated
 };
 
 }  // namespace annuli

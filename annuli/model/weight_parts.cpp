@@ -1,7 +1,6 @@
 #include "annuli/model/weight_parts.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/record_function.h>
 
@@ -13,7 +12,7 @@
 #include "annuli/core/json.h"
 #include "annuli/kernels/memory/lent_memory.h"
 #include "annuli/kernels/memory/owned_memory.h"
-#include "annuli/model/flat_rows.h"
+#include "annuli/model/give_weights.h"
 #include "annuli/model/transformer.h"
 #include "annuli/parallel/pass_on.h"
 
@@ -39,61 +38,44 @@ at::Tensor bytes_of(const at::Tensor& weight) {
 
 }  // namespace
 
-void give_weights(const Transformer& model, const RowOwners& owners,
-                  const std::vector<size_t>& rows,
-                  parallel::ProcessGroup& group, int64_t bucket_bytes) {
-  RECORD_USER_SCOPE("give weights");
-  const at::AutoGradMode without_graph(false);
-  const int64_t n = group.size();
-  std::vector<std::vector<size_t>> of_owner(n);
-  for (const size_t row : rows) of_owner[owners.owner(row)].push_back(row);
-  std::vector<FlatRows> flat;
-  int64_t entries = 0;
-  for (auto& of_one : of_owner) {
-    flat.emplace_back(model.table(), std::move(of_one));
-    entries = std::max(entries, flat.back().entries());
-  }
-  // Not the graph's tensor, whose version would change.
-  const auto place = [&](const Piece& piece) {
-    return piece.of(model.weight(piece.row).variable_data());
-  };
-  const auto options =
-      at::TensorOptions().dtype(model.weight_dtype()).device(model.device());
-  const auto entry =
-      static_cast<int64_t>(c10::elementSize(model.weight_dtype()));
-  const int64_t bucket = std::max<int64_t>(1, bucket_bytes / entry / n);
-  for (int64_t begin = 0; begin < entries; begin += bucket) {
-    std::vector<at::Tensor> own;
-    for (const Piece& piece :
-         flat[group.rank()].pieces(begin, begin + bucket)) {
-      own.push_back(place(piece));
-    }
-    const at::Tensor packed =
-        own.empty() ? at::empty({0}, options) : at::cat(own);
-    const std::vector<at::Tensor> come =
-        group.exchange(std::vector<at::Tensor>(n, packed));
-    for (int64_t rank = 0; rank < n; ++rank) {
-      if (rank == group.rank()) continue;
-      for (const Piece& piece : flat[rank].pieces(begin, begin + bucket)) {
-        place(piece).copy_(come[rank].narrow(0, piece.at, piece.count));
-      }
-    }
-  }
-}
-
 bool WeightParts::is_outside(size_t row) const {
   const size_t stage = stages_.stage(row);
   return stage == 0 || stage + 1 == stages_.size();
 }
 
-void WeightParts::fetch(const Transformer& model, int64_t layer) const {
+WeightParts::Ahead WeightParts::ask_for(const Transformer& model,
+                                        int64_t layer) const {
   const at::AutoGradMode without_graph(false);
   const auto& rows = stages_.rows(static_cast<size_t>(layer) + 1);
   for (const size_t row : rows) {
     const at::Tensor& weight = model.weight(row);
     if (!stays(row)) kernels::take_memory(weight, step_memory(weight));
   }
-  give_weights(model, owners_, rows, group_);
+  return {layer, begin_giving(model, owners_, rows, group_)};
+}
+
+void WeightParts::fetch(const Transformer& model, int64_t layer,
+                        int64_t next) const {
+  if (ahead_.layer != layer) {
+    begin_pass(model);
+    ahead_ = ask_for(model, layer);
+  }
+  {
+    RECORD_USER_SCOPE("wait for weights");
+    ahead_.begun.wait();
+  }
+  ahead_.layer = -1;
+  if (0 <= next && static_cast<size_t>(next) + 2 < stages_.size()) {
+    ahead_ = ask_for(model, next);
+  }
+}
+
+void WeightParts::keep(int64_t layer) const { ahead_ = {layer, {}}; }
+
+void WeightParts::begin_pass(const Transformer& model) const {
+  if (ahead_.layer < 0) return;
+  ahead_.begun.wait();
+  drop(model, std::exchange(ahead_.layer, -1));
 }
 
 void WeightParts::drop(const Transformer& model, int64_t layer) const {
@@ -165,17 +147,18 @@ void WeightParts::give_outside(const Transformer& model) const {
         kernels::take_memory(weight, long_memory(weight));
       }
     }
-    give_weights(model, owners_, stages_.rows(stage), group_);
+    begin_giving(model, owners_, stages_.rows(stage), group_).wait();
   }
 }
 
 void WeightParts::gather(const Transformer& model) const {
+  begin_pass(model);
   for (size_t stage = 0; stage < stages_.size(); ++stage) {
     for (const size_t row : stages_.rows(stage)) {
       const at::Tensor& weight = model.weight(row);
       if (!stays(row)) kernels::take_memory(weight, long_memory(weight));
     }
-    give_weights(model, owners_, stages_.rows(stage), group_);
+    begin_giving(model, owners_, stages_.rows(stage), group_).wait();
   }
 }
 

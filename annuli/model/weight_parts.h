@@ -10,7 +10,7 @@
 
 #include "annuli/model/row_owners.h"
 #include "annuli/model/row_stages.h"
-#include "annuli/parallel/bucket.h"
+#include "annuli/parallel/begun.h"
 #include "annuli/parallel/process_group.h"
 
 // Weights that several processes hold in parts (`parallel.shard: full`).
@@ -19,13 +19,16 @@
 // those outside the layers. The tensors of the others are there, without memory
 // (kernels/memory/lent_memory.h). A block's pass fetches the weights of its
 // layer before it runs and drops them after; where gradients are recorded again
-// for its backward pass. Who wants a single weight reads it.
+// for its backward pass. A pass through all layers asks for the next layer's
+// while one computes: so those of two layers are here at most. The last layer's
+// stay from its forward to its backward pass. Who wants a single weight reads
+// it.
 //
 // All functions that send are collective: all processes run the same passes and
 // read the same weights, in one order.
 //
-// State: who owns what. A model and its copies, whose tensors they share, share
-// one of these.
+// State: who owns what, and which layer's weights are here ahead of their use.
+// A model and its copies, whose tensors they share, share one of these.
 namespace annuli {
 
 class Transformer;
@@ -42,9 +45,14 @@ class WeightParts {
   // Whether its weight has memory between two passes.
   bool stays(size_t row) const { return is_own(row) || is_outside(row); }
 
-  // What a block's pass asks for.
-  void fetch(const Transformer& model, int64_t layer) const;
+  // What a block's pass asks for. `next`, if it is a layer, is asked for after
+  // it, and waited for when it is fetched itself.
+  void fetch(const Transformer& model, int64_t layer, int64_t next) const;
   void drop(const Transformer& model, int64_t layer) const;
+  // In place of `drop`, where the layer is the next that is fetched.
+  void keep(int64_t layer) const;
+  // Drops what a pass before asked for and did not use, as one that failed.
+  void begin_pass(const Transformer& model) const;
 
   // A row's weight on all processes: its own tensor where it is here, and else
   // a copy that lives as long as the caller holds it.
@@ -66,23 +74,24 @@ class WeightParts {
   void scatter(const Transformer& model) const;
 
  private:
+  // Weights that are here, or come, before they are fetched.
+  struct Ahead {
+    int64_t layer = -1;  // none
+    parallel::Begun begun;
+  };
+
+  Ahead ask_for(const Transformer& model, int64_t layer) const;
   bool is_outside(size_t row) const;
   void drop_stage(const Transformer& model, size_t stage) const;
 
   RowOwners owners_;
   RowStages stages_;
   parallel::ProcessGroup& group_;
+  mutable Ahead ahead_;
 };
 
 // From now on the processes hold the model in parts, of which all have the same
 // weights.
 void hold_in_parts(Transformer& model, parallel::ProcessGroup& group);
-
-// Gives the rows' weights of their owners to all processes, into the memory
-// that they have there. A graph does not notice.
-void give_weights(const Transformer& model, const RowOwners& owners,
-                  const std::vector<size_t>& rows,
-                  parallel::ProcessGroup& group,
-                  int64_t bucket_bytes = parallel::kBucketBytes);
 
 }  // namespace annuli

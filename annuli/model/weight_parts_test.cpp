@@ -3,6 +3,8 @@
 #include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
+#include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +12,7 @@
 #include "annuli/kernels/memory/lent_memory.h"
 #include "tests/support/thread_group.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/watched_group.h"
 
 namespace annuli {
 namespace {
@@ -132,6 +135,55 @@ TEST(WeightParts, OutsideTheLayersAreWhole) {
           model.weight(row).eq(static_cast<double>(row)).all().item<bool>())
           << model.table()[row].name;
     }
+  });
+}
+
+// Layers of which weights of other processes are here.
+std::set<int64_t> layers_here(const Transformer& model) {
+  std::set<int64_t> layers;
+  for (const size_t row : rows_here(model)) {
+    if (!model.parts()->is_own(row)) layers.insert(model.table()[row].layer);
+  }
+  return layers;
+}
+
+// When a layer's weights are asked for, those of the layer before it are still
+// in use, and no others are here; the last layer's are asked for once.
+TEST(WeightParts, OfTheNextLayerComeWhileOneIsInUse) {
+  ModelConfig config = tiny::config({.mixture = true});
+  config.num_hidden_layers = 4;
+  for (const bool checkpointing : {false, true}) {
+    std::mutex mutex;
+    std::vector<std::set<int64_t>> asked(7);  // of both processes
+    test::run_together(2, [&](ProcessGroup& group) {
+      Transformer model = tiny::model(config, at::kFloat);
+      size_t number = 0;
+      test::WatchedGroup watched(group, [&] {
+        const std::lock_guard lock(mutex);
+        asked.at(number++).merge(layers_here(model));
+      });
+      hold_in_parts(model, watched);
+      run(model, {.gradient_checkpointing = checkpointing});
+      EXPECT_EQ(number, asked.size());
+    });
+    EXPECT_EQ(asked, (std::vector<std::set<int64_t>>{
+                         {0}, {0, 1}, {1, 2}, {2, 3}, {2, 3}, {1, 2}, {0, 1}}));
+  }
+}
+
+// What a pass has asked for and not used is dropped by the next one.
+TEST(WeightParts, OfAPassThatWasNotFinishedAreDropped) {
+  const ModelConfig config = tiny::config({.mixture = true});
+  const at::Tensor tokens = tiny::tokens(2, 9, config.vocab_size);
+  test::run_together(2, [&](ProcessGroup& group) {
+    Transformer model = tiny::model(config, at::kFloat);
+    hold_in_parts(model, group);
+    {
+      const GradientScope scope(model);
+      model.loss(tokens, tokens, {});  // its backward pass never comes
+    }
+    model.hidden_states(tokens);
+    expect_only_own(model);
   });
 }
 

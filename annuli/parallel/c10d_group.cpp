@@ -78,6 +78,13 @@ at::Tensor as_bytes(const at::Tensor& contiguous) {
       .view(at::kByte);
 }
 
+// End to end; what goes to one process alone, as it is.
+at::Tensor joined(const std::vector<at::Tensor>& bytes) {
+  const auto is_filled = [](const at::Tensor& one) { return one.numel() > 0; };
+  if (std::ranges::count_if(bytes, is_filled) != 1) return at::cat(bytes);
+  return *std::ranges::find_if(bytes, is_filled);
+}
+
 // Gloo sends from the host's memory.
 at::Tensor on_host(const at::Tensor& tensor) {
   return tensor.detach().cpu().contiguous();
@@ -316,7 +323,7 @@ std::vector<at::Tensor> C10dGroup::exchange(const std::vector<at::Tensor>& to) {
     lengths.push_back(bytes.back().numel());
   }
   const std::vector<int64_t> to_come = lengths_to_come(lengths);
-  at::Tensor from = at::cat(bytes);
+  at::Tensor from = joined(bytes);
   at::Tensor all = at::empty(
       {std::accumulate(to_come.begin(), to_come.end(), int64_t{0})}, at::kByte);
   // Gloo takes both lists away.

@@ -1,5 +1,6 @@
 #include "annuli/train/gradient_exchange.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/record_function.h>
@@ -7,7 +8,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "annuli/core/error.h"
 #include "annuli/model/flat_rows.h"
 #include "annuli/parallel/sum_tree.h"
 #include "annuli/train/gradient_sums.h"
@@ -15,11 +15,9 @@
 namespace annuli::train {
 namespace {
 
-using Present = std::vector<std::vector<bool>>;
-
 class Exchange {
  public:
-  Exchange(const Transformer& model, const Present& present,
+  Exchange(const Transformer& model, const PresentRows& present,
            std::vector<at::Tensor>& gradients, parallel::ProcessGroup& group)
       : model_(model),
         present_(present),
@@ -27,16 +25,7 @@ class Exchange {
         group_(group),
         options_(
             at::TensorOptions().dtype(model.dtype()).device(model.device())),
-        rows_(model.table(), rows_anywhere()) {
-    for (size_t row = 0; row < gradients.size(); ++row) {
-      at::Tensor& gradient = gradients[row];
-      if (!gradient.defined()) continue;
-      ANNULI_CHECK(gradient.scalar_type() == model.dtype(),
-                   "the gradient of {} is of another type",
-                   model.table()[row].name);
-      gradient = gradient.contiguous();
-    }
-  }
+        rows_(model.table(), rows_anywhere()) {}
 
   int64_t entries() const { return rows_.entries(); }
 
@@ -49,9 +38,8 @@ class Exchange {
     own.reset();
     const int64_t first = std::min(end, begin + group_.rank() * part);
     const int64_t last = std::min(end, first + part);
-    at::Tensor sums = at::zeros({part}, options_);
-    sum_columns(first, last, columns, sums);
-    unpack(begin, end, group_.all_gather(sums).view(-1));
+    unpack(begin, end,
+           group_.all_gather(sum_of_columns(first, last, columns)).view(-1));
   }
 
  private:
@@ -68,20 +56,28 @@ class Exchange {
 
   at::Tensor packed(int64_t begin, int64_t end, int64_t size) const {
     RECORD_USER_SCOPE("pack gradients");
-    at::Tensor bucket = at::zeros({size}, options_);
+    at::Tensor bucket = at::empty({size}, options_);
+    bucket.narrow(0, end - begin, size - (end - begin)).zero_();
     for (const Piece& piece : rows_.pieces(begin, end)) {
       const at::Tensor& gradient = gradients_[piece.row];
-      if (!gradient.defined()) continue;
-      bucket.narrow(0, piece.at, piece.count).copy_(piece.of(gradient));
+      at::Tensor place = bucket.narrow(0, piece.at, piece.count);
+      if (gradient.defined()) {
+        place.copy_(piece.of(gradient));
+      } else {
+        place.zero_();
+      }
     }
     return bucket;
   }
 
-  // Pieces side by side that the same processes have are summed at once.
-  void sum_columns(int64_t first, int64_t last, const at::Tensor& columns,
-                   at::Tensor& sums) const {
+  // Pieces side by side that the same processes have are summed at once; all of
+  // them in the columns' memory.
+  at::Tensor sum_of_columns(int64_t first, int64_t last,
+                            const at::Tensor& columns) const {
     RECORD_USER_SCOPE("sum gradients");
+    const int64_t part = columns.size(1);
     const std::vector<Piece> all = rows_.pieces(first, last);
+    std::vector<at::Tensor> sums;
     for (size_t i = 0; i < all.size();) {
       const std::vector<bool> holders = holders_of(all[i].row);
       int64_t count = 0;
@@ -90,14 +86,16 @@ class Exchange {
         count += all[i].count;
       }
       const at::Tensor of_holders = columns.narrow(1, at, count);
-      sums.narrow(0, at, count)
-          .copy_(parallel::tree_sum(
-              0, group_.size(),
-              [&](int64_t rank) {
-                return holders[rank] ? of_holders[rank] : at::Tensor();
-              },
-              sum_of_present));
+      sums.push_back(parallel::tree_sum(
+          0, group_.size(),
+          [&](int64_t rank) {
+            return holders[rank] ? of_holders[rank] : at::Tensor();
+          },
+          sum_of_present));
     }
+    if (sums.size() == 1 && last - first == part) return sums[0];
+    sums.push_back(at::zeros({part - (last - first)}, options_));
+    return at::cat(sums);
   }
 
   std::vector<bool> holders_of(size_t row) const {
@@ -118,7 +116,7 @@ class Exchange {
   }
 
   const Transformer& model_;
-  const Present& present_;
+  const PresentRows& present_;
   std::vector<at::Tensor>& gradients_;
   parallel::ProcessGroup& group_;
   at::TensorOptions options_;
@@ -127,10 +125,9 @@ class Exchange {
 
 }  // namespace
 
-void sum_gradients(const Transformer& model, const Present& present,
+void sum_gradients(const Transformer& model, const PresentRows& present,
                    std::vector<at::Tensor>& gradients,
                    parallel::ProcessGroup& group, int64_t bucket_bytes) {
-  RECORD_USER_SCOPE("exchange gradients");
   Exchange exchange(model, present, gradients, group);
   const int64_t n = group.size();
   const auto entry = static_cast<int64_t>(c10::elementSize(model.dtype()));

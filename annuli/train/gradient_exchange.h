@@ -9,6 +9,7 @@
 #include "annuli/model/transformer.h"
 #include "annuli/parallel/bucket.h"
 #include "annuli/parallel/process_group.h"
+#include "annuli/train/present_rows.h"
 
 // The sums of all processes' gradients, on every process, with the same bits:
 // each row is the tree (parallel/sum_tree.h) over the processes that have it.
@@ -24,10 +25,10 @@ namespace annuli::train {
 
 using parallel::kBucketBytes;
 
-// `present[r][row]`: process r has the row. `gradients`: this process' own, and
-// then the sums; of the model's type and shapes, undefined where absent.
-void sum_gradients(const Transformer& model,
-                   const std::vector<std::vector<bool>>& present,
+// Of the rows that any process has: others are not touched. `gradients`: this
+// process' own, contiguous, of the model's type and shapes, undefined where
+// absent; then the sums.
+void sum_gradients(const Transformer& model, const PresentRows& present,
                    std::vector<at::Tensor>& gradients,
                    parallel::ProcessGroup& group,
                    int64_t bucket_bytes = kBucketBytes);

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "annuli/core/error.h"
 #include "annuli/model/flat_rows.h"
 #include "annuli/parallel/sum_tree.h"
 #include "annuli/train/gradient_sums.h"
@@ -15,31 +14,22 @@
 namespace annuli::train {
 namespace {
 
-constexpr char kHere = 'x';
-constexpr char kAbsent = '.';
-
-// Rows of one stage, whose entries go to their owners a bucket at a time.
-class Stage {
+class OwnedRows {
  public:
-  Stage(const Transformer& model, const RowOwners& owners,
-        parallel::ProcessGroup& group, const std::vector<size_t>& rows,
-        const std::vector<std::string>& present,
-        std::vector<at::Tensor>& gradients)
+  OwnedRows(const Transformer& model, const RowOwners& owners,
+            parallel::ProcessGroup& group, const std::vector<size_t>& rows,
+            const PresentRows& present, std::vector<at::Tensor>& gradients)
       : model_(model),
         group_(group),
         gradients_(gradients),
-        has_(group.size(), std::vector<bool>(gradients.size())),
+        present_(present),
         options_(
             at::TensorOptions().dtype(model.dtype()).device(model.device())) {
     std::vector<std::vector<size_t>> of_owner(group.size());
-    for (size_t i = 0; i < rows.size(); ++i) {
-      bool anywhere = false;
-      for (int64_t rank = 0; rank < group.size(); ++rank) {
-        const bool has = present[rank][i] == kHere;
-        has_[rank][rows[i]] = has;
-        anywhere = anywhere || has;
-      }
-      if (anywhere) of_owner[owners.owner(rows[i])].push_back(rows[i]);
+    for (const size_t row : rows) {
+      const bool anywhere = std::ranges::any_of(
+          present, [&](const auto& of_one) { return of_one[row]; });
+      if (anywhere) of_owner[owners.owner(row)].push_back(row);
     }
     for (auto& of_one : of_owner) {
       flat_.emplace_back(model.table(), std::move(of_one));
@@ -81,7 +71,7 @@ class Stage {
     const at::Tensor sum = parallel::tree_sum(
         0, group_.size(),
         [&](int64_t rank) -> at::Tensor {
-          if (!has_[rank][piece.row]) return {};
+          if (!present_[rank][piece.row]) return {};
           if (rank == group_.rank()) return place;
           const at::Tensor part = come[rank].narrow(0, 0, piece.count);
           come[rank] = come[rank].narrow(0, piece.count,
@@ -99,7 +89,7 @@ class Stage {
   const Transformer& model_;
   parallel::ProcessGroup& group_;
   std::vector<at::Tensor>& gradients_;
-  std::vector<std::vector<bool>> has_;  // [process][row]
+  const PresentRows& present_;
   at::TensorOptions options_;
   std::vector<FlatRows> flat_;  // of each owner
   int64_t entries_ = 0;
@@ -107,70 +97,16 @@ class Stage {
 
 }  // namespace
 
-OwnedGradients::OwnedGradients(const Transformer& model,
-                               const RowOwners& owners,
-                               parallel::ProcessGroup& group, Rest rest,
-                               Use use, int64_t bucket_bytes)
-    : model_(model),
-      owners_(owners),
-      group_(group),
-      rest_(std::move(rest)),
-      use_(std::move(use)),
-      bucket_bytes_(bucket_bytes),
-      stages_(model.table()),
-      above_(stages_.size()),
-      gradients_(model.table().size()),
-      came_(model.table().size(), false) {}
-
-void OwnedGradients::add(size_t row, at::Tensor gradient) {
-  const size_t stage = stages_.stage(row);
-  ANNULI_CHECK(stage < above_, "the gradient of {} after those below it",
-               model_.table()[row].name);
-  while (above_ > stage + 1) sum_stage(--above_);
-  gradients_[row] = std::move(gradient);
-  came_[row] = true;
-}
-
-void OwnedGradients::finish() {
-  while (above_ > 0) sum_stage(--above_);
-}
-
-void OwnedGradients::sum_stage(size_t stage) {
-  RECORD_USER_SCOPE("exchange gradients");
-  const std::vector<size_t>& rows = stages_.rows(stage);
-  for (const size_t row : rows) {
-    at::Tensor& gradient = gradients_[row];
-    if (!came_[row]) gradient = rest_(row);
-    if (!gradient.defined()) continue;
-    ANNULI_CHECK(gradient.scalar_type() == model_.dtype(),
-                 "the gradient of {} is of another type",
-                 model_.table()[row].name);
-    gradient = gradient.contiguous();
-  }
-  sum_rows(rows, present_of(rows));
-  for (const size_t row : rows) {
-    at::Tensor sum = std::exchange(gradients_[row], at::Tensor());
-    if (owners_.owns(group_.rank(), row)) use_(row, std::move(sum));
-  }
-}
-
-std::vector<std::string> OwnedGradients::present_of(
-    const std::vector<size_t>& rows) {
-  std::string own;
-  for (const size_t row : rows) {
-    own += gradients_[row].defined() ? kHere : kAbsent;
-  }
-  return group_.gather(own);
-}
-
-void OwnedGradients::sum_rows(const std::vector<size_t>& rows,
-                              const std::vector<std::string>& present) {
-  Stage stage(model_, owners_, group_, rows, present, gradients_);
-  const auto entry = static_cast<int64_t>(c10::elementSize(model_.dtype()));
+void sum_to_owners(const Transformer& model, const RowOwners& owners,
+                   const std::vector<size_t>& rows, const PresentRows& present,
+                   std::vector<at::Tensor>& gradients,
+                   parallel::ProcessGroup& group, int64_t bucket_bytes) {
+  OwnedRows owned(model, owners, group, rows, present, gradients);
+  const auto entry = static_cast<int64_t>(c10::elementSize(model.dtype()));
   const int64_t bucket =
-      std::max<int64_t>(1, bucket_bytes_ / entry / group_.size());
-  for (int64_t begin = 0; begin < stage.entries(); begin += bucket) {
-    stage.sum(begin, begin + bucket);
+      std::max<int64_t>(1, bucket_bytes / entry / group.size());
+  for (int64_t begin = 0; begin < owned.entries(); begin += bucket) {
+    owned.sum(begin, begin + bucket);
   }
 }
 

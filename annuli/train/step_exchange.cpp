@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/model/row_stages.h"
 #include "annuli/parallel/sum_tree.h"
 #include "annuli/train/gradient_exchange.h"
 #include "annuli/train/step_share.h"
@@ -26,22 +27,6 @@ int highest_signal(const std::vector<StepNote>& notes) {
 }
 
 }  // namespace
-
-int StepExchange::sum(int64_t step, int stop_signal, StepSums& sums,
-                      std::vector<at::Tensor>& gradients) {
-  if (group_.size() == 1) return stop_signal;
-  RECORD_USER_SCOPE("exchange");
-  StepNote own{.step = step, .stop_signal = stop_signal, .sums = sums};
-  for (const at::Tensor& gradient : gradients) {
-    own.present.push_back(gradient.defined());
-  }
-  std::vector<StepNote> notes = meet(own);
-  sum_notes(notes, sums);
-  std::vector<std::vector<bool>> present;
-  for (StepNote& note : notes) present.push_back(std::move(note.present));
-  sum_gradients(model_, present, gradients, group_);
-  return highest_signal(notes);
-}
 
 int StepExchange::sum(int64_t step, int stop_signal, StepSums& sums) {
   RECORD_USER_SCOPE("exchange");
@@ -118,8 +103,16 @@ class StepBytes {
         weight_(static_cast<int64_t>(c10::elementSize(numbers.weights))) {}
 
   int64_t summed_by_all() const {
-    return others_ * (note(std::ssize(table_)) + means()) +
-           gradient_bytes_sent(entries(), gradient_, others_ + 1);
+    const RowStages stages(table_);
+    int64_t gradients = 0;
+    for (size_t stage = 0; stage < stages.size(); ++stage) {
+      int64_t entries = 0;
+      for (const size_t row : stages.rows(stage)) {
+        entries += table_[row].numel();
+      }
+      gradients += gradient_bytes_sent(entries, gradient_, others_ + 1);
+    }
+    return others_ * (note() + means() + std::ssize(table_)) + gradients;
   }
 
   // Gradients go to their owners, with which rows there are, and the squares of
@@ -127,7 +120,7 @@ class StepBytes {
   int64_t summed_by_owners(int64_t rank, Sharding shard) const {
     const int64_t rows = std::ssize(table_);
     const int64_t own = owners_.entries_of(rank);
-    return others_ * (note(0) + means() + rows + 8 * rows) +
+    return others_ * (note() + means() + rows + 8 * rows) +
            (entries() - own) * gradient_ +
            others_ * weight_ *
                (shard == Sharding::kFull ? given_in_passes(rank) : own);
@@ -140,13 +133,15 @@ class StepBytes {
     return sum;
   }
 
-  // Those of the layers before each forward and each backward pass, the others
-  // once in a step.
+  // Those of the layers before each forward and each backward pass, of the last
+  // layer before both; the others once in a step.
   int64_t given_in_passes(int64_t rank) const {
     int64_t sum = 0;
     for (const size_t row : owners_.rows_of(rank)) {
       const TensorSpec& spec = table_[row];
-      sum += spec.numel() * (spec.layer < 0 ? 1 : 2 * passes_);
+      const bool last = spec.layer + 1 == config_.num_hidden_layers;
+      const int64_t times = spec.layer < 0 ? 1 : (last ? passes_ : 2 * passes_);
+      sum += spec.numel() * times;
     }
     return sum;
   }
@@ -154,8 +149,8 @@ class StepBytes {
   int64_t experts() const {
     return config_.is_mixture() ? config_.num_experts : 0;
   }
-  int64_t note(int64_t rows) const {
-    return note_bytes(rows, config_.num_hidden_layers, experts());
+  int64_t note() const {
+    return note_bytes(config_.num_hidden_layers, experts());
   }
   int64_t means() const {
     const bool told =

@@ -13,9 +13,9 @@
 #include "annuli/train/step_note.h"
 #include "annuli/train/step_sums.h"
 
-// The end of a step's passes, which all processes come to: what each has summed
-// over its own parts becomes the sum over all parts, with the bits of one
-// process that made them all. One process alone sends nothing.
+// What all processes come to before the last backward pass of a step: what each
+// has summed over its own parts becomes the sum over all parts, with the bits
+// of one process that made them all. Gradients follow (staged_gradients.h).
 namespace annuli::train {
 
 class StepExchange {
@@ -27,12 +27,7 @@ class StepExchange {
 
   // Sums over the processes. `stop_signal`: what asks this process to stop; the
   // highest of all is returned. Throws on all processes the VerdictError that
-  // one of them failed with, before any gradient is sent.
-  int sum(int64_t step, int stop_signal, StepSums& sums,
-          std::vector<at::Tensor>& gradients);
-
-  // The same without the gradients, which then go to their owners
-  // (owned_gradients.h).
+  // one of them failed with.
   int sum(int64_t step, int stop_signal, StepSums& sums);
 
   // Of each row the number that its owner has.

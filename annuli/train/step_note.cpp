@@ -10,11 +10,8 @@
 namespace annuli::train {
 namespace {
 
-// Step, signal, three losses, layers, experts, rows, and the failure's length.
-constexpr int64_t kFixedWords = 9;
-constexpr int64_t kWordBits = 64;
-
-int64_t words_of(int64_t bits) { return (bits + kWordBits - 1) / kWordBits; }
+// Step, signal, three losses, layers, experts, and the failure's length.
+constexpr int64_t kFixedWords = 8;
 
 class Writer {
  public:
@@ -22,16 +19,6 @@ class Writer {
     text_.append(reinterpret_cast<const char*>(&word), sizeof(word));
   }
   void put(double value) { put(std::bit_cast<int64_t>(value)); }
-  void put(const std::vector<bool>& bits) {
-    put(std::ssize(bits));
-    for (size_t first = 0; first < bits.size(); first += kWordBits) {
-      uint64_t word = 0;
-      for (size_t i = first; i < bits.size() && i < first + kWordBits; ++i) {
-        word |= static_cast<uint64_t>(bits[i]) << (i - first);
-      }
-      put(static_cast<int64_t>(word));
-    }
-  }
   std::string take() { return std::move(text_); }
 
  private:
@@ -50,16 +37,6 @@ class Reader {
     return word;
   }
   double number() { return std::bit_cast<double>(integer()); }
-  std::vector<bool> bits() {
-    const int64_t count = integer();
-    std::vector<bool> found;
-    uint64_t word = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      if (i % kWordBits == 0) word = static_cast<uint64_t>(integer());
-      found.push_back(((word >> (i % kWordBits)) & 1) != 0);
-    }
-    return found;
-  }
   std::string_view rest() const { return text_; }
 
  private:
@@ -81,7 +58,6 @@ std::string as_text(const StepNote& note) {
   for (const std::vector<int64_t>& slots : load) {
     for (const int64_t of_expert : slots) writer.put(of_expert);
   }
-  writer.put(note.present);
   writer.put(std::ssize(note.failure));
   return writer.take() + note.failure;
 }
@@ -100,7 +76,6 @@ StepNote read_note(std::string_view text) {
     std::vector<int64_t>& slots = note.sums.load.emplace_back();
     for (int64_t e = 0; e < experts; ++e) slots.push_back(reader.integer());
   }
-  note.present = reader.bits();
   const int64_t length = reader.integer();
   ANNULI_CHECK(std::ssize(reader.rest()) == length,
                "{} bytes left of a note, {} told", reader.rest().size(),
@@ -109,9 +84,9 @@ StepNote read_note(std::string_view text) {
   return note;
 }
 
-int64_t note_bytes(int64_t rows, int64_t layers, int64_t experts) {
+int64_t note_bytes(int64_t layers, int64_t experts) {
   const int64_t slots = experts > 0 ? layers * experts : 0;
-  return 8 * (kFixedWords + slots + words_of(rows));
+  return 8 * (kFixedWords + slots);
 }
 
 }  // namespace annuli::train

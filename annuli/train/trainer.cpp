@@ -12,12 +12,13 @@
 #include "annuli/core/rng.h"
 #include "annuli/core/stop_request.h"
 #include "annuli/kernels/optim/squared_norm.h"
+#include "annuli/model/give_weights.h"
 #include "annuli/model/weight_parts.h"
 #include "annuli/parallel/sum_tree.h"
 #include "annuli/train/batch_tensors.h"
-#include "annuli/train/owned_gradients.h"
 #include "annuli/train/router_projection.h"
 #include "annuli/train/schedule.h"
+#include "annuli/train/staged_gradients.h"
 
 namespace annuli::train {
 namespace {
@@ -141,14 +142,25 @@ StepSums Trainer::step_inside_backward(StepRecord& record) {
   return sums;
 }
 
+GradientSums Trainer::sums_of_parts() const {
+  return {model_.table().size(), share_.parts, share_.passes_of_part,
+          /*widen=*/share_.passes_of_step > 1};
+}
+
 StepSums Trainer::step_with_whole_gradient(StepRecord& record) {
-  GradientSums of_parts(model_.table().size(), share_.parts,
-                        share_.passes_of_part,
-                        /*widen=*/share_.passes_of_step > 1);
-  StepSums sums = run_parts(record.step, of_parts);
-  std::vector<at::Tensor> gradients = of_parts.take();
-  record.stop_signal =
-      exchange_.sum(record.step, stop_requested(), sums, gradients);
+  std::vector<at::Tensor> gradients(model_.table().size());
+  StepSums sums;
+  if (group_.size() == 1) {
+    GradientSums of_parts = sums_of_parts();
+    sums = run_parts(record.step, of_parts);
+    record.stop_signal = stop_requested();
+    gradients = of_parts.take();
+  } else {
+    sums = run_shared(
+        record,
+        [&](size_t row, at::Tensor sum) { gradients[row] = std::move(sum); },
+        [](const std::vector<size_t>&) {});
+  }
   const double share = share_.of_pass();
   for (size_t row = 0; row < gradients.size(); ++row) {
     norm_.note(row, squares_of(gradients[row]) * share * share);
@@ -164,17 +176,34 @@ StepSums Trainer::step_with_whole_gradient(StepRecord& record) {
 
 // The whole gradient of a process' own parts is there only where it has several
 // passes.
+StepSums Trainer::run_shared(StepRecord& record, Use use, Used used) {
+  GradientSums of_parts = sums_of_parts();
+  StagedGradients staged(
+      model_, owners_ ? &*owners_ : nullptr, group_,
+      {.rest = [&](size_t row) { return of_parts.last(row, {}); },
+       .use = std::move(use),
+       .used = std::move(used)});
+  StepSums sums;
+  run_parts(record.step, of_parts, [&](StepSums of_all) {
+    record.stop_signal = exchange_.sum(record.step, stop_requested(), of_all);
+    sums = std::move(of_all);
+    return [&](size_t row, const at::Tensor& gradient) {
+      staged.add(row, of_parts.last(row, gradient));
+    };
+  });
+  staged.finish();
+  return sums;
+}
+
 StepSums Trainer::step_with_owners(StepRecord& record) {
   const size_t rows = model_.table().size();
-  GradientSums of_parts(rows, share_.parts, share_.passes_of_part,
-                        /*widen=*/share_.passes_of_step > 1);
   const double share = share_.of_pass();
   const bool waits = train_.max_grad_norm > 0;
   std::vector<double> squares(rows);
   std::vector<at::Tensor> held(rows);
-  OwnedGradients owned(
-      model_, *owners_, group_,
-      [&](size_t row) { return of_parts.last(row, {}); },
+  std::vector<parallel::Begun> given;
+  StepSums sums = run_shared(
+      record,
       [&](size_t row, at::Tensor sum) {
         squares[row] = squares_of(sum) * share * share;
         if (waits) {
@@ -182,20 +211,20 @@ StepSums Trainer::step_with_owners(StepRecord& record) {
         } else {
           update(row, sum, record, share);
         }
+      },
+      [&](const std::vector<size_t>& updated) {
+        if (!waits) given.push_back(give_updated(updated));
       });
-  StepSums sums;
-  run_parts(record.step, of_parts, [&](StepSums of_all) {
-    record.stop_signal = exchange_.sum(record.step, stop_requested(), of_all);
-    sums = std::move(of_all);
-    return [&](size_t row, const at::Tensor& gradient) {
-      owned.add(row, of_parts.last(row, gradient));
-    };
-  });
-  owned.finish();
   note_norm_of_owners(squares);
   norm_.require_finite(record.step, /*updated=*/!waits);
-  if (waits) update_own(record, share * clip_scale(norm_.value()), held);
-  give_updated();
+  if (waits) {
+    update_own(record, share * clip_scale(norm_.value()), held);
+    give_all_updated();
+  }
+  for (parallel::Begun& one : given) one.wait();
+  for (size_t row = 0; row < rows; ++row) {
+    if (!is_own(row)) optimizer_.skip(row);  // counted, wherever it was made
+  }
   return sums;
 }
 
@@ -206,15 +235,20 @@ void Trainer::note_norm_of_owners(const std::vector<double>& own) {
   }
 }
 
-// Updates of others are counted.
-void Trainer::give_updated() {
-  for (size_t row = 0; row < model_.table().size(); ++row) {
-    if (!is_own(row)) optimizer_.skip(row);
-  }
+// Rows of one stage. Where processes hold the model in parts, a layer's are
+// given when they are fetched.
+parallel::Begun Trainer::give_updated(const std::vector<size_t>& rows) {
+  const bool fetched =
+      model_.parts() != nullptr && model_.table()[rows.front()].layer >= 0;
+  if (fetched) return {};
+  return begin_giving(model_, *owners_, rows, group_);
+}
+
+void Trainer::give_all_updated() {
   if (model_.parts() != nullptr) return model_.parts()->give_outside(model_);
   std::vector<size_t> all(model_.table().size());
   std::iota(all.begin(), all.end(), size_t{0});
-  give_weights(model_, *owners_, all, group_);
+  begin_giving(model_, *owners_, all, group_).wait();
 }
 
 void Trainer::update_own(const StepRecord& record, double scale,

@@ -41,16 +41,17 @@
 // held: their sum (gradient_sums.h). Losses are summed in the same order.
 //
 // Several processes share a step: each makes its parts (step_share.h), and sums
-// of the parts are exchanged (step_exchange.h). All of them call `step` alike,
+// of the parts are exchanged: what a step tells before the last backward pass
+// (step_exchange.h), gradients inside it (staged_gradients.h), in the
+// background. Nothing is under way when `step` returns. All call it alike,
 // and have the same weights, state and records, those of one process, to the
 // bit.
 //
 // With `shard` they hold the optimizer's state in parts, each of the rows that
-// it owns (model/row_owners.h), and the gradients too: those go to their owners
-// inside the last backward pass (owned_gradients.h), who update at once unless
-// what is to be clipped waits for the norm, and give the weights to all: where
-// the model is held in parts too (model/weight_parts.h), those outside the
-// layers.
+// it owns (model/row_owners.h), and the gradients too: those go to their
+// owners, who update at once unless what is to be clipped waits for the norm,
+// and give the weights to all, inside the pass too: where the model is held in
+// parts (model/weight_parts.h), those outside the layers.
 //
 // Errors: a loss that is not finite throws VerdictError before any update, on
 // all processes wherever it came, and the weights are those of the step before.
@@ -81,16 +82,23 @@ class Trainer {
   StepSums step_inside_backward(StepRecord& record);
   StepSums step_with_whole_gradient(StepRecord& record);
   StepSums step_with_owners(StepRecord& record);
+  GradientSums sums_of_parts() const;
   // Is told the sums of all passes before the backward pass of the last one,
   // and gives what receives its gradients.
   using LastPass = std::function<GradientSink(StepSums sums)>;
+  // The passes of several processes. `use` receives what is summed over all;
+  // `used` is told of rows that it has received, or that others have.
+  using Use = std::function<void(size_t row, at::Tensor sum)>;
+  using Used = std::function<void(const std::vector<size_t>& rows)>;
+  StepSums run_shared(StepRecord& record, Use use, Used used);
   // Returns the sums of all passes, unless `last` is told them.
   StepSums run_parts(int64_t step, GradientSums& gradients,
                      const LastPass& last = {});
   void note_norm_of_owners(const std::vector<double>& own);
   void update_own(const StepRecord& record, double scale,
                   std::vector<at::Tensor>& gradients);
-  void give_updated();
+  parallel::Begun give_updated(const std::vector<size_t>& rows);
+  void give_all_updated();
   bool is_own(size_t row) const;
   void measure(const data::Batch& batch, int64_t step);
   Loss forward(const data::Batch& batch, int64_t step, int64_t pass);

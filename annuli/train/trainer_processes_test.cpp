@@ -38,6 +38,7 @@ struct Setting {
   OptimizerPlan optimizer = {};
   int64_t length = 12;
   int64_t parts = 4;
+  int64_t layers = 3;
   Sharding shard = Sharding::kNone;
   std::function<void(TrainPlan&)> change = [](TrainPlan&) {};
 };
@@ -95,6 +96,7 @@ class TrainerProcesses : public data::DataTest {
     ModelConfig config = tiny::config(
         {.mixture = setting.mixture, .gated = true, .tied = setting.tied});
     config.intermediate_size = 192;
+    config.num_hidden_layers = setting.layers;
     return config;
   }
   static Transformer model(const Setting& setting) {
@@ -304,6 +306,20 @@ TEST_F(TrainerProcesses, GiveTheSameBitsWithAnyNumberOfParts) {
   expect_same_for({2, 4, 8}, {.parts = 8});
 }
 
+// The first layer is also the last, or next to it.
+TEST_F(TrainerProcesses, GiveTheSameBitsWithFewLayers) {
+  for (const bool checkpointing : {false, true}) {
+    for (const int64_t layers : {1, 2}) {
+      const Setting setting = {.layers = layers,
+                               .change = [=](TrainPlan& train) {
+                                 train.gradient_checkpointing = checkpointing;
+                               }};
+      expect_same_for({2}, setting);
+      expect_foretold({.length = 96, .layers = layers}, 2);
+    }
+  }
+}
+
 // Windows of two tokens: most experts are reached by some processes only, and
 // some by none.
 TEST_F(TrainerProcesses, ShareRowsThatOnlySomeReach) {
@@ -360,9 +376,8 @@ TEST_F(TrainerProcesses, StopAtTheHighestSignalOfAny) {
     const Transformer of_one = model(setting);
     StepExchange exchange(group, of_one, false);
     StepSums sums;
-    std::vector<at::Tensor> gradients(of_one.table().size());
     const int own = group.rank() == 2 ? 15 : group.rank() == 1 ? 10 : 0;
-    signals[group.rank()] = exchange.sum(1, own, sums, gradients);
+    signals[group.rank()] = exchange.sum(1, own, sums);
   });
   EXPECT_EQ(signals, (std::vector<int>{15, 15, 15, 15}));
 }
