@@ -171,7 +171,7 @@ TEST(WeightParts, OfTheNextLayerComeWhileOneIsInUse) {
   }
 }
 
-// What a pass has asked for and not used is dropped by the next one.
+// What a pass has asked for and not used is dropped when the next one begins.
 TEST(WeightParts, OfAPassThatWasNotFinishedAreDropped) {
   const ModelConfig config = tiny::config({.mixture = true});
   const at::Tensor tokens = tiny::tokens(2, 9, config.vocab_size);
@@ -182,7 +182,7 @@ TEST(WeightParts, OfAPassThatWasNotFinishedAreDropped) {
       const GradientScope scope(model);
       model.loss(tokens, tokens, {});  // its backward pass never comes
     }
-    model.hidden_states(tokens);
+    model.embed(tokens);
     expect_only_own(model);
   });
 }

@@ -66,14 +66,26 @@ TEST(KeptSteps, SpikesInOneSpanDoNotHideEachOther) {
   }
 }
 
-TEST(KeptSteps, RisesThatWereRecordedStayEvenSideBySide) {
+TEST(KeptSteps, ThePeakOfASlowHumpStaysBesideManySpikes) {
+  RunHistory history = falling(1'000'000);
+  std::vector<double>& loss = history.steps.columns[kLoss];
+  for (size_t i = 1; i <= 800; ++i) loss[1000 * i] += 2;
+  for (size_t i = 900'000; i <= 901'000; ++i) {
+    loss[i] += 1e-3 * (500 - std::abs(static_cast<double>(i) - 900'500));
+  }
+  EXPECT_TRUE(holds(kept_steps(history), 900'500));
+}
+
+TEST(KeptSteps, RisesThatWereRecordedStayThoughTheyAreNoPeaks) {
   RunHistory history = falling(100'000);
-  for (const size_t i : {70'001, 70'003, 70'005}) {
-    history.steps.columns[kLoss][i] += 1 + 1e-3 * static_cast<double>(i);
+  for (const size_t i : {70'001, 70'011, 70'021}) {
+    for (size_t k = 0; k < 5; ++k) {
+      history.steps.columns[kLoss][i + k] += 1e-3 * static_cast<double>(i + k);
+    }
     history.steps.columns[kLossRise][i] = 1;
   }
   const std::vector<size_t> kept = kept_steps(history);
-  for (const size_t i : {70'001, 70'003, 70'005}) EXPECT_TRUE(holds(kept, i));
+  for (const size_t i : {70'001, 70'011, 70'021}) EXPECT_TRUE(holds(kept, i));
 }
 
 TEST(KeptSteps, TheStepsAroundAChangeOfPhaseStay) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <optional>
+#include <set>
 
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/config/plan.h"
@@ -245,6 +246,7 @@ std::vector<fs::path> files_of_run(const fs::path& folder) {
 
 Json page_data(const std::vector<fs::path>& folders) {
   std::vector<Curve> curves;
+  std::set<bool> estimated;
   Json runs = Json::array();
   for (const fs::path& folder : folders) {
     const Run run = read_run(folder);
@@ -252,6 +254,11 @@ Json page_data(const std::vector<fs::path>& folders) {
     const Steps& steps = run.history.steps;
     curves.push_back({.loss = steps.columns[kSmoothLoss],
                       .axes = {steps.tokens, run.flops, steps.seconds}});
+    estimated.insert(run.flops_are_estimated);
+  }
+  // What is counted and what is estimated are not equal when they are equal.
+  if (estimated.size() > 1) {
+    for (Curve& curve : curves) curve.axes[1].clear();
   }
   return {{"format_version", 1},
           {"versions", program_versions()},

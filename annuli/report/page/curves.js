@@ -41,7 +41,8 @@ function verdictsOfGrowth(run, growth) {
 
 // Growth steps as upright lines, with what was proved.
 function rulesOf(run, number, axis = choice.axis) {
-  return run.growths.filter((growth) => isNumber(growth[axis])).map((growth) => {
+  const there = run.growths.filter((growth) => isNumber(growth[axis]));
+  return there.map((growth) => {
     const verdicts = verdictsOfGrowth(run, growth);
     const passed = verdicts.filter((one) => one.outcome === "pass").length;
     const proof = verdicts.length === 0 ? "no verdicts recorded"
@@ -49,7 +50,8 @@ function rulesOf(run, number, axis = choice.axis) {
     const marks = verdicts.length > 0 ? `, ${passed}/${verdicts.length} passed`
       : "";
     return { x: growth[axis],
-      label: `${growth.operator} ${change(growth.jump)}${marks}`,
+      labels: [`${growth.operator} ${change(growth.jump)}${marks}`,
+        `${growth.operator} ${change(growth.jump)}`, String(growth.operator)],
       colour: RUNS.length > 1 ? colourOf(number) : "var(--growth)",
       lines: [`growth: ${growth.operator}`,
         `jump of the probe ${change(growth.jump)} nats`, proof] };
@@ -76,6 +78,14 @@ function lossSeries() {
   });
 }
 
+// A line of each run; what is thin and what is round is said once.
+function runLegend() {
+  return [...RUNS.map((run, number) => ({ label: runName(run),
+    colour: colourOf(number), dash: DASHES[number % 4] })),
+  { label: "each step", colour: "var(--muted)", faint: true },
+  { label: "held-out", colour: "var(--muted)", mark: "dot" }];
+}
+
 // Lines of several runs differ by more than their colour.
 const DASHES = [null, "7 3", "2 3", "9 3 2 3"];
 
@@ -83,8 +93,8 @@ function whereOf(run) {
   return (x, place) => {
     if (RUNS.length > 1 || place === undefined) return null;
     const phase = run.phases[run.steps.phase[place]];
-    return `${phase.name}, step ${run.steps.step[place]}; ` +
-      `${axisNow().format(x)} ${axisNow().label}`;
+    return `${phase.name}, step ${whole(run.steps.step[place])}; ` +
+      axisNow().said(x);
   };
 }
 
@@ -94,10 +104,12 @@ function lossSection() {
     "double click, or Escape, shows the whole range again.");
   const redraw = () => FIGURES.forEach((one) => one.spec.along && one.redraw());
   const chart = lineChart({
-    id: "loss-chart", title: "Loss", height: (width) => width < 480 ? 320 : 430,
+    id: "loss-chart", title: "Training loss",
+    height: (width) => width < 480 ? 320 : 430,
     along: true, axis: axisNow, log: () => choice.log,
     y: { label: "nats per token", exact: loss },
-    series: lossSeries, where: whereOf(RUNS[choice.run]),
+    legend: RUNS.length > 1 ? runLegend : null, series: lossSeries,
+    where: whereOf(RUNS[choice.run]),
     bands: () => RUNS.length === 1 ? bandsOf(RUNS[0]) : [],
     rules: () => RUNS.flatMap((run, number) => rulesOf(run, number)),
     controls: element("div", { class: "controls" },
@@ -130,13 +142,12 @@ function costNotes(run) {
 // The losses where all runs had spent the same.
 function comparison() {
   const names = RUNS.map(runName);
-  const words = { tokens: count, flops: count, seconds: duration };
   const rows = DATA.comparison.map((row) => [
-    `${words[row.axis](row.at)} ${AXES[row.axis].label}`,
+    AXES[row.axis].said(row.at),
     ...row.losses.map((value, i) => i === 0 ? loss(value)
       : `${loss(value)} (${change(row.differences[i])})`)]);
-  return table("Smoothed loss at equal cost, and its difference from the first " +
-    "run", ["At", ...names], rows, (i) => i > 0);
+  return table("Smoothed loss at equal cost, and its difference from the " +
+    "first run", ["At", ...names], rows, (i) => i > 0);
 }
 
 function costSection(run) {

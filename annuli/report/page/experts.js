@@ -2,8 +2,8 @@
 
 function expertsSection(run) {
   const made = section("experts", "Experts",
-    "How full each expert is, against the mean of its layer: blue is emptier, " +
-    "orange fuller, and a dead one has its own colour.");
+    "How full each expert is, against the mean of its layer: blue is " +
+    "emptier, orange fuller, and a dead one has its own colour.");
   if (run.loads.length === 0) {
     made.append(notRecorded("This run has no experts in what it has trained " +
       "so far, or has not recorded their load."));

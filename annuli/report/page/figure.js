@@ -38,7 +38,8 @@ class Figure {
       .attr("width", width).attr("height", height)
       .attr("viewBox", `0 0 ${width} ${height}`)
       .attr("role", "img").attr("tabindex", 0)
-      .attr("aria-label", `${this.spec.title}. The table below has the figures.`);
+      .attr("aria-label",
+        `${this.spec.title}. The table below has the figures.`);
     this.spec.draw(svg, width, height, this);
     if (performance.getEntriesByName("first-chart").length === 0) {
       performance.mark("first-chart");
@@ -84,7 +85,8 @@ class Figure {
     const all = this.spec.rows();
     const stride = Math.ceil(all.length / most);
     const rows = all.filter((_, i) => i % stride === 0);
-    const cell = (value) => isNumber(value) ? digits(value) : String(value ?? "-");
+    const cell = (value) =>
+      isNumber(value) ? digits(value) : String(value ?? "-");
     const title = stride === 1 ? this.spec.title
       : `${this.spec.title}: every ${stride}th row; all are in the CSV`;
     this.details.replaceChildren(this.details.firstChild,
@@ -119,7 +121,8 @@ function sample(entry) {
       .style("fill", entry.colour);
   } else {
     svg.append("line").attr("x2", 20).attr("y1", 5).attr("y2", 5)
-      .style("stroke", entry.colour).style("stroke-width", entry.faint ? 1 : 2.5)
+      .style("stroke", entry.colour)
+      .style("stroke-width", entry.faint ? 1 : 2.5)
       .style("stroke-dasharray", entry.dash || null)
       .style("opacity", entry.faint ? 0.6 : 1);
   }

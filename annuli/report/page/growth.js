@@ -53,7 +53,8 @@ function boundary(run, growth, number) {
       `${growth.exact === false ? "Not exact by design. " : ""}` +
       `Probe ${loss(growth.probe_loss_before)} \u2192 ` +
       `${loss(growth.probe_loss_after)}, jump ${change(growth.jump)} nats; ` +
-      (proved.length > 0 ? `${passed} of ${proved.length} verdicts passed; ` : "") +
+      (proved.length === 0 ? ""
+        : `${passed} of ${proved.length} verdicts passed; `) +
       `grown and proved in ${duration(growth.growth_seconds)}. ` +
       argumentWords(growth.arguments)), grid);
 }
@@ -73,7 +74,7 @@ function aroundChart(run, growth, { id, title, points: there, label, unit,
     where: (x, place) => place === undefined ? null
       : `${run.phases[run.steps.phase[place]].name}, step ` +
         `${run.steps.step[place]}`,
-    rules: () => [{ x: 0.5, label: "", colour: "var(--growth)",
+    rules: () => [{ x: 0.5, labels: [], colour: "var(--growth)",
       lines: [`growth: ${growth.operator}`] }],
   }).node;
 }
@@ -104,8 +105,8 @@ function ratesSection(run) {
 // not, and that is the control.
 function partingSection(run) {
   const made = section("parting", "How copies part",
-    "After widening, equal copies must go apart. What the updates have of it, " +
-    "against what a control without noise can have.");
+    "After widening, equal copies must go apart. What the updates have of " +
+    "it, against what a control without noise can have.");
   const found = run.verdicts.filter((one) => one.check === "symmetry_breaking");
   if (found.length === 0) {
     made.append(notRecorded("This run has no measure of it: no phase of it " +

@@ -1,5 +1,5 @@
-// A heat map: one column a span of steps, one row an expert, the rows of a layer
-// together. The cells are one picture, a pixel each, so that thousands of
+// A heat map: one column a span of steps, one row an expert, the rows of a
+// layer together. The cells are one picture, a pixel each, so that thousands of
 // experts cost no more than eight.
 
 // From too empty (blue) over even (the paper's colour) to too full (orange), on
@@ -92,7 +92,8 @@ function drawSteps(cells, svg) {
   const to = map.from + map.columns.length * map.width;
   const x = d3.scaleLinear().domain([map.from, to])
     .range([left, left + width]);
-  svg.append("g").attr("class", "axis x").attr("transform", `translate(0,${bottom})`)
+  svg.append("g").attr("class", "axis x")
+    .attr("transform", `translate(0,${bottom})`)
     .call(d3.axisBottom(x).ticks(Math.max(1, Math.floor(width / 80)))
       .tickFormat(count).tickSizeOuter(0));
   svg.append("text").attr("class", "axis-label").attr("x", left)

@@ -6,7 +6,8 @@
 //   series(): [{label, colour, dash, faint, mark: "dot", points: [[x, y]],
 //     quiet}], x rising; quiet ones are not named at the pointer
 //   axis(): {label, format}; y: {label, format}, log()
-//   bands(): [{from, to, label}]; rules(): [{x, label, colour, lines}]
+//   bands(): [{from, to, label}]; rules(): [{x, labels, colour, lines}], the
+//     labels from long to short
 function lineChart(spec) {
   const chart = { zoom: null, at: null };
   const figure = new Figure({
@@ -131,16 +132,25 @@ function logTicks(y) {
   return few.filter((_, i) => i % stride === 0);
 }
 
+// The first of some labels, from long to short, that fits.
+function longest(labels, width) {
+  const whole = labels.find((label) => fitting(label, width, 11) === label);
+  return whole ?? fitting(labels[labels.length - 1] || "", width, 11);
+}
+
 function drawRules(rules, svg, x, box) {
   const [from, to] = x.domain();
-  const seen = rules.filter((rule) => rule.x >= from && rule.x <= to);
+  const seen = rules.filter((rule) => rule.x >= from && rule.x <= to)
+    .sort((a, b) => a.x - b.x);
   seen.forEach((rule, i) => {
-    const next = i + 1 < seen.length ? x(seen[i + 1].x) : box.right;
+    const after = seen.find((other) => x(other.x) > x(rule.x) + 3);
+    const next = after ? x(after.x) : box.right;
+    const taken = i > 0 && x(rule.x) - x(seen[i - 1].x) <= 3;
     const group = svg.append("g").attr("class", "rule")
       .attr("data-x", rule.x);
     group.append("line").attr("x1", x(rule.x)).attr("x2", x(rule.x))
       .attr("y1", 4).attr("y2", box.bottom).style("stroke", rule.colour);
-    const label = fitting(rule.label || "", next - x(rule.x) - 8, 11);
+    const label = taken ? "" : longest(rule.labels, next - x(rule.x) - 8);
     group.append("text").attr("x", x(rule.x) + 6).attr("y", 34)
       .style("fill", rule.colour).text(label);
   });
@@ -186,14 +196,17 @@ function listen(chart, parts) {
     });
   const cross = svg.append("g").attr("class", "cross");
   const show = (at) => point(chart, parts, cross, at);
+  const hide = () => {
+    cross.selectAll("*").remove();
+    figure.hide();
+  };
   const layer = svg.append("g").attr("class", "brush").call(brush)
     .on("dblclick", () => zoomTo(chart, figure, null));
   layer.select(".overlay")
     .on("pointermove", () => show(x.invert(d3.mouse(svg.node())[0])))
     .on("pointerdown.say", () => show(x.invert(d3.mouse(svg.node())[0])))
-    .on("pointerleave", () => { cross.selectAll("*").remove(); figure.hide(); });
-  svg.on("keydown", () => key(chart, parts, show))
-    .on("blur", () => { cross.selectAll("*").remove(); figure.hide(); });
+    .on("pointerleave", hide);
+  svg.on("keydown", () => key(chart, parts, show)).on("blur", hide);
   if (chart.zoom) wholeRange(chart, figure);
 }
 
@@ -237,7 +250,8 @@ function point(chart, parts, cross, at) {
   let head = null;
   for (const one of series) {
     const found = one.points[nearest(one.points, at)];
-    if (Math.abs(x(found[0]) - x(at)) > 40) continue;
+    const reach = one.mark === "dot" ? 8 : 40;
+    if (Math.abs(x(found[0]) - x(at)) > reach) continue;
     if (head === null || !one.quiet) head = head ?? found;
     if (!isNumber(found[1])) continue;
     if (!one.quiet) {
@@ -250,7 +264,7 @@ function point(chart, parts, cross, at) {
   if (head === null) return figure.hide();
   const where = spec.where ? spec.where(head[0], head[2]) : null;
   const texts = [{ head: true,
-    text: where || `${spec.axis().format(head[0])} ${spec.axis().label}` },
+    text: where || (spec.axis().said || spec.axis().format)(head[0]) },
   ...lines];
   for (const rule of rules) {
     if (Math.abs(x(rule.x) - x(at)) > 8) continue;

@@ -26,8 +26,8 @@ function footer() {
     .map(([name, version]) => `${name} ${version}`).join(", ");
   document.getElementById("bottom").append(element("p", {},
     `Made by annuli report (${versions}). This file asks for nothing from a ` +
-    "network. Charts by D3, \u00a9 2010\u20132022 Mike Bostock and others, under " +
-    "the BSD 3-Clause and ISC licences (d3js.org)."));
+    "network. Charts by D3, \u00a9 2010\u20132022 Mike Bostock and others, " +
+    "under the BSD 3-Clause and ISC licences (d3js.org)."));
 }
 
 function main() {
@@ -55,5 +55,7 @@ function main() {
 }
 
 main();
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change",
-  () => FIGURES.forEach((one) => one.redraw()));
+const redrawAll = () => FIGURES.forEach((one) => one.redraw());
+for (const query of ["(prefers-color-scheme: dark)", "print"]) {
+  matchMedia(query).addEventListener("change", redrawAll);
+}

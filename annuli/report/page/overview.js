@@ -5,7 +5,8 @@ function phaseRows(run) {
   return run.phases.map((phase, number) => {
     const places = run.steps.phase.map((of, i) => of === number ? i : -1)
       .filter((i) => i >= 0);
-    const held = run.evaluations.filter((one) => one.phase === phase.name).pop();
+    const held = run.evaluations
+      .filter((one) => one.phase === phase.name).pop();
     const growth = run.growths.find((one) => one.phase === phase.name);
     const verdicts = run.verdicts.filter((one) => one.phase === phase.name);
     return { phase, number, growth, held, verdicts,
@@ -21,8 +22,8 @@ function title() {
 
 // The rings of a tree: what the program is named after.
 function rings() {
-  const svg = d3.create("svg").attr("class", "rings").attr("viewBox", "-20 -20 40 40")
-    .attr("aria-hidden", "true");
+  const svg = d3.create("svg").attr("class", "rings")
+    .attr("viewBox", "-20 -20 40 40").attr("aria-hidden", "true");
   [18, 13.2, 8.6, 4.2].forEach((radius, i) => svg.append("circle")
     .attr("r", radius).attr("cx", (18 - radius) * 0.12)
     .style("stroke-width", 1.4 + 0.5 * i));
@@ -54,16 +55,16 @@ function stateOf(run) {
       `${duration(run.steps.seconds[last])}.`;
   }
   const phase = run.phases[run.steps.phase[last]];
-  const of = phase.max_steps ? ` of ${phase.max_steps}` : "";
+  const of = phase.max_steps ? ` of ${whole(phase.max_steps)}` : "";
   return `A run of Annuli that is not finished: phase ${phase.name}, step ` +
-    `${run.steps.step[last]}${of}.` + (run.torn
+    `${whole(run.steps.step[last])}${of}.` + (run.torn
     ? " Its last line is cut: it is being written, or was killed." : "");
 }
 
 // "All 45 verdicts passed.", or which did not.
 function verdictLine(run) {
   const list = run.verdicts;
-  if (list.length === 0) return "This run has no verdicts: nothing has grown.";
+  if (list.length === 0) return "This run has no verdicts.";
   const of = (outcome) => list.filter((one) => one.outcome === outcome);
   const failed = of("fail");
   const passed = of("pass").length;
@@ -121,8 +122,8 @@ function phaseTable(run) {
     bytes(row.phase.peak_memory_bytes),
   ]);
   return table(`Phases of ${runName(run)}`, ["Phase", "Growth", "Shape",
-    "Parameters", "Steps", "Loss first", "last", "Held-out", "Jump of the probe",
-    "Verdicts", "Peak memory"], rows, (i) => i > 3);
+    "Parameters", "Steps", "Loss first", "last", "Held-out",
+    "Jump", "Verdicts", "Peak memory"], rows, (i) => i > 3);
 }
 
 function parametersOf(phase) {
@@ -135,11 +136,13 @@ function stepsOf(row, steps) {
   if (row.last === undefined) return "0";
   const done = steps.step[row.last];
   const most = row.phase.max_steps;
-  return most && most !== done ? `${done} of ${most}` : String(done);
+  return most && most !== done ? `${whole(done)} of ${whole(most)}`
+    : whole(done);
 }
 
 function overview(run) {
-  const made = section("run", RUNS.length === 1 ? "The run" : runName(run));
+  const made = RUNS.length === 1 ? section("run", "The run")
+    : section(`run-${RUNS.indexOf(run)}`, runName(run));
   made.append(facts(run), phaseTable(run));
   for (const back of run.rollbacks) {
     made.append(element("p", { class: "note" }, `Rolled back at step ` +

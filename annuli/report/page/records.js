@@ -33,7 +33,8 @@ function verdictItem(one) {
     group: `${one.phase}, ${one.stage === "growth" ? "after growth"
       : "after training"}`,
     label: `${one.check}: ${one.aspect}`,
-    ratio: numbers ? (one.at_least ? limit / measured : measured / limit) : null,
+    ratio: !numbers ? null
+      : one.at_least ? limit / measured : measured / limit,
     exact: measured === 0 && !one.at_least,
     outcome: one.outcome, words, lines,
   };
@@ -51,8 +52,8 @@ function inOrder(verdicts) {
 
 function verdictsSection(run) {
   const made = section("verdicts", "Verdicts",
-    `${verdictLine(run)} Each measure over its limit, on a logarithm: left of ` +
-    "the line it holds.");
+    `${verdictLine(run)} Each measure over its limit, on a logarithm: left ` +
+    "of the line it holds.");
   if (run.verdicts.length === 0) return made;
   const list = inOrder(run.verdicts);
   made.append(scaleChart({ id: "verdict-chart", title: "Every verdict",
@@ -65,7 +66,8 @@ function edgesOf(run, number) {
   return run.lineage.map((record) => {
     const grown = !["initialize", "train", "edit", "export"]
       .includes(record.operator);
-    const proof = record.of > 0 ? `, ${record.passed}/${record.of} verdicts` : "";
+    const proof = record.of === 0 ? ""
+      : `, ${record.passed}/${record.of} verdicts`;
     return { parents: record.parents, child: record.child, grown,
       label: record.operator + proof, colour: colourOf(number),
       words: argumentWords(record.arguments),
@@ -77,8 +79,8 @@ function edgesOf(run, number) {
 
 function lineageSection() {
   const made = section("lineage", "Lineage",
-    "How the model came to be. A filled ring is a growth step; the hash is that " +
-    "of all its weights.");
+    "How the model came to be. A filled ring is a growth step; the hash is " +
+    "that of all its weights.");
   const edges = RUNS.flatMap(edgesOf);
   if (edges.length === 0) {
     made.append(notRecorded("There is no lineage yet: it is written at the " +
@@ -98,8 +100,8 @@ function samplesSection(run) {
   const made = section("samples", "Samples",
     "The plan's prompts, continued after each phase.");
   if (run.samples.length === 0) {
-    made.append(notRecorded("This run has no samples: the plan asks for none, " +
-      "or no phase has ended."));
+    made.append(notRecorded("This run has no samples: the plan asks for " +
+      "none, or no phase has ended."));
     return made;
   }
   const groups = d3.nest().key((one) => `${one.prompt}\n${one.how}`)

@@ -46,11 +46,13 @@ function drawScale(spec, chart, svg, width) {
 
 function drawScaleAxis(svg, x, left, height) {
   const [low, high] = x.domain();
-  const stride = Math.ceil(Math.log10(high / low) / ((x.range()[1] - left) / 62));
+  const room = (x.range()[1] - left) / 62;
+  const stride = Math.ceil(Math.log10(high / low) / room);
   const ticks = d3.range(Math.ceil(Math.log10(low)), Math.log10(high) + 1e-9)
     .filter((power) => power % Math.max(stride, 1) === 0)
     .map((power) => 10 ** power);
-  svg.append("g").attr("class", "axis x grid").attr("transform", "translate(0,20)")
+  svg.append("g").attr("class", "axis x grid")
+    .attr("transform", "translate(0,20)")
     .call(d3.axisTop(x).tickValues(ticks).tickSize(-(height - 30))
       .tickFormat((tick) => tick === 1 ? "limit" : digits(tick)));
   svg.append("text").attr("class", "axis-label").attr("x", left + 2)

@@ -97,17 +97,26 @@ function short(hash) {
   return hash ? hash.slice(0, 12) : "at random";
 }
 
+// 1,000,000
+function whole(n) {
+  return n.toLocaleString("en");
+}
+
 function plural(n, word) {
-  return `${n} ${word}${n === 1 ? "" : "s"}`;
+  return `${whole(n)} ${word}${n === 1 ? "" : "s"}`;
 }
 
 // The axes along which a run is drawn.
 const AXES = {
-  tokens: { label: "tokens", format: count, short: "Tokens" },
-  flops: { label: "FLOPs of training", format: count, short: "FLOPs" },
-  seconds: { label: "seconds of training, growth and proofs",
-    format: duration, short: "Seconds" },
-  index: { label: "steps", format: count, short: "Steps" },
+  tokens: { label: "tokens", format: count, short: "Tokens",
+    said: (x) => `${count(x)} tokens` },
+  flops: { label: "FLOPs of training", format: count, short: "FLOPs",
+    said: (x) => `${count(x)} FLOPs of training` },
+  seconds: { label: "time of training, growth and proofs", format: duration,
+    short: "Seconds",
+    said: (x) => `${duration(x)} of training, growth and proofs` },
+  index: { label: "steps", format: count, short: "Steps",
+    said: (x) => `step ${whole(x)} of all` },
 };
 
 // A run's name: that of its plan, and its folder where runs must be told apart.
