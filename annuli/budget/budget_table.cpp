@@ -40,25 +40,24 @@ Row row_of(const PhaseBudget& phase) {
 // What sharing adds, a row for each phase.
 std::string sharing_table(const PlanBudget& budget) {
   std::vector<Row> rows = {
-      {"phase", "sent a step", "computing", "sending", "step", "if hidden"}};
+      {"phase", "sent a step", "computing", "sending", "step", "unhidden"}};
   for (const PhaseBudget& phase : budget.phases) {
     Row row = {phase.name, bytes(phase.sending.bytes), "-", "-", "-", "-"};
-    if (phase.computing) {
-      const double computing = *phase.computing;
-      const double sending = *phase.sending_seconds;
+    if (phase.step) {
+      const auto& [computing, sending, together] = *phase.step;
       row = {phase.name,
              row[1],
              format_duration(computing),
              format_duration(sending),
-             format_duration(computing + sending),
-             format_duration(std::max(computing, sending))};
+             format_duration(together),
+             format_duration(computing + sending)};
     }
     rows.push_back(std::move(row));
   }
   const Link& link = budget.sharing.link;
   return fmt::format(
-      "\nof each of {} processes, which send {}/s with a latency of {:g} us; "
-      "nothing is hidden behind the computing yet\n{}",
+      "\nof each of {} processes, which send {}/s with a latency of {:g} us, "
+      "while they compute as far as they can (unhidden: if they did not)\n{}",
       budget.sharing.processes, format_bytes(link.bytes_per_second),
       link.latency * 1e6, aligned(rows, Align::kRight));
 }
@@ -151,8 +150,9 @@ Json to_json(const PlanBudget& budget, std::optional<int64_t> limit) {
     }
     if (phase.seconds) {
       json["seconds"] = *phase.seconds;
-      json["step_seconds"] = *phase.computing;
-      json["step_seconds_sending"] = *phase.sending_seconds;
+      json["step_seconds"] = phase.step->computing;
+      json["step_seconds_sending"] = phase.step->sending;
+      json["step_seconds_together"] = phase.step->together;
     }
     phases.push_back(std::move(json));
   }

@@ -173,7 +173,7 @@ int64_t held_weights(const ModelConfig& config, const GrowthShape& shape) {
 int64_t weights_in_pass(const ModelConfig& config, const GrowthShape& shape) {
   return shape.weights_in_parts
              ? StageParts(config, shape.numbers, shape.holders)
-                   .weights_in_layer()
+                   .weights_in_pass()
              : weight_bytes(config, shape.numbers);
 }
 

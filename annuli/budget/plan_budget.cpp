@@ -105,7 +105,7 @@ class Phase {
             {"gather the weights",
              budget_.weights + budget_.optimizer + most_weight_buckets(parts)});
       }
-      in_pass = parts.weights_in_layer();
+      in_pass = parts.weights_in_pass();
       budget_.weights = parts.own_weights() + most.fetched;
     }
     moments.push_back({"train", budget_.weights + budget_.optimizer +
@@ -225,17 +225,19 @@ void count_disk(const Plan& plan, PlanBudget& budget) {
 // Each process makes its part of a step's passes, and all of the update and of
 // the proofs.
 void estimate_times(const Plan& plan, PlanBudget& budget,
-                    const MachineRates& rates) {
+                    const MachineRates& rates, std::optional<double> measured) {
   const auto share = static_cast<double>(budget.sharing.processes);
   for (size_t i = 0; i < budget.phases.size(); ++i) {
     PhaseBudget& phase = budget.phases[i];
-    const auto steps = static_cast<double>(plan.phases[i].train.max_steps);
-    phase.computing = phase.step_flops / share / rates.product_flops +
-                      phase.moved_bytes / steps / rates.memory_bytes;
-    phase.sending_seconds = phase.sending.seconds(budget.sharing.link);
+    const TrainPlan& train = plan.phases[i].train;
+    const auto steps = static_cast<double>(train.max_steps);
+    const double computing =
+        measured.value_or(phase.step_flops / share / rates.product_flops +
+                          phase.moved_bytes / steps / rates.memory_bytes);
+    phase.step = step_times(phase.config, number_types(plan.precision), train,
+                            budget.sharing, plan.parallel.shard, computing);
     phase.seconds =
-        (phase.train_flops / share + phase.proof_flops) / rates.product_flops +
-        phase.moved_bytes / rates.memory_bytes + steps * *phase.sending_seconds;
+        phase.proof_flops / rates.product_flops + steps * phase.step->together;
   }
 }
 
@@ -248,7 +250,8 @@ const PhaseBudget& PlanBudget::largest() const {
 
 PlanBudget plan_budget(const Plan& plan,
                        const std::optional<MachineRates>& rates,
-                       const Sharing& sharing) {
+                       const Sharing& sharing,
+                       std::optional<double> computing) {
   train::require_shareable(plan, sharing.processes);
   PlanBudget budget{.program = program_bytes(),
                     .sharing = sharing,
@@ -261,7 +264,7 @@ PlanBudget plan_budget(const Plan& plan,
     config = budget.phases.back().config;
   }
   count_disk(plan, budget);
-  if (rates) estimate_times(plan, budget, *rates);
+  if (rates) estimate_times(plan, budget, *rates, computing);
   return budget;
 }
 

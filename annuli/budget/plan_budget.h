@@ -8,6 +8,7 @@
 #include "annuli/budget/growth_memory.h"
 #include "annuli/budget/machine_rates.h"
 #include "annuli/budget/sending.h"
+#include "annuli/budget/step_times.h"
 #include "annuli/config/plan.h"
 #include "annuli/model/tensor_table.h"
 
@@ -39,9 +40,7 @@ struct PhaseBudget {
   double moved_bytes = 0;  // by all updates: weights, gradients, state
   Sending sending;         // of each process in a step
   std::optional<double> seconds;  // at the measured rates
-  // Of those, one step of a process: its passes and update, and what it sends.
-  std::optional<double> computing;
-  std::optional<double> sending_seconds;
+  std::optional<StepTimes> step;  // of those, one step of a process
 };
 
 // What a process would hold with a `parallel.shard`, at most.
@@ -66,10 +65,13 @@ struct PlanBudget {
   int64_t peak_memory() const { return largest().peak.bytes; }
 };
 
-// `rates`: of one process. UserError if the processes can't share the steps.
+// `rates`: of one process. `computing`: seconds that a step of one process
+// takes without sending, in each phase, in place of what the rates say.
+// UserError if the processes can't share the steps.
 PlanBudget plan_budget(const Plan& plan,
                        const std::optional<MachineRates>& rates = {},
-                       const Sharing& sharing = {});
+                       const Sharing& sharing = {},
+                       std::optional<double> computing = {});
 
 // The plan with each `parallel.shard`, in the order of what it saves.
 std::vector<ShardPeak> compare_shards(const Plan& plan, const Sharing& sharing);

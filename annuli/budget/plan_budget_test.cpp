@@ -544,7 +544,9 @@ TEST(PlanBudget, WeightsInPartsAreSoInEveryMoment) {
   const PhaseBudget phase = shared_budget(Sharding::kFull).phases[kLarge];
   const int64_t all = 4 * phase.parameters.total;
   for (const auto& [name, bytes] : optimizer) {
-    EXPECT_LT(full.at(name), bytes) << name;
+    // A pass fetches all of a parent of two layers, in the allocator's sizes.
+    const int64_t rounding = name == "record the parent" ? 1 << 14 : 0;
+    EXPECT_LT(full.at(name), bytes + rounding) << name;
     EXPECT_GT(full.at(name), bytes - all) << name;
   }
   EXPECT_FALSE(optimizer.contains("gather the weights"));

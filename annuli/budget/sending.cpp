@@ -2,66 +2,30 @@
 
 #include <algorithm>
 
-#include "annuli/budget/stage_parts.h"
-#include "annuli/model/tensor_table.h"
-#include "annuli/train/gradient_exchange.h"
+#include "annuli/budget/stage_sending.h"
+#include "annuli/parallel/bucket.h"
 #include "annuli/train/step_exchange.h"
 #include "annuli/train/step_share.h"
 
 namespace annuli::budget {
-
-double Sending::seconds(const Link& link) const {
-  return static_cast<double>(bytes) / link.bytes_per_second +
-         static_cast<double>(rounds) * link.latency;
-}
-
 namespace {
 
-// Each operation agrees on what it is before it sends; an exchange on how much
-// goes, too.
-constexpr int64_t kMessages = 2;
-constexpr int64_t kMessagesOfExchange = 3;
-
-int64_t bytes_of(at::ScalarType type) {
-  return static_cast<int64_t>(c10::elementSize(type));
-}
-
-// The note that all make, and the routers' means where they are wanted.
-int64_t rounds_of_notes(const ModelConfig& config, const TrainPlan& train) {
-  const bool means =
-      config.is_mixture() && train.router_mean_projection.value_or(false);
-  return kMessages * (means ? 2 : 1);
-}
-
-int64_t rounds_of_gradients(const ModelConfig& config,
-                            const NumberTypes& numbers) {
-  constexpr int64_t kOperationsOfBucket = 2;
-  const int64_t gradients =
-      count_parameters(config).total * bytes_of(numbers.arithmetic);
-  const int64_t buckets =
-      (gradients + train::kBucketBytes - 1) / train::kBucketBytes;
-  return kMessages * kOperationsOfBucket * buckets;
-}
-
-// Of each stage which rows there are, and its gradients; the squares of all
-// rows; weights: all of them at once, or those outside the layers, and each
-// layer before each forward and each backward pass.
-int64_t rounds_with_owners(const ModelConfig& config,
-                           const NumberTypes& numbers, const TrainPlan& train,
-                           int64_t processes, Sharding shard) {
-  const StageParts parts(config, numbers, processes);
-  const int64_t weight = bytes_of(numbers.weights);
-  const int64_t passes = train::StepShare(train, 0, processes).passes();
-  int64_t gradients = 0;
-  int64_t weights = 0;
-  for (size_t stage = 0; stage < parts.size(); ++stage) {
-    const bool is_layer = stage > 0 && stage + 1 < parts.size();
-    gradients += parts.exchanges(stage, bytes_of(numbers.arithmetic));
-    weights += parts.exchanges(stage, weight) * (is_layer ? 2 * passes : 1);
+// Weights: of all stages once, at once or one by one; or of those outside the
+// layers once, of each layer before each forward and each backward pass, and of
+// the last layer before both.
+int64_t rounds_of_weights(const StageSending& sending, int64_t passes) {
+  const size_t head = sending.stages() - 1;
+  if (!sending.in_parts()) return 0;
+  if (!sending.fetches() && sending.waits_for_norm()) {
+    return sending.all_weights().rounds;
   }
-  if (shard != Sharding::kFull) weights = parts.exchanges_of_all(weight);
-  const int64_t told = static_cast<int64_t>(parts.size()) + 1;
-  return kMessages * told + kMessagesOfExchange * (gradients + weights);
+  int64_t rounds = 0;
+  for (size_t stage = 0; stage <= head; ++stage) {
+    const int64_t fetched = stage + 1 == head ? passes : 2 * passes;
+    rounds +=
+        sending.weights(stage).rounds * (sending.gives(stage) ? 1 : fetched);
+  }
+  return rounds;
 }
 
 }  // namespace
@@ -70,14 +34,17 @@ Sending sending_of_step(const ModelConfig& config, const NumberTypes& numbers,
                         const TrainPlan& train, int64_t processes,
                         Sharding shard) {
   if (processes == 1) return {};
-  const int64_t rounds =
-      rounds_of_notes(config, train) +
-      (shard == Sharding::kNone
-           ? rounds_of_gradients(config, numbers)
-           : rounds_with_owners(config, numbers, train, processes, shard));
+  const StageSending sending(config, numbers, train, processes, shard);
+  int64_t rounds = sending.note().rounds;
+  for (size_t stage = 0; stage < sending.stages(); ++stage) {
+    rounds += sending.gradients(stage).rounds;
+  }
+  if (sending.in_parts()) rounds += sending.squares().rounds;
+  rounds += rounds_of_weights(sending,
+                              train::StepShare(train, 0, processes).passes());
   return {
       .bytes = train::step_bytes_sent(config, numbers, train, processes, shard),
-      .rounds = rounds * (processes - 1),
+      .rounds = rounds,
   };
 }
 
@@ -85,7 +52,7 @@ int64_t sending_memory(int64_t gradient_bytes, int64_t processes) {
   constexpr int64_t kBuckets = 3;
   return processes == 1
              ? 0
-             : kBuckets * std::min(gradient_bytes, train::kBucketBytes);
+             : kBuckets * std::min(gradient_bytes, parallel::kBucketBytes);
 }
 
 }  // namespace annuli::budget

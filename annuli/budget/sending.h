@@ -5,11 +5,11 @@
 #include "annuli/config/plan.h"
 #include "annuli/model/number_types.h"
 
-// What processes that share a training step send to each other, and how long
-// that takes. Nothing is sent while a step computes, so both add up.
+// What processes that share a training step send to each other.
 //
 // The model of a link: each of N - 1 rounds of an operation takes the latency,
-// and what a process sends goes out at its bandwidth.
+// and what goes through it one way, its bandwidth; both ways go at once. How
+// long a step takes with it: step_times.h.
 namespace annuli::budget {
 
 struct Link {
@@ -27,7 +27,6 @@ struct Sharing {
 struct Sending {
   int64_t bytes = 0;
   int64_t rounds = 0;
-  double seconds(const Link& link) const;
 };
 
 // With `shard`, of the process that sends most.
@@ -35,7 +34,8 @@ Sending sending_of_step(const ModelConfig& config, const NumberTypes& numbers,
                         const TrainPlan& train, int64_t processes,
                         Sharding shard = Sharding::kNone);
 
-// What a process holds to send and to receive, beside its gradients.
+// What a process holds to send and to receive of gradients that all have,
+// beside them.
 int64_t sending_memory(int64_t gradient_bytes, int64_t processes);
 
 }  // namespace annuli::budget

@@ -75,7 +75,9 @@ class Noting final : public ProcessGroup {
 };
 
 // The same process alone: what has come comes again, weights and gradients as
-// zeros, in the memory that parallel/c10d_group.cpp takes.
+// zeros, in the memory that parallel/c10d_group.cpp takes. What is begun is
+// done at once, but is as if it were still under way until something else is
+// called or begun: what its largest operation takes is held so long.
 class Again final : public ProcessGroup {
  public:
   Again(int64_t rank, int64_t size, Record record)
@@ -83,25 +85,31 @@ class Again final : public ProcessGroup {
   int64_t rank() const override { return rank_; }
   int64_t size() const override { return size_; }
   void work_at(std::string /*what*/) override {}
-  void barrier() override {}
+  void barrier() override { held_.reset(); }
   std::vector<std::string> gather(std::string_view /*text*/) override {
+    held_.reset();
     return taken(record_.texts);
   }
   at::Tensor all_gather(const at::Tensor& /*part*/) override {
+    held_.reset();
     return taken(record_.tensors);
   }
   at::Tensor all_to_all(const at::Tensor& /*rows*/) override {
+    held_.reset();
     return taken(record_.tensors);
   }
   std::vector<at::Tensor> exchange(const std::vector<at::Tensor>& to) override {
+    held_.reset();
     std::vector<int64_t> lengths = taken(record_.lengths);
     lengths[rank_] = 0;
     std::vector<at::Tensor> others = to;
     others[rank_] = at::empty({0}, to[0].options());
-    const at::Tensor sent = at::cat(others);
+    const at::Tensor sent =
+        size_ == 2 ? at::empty({0}, to[0].options()) : at::cat(others);
     const at::Tensor all =
         at::zeros({std::accumulate(lengths.begin(), lengths.end(), int64_t{0})},
                   to[0].options());
+    largest_ = std::max(largest_, sent.nbytes() + all.nbytes() + packed(to));
     std::vector<at::Tensor> come;
     int64_t begin = 0;
     for (const int64_t length : lengths) {
@@ -110,11 +118,26 @@ class Again final : public ProcessGroup {
     }
     return come;
   }
+  parallel::Begun begin(parallel::Operations operations) override {
+    held_.reset();
+    largest_ = 0;
+    parallel::Begun begun = begin_now(*this, std::move(operations));
+    held_ = at::empty({static_cast<int64_t>(largest_)}, at::kByte);
+    return begun;
+  }
   void say_failed(int /*status*/, std::string_view /*text*/) noexcept override {
   }
   int64_t bytes_sent() const override { return 0; }
 
  private:
+  // The same for all, or for each its own.
+  static size_t packed(const std::vector<at::Tensor>& to) {
+    if (to.front().is_same(to.back())) return to.front().nbytes();
+    size_t bytes = 0;
+    for (const at::Tensor& one : to) bytes += one.nbytes();
+    return bytes;
+  }
+
   template <typename T>
   static T taken(std::deque<T>& all) {
     T first = std::move(all.front());
@@ -125,6 +148,8 @@ class Again final : public ProcessGroup {
   int64_t rank_;
   int64_t size_;
   Record record_;
+  size_t largest_ = 0;  // of the operations of what was begun last
+  at::Tensor held_;
 };
 
 // Of so few tokens activations are malloc's, and gradients and weights outweigh
@@ -263,6 +288,7 @@ TEST_P(SharedStep, HoldsAndSendsWhatIsForetold) {
     Again again(rank, c.processes, std::move(all[rank]));
     int64_t before = 0;
     steps(again, [&] {
+      again.barrier();
       kernels::release_cached_blocks();
       before = kernels::cached_blocks().live;
     });

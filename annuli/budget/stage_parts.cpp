@@ -30,6 +30,12 @@ bool StageParts::has_tied_head() const {
   return find_row(table_, Part::kHead) < 0;
 }
 
+int64_t StageParts::entries(size_t stage) const {
+  int64_t sum = 0;
+  for (const size_t row : stages_.rows(stage)) sum += table_[row].numel();
+  return sum;
+}
+
 int64_t StageParts::gradients(size_t stage) const {
   int64_t sum = 0;
   for (const size_t row : stages_.rows(stage)) {
@@ -58,7 +64,7 @@ int64_t StageParts::weights_of_others(size_t stage, int64_t process) const {
   return sum;
 }
 
-int64_t StageParts::weights_with(bool outside, bool layer) const {
+int64_t StageParts::weights_with(bool outside, size_t layers) const {
   int64_t most = 0;
   for (int64_t process = 0; process < processes(); ++process) {
     int64_t sum = owners_.entries_of(process) * bytes_of(numbers_.weights);
@@ -67,8 +73,12 @@ int64_t StageParts::weights_with(bool outside, bool layer) const {
              weights_of_others(size() - 1, process);
     }
     int64_t largest = 0;
-    for (size_t stage = 1; layer && stage + 1 < size(); ++stage) {
-      largest = std::max(largest, weights_of_others(stage, process));
+    for (size_t stage = 1; stage + 1 < size(); ++stage) {
+      int64_t beside = 0;
+      for (size_t i = stage; i < stage + layers && i + 1 < size(); ++i) {
+        beside += weights_of_others(i, process);
+      }
+      largest = std::max(largest, beside);
     }
     most = std::max(most, sum + largest);
   }
@@ -97,6 +107,30 @@ int64_t StageParts::exchanges_of_all(int64_t entry_bytes) const {
   return rounded_up(owners_.most_entries(), slice(entry_bytes));
 }
 
+namespace {
+
+// Of two processes the other's; of more, what comes from all others, or goes to
+// them.
+int64_t most_through_link(const std::vector<int64_t>& entries) {
+  int64_t all = 0;
+  for (const int64_t count : entries) all += count;
+  int64_t most = 0;
+  for (const int64_t own : entries) {
+    most = std::max({most, all - own, (std::ssize(entries) - 1) * own});
+  }
+  return most;
+}
+
+}  // namespace
+
+int64_t StageParts::entries_through_link(size_t stage) const {
+  return most_through_link(entries_by_owner(stages_.rows(stage)));
+}
+
+int64_t StageParts::entries_through_link_of_all() const {
+  return most_through_link(entries_of_all());
+}
+
 int64_t StageParts::most_in_bucket(std::vector<int64_t> entries,
                                    int64_t entry_bytes, int64_t times_own,
                                    int64_t times_others) const {
@@ -114,12 +148,13 @@ int64_t StageParts::most_in_bucket(std::vector<int64_t> entries,
 
 int64_t StageParts::gradient_buckets(size_t stage) const {
   return most_in_bucket(entries_by_owner(stages_.rows(stage)),
-                        bytes_of(numbers_.arithmetic), processes() - 1, 2);
+                        bytes_of(numbers_.arithmetic), processes() - 1,
+                        processes() > 2 ? 2 : 1);
 }
 
 int64_t StageParts::weight_buckets(std::vector<int64_t> entries) const {
   return most_in_bucket(std::move(entries), bytes_of(numbers_.weights),
-                        processes(), 1);
+                        processes() > 2 ? processes() : 1, 1);
 }
 
 int64_t StageParts::weight_buckets(size_t stage) const {
@@ -127,11 +162,15 @@ int64_t StageParts::weight_buckets(size_t stage) const {
 }
 
 int64_t StageParts::weight_buckets_of_all() const {
+  return weight_buckets(entries_of_all());
+}
+
+std::vector<int64_t> StageParts::entries_of_all() const {
   std::vector<int64_t> entries;
   for (int64_t process = 0; process < processes(); ++process) {
     entries.push_back(owners_.entries_of(process));
   }
-  return weight_buckets(std::move(entries));
+  return entries;
 }
 
 }  // namespace annuli::budget

@@ -33,6 +33,8 @@ TEST(StageParts, CountsWhatIsOwnAndWhatIsFetched) {
   // The second has 1184, and fetches the embedding.
   EXPECT_EQ(parts.weights_outside_layers(), 4 * (1184 + 800));
   EXPECT_EQ(parts.weights_in_layer(), 4 * (1184 + 800 + 392));
+  // The first fetches the norm and both layers.
+  EXPECT_EQ(parts.weights_in_pass(), 4 * (1192 + 8 + 784 + 392));
 }
 
 // In bf16 a weight is two bytes; its gradient stays in fp32.
@@ -66,14 +68,18 @@ TEST(StageParts, SmallStagesAreOneExchangeOfTheirOwnSize) {
     EXPECT_EQ(parts.exchanges(stage, 4), 1);
   }
   EXPECT_EQ(parts.exchanges_of_all(4), 1);
-  // The second owner has all of the first layer: the first packs it and sends
-  // a copy. Of the second layer each packs and sends half, and gets the other.
-  EXPECT_EQ(parts.gradient_buckets(1), 4 * 2 * 784);
-  EXPECT_EQ(parts.gradient_buckets(2), 4 * 3 * 392);
-  // A weight's owner packs it and sends a copy; the other gets it.
-  EXPECT_EQ(parts.weight_buckets(1), 4 * 2 * 784);
-  EXPECT_EQ(parts.weight_buckets(2), 4 * 3 * 392);
-  EXPECT_EQ(parts.weight_buckets_of_all(), 4 * (2 * 1192 + 1184));
+  // The second owner has all of the first layer: the first packs and sends it.
+  // Of the second layer each packs and sends half, and gets the other.
+  EXPECT_EQ(parts.gradient_buckets(1), 4 * 784);
+  EXPECT_EQ(parts.gradient_buckets(2), 4 * 2 * 392);
+  // A weight's owner packs and sends it; the other gets it.
+  EXPECT_EQ(parts.weight_buckets(1), 4 * 784);
+  EXPECT_EQ(parts.weight_buckets(2), 4 * 2 * 392);
+  EXPECT_EQ(parts.weight_buckets_of_all(), 4 * (1192 + 1184));
+  // One way; both ways at once.
+  EXPECT_EQ(parts.entries_through_link(1), 784);
+  EXPECT_EQ(parts.entries_through_link(2), 392);
+  EXPECT_EQ(parts.entries_through_link_of_all(), 1192);
 }
 
 // An embedding of 8192 x 512 is one owner's: 16 MiB in fp32, half a bucket, and

@@ -44,11 +44,15 @@ class Moments {
     return {.gradients = held + table_,
             .activations = pass_.kept() + pass_.head()};
   }
-  // In a block's backward pass, where `gradients` wait and so many blocks above
-  // it are done: in its activation; in its products; and when the first of
-  // their gradients is given away, for which `sending` is held.
-  std::vector<StepMemory> in_block(int64_t gradients, int64_t above,
-                                   int64_t sending) const;
+  // In a block's backward pass, where so many blocks above it are done: in its
+  // activation and in its products, where `before` waits; and when the first
+  // of its gradients has come, and `after` does.
+  struct Waiting {
+    int64_t gradients = 0;
+    int64_t sending = 0;  // buckets
+  };
+  std::vector<StepMemory> in_block(const Waiting& before, const Waiting& after,
+                                   int64_t above) const;
 
   const StepShape& shape_;
   SizeOps pass_;
@@ -79,86 +83,97 @@ Moments::Moments(const StepShape& shape)
   table_ = size.gradient(size.table());
 }
 
-std::vector<StepMemory> Moments::in_block(int64_t gradients, int64_t above,
-                                          int64_t sending) const {
+std::vector<StepMemory> Moments::in_block(const Waiting& before,
+                                          const Waiting& after,
+                                          int64_t above) const {
   const Sizes& size = pass_.size();
   const FeedForwardBackward back(pass_);
-  const int64_t before = top_ - above * block_ + back.streams;
-  const int64_t working = before + back.inner;
-  const int64_t with_weights =
-      gradients + back.weights * size.gradient(size.largest());
-  return {
-      {.gradients = gradients,
-       .activations = working + size.gradient(pass_.inner_entries())},
-      {.gradients = with_weights,
-       .activations = working + size.weight_factor(size.largest())},
-      {.gradients = with_weights + sending, .activations = before - back.kept}};
+  const int64_t kept = top_ - above * block_ + back.streams;
+  const int64_t working = kept + back.inner;
+  const int64_t weights = back.weights * size.gradient(size.largest());
+  const int64_t waits = before.gradients + before.sending;
+  return {{.gradients = waits,
+           .activations = working + size.gradient(pass_.inner_entries())},
+          {.gradients = waits + weights,
+           .activations = working + size.weight_factor(size.largest())},
+          {.gradients = after.gradients + weights + after.sending,
+           .activations = kept - back.kept}};
 }
 
 StepMemory Moments::largest() const {
   const Sizes& size = pass_.size();
   const bool head_waits =
       shape_.config.tie_word_embeddings || shape_.holds_gradient;
+  // What several processes send goes while the pass does.
+  const int64_t sending =
+      sending_memory(size.all_gradients(), shape_.processes);
+  const Waiting waiting = {.gradients = held_ + (head_waits ? table_ : 0)};
   StepMemory most = at_head(held_);
   for (const StepMemory& moment :
-       in_block(held_ + (head_waits ? table_ : 0), 0, 0)) {
+       in_block(waiting, {waiting.gradients, sending}, 0)) {
     most = larger(most, moment);
   }
-  StepMemory at_bottom = {.gradients = held_ + table_,
+  StepMemory at_bottom = {.gradients = held_ + table_ + sending,
                           .activations = 2 * size.stream()};
   if (shape_.holds_gradient && held_ == 0) {
     at_bottom.gradients += size.all_gradients() - table_;
   }
-  most = larger(most, at_bottom);
-  if (shape_.processes == 1) return most;
-  // When the passes are done, and what they have summed is sent.
-  return larger(most, {.gradients = size.all_gradients() +
-                                    sending_memory(size.all_gradients(),
-                                                   shape_.processes)});
+  return larger(most, at_bottom);
 }
 
-// A stage's gradients wait until the first one of the stage below has come, and
-// go while its block's others are there; those of the head wait for the last
-// block, and tied to the embedding for all. Sums of passes before are the place
-// of the last pass' too.
+// A stage's gradients wait until the first one of the stage below has come.
+// Then they are under way, until the first one of the next stage has come: so
+// those of two stages are there, and the buckets of one operation. Those of the
+// head wait for the last block, and tied to the embedding for all. Sums of
+// passes before are the place of the last pass' too. Of a layer's weights, a
+// block has its own and the next one's; the last layer's stay at the head.
 StepMemory Moments::largest(const StageParts& parts) const {
   const bool full = shape_.shard == Sharding::kFull;
   const int64_t own = parts.own_weights();
   const int64_t outside = full ? parts.weights_outside_layers() - own : 0;
   const int64_t layer = full ? parts.weights_in_layer() - own : 0;
+  const int64_t layers = full ? parts.weights_in_pass() - own : 0;
   const auto own_sums_from = [&](size_t stage) {
     return shape_.sums_wait ? parts.own_gradients_from(stage) : 0;
   };
-  StepMemory most = at_head(held_);
-  most.fetched = outside;
+  StepMemory most;
   const auto note = [&](StepMemory moment, int64_t fetched) {
     moment.fetched = fetched;
     most = larger(most, moment);
   };
+  note(at_head(held_), layer);
   const size_t head = parts.size() - 1;
-  const int64_t waiting = parts.has_tied_head() ? table_ : 0;
-  for (const StepMemory& moment : in_block(held_ > 0 ? held_ + waiting : table_,
-                                           0, parts.gradient_buckets(head))) {
-    note(moment, layer);
+  const int64_t tied = parts.has_tied_head() ? table_ : 0;
+  // While the sums of `stage` are under way, and those above it are done.
+  const auto under_way = [&](size_t stage) -> Waiting {
+    const int64_t gradients =
+        held_ > 0 ? held_ : parts.gradients(stage) + own_sums_from(stage + 1);
+    const int64_t weights =
+        full || !shape_.sums_wait ? parts.weight_buckets(stage) : 0;
+    return {tied + gradients, std::max(parts.gradient_buckets(stage), weights)};
+  };
+  const Waiting at_top = {.gradients = held_ + table_};
+  const int64_t first = parts.layers() > 1 ? layers : layer;
+  for (const StepMemory& moment : in_block(at_top, under_way(head), 0)) {
+    note(moment, first);
   }
   if (held_ > 0) return most;
   for (size_t stage = head - 1; stage > 1; --stage) {
-    const int64_t gradients =
-        waiting + parts.gradients(stage) + own_sums_from(stage + 1);
-    for (const StepMemory& moment :
-         in_block(gradients, static_cast<int64_t>(head - stage),
-                  parts.gradient_buckets(stage))) {
-      note(moment, layer);
+    Waiting before = under_way(stage + 1);
+    before.gradients += parts.gradients(stage);
+    for (const StepMemory& moment : in_block(
+             before, under_way(stage), static_cast<int64_t>(head - stage))) {
+      note(moment, stage > 2 ? layers : layer);
     }
   }
-  const int64_t streams = 2 * pass_.size().stream();
-  note({.gradients = table_ + parts.gradients(1) + parts.gradient_buckets(1) +
-                     own_sums_from(2),
-        .activations = streams},
-       outside);
-  note({.gradients = table_ + parts.gradient_buckets(0) + own_sums_from(1),
-        .activations = streams},
-       outside);
+  const auto at_bottom = [&](Waiting waiting, int64_t gradients) {
+    note({.gradients = waiting.gradients - tied + waiting.sending + gradients,
+          .activations = 2 * pass_.size().stream()},
+         outside);
+  };
+  if (head > 2) at_bottom(under_way(2), table_ + parts.gradients(1));
+  at_bottom(under_way(1), table_);
+  at_bottom(under_way(0), 0);
   // Before the passes, or after them.
   note({.gradients =
             full ? parts.weight_buckets(0) : parts.weight_buckets_of_all()},

@@ -31,6 +31,7 @@ struct PlanOptions {
   std::string bandwidth;
   std::string latency;
   std::string speed;
+  std::string step_time;
   bool no_measure = false;
   bool json = false;
 };
@@ -73,6 +74,19 @@ std::optional<budget::MachineRates> rates_of(const PlanOptions& options,
   return rates;
 }
 
+std::optional<double> step_time_of(const PlanOptions& options) {
+  if (options.step_time.empty()) return std::nullopt;
+  if (options.no_measure) {
+    user_error("--step-time: found --no-measure too, which estimates no times");
+  }
+  const auto seconds = parse_duration(options.step_time);
+  if (!seconds || *seconds <= 0) {
+    user_error("--step-time: found {}, expected a time like 4.9s or 800ms",
+               quote(options.step_time));
+  }
+  return seconds;
+}
+
 void plan(const PlanOptions& options) {
   const Plan plan = load_plan(options.plan, options.set);
   check_gates(plan);
@@ -82,8 +96,8 @@ void plan(const PlanOptions& options) {
   const int64_t share = kernels::num_threads() / sharing.processes;
   kernels::set_num_threads(static_cast<int>(
       plan.threads > 0 ? plan.threads : std::max<int64_t>(share, 1)));
-  budget::PlanBudget budget =
-      budget::plan_budget(plan, rates_of(options, plan), sharing);
+  budget::PlanBudget budget = budget::plan_budget(
+      plan, rates_of(options, plan), sharing, step_time_of(options));
   if (sharing.processes > 1) {
     budget.all_shards = budget::compare_shards(plan, sharing);
   }
@@ -118,12 +132,15 @@ void add_plan_command(CLI::App& app) {
       "--latency", options->latency,
       "Time that a message takes from one process to another, in us, ms or s "
       "(default: 50us)");
+  command->add_option(
+      "--step-time", options->step_time,
+      "Time that one process computes in a step, if it is known, in ms or s "
+      "(default: by what this machine does in a second)");
   CLI::Option* speed = command->add_option(
       "--speed", options->speed,
-      "Operations of matrix products and bytes of memory that a process does "
-      "in "
-      "a second, for example 300T,2TB; for times on another machine (default: "
-      "measured on this one)");
+      "Operations of matrix products, and bytes read and written, that a "
+      "process does in a second, for example 300T,2TB; for times on another "
+      "machine (default: measured on this one)");
   command
       ->add_flag("--no-measure", options->no_measure,
                  "Do not measure how fast this machine is; then no times are "
