@@ -5,8 +5,10 @@ what `annuli plan --processes 2` foretells of them.
 The network is made here: two namespaces, each with a TUN device, and a thread
 for each direction that passes packets on at a rate and with a delay. Needs root.
 
-  foretold   a step without the network's limits, as measured here, and the time
-             that `annuli plan` says the sending takes at this rate and delay
+  unlimited  a step without the network's limits
+  foretold   what `annuli plan --step-time UNLIMITED` says of a step at this rate
+             and delay
+  unhidden   what it says of one that does not send while it computes
   off        foretold over measured, less one
 
 Exit 0, or 1 if a foretold step is off by more than --most.
@@ -124,16 +126,19 @@ class FarTeam(Team):
         return ["ip", "netns", "exec", SPACES[rank], *super().bound(rank)]
 
 
-def foretold(options, shard, rate, delay):
-    """Seconds of sending in a step."""
+def foretold(options, shard, rate, delay, alone):
+    """Seconds of a step, and of one that hides nothing."""
     words = [str(cases.BUILD / "annuli"), "plan", options.plan, "--processes",
              "2", "--json", "--bandwidth", f"{rate / 1e6:g}MB",
-             "--latency", f"{delay * 1e6:.0f}us"]
+             "--latency", f"{delay * 1e6:.0f}us",
+             "--step-time", f"{alone * 1e3:.0f}ms"]
     for setting in settings(options, shard):
         words += ["--set", setting]
     made = subprocess.run(words, cwd=cases.ROOT, check=True,
                           capture_output=True, text=True)
-    return json.loads(made.stdout)["phases"][0]["step_seconds_sending"]
+    phase = json.loads(made.stdout)["phases"][0]
+    return (phase["step_seconds_together"],
+            phase["step_seconds"] + phase["step_seconds_sending"])
 
 
 def settings(options, shard):
@@ -142,7 +147,6 @@ def settings(options, shard):
 
 
 def measure(team, steps):
-    team.step()
     return statistics.median(team.step()["seconds"] for _ in range(steps))
 
 
@@ -154,13 +158,14 @@ def rows_of(options, network, shard, start):
     team = FarTeam(SHARED[shard], command, options.work / "network.log", 2)
     try:
         team.start()
+        team.step()  # makes the moments
         alone = measure(team, options.steps)
         for rate in options.rates:
             for delay in options.delays:
                 network.set(rate * 1e6, delay / 1e3)
                 yield (rate, delay, alone, measure(team, options.steps),
-                       alone + foretold(options, shard, rate * 1e6,
-                                        delay / 1e3))
+                       *foretold(options, shard, rate * 1e6, delay / 1e3,
+                                 alone))
     finally:
         network.set(float("inf"), 0)
         team.stop()
@@ -191,16 +196,16 @@ def main():
     try:
         start = make_start(options, 1)
         print(f"{'':16} {'rate':>9} {'delay':>7} {'unlimited':>9} "
-              f"{'measured':>9} {'foretold':>9} {'off':>7}")
+              f"{'measured':>9} {'foretold':>9} {'off':>7} {'unhidden':>9}")
         with Network() as network:
             for shard in options.shards:
-                for rate, delay, alone, measured, told in rows_of(
+                for rate, delay, alone, measured, told, apart in rows_of(
                         options, network, shard, start):
                     off = told / measured - 1
                     worst = max(worst, abs(off))
                     print(f"{SHARED[shard]:16} {rate:6.0f} MB {delay:4.1f} ms "
                           f"{alone:8.2f}s {measured:8.2f}s {told:8.2f}s "
-                          f"{100 * off:+6.1f}%", flush=True)
+                          f"{100 * off:+6.1f}% {apart:8.2f}s", flush=True)
     except ContestantError as error:
         print(f"network.py: {error}", file=sys.stderr)
         return 1

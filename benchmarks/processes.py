@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""processes.py [--size N]: a training step that N processes of one thread share,
+r"""processes.py [--size N]: a training step that N processes of one thread share,
 holding all or parts (parallel.shard), beside one process of N threads, PyTorch's
 DistributedDataParallel and FSDP2.
 
@@ -12,6 +12,12 @@ transformers' model, tuned: MKL's fast path, malloc that keeps its memory.
   ours is    the row's best time over that of our N processes which hold as much:
              shard none beside DDP, shard full beside FSDP2
   peak       the largest of its processes
+
+--by-shard: three rounds of fewer contestants, for shapes of which not all fit
+into memory side by side; one process is in each:
+
+  processes.py --plan benchmarks/plans/mixture.yaml --by-shard \
+    --set model.num_hidden_layers=6
 
 Exit 0, or 1 if losses differ or a contestant fails.
 """
@@ -32,6 +38,8 @@ from training.rounds import LOSS_LIMIT, PAUSE, WARM_UPS
 ONE = "one process"
 SHARED = {shard: f"shard {shard}" for shard in ("none", "optimizer", "full")}
 DDP, FSDP = "DDP, tuned", "FSDP2, tuned"
+GROUPS = [(ONE, "shard none", "DDP, tuned"), (ONE, "shard optimizer"),
+          (ONE, "shard full", "FSDP2, tuned")]
 BESIDE = {ONE: SHARED["none"], DDP: SHARED["none"], FSDP: SHARED["full"]}
 PEER = str(cases.ROOT / "benchmarks/training/peer.py")
 
@@ -159,9 +167,14 @@ def table(all_of_them):
     for name in best:
         lines.append(f"{name:16} {best[name]:7.3f}s {middle[name]:7.3f}s "
                      f"{best[ONE] / best[name]:7.2f} "
-                     f"{best[name] / best[BESIDE.get(name, name)]:7.2f}x "
+                     f"{beside(best, name)} "
                      f"{peaks[name] / 1e9:6.2f} GB")
     return "\n".join(lines)
+
+
+def beside(best, name):
+    ours = BESIDE.get(name, name)
+    return f"{best[name] / best[ours]:7.2f}x" if ours in best else f"{'-':>8}"
 
 
 def parse_arguments():
@@ -174,6 +187,8 @@ def parse_arguments():
                         help="micro_batch_size; batch_size over it is N")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--by-shard", action="store_true",
+                        help="a few contestants at a time")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--work", type=Path, default=cases.BUILD / "bench")
     return parser.parse_args()
@@ -197,7 +212,11 @@ def main():
     print(machine.describe(machine.facts(cases.ROOT)))
     try:
         start = make_start(options, WARM_UPS + options.rounds)
-        print(run(contestants(options, start), options.rounds))
+        everyone = [c.name for c in contestants(options, start)]
+        for group in GROUPS if options.by_shard else [everyone]:
+            chosen = [c for c in contestants(options, start)
+                      if c.name in group]
+            print(run(chosen, options.rounds), flush=True)
     except ContestantError as error:
         print(f"processes.py: {error}", file=sys.stderr)
         return 1
