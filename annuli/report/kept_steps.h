@@ -9,7 +9,7 @@
 namespace annuli::report {
 
 // Up to this many steps are all shown.
-constexpr size_t kAllSteps = 6000;
+constexpr size_t kAllSteps = 5000;
 
 // Places in `history.steps`, rising. Of a longer history the steps are cut into
 // 1200 spans of equal length, and of each span there are the first step, and

@@ -103,6 +103,21 @@ TEST(PageData, GrowthStandsBetweenTheSteps) {
   EXPECT_EQ(one.at("loads")[0].at("first_index"), 2);
 }
 
+TEST(PageData, ManyEvaluationsAreThinnedAndTheLastStays) {
+  SmallRun run;
+  std::string text = SmallRun::step(1, 3.0).dump() + "\n";
+  for (int i = 1; i <= 20'000; ++i) {
+    text += R"({"type":"evaluation","phase":"dense","eval_loss":)" +
+            std::to_string(i) + R"(,"more":"what nobody asked for"})" + "\n";
+  }
+  run.write_history(text);
+  const Json data = page_data({run.folder()});
+  const Json& held = data.at("runs")[0].at("evaluations");
+  EXPECT_EQ(held.size(), 1000u);
+  EXPECT_EQ(held.back().at("eval_loss"), 20'000);
+  EXPECT_FALSE(held.back().contains("more"));
+}
+
 TEST(PageData, VerdictsAndSamplesAreOfTheirPhase) {
   SmallRun run;
   run.add(SmallRun::step(1, 3.0));

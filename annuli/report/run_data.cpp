@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
+#include <initializer_list>
 #include <optional>
 #include <set>
 
@@ -23,6 +23,9 @@ namespace annuli::report {
 namespace {
 
 constexpr size_t kMostLoads = 60000;  // values of all heat maps together
+constexpr size_t kMostGrowths = 100;
+constexpr size_t kMostEvaluations = 1000;
+constexpr size_t kMostRollbacks = 100;
 
 fs::path history_path(const fs::path& folder) {
   return folder / "training_history.jsonl";
@@ -107,30 +110,79 @@ Json steps_data(const Run& run) {
   return data;
 }
 
-// A line of the history with where it stands: after so many steps, tokens, ...
-Json placed(const Run& run, const Event& event) {
-  Json line = event.line;
+// Of a line of the history these keys, with where it stands: after so many
+// steps, tokens, ...
+Json placed(const Run& run, const Event& event,
+            std::initializer_list<const char*> keys) {
+  Json line;
+  for (const char* key : keys) {
+    const auto found = event.line.find(key);
+    if (found != event.line.end()) line[key] = *found;
+  }
   const size_t steps = event.steps_before;
   const Steps& all = run.history.steps;
   line["index"] = steps;
   line["tokens"] = steps == 0 ? 0.0 : all.tokens[steps - 1];
-  line["seconds"] = steps == 0 ? 0.0 : all.seconds[steps - 1];
+  line["seconds"] = steps == 0 ? Json(0) : rounded(all.seconds[steps - 1]);
   if (!run.flops.empty()) {
-    line["flops"] = steps == 0 ? 0.0 : run.flops[steps - 1];
+    line["flops"] = steps == 0 ? Json(0) : rounded(run.flops[steps - 1]);
   }
   return line;
 }
 
-Json events_data(const Run& run, const std::vector<Event>& events) {
+// At most so many, at equal distances, the last among them.
+std::vector<Event> thinned(const std::vector<Event>& events, size_t most) {
+  if (events.size() <= most) return events;
+  std::vector<Event> kept;
+  for (size_t i = 1; i <= most; ++i) {
+    kept.push_back(events[i * events.size() / most - 1]);
+  }
+  return kept;
+}
+
+Json growths_data(const Run& run) {
   Json list = Json::array();
-  for (const Event& event : events) {
-    Json line = placed(run, event);
-    if (event.line.contains("seconds")) {
-      line["growth_seconds"] = event.line["seconds"];
-    }
-    list.push_back(std::move(line));
+  for (const Event& event : thinned(run.history.boundaries, kMostGrowths)) {
+    list.push_back(placed(run, event,
+                          {"phase", "operator", "arguments", "exact",
+                           "probe_loss_before", "probe_loss_after", "jump"}));
+    list.back()["growth_seconds"] = event.line.value("seconds", Json());
   }
   return list;
+}
+
+Json evaluations_data(const Run& run) {
+  Json list = Json::array();
+  for (const Event& event :
+       thinned(run.history.evaluations, kMostEvaluations)) {
+    list.push_back(
+        placed(run, event, {"phase", "step", "eval_loss", "bits_per_byte"}));
+  }
+  return list;
+}
+
+Json rollbacks_data(const Run& run) {
+  Json list = Json::array();
+  for (const Event& event : thinned(run.history.rollbacks, kMostRollbacks)) {
+    list.push_back(placed(run, event,
+                          {"phase", "step", "reason", "to_phase", "to_step",
+                           "rollbacks", "lr_factor"}));
+  }
+  return list;
+}
+
+// Of a column of a heat map, [layer x experts].
+Json percents_of(const LoadMap& map, size_t column) {
+  Json percents = Json::array();
+  for (size_t layer = 0; layer < map.layers(); ++layer) {
+    for (size_t expert = 0; expert < map.experts(); ++expert) {
+      const double percent = 100 * map.value(column, layer, expert);
+      // What is not quite dead does not look it.
+      percents.push_back(static_cast<int64_t>(
+          percent > 0 ? std::max(std::round(percent), 1.0) : 0.0));
+    }
+  }
+  return percents;
 }
 
 Json loads_data(const Run& run) {
@@ -141,16 +193,7 @@ Json loads_data(const Run& run) {
     map.finish(kMostLoads / run.history.loads.size());
     Json columns = Json::array();
     for (size_t column = 0; column < map.columns(); ++column) {
-      Json percents = Json::array();
-      for (size_t layer = 0; layer < map.layers(); ++layer) {
-        for (size_t expert = 0; expert < map.experts(); ++expert) {
-          const double percent = 100 * map.value(column, layer, expert);
-          // What is not quite dead does not look it.
-          percents.push_back(static_cast<int64_t>(
-              percent > 0 ? std::max(std::round(percent), 1.0) : 0.0));
-        }
-      }
-      columns.push_back(std::move(percents));
+      columns.push_back(percents_of(map, column));
     }
     maps.push_back({{"phase", phase},
                     {"layers", map.layers()},
@@ -215,9 +258,9 @@ Json run_data(const Run& run) {
       {"flops_are_estimated", run.flops_are_estimated},
       {"phases", std::move(phases)},
       {"steps", steps_data(run)},
-      {"growths", events_data(run, run.history.boundaries)},
-      {"evaluations", events_data(run, run.history.evaluations)},
-      {"rollbacks", events_data(run, run.history.rollbacks)},
+      {"growths", growths_data(run)},
+      {"evaluations", evaluations_data(run)},
+      {"rollbacks", rollbacks_data(run)},
       {"loads", loads_data(run)},
       {"verdicts", verdicts_of(run.folder, run.phases)},
       {"lineage", lineage_of(run.folder)},

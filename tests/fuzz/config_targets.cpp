@@ -2,6 +2,8 @@
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
 #include "annuli/core/python_json.h"
+#include "annuli/report/page.h"
+#include "annuli/report/run_data.h"
 #include "annuli/train/history.h"
 #include "tests/fuzz/target.h"
 
@@ -102,12 +104,49 @@ void read_history(const std::string& bytes) {
   train::read_history(as_file("history.jsonl", bytes));
 }
 
+constexpr const char* kSteps =
+    R"({"type":"step","phase":"a","step":1,"loss":3.5,"tokens":8,)"
+    R"("tokens_per_second":9.5,"expert_load":[[3,1],[2,2]]})"
+    "\n"
+    R"({"type":"boundary","phase":"b","operator":"widen","seconds":1.5,)"
+    R"("arguments":{"factor":2},"jump":1e-8})"
+    "\n"
+    R"({"type":"step","phase":"b","step":1,"loss":3.5,"tokens":8})"
+    "\n"
+    R"({"type":"phase","phase":"b","active_parameters":7})"
+    "\n";
+
+constexpr const char* kVerdicts =
+    R"({"growth":[{"check":"c","aspect":"d","passed":true,"allowed":false,)"
+    R"("measured":null,"limit":0.5,"layer":1,"note":"e"}],"after_phase":[]})";
+
+// The page of a run's folder that holds these files.
+void make_page(const std::string& history, const std::string& beside) {
+  for (const char* name : {"run", "run/verify", "run/samples"}) {
+    fs::create_directory(scratch() / name);
+  }
+  as_file("run/training_history.jsonl", history);
+  as_file("run/verify/a.json", beside);
+  as_file("run/samples/a.txt", beside);
+  report::html_page(report::page_data({scratch() / "run"}));
+}
+
+std::vector<std::string> page_seeds() { return {kSteps}; }
+
+void read_page(const std::string& bytes) { make_page(bytes, kVerdicts); }
+
+std::vector<std::string> run_file_seeds() { return {kVerdicts}; }
+
+void read_run_files(const std::string& bytes) { make_page(kSteps, bytes); }
+
 }  // namespace
 
 std::vector<Target> config_targets() {
   return {{"plan", plan_seeds, read_plan},
           {"config", config_seeds, read_config},
-          {"history", history_seeds, read_history}};
+          {"history", history_seeds, read_history},
+          {"page", page_seeds, read_page},
+          {"run_files", run_file_seeds, read_run_files}};
 }
 
 }  // namespace annuli::fuzz

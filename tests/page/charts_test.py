@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 import xml.etree.ElementTree as xml
 
 from page_case import (PICTURES, PageCase, history, quick_run, step_line, steps,
@@ -133,6 +134,16 @@ class Charts(PageCase):
         drawing = xml.fromstring(self.js(
             "svgText(document.querySelector('#loss-chart svg[role=img]'))"))
         self.assertEqual(drawing.tag, "{http://www.w3.org/2000/svg}svg")
+        self.browser.call("Page.setDownloadBehavior", behavior="allow",
+                          downloadPath=str(self.folder))
+        for kind in ("CSV", "SVG"):
+            self.click(f"#loss-chart [aria-label$='as {kind}']")
+            path = self.folder / f"loss-chart.{kind.lower()}"
+            for _ in range(200):
+                if path.exists() and path.stat().st_size > 0:
+                    break
+                time.sleep(0.05)
+            self.assertGreater(path.stat().st_size, 1000)
         self.click("#loss-chart summary")
         cells = self.js("[...document.querySelectorAll('#loss-chart td')].length")
         self.assertGreater(cells, 2 * len(self.steps))

@@ -90,6 +90,9 @@ class Hostile(PageCase):
             for log in ("true", "false"):
                 self.click(f"#loss button[data-value={axis}]")
                 self.click(f"#loss button[data-value={log}]")
+        rows = self.js("FIGURES.find((one) => one.spec.id === 'loss-chart')"
+                       ".spec.rows()")
+        self.assertNotIn("low", [row[2] for row in rows])
         drawn = self.js("[...document.querySelectorAll('path, line, circle')]"
                         ".every((one) => !/NaN|Infinity/.test(one.outerHTML))")
         self.assertTrue(drawn)

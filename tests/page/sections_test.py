@@ -107,6 +107,11 @@ class Sections(PageCase):
             self.assertIn(words, self.text(place))
         self.assertEqual(self.faults(), [])
 
+    def test_a_run_of_one_step(self):
+        self.page(write_run(self.folder / "one", [step_line(1, 3.0)]))
+        self.assertNotIn("NaN", self.js("document.querySelector('main').innerHTML"))
+        self.assertIn("phase dense, step 1", self.text("header"))
+
     def test_a_run_that_is_being_written(self):
         folder = write_run(self.folder / "live", [step_line(1, 3.0)])
         with open(folder / "training_history.jsonl", "a") as file:

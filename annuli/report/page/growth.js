@@ -1,6 +1,7 @@
 // What happens at each growth step, and how copies part afterwards.
 
 const AROUND = 30;  // steps before and after
+const MOST_SHOWN = 24;  // growth steps
 
 // Points of a column around a growth step, by steps from it: 0 is the last step
 // before, 1 the first after.
@@ -26,8 +27,12 @@ function growthSection(run) {
     made.append(notRecorded("This run has not grown a model yet."));
     return made;
   }
-  for (const [number, growth] of run.growths.entries()) {
+  for (const [number, growth] of run.growths.slice(0, MOST_SHOWN).entries()) {
     made.append(boundary(run, growth, number));
+  }
+  if (run.growths.length > MOST_SHOWN) {
+    made.append(notRecorded(`Of ${run.growths.length} growth steps the first ` +
+      `${MOST_SHOWN} are shown.`));
   }
   if (!run.steps.update_ratio) {
     made.append(notRecorded("This run has not recorded the ratio of updates " +

@@ -64,7 +64,7 @@ function yScale(spec, series, x, box) {
   const log = spec.log && spec.log();
   let values = series.flatMap((one) => one.points
     .filter((point) => point[0] >= from && point[0] <= to)
-    .map((point) => point[1])).filter(isNumber);
+    .map((point) => point[1]));
   if (log) values = values.filter((value) => value > 0);
   let [low, high] = values.length > 0 ? d3.extent(values) : [log ? 1 : 0, 2];
   if (spec.y.from !== undefined && !log) low = Math.min(low, spec.y.from);

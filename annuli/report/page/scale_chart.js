@@ -3,7 +3,7 @@
 
 // `spec`: as of Figure, and items(): [{group, label, ratio, exact, outcome,
 // words, lines}]. `ratio` is the measure over its limit (or the limit over it
-// where it must be at least that); `exact`: it is 0, as it must be.
+// where it must be at least that); `exact`: it holds and has no ratio, as 0.
 function scaleChart(spec) {
   const chart = new Figure({
     ...spec,
