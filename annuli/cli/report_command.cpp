@@ -27,7 +27,9 @@ struct ReportOptions {
   std::string tensorboard;
 };
 
+// Not behind a link, and nothing that would wait for a writer.
 bool is_our_page(const fs::path& path) {
+  if (fs::is_symlink(path) || !is_file(path)) return false;
   std::ifstream file(path, std::ios::binary);
   std::string beginning(256, '\0');
   file.read(beginning.data(), std::ssize(beginning));
@@ -51,6 +53,10 @@ void check_page(const ReportOptions& options) {
     for (const fs::path& file : report::files_of_run(run)) {
       inputs.add("the run's file", file);
     }
+  }
+  if (fs::is_character_file(options.out)) {
+    user_error("writing the page {}: it is a device, expected a file",
+               options.out);
   }
   check_output_file("writing the page", options.out, inputs,
                     [&] { return is_our_page(options.out); });

@@ -1,5 +1,5 @@
 // annuli report: the page of the tiny run, and what it is not made of.
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "bad_input.h"
 
@@ -127,6 +127,18 @@ const BadInput kBadReports[] = {
     {"OutIsEmptyButSomebodys",
      [](const Place& p) { return to(p, p.write("mine.html", "")); },
      {"not written by this command"}},
+    {"OutIsALink",
+     [](const Place& p) {
+       fs::create_symlink("elsewhere.html", p.scratch.path() / "link.html");
+       return to(p, p.scratch.file("link.html"));
+     },
+     {"link.html", "not written by this command"}},
+    {"OutIsAPipe",
+     [](const Place& p) {
+       EXPECT_EQ(::mkfifo(p.scratch.file("pipe").c_str(), 0600), 0);
+       return to(p, p.scratch.file("pipe"));
+     },
+     {"pipe", "not written by this command"}},
     {"OutIsAFolder",
      [](const Place& p) {
        fs::create_directory(p.scratch.path() / "pages");

@@ -72,8 +72,8 @@ function lossSeries() {
         points: points(run, "smooth_loss"), dash: DASHES[number % 4] });
     }
     made.push({ label: `${name}held-out`, colour, mark: "dot",
-      points: run.evaluations.filter((one) =>
-        isNumber(one[choice.axis]) && isNumber(one.eval_loss)).map((one) => [one[choice.axis], one.eval_loss]) });
+      points: run.evaluations.map((one) => [one[choice.axis], one.eval_loss])
+        .filter((point) => point.every(isNumber)) });
     return made.filter((one) => one.points.length > 0);
   });
 }

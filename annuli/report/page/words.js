@@ -119,10 +119,13 @@ const AXES = {
     said: (x) => `step ${whole(x)} of all` },
 };
 
-// A run's name: that of its plan, and its folder where runs must be told apart.
+// A run's name: that of its plan, or where runs must be told apart that of its
+// folder, or its whole path.
 function runName(run) {
-  const name = run.plan ? run.plan.name : run.folder;
-  const same = RUNS.filter((other) => other.plan && run.plan &&
-    other.plan.name === run.plan.name);
-  return same.length > 1 ? run.folder : name;
+  const last = (one) => one.folder.split("/").filter(Boolean).pop();
+  for (const name of [(one) => one.plan ? one.plan.name : last(one), last]) {
+    const same = RUNS.filter((other) => name(other) === name(run));
+    if (same.length === 1) return name(run);
+  }
+  return run.folder;
 }
