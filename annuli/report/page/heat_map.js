@@ -92,6 +92,7 @@ function drawSteps(cells, svg) {
   const to = map.from + map.columns.length * map.width;
   const x = d3.scaleLinear().domain([map.from, to])
     .range([left, left + width]);
+  if (width < 44) return;  // no room for a number
   svg.append("g").attr("class", "axis x")
     .attr("transform", `translate(0,${bottom})`)
     .call(d3.axisBottom(x).ticks(Math.max(1, Math.floor(width / 80)))

@@ -76,7 +76,7 @@ function drawRow(row, chart, svg, x, place) {
   group.append("text").attr("x", place.narrow ? 2 : place.left - 8)
     .attr("y", row.y + (place.narrow ? 16 : 17))
     .attr("text-anchor", place.narrow ? "start" : "end")
-    .text(fitting(item.label, room, 12.5));
+    .text(fitting(item.label, room, 12.5, item.outcome === "fail" ? 600 : ""));
   group.append("line").attr("class", "track").attr("x1", place.left + 6)
     .attr("x2", place.right).attr("y1", middle).attr("y2", middle);
   if (item.outcome === "pass") {
