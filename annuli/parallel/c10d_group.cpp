@@ -4,10 +4,8 @@
 #include <c10/util/Exception.h>
 #include <c10/util/Logging.h>
 #include <fmt/core.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
@@ -21,54 +19,13 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/quote.h"
+#include "annuli/parallel/agreement.h"
 #include "annuli/parallel/roll_call.h"
 
 namespace annuli::parallel {
 namespace {
 
 using Gloo = c10d::ProcessGroupGloo;
-
-enum class Kind : int64_t {
-  kBarrier,
-  kGather,
-  kAllGather,
-  kAllToAll,
-  kExchange
-};
-constexpr const char* kKindNames[] = {"barrier", "gather", "all_gather",
-                                      "all_to_all", "exchange"};
-
-// What all processes must call alike, but for the length of a text.
-struct Agreement {
-  static constexpr size_t kMaxDims = 8;
-  int64_t number = 0;
-  int64_t kind = 0;
-  int64_t type = 0;
-  int64_t dims = 0;
-  std::array<int64_t, kMaxDims> shape = {};
-  int64_t text_bytes = 0;
-  std::array<int64_t, 3> unused = {};
-
-  bool same_call(const Agreement& other) const {
-    return number == other.number && kind == other.kind && type == other.type &&
-           dims == other.dims && shape == other.shape;
-  }
-
-  std::string text() const {
-    std::string call =
-        fmt::format("operation {}, {}", number, kKindNames[kind]);
-    if (Kind(kind) == Kind::kBarrier || Kind(kind) == Kind::kGather)
-      return call;
-    if (Kind(kind) == Kind::kExchange) {
-      return fmt::format("{} of {}", call,
-                         c10::toString(static_cast<c10::ScalarType>(type)));
-    }
-    return fmt::format("{} of {} [{}]", call,
-                       c10::toString(static_cast<c10::ScalarType>(type)),
-                       fmt::join(shape.begin(), shape.begin() + dims, ", "));
-  }
-};
-static_assert(sizeof(Agreement) == kAgreementBytes);
 
 // Gloo sends bytes, so that no type is unknown to it. A tensor of one entry is
 // contiguous whatever its stride is, which a view of bytes is not.
@@ -210,7 +167,7 @@ void C10dGroup::lose(const std::string& error) {
                   "with --resume",
                   rank_, roll_call_.host(),
                   missing.who.empty() ? "another process" : missing.who, work_,
-                  kKindNames[current_.kind], missing.cause));
+                  name_of(Kind(current_.kind)), missing.cause));
   throw LostProcess(*lost_);
 }
 
@@ -238,13 +195,7 @@ std::vector<Agreement> C10dGroup::agree(Agreement call) {
 }
 
 void C10dGroup::agree(Kind kind, const at::Tensor& tensor) {
-  Agreement call = {.kind = int64_t(kind),
-                    .type = static_cast<int64_t>(tensor.scalar_type()),
-                    .dims = tensor.dim()};
-  ANNULI_CHECK(tensor.dim() <= int64_t(Agreement::kMaxDims), "{} dimensions",
-               tensor.dim());
-  std::ranges::copy(tensor.sizes(), call.shape.begin());
-  agree(call);
+  agree(agreement(kind, tensor));
 }
 
 std::vector<std::string> C10dGroup::gather(std::string_view text) {
