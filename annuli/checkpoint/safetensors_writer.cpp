@@ -2,9 +2,11 @@
 #include <fstream>
 #include <set>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "annuli/checkpoint/safetensors.h"
+#include "annuli/checkpoint/safetensors_filler.h"
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
 
@@ -85,6 +87,18 @@ void SafetensorsWriter::finish() {
   ANNULI_CHECK(next_ == entries_.size(), "{} of {} tensors were written", next_,
                entries_.size());
   file_.commit();
+}
+
+void lay_out_safetensors(const fs::path& path,
+                         const std::vector<TensorEntry>& entries,
+                         Metadata metadata) {
+  const std::string header = header_json(entries, std::move(metadata));
+  write_file_atomically(path, little_endian(header.size()) + header);
+  uint64_t bytes = sizeof(uint64_t) + header.size();
+  for (const TensorEntry& entry : entries) bytes += entry.bytes;
+  std::error_code error;
+  fs::resize_file(path, bytes, error);
+  if (error) user_error("writing {}: {}", path.string(), error.message());
 }
 
 void replace_in_header(const fs::path& path, std::string_view before,

@@ -24,6 +24,11 @@ void add_output_options(CLI::App& command, GrowOptions& options) {
                    "Replace what an earlier command wrote at --out");
   command.add_option("--json", options.json,
                      "Write what was done, with the verdicts, to this file");
+  command.add_option(
+      "--processes", options.processes,
+      "Number of processes of this host that share the work, a power of two: "
+      "each makes its part of the tensors, the files are the same (default: "
+      "1)");
 }
 
 void add_storage_options(CLI::App& command, GrowOptions& options) {

@@ -1,9 +1,12 @@
 #include "annuli/cli/grow_verb.h"
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/tensor.h>
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -13,6 +16,7 @@
 #include "annuli/cli/grow_report.h"
 #include "annuli/cli/interrupt.h"
 #include "annuli/cli/parent_files.h"
+#include "annuli/cli/run_group.h"
 #include "annuli/config/class_notice.h"
 #include "annuli/config/constant_gates.h"
 #include "annuli/core/error.h"
@@ -26,10 +30,18 @@
 #include "annuli/grow/registry.h"
 #include "annuli/grow/replay.h"
 #include "annuli/grow/router_mean.h"
+#include "annuli/model/shared_work.h"
+#include "annuli/parallel/launcher.h"
 #include "annuli/verify/router_health.h"
 
 namespace annuli::cli {
 namespace {
+
+// Seconds. One that is gone is noticed at once; the first one may prove a large
+// child for long while the others wait.
+constexpr double kStart = 600;
+constexpr double kTimeout = 4 * 3600;
+constexpr const char* kAdvice = "nothing was written: grow again";
 
 using Clock = std::chrono::steady_clock;
 
@@ -88,12 +100,14 @@ void finish_as_pt(const GrowOptions& options, const ModelFile& parent,
   };
 }
 
-// Where the child is written, once all that can be refused was.
+// Where the child is written, once all that can be refused was; null on all
+// processes but the first.
 std::unique_ptr<InterruptibleFolder> open_out(const GrowOptions& options,
                                               const ParentFiles& parents,
                                               const InputPaths& inputs,
                                               const grow::FolderPlan& plan,
                                               grow::FolderOrder& order) {
+  if (!order.weights.group.is_first()) return nullptr;
   check_report(options, inputs);
   if (!is_pt(options.out)) {
     return std::make_unique<InterruptibleFolder>(options.out, options.force,
@@ -128,7 +142,9 @@ void dry_run(const GrowOptions& options, const grow::Recipe& recipe,
 }
 
 void write_child(const GrowOptions& options, const grow::FolderOrder& order,
-                 const grow::FolderPlan& plan, OutputFolder& out) {
+                 const grow::FolderPlan& plan, InterruptibleFolder* folder) {
+  if (folder == nullptr) return grow::help_to_grow(order, plan);
+  OutputFolder& out = **folder;
   const auto start = Clock::now();
   print_plan(order.weights.recipe, plan, options.out);
   const LineageRecord record = grow::grow_folder(order, plan, out);
@@ -156,12 +172,14 @@ std::vector<std::string> parents_again(const GrowOptions& options,
 }
 
 // A router that cannot learn is not what anybody wants, unless they say so.
-void check_gates(const GrowOptions& options, const grow::Recipe& recipe) {
+void check_gates(const GrowOptions& options, const grow::Recipe& recipe,
+                 const parallel::ProcessGroup& group) {
   if (has_constant_gates(recipe.parent) || !has_constant_gates(recipe.child)) {
     return;
   }
   const bool allowed = std::ranges::count(options.allow, "router_health") > 0;
   if (allowed || options.no_verify) {
+    if (!group.is_first()) return;
     warn("growing {}: 1 expert a token: {}", options.parent, kConstantGates);
     return;
   }
@@ -172,8 +190,9 @@ void check_gates(const GrowOptions& options, const grow::Recipe& recipe) {
 }
 
 // A proof finds NaN while it reads the parent; without one nothing would.
-void require_numbers(const GrowOptions& options, const ParentFiles& parents) {
-  if (!options.no_verify) return;
+void require_numbers(const GrowOptions& options, const ParentFiles& parents,
+                     const parallel::ProcessGroup& group) {
+  if (!options.no_verify || !group.is_first()) return;
   for (const ModelFile* parent : parents.all()) {
     require_finite(*parent, "growing");
   }
@@ -193,13 +212,38 @@ NamedProbe probe_for(const GrowOptions& options, const grow::Recipe& recipe,
   return make_probe(shape, options.text, options.tokenizer, parent);
 }
 
+// Of the first process: who draws a router draws it against these very bits.
+std::vector<at::Tensor> directions_of_first(
+    parallel::ProcessGroup& group, int64_t layers,
+    const std::function<std::vector<at::Tensor>()>& measure) {
+  if (group.size() == 1) return measure();
+  std::vector<double> numbers;
+  std::vector<at::Tensor> directions(layers);
+  if (group.is_first()) directions = measure();
+  for (at::Tensor& of_layer : directions) {
+    numbers.clear();
+    if (group.is_first()) {
+      const auto* entries = of_layer.const_data_ptr<double>();
+      numbers = {static_cast<double>(of_layer.size(0))};
+      numbers.insert(numbers.end(), entries, entries + of_layer.numel());
+    }
+    const std::vector<double> given = of_holder(group, numbers);
+    of_layer = at::tensor(at::ArrayRef<double>(given).slice(1))
+                   .view({static_cast<int64_t>(given.at(0)), -1});
+  }
+  return directions;
+}
+
 // Adds the proof, and the means of routers, to an order.
 void complete(const GrowOptions& options, const NamedProbe& probe,
               grow::FolderOrder& order) {
   const grow::Recipe& recipe = order.weights.recipe;
   if (recipe.needs_router_mean()) {
-    order.weights.router_mean = grow::router_directions(
-        *order.weights.parents.front(), probe.probe.router_tokens);
+    order.weights.router_mean = directions_of_first(
+        order.weights.group, recipe.parent.num_hidden_layers, [&] {
+          return grow::router_directions(*order.weights.parents.front(),
+                                         probe.probe.router_tokens);
+        });
   }
   if (options.no_verify) return;
   order.judge = [&](const fs::path& child) {
@@ -208,30 +252,34 @@ void complete(const GrowOptions& options, const NamedProbe& probe,
                         .probe = probe,
                         .whole_probe = options.shape.whole,
                         .loss_budget = options.loss_budget,
-                        .allow = options.allow},
+                        .allow = options.allow,
+                        .group = order.weights.group},
                        child);
   };
 }
 
-}  // namespace
+// True if it has started processes that do the work; all have done it.
+bool is_done_by_processes(const GrowOptions& options) {
+  if (!options.processes) return false;
+  const int64_t count = parallel::process_count(*options.processes);
+  if (count == 1 || options.dry_run) return false;
+  parallel::launch(count, parallel::own_arguments_without("--processes"),
+                   kTimeout);
+  return true;
+}
 
-void grow_model(GrowOptions options) {
-  if (!options.chain.empty()) {
-    options.plan.chain =
-        grow::read_chain(read_file(options.chain), options.chain,
-                         RouterInit::kMeanOrthogonal)
-            .chain;
-  }
+void grow_with(const GrowOptions& options, parallel::ProcessGroup& group) {
   const ParentFiles parents(options.parent, further_parents(options.plan));
   const ModelFile& parent = parents.first();
   const grow::Recipe recipe =
       grow::make_operator(options.plan)->recipe(parent.config(), options.seed);
-  check_gates(options, recipe);
+  check_gates(options, recipe, group);
   grow::FolderOrder order{
       .weights = {.recipe = recipe,
                   .parents = parents.all(),
                   .dtype = grow::dtype_from_flag(options.dtype),
-                  .max_shard_bytes = parse_bytes(options.max_shard_size)},
+                  .max_shard_bytes = parse_bytes(options.max_shard_size),
+                  .group = group},
       .state = {options.plan.optimizer, options.plan.dynamics}};
   const grow::FolderPlan plan = plan_folder(order);
   if (const std::string text = class_notice(parent.config(), options.plan);
@@ -240,6 +288,7 @@ void grow_model(GrowOptions options) {
   }
   InputPaths inputs = inputs_of(options, parents);
   if (options.dry_run) {
+    if (!group.is_first()) return;
     check_report(options, inputs);
     return dry_run(options, recipe, plan);
   }
@@ -249,13 +298,14 @@ void grow_model(GrowOptions options) {
     data::add_text(inputs, "--text", options.text);
   }
   const auto out = open_out(options, parents, inputs, plan, order);
-  require_numbers(options, parents);
+  require_numbers(options, parents, group);
   const NamedProbe probe = probe_for(options, recipe, parent);
   complete(options, probe, order);
-  write_child(options, order, plan, **out);
+  write_child(options, order, plan, out.get());
+  group.barrier();
 }
 
-void replay_growth(const GrowOptions& options) {
+void replay_with(const GrowOptions& options, parallel::ProcessGroup& group) {
   const auto start = Clock::now();
   const Lineage lineage = read_lineage(options.replay);
   if (lineage.empty() || !grow::is_operator(lineage.back().op)) {
@@ -268,14 +318,40 @@ void replay_growth(const GrowOptions& options) {
       grow::recipe_of(last.op, last.arguments, parents.first().config(),
                       last.seed, options.replay);
   grow::FolderOrder order{
-      .weights = {.recipe = recipe, .parents = parents.all()}};
+      .weights = {.recipe = recipe, .parents = parents.all(), .group = group}};
   grow::apply_replay(last, options.replay, order);
   const grow::FolderPlan plan = plan_folder(order);
   const auto out =
       open_out(options, parents, inputs_of(options, parents), plan, order);
-  print_plan(recipe, plan, options.out);
-  grow::replay_folder(order, plan, lineage, **out);
-  print_done(options.out, plan.bytes, start);
+  if (out == nullptr) {
+    grow::help_to_grow(order, plan);
+  } else {
+    print_plan(recipe, plan, options.out);
+    grow::replay_folder(order, plan, lineage, **out);
+    print_done(options.out, plan.bytes, start);
+  }
+  group.barrier();
+}
+
+}  // namespace
+
+void grow_model(GrowOptions options) {
+  if (!options.chain.empty()) {
+    options.plan.chain =
+        grow::read_chain(read_file(options.chain), options.chain,
+                         RouterInit::kMeanOrthogonal)
+            .chain;
+  }
+  if (is_done_by_processes(options)) return;
+  with_group(kStart, kTimeout, kAdvice,
+             [&](parallel::ProcessGroup& group) { grow_with(options, group); });
+}
+
+void replay_growth(const GrowOptions& options) {
+  if (is_done_by_processes(options)) return;
+  with_group(kStart, kTimeout, kAdvice, [&](parallel::ProcessGroup& group) {
+    replay_with(options, group);
+  });
 }
 
 }  // namespace annuli::cli

@@ -29,10 +29,14 @@ struct GrowOptions {
   std::string tokenizer;
   ProbeShape shape;
   std::string json;
-  std::string replay;             // a lineage.json, instead of a plan
-  std::vector<std::string> with;  // of a replay: the further parents
+  std::optional<std::string> processes;  // that share the work
+  std::string replay;                    // a lineage.json, instead of a plan
+  std::vector<std::string> with;         // of a replay: the further parents
 };
 
+// Both with the processes that were started together with this one, or that
+// `processes` asks for.
+//
 // Every step of a chain has the chain's seed: the steps one by one, each with
 // the same --seed, give the same weights.
 void grow_model(GrowOptions options);

@@ -73,15 +73,18 @@ void run(const RunOptions& options) {
   using enum run::IfPresent;
   const auto if_present =
       options.force ? kForce : (options.resume ? kResume : kRefuse);
-  with_group(plan, [&](parallel::ProcessGroup& group) {
-    if (limit) {
-      budget::require_fits(
-          plan, budget::plan_budget(plan, {}, {.processes = group.size()}),
-          *limit);
-    }
-    run::run_plan(plan, options.plan, if_present, profile_of(options), {},
-                  group);
-  });
+  const double timeout = plan.parallel.timeout;
+  with_group(timeout, timeout, "resume with --resume",
+             [&](parallel::ProcessGroup& group) {
+               if (limit) {
+                 budget::require_fits(
+                     plan,
+                     budget::plan_budget(plan, {}, {.processes = group.size()}),
+                     *limit);
+               }
+               run::run_plan(plan, options.plan, if_present,
+                             profile_of(options), {}, group);
+             });
 }
 
 }  // namespace

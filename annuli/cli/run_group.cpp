@@ -42,7 +42,7 @@ void rethrow_named(const parallel::ProcessGroup& group) {
 
 }  // namespace
 
-void with_group(const Plan& plan,
+void with_group(double start, double timeout, std::string_view advice,
                 const std::function<void(parallel::ProcessGroup&)>& work) {
   const parallel::LaunchEnvironment environment =
       parallel::launch_environment();
@@ -50,14 +50,14 @@ void with_group(const Plan& plan,
     work(parallel::solo());
     return;
   }
-  const double timeout = plan.parallel.timeout;
-  const auto group = parallel::join(environment, timeout, timeout);
+  const auto group = parallel::join(environment, timeout, start);
   const bool is_named = std::getenv(parallel::kReportVariable) != nullptr;
   leave_speaking_to_first(*group, is_named);
   try {
     work(*group);
-  } catch (const parallel::LostProcess&) {
-    throw;
+  } catch (const parallel::LostProcess& lost) {
+    throw parallel::LostProcess(lost.status(),
+                                fmt::format("{}; {}", lost.what(), advice));
   } catch (...) {
     const Ending ending = ending_of(std::current_exception());
     group->say_failed(ending.status, ending.text);

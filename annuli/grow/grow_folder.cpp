@@ -10,6 +10,7 @@
 #include "annuli/grow/dtype_words.h"
 #include "annuli/grow/model_card.h"
 #include "annuli/grow/replay.h"
+#include "annuli/parallel/agree.h"
 
 namespace annuli::grow {
 namespace {
@@ -90,14 +91,24 @@ Lineage lineage_to(const ModelFile& parent, const std::string& hash) {
   return lineage;
 }
 
-// Everything but the weights, the lineage and the card.
-void write_beside(const FolderOrder& order, const FolderPlan& plan,
-                  const fs::path& folder) {
-  copy_companions(plan.companions, folder);
+// What all processes write together: weights and the optimizer's state.
+Streamed write_tensors(const FolderOrder& order, const FolderPlan& plan,
+                       const fs::path& folder) {
+  parallel::ProcessGroup& group = order.weights.group;
+  group.work_at("growing the weights");
+  Streamed streamed =
+      stream(order.weights, plan.weights, folder, metadata_of(order));
   if (const auto state = state_of(order)) {
-    stream_state(order.weights.recipe, *state, order.state, folder);
+    group.work_at("growing the optimizer's state");
+    stream_state(order.weights.recipe, *state, order.state, folder, group);
   }
-  write_json(folder / "config.json", config_of(order, plan));
+  return streamed;
+}
+
+Json judge(const FolderOrder& order, const fs::path& folder) {
+  order.weights.group.work_at("proving the child");
+  order.weights.group.barrier();  // all files are there
+  return order.judge(folder);
 }
 
 void write_lineage_and_card(const FolderOrder& order, const FolderPlan& plan,
@@ -119,10 +130,11 @@ void finish(const FolderOrder& order, OutputFolder& out) {
 Streamed write_weights(const FolderOrder& order, const FolderPlan& plan,
                        const OutputFolder& out) {
   out.require_space(plan.bytes);
-  Streamed streamed =
-      stream(order.weights, plan.weights, out.folder(), metadata_of(order));
+  parallel::of_first(order.weights.group, fs::absolute(out.folder()).string());
+  Streamed streamed = write_tensors(order, plan, out.folder());
   name_parents(plan, streamed, out.folder());
-  write_beside(order, plan, out.folder());
+  copy_companions(plan.companions, out.folder());
+  write_json(out.folder() / "config.json", config_of(order, plan));
   return streamed;
 }
 
@@ -193,7 +205,7 @@ LineageRecord grow_folder(const FolderOrder& order, const FolderPlan& plan,
   append(lineage, record_of(order, streamed));
   write_lineage_and_card(order, plan, lineage, out.folder());
   if (order.judge) {
-    lineage.back().verdicts = order.judge(out.folder());
+    lineage.back().verdicts = judge(order, out.folder());
     write_lineage_and_card(order, plan, lineage, out.folder());
   }
   finish(order, out);
@@ -213,6 +225,12 @@ void replay_folder(const FolderOrder& order, const FolderPlan& plan,
   }
   write_lineage_and_card(order, plan, lineage, out.folder());
   finish(order, out);
+}
+
+void help_to_grow(const FolderOrder& order, const FolderPlan& plan) {
+  const fs::path folder = parallel::of_first(order.weights.group, "");
+  write_tensors(order, plan, folder);
+  if (order.judge) judge(order, folder);
 }
 
 }  // namespace annuli::grow

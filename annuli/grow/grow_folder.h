@@ -20,7 +20,8 @@ struct FolderOrder {
   // What becomes of the finished folder; not set: it gets its name.
   std::function<void(OutputFolder& out)> finish;
   // Judges the finished child before it gets its name: the verdicts, for the
-  // record. It throws what should stop the growth. Not set: no verdicts.
+  // record. It throws what should stop the growth. Not set: no verdicts. All
+  // processes of the group are asked; what the first one says is recorded.
   std::function<Json(const fs::path& child)> judge;
 };
 
@@ -43,5 +44,10 @@ LineageRecord grow_folder(const FolderOrder& order, const FolderPlan& plan,
 // VerdictError if the result is.
 void replay_folder(const FolderOrder& order, const FolderPlan& plan,
                    const Lineage& lineage, OutputFolder& out);
+
+// What all processes but the first of StreamOrder::group do meanwhile, for
+// both: their part of the tensors, into the first one's folder, and of the
+// judging.
+void help_to_grow(const FolderOrder& order, const FolderPlan& plan);
 
 }  // namespace annuli::grow

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "annuli/checkpoint/content_hash.h"
+#include "annuli/grow/shard_stream.h"
 
 namespace annuli::grow {
 namespace {
@@ -12,7 +13,10 @@ constexpr size_t kBehind = 4;  // tensors
 
 }  // namespace
 
-ParentHasher::ParentHasher(const std::vector<const ModelFile*>& models) {
+ParentHasher::ParentHasher(
+    const std::vector<const ModelFile*>& models,
+    std::function<bool(size_t model, const std::string& name)> is_own)
+    : is_own_(std::move(is_own)) {
   for (const ModelFile* file : models) {
     Model model{file, {}, {}, {}};
     for (const TensorSpec& spec : tensor_table(file->config())) {
@@ -25,7 +29,7 @@ ParentHasher::ParentHasher(const std::vector<const ModelFile*>& models) {
 
 void ParentHasher::reading(size_t index, const std::string& name) {
   Model& model = models_.at(index);
-  if (!model.begun.insert(name).second) return;
+  if (!is_own_(index, name) || !model.begun.insert(name).second) return;
   const auto row = std::ranges::find(model.names, name) - model.names.begin();
   worker_.post([&model, row] {
     const std::string& tensor = model.names.at(row);
@@ -34,14 +38,14 @@ void ParentHasher::reading(size_t index, const std::string& name) {
   worker_.wait_below(kBehind);
 }
 
-std::vector<std::string> ParentHasher::finish() {
+std::vector<std::string> ParentHasher::finish(parallel::ProcessGroup& group) {
   for (size_t i = 0; i < models_.size(); ++i) {
     for (const std::string& name : models_[i].names) reading(i, name);
   }
   worker_.finish();
   std::vector<std::string> hashes;
   for (const Model& model : models_) {
-    hashes.push_back(content_hash_of(model.hashes));
+    hashes.push_back(content_hash_of(of_all_makers(group, model.hashes)));
   }
   return hashes;
 }

@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "annuli/checkpoint/content_hash.h"
+#include "annuli/checkpoint/safetensors_filler.h"
 #include "annuli/core/error.h"
+#include "annuli/core/json.h"
 #include "annuli/core/worker.h"
 
 namespace annuli::grow {
@@ -29,18 +31,63 @@ int64_t piece_bytes(const std::vector<Shard>& shards) {
   return bytes;
 }
 
+// One file, of which all tensors come in their order, or some.
+class ShardFile {
+ public:
+  virtual ~ShardFile() = default;
+  virtual void begin(size_t tensor) = 0;
+  virtual void append(const void* data, int64_t bytes) = 0;
+  virtual void finish() = 0;
+};
+
+class WholeFile : public ShardFile {
+ public:
+  WholeFile(const fs::path& path, const Shard& shard, const Metadata& metadata)
+      : writer_(path, shard.entries, metadata) {}
+  void begin(size_t) override {}
+  void append(const void* data, int64_t bytes) override {
+    writer_.append(data, bytes);
+  }
+  void finish() override { writer_.finish(); }
+
+ private:
+  SafetensorsWriter writer_;
+};
+
+class SharedFile : public ShardFile {
+ public:
+  SharedFile(const fs::path& path, const Shard& shard)
+      : filler_(path, shard.entries) {}
+  void begin(size_t tensor) override { filler_.begin(tensor); }
+  void append(const void* data, int64_t bytes) override {
+    filler_.append(data, bytes);
+  }
+  void finish() override { filler_.finish(); }
+
+ private:
+  SafetensorsFiller filler_;
+};
+
 // Writes the files. The sync of a full one waits beside the writing of the
 // next.
 class ShardFiles {
  public:
-  ShardFiles(fs::path folder, const Metadata& metadata)
-      : folder_(std::move(folder)), metadata_(metadata) {}
+  // `shared`: they were laid out, and others fill them too.
+  ShardFiles(fs::path folder, const Metadata& metadata, bool shared)
+      : folder_(std::move(folder)), metadata_(metadata), shared_(shared) {}
 
   void begin(const Shard& shard) {
     writer_.post([this, &shard] {
-      file_ = std::make_shared<SafetensorsWriter>(folder_ / shard.file,
-                                                  shard.entries, metadata_);
+      const fs::path path = folder_ / shard.file;
+      if (shared_) {
+        file_ = std::make_shared<SharedFile>(path, shard);
+      } else {
+        file_ = std::make_shared<WholeFile>(path, shard, metadata_);
+      }
     });
+  }
+  void begin_tensor(size_t index) {
+    writer_.post([this, index] { file_->begin(index); });
   }
   void write(std::shared_ptr<std::byte> piece, int64_t bytes) {
     writer_.post([this, piece = std::move(piece), bytes] {
@@ -64,7 +111,8 @@ class ShardFiles {
  private:
   fs::path folder_;
   Metadata metadata_;
-  std::shared_ptr<SafetensorsWriter> file_;
+  bool shared_;
+  std::shared_ptr<ShardFile> file_;
   Worker syncer_;
   Worker writer_;
 };
@@ -105,46 +153,107 @@ class TensorHashers {
   std::vector<std::unique_ptr<Worker>> workers_;
 };
 
+// Makes tensors and hands their pieces to who writes and who hashes.
+class TensorPieces {
+ public:
+  TensorPieces(const std::vector<Shard>& shards, ShardFiles& files,
+               TensorHashers& hashers, Progress& progress)
+      : pool_(kPieces, static_cast<size_t>(piece_bytes(shards))),
+        files_(files),
+        hashers_(hashers),
+        progress_(progress) {}
+
+  void make(const RowMaker& maker) {
+    const int64_t step = std::max<int64_t>(
+        1, static_cast<int64_t>(pool_.bytes()) / maker.row_bytes());
+    for (int64_t row = 0; row < maker.rows(); row += step) {
+      const int64_t end = std::min(row + step, maker.rows());
+      const int64_t bytes = (end - row) * maker.row_bytes();
+      std::shared_ptr<std::byte> piece = pool_.take();
+      files_.check();
+      maker.make(row, end, piece.get());
+      hashers_.update(piece, bytes);
+      files_.write(std::move(piece), bytes);
+      progress_.advance(bytes);
+    }
+  }
+
+ private:
+  BufferPool pool_;
+  ShardFiles& files_;
+  TensorHashers& hashers_;
+  Progress& progress_;
+};
+
+void lay_out(const fs::path& folder, const std::vector<Shard>& shards,
+             const Metadata& metadata, parallel::ProcessGroup& group) {
+  if (group.is_first()) {
+    for (const Shard& shard : shards) {
+      lay_out_safetensors(folder / shard.file, shard.entries, metadata);
+    }
+  }
+  group.barrier();
+}
+
 }  // namespace
+
+std::vector<int64_t> makers_of(const std::vector<Shard>& shards,
+                               int64_t processes) {
+  std::vector<int64_t> makers;
+  std::vector<int64_t> bytes(processes, 0);
+  for (const Shard& shard : shards) {
+    for (const TensorEntry& entry : shard.entries) {
+      const auto least = std::ranges::min_element(bytes);
+      *least += entry.bytes;
+      makers.push_back(least - bytes.begin());
+    }
+  }
+  return makers;
+}
+
+std::vector<std::string> of_all_makers(parallel::ProcessGroup& group,
+                                       const std::vector<std::string>& own) {
+  std::vector<std::string> all = own;
+  for (const std::string& given : group.gather(Json(own).dump())) {
+    const Json texts = Json::parse(given);
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (all[i].empty()) all[i] = texts.at(i);
+    }
+  }
+  return all;
+}
 
 std::vector<std::string> write_shards(const fs::path& folder,
                                       const std::vector<Shard>& shards,
                                       const Metadata& metadata,
-                                      const RowsOf& rows_of,
-                                      Progress& progress) {
-  size_t tensors = 0;
-  for (const Shard& shard : shards) tensors += shard.entries.size();
-  BufferPool pool(kPieces, static_cast<size_t>(piece_bytes(shards)));
-  TensorHashers hashers(tensors);
-  ShardFiles files(folder, metadata);
+                                      const RowsOf& rows_of, Progress& progress,
+                                      parallel::ProcessGroup& group) {
+  const bool shared = group.size() > 1;
+  const std::vector<int64_t> makers = makers_of(shards, group.size());
+  if (shared) lay_out(folder, shards, metadata, group);
+  TensorHashers hashers(makers.size());
+  ShardFiles files(folder, metadata, shared);
+  TensorPieces pieces(shards, files, hashers, progress);
   size_t index = 0;
   for (const Shard& shard : shards) {
     files.begin(shard);
-    for (const TensorEntry& entry : shard.entries) {
+    for (size_t i = 0; i < shard.entries.size(); ++i, ++index) {
+      if (makers[index] != group.rank()) continue;
+      const TensorEntry& entry = shard.entries[i];
       const RowMaker maker = rows_of(index);
       ANNULI_CHECK(maker.rows() * maker.row_bytes() == entry.bytes,
                    "{} is {} rows of {} bytes, its entry has {} bytes",
                    entry.name, maker.rows(), maker.row_bytes(), entry.bytes);
+      files.begin_tensor(i);
       hashers.begin(index, entry);
-      const int64_t step = std::max<int64_t>(
-          1, static_cast<int64_t>(pool.bytes()) / maker.row_bytes());
-      for (int64_t row = 0; row < maker.rows(); row += step) {
-        const int64_t end = std::min(row + step, maker.rows());
-        const int64_t bytes = (end - row) * maker.row_bytes();
-        std::shared_ptr<std::byte> piece = pool.take();
-        files.check();
-        maker.make(row, end, piece.get());
-        hashers.update(piece, bytes);
-        files.write(std::move(piece), bytes);
-        progress.advance(bytes);
-      }
-      hashers.end(index++);
+      pieces.make(maker);
+      hashers.end(index);
     }
     files.end();
   }
-  std::vector<std::string> hashes = hashers.finish();
+  const std::vector<std::string> hashes = hashers.finish();
   files.finish();
-  return hashes;
+  return of_all_makers(group, hashes);
 }
 
 }  // namespace annuli::grow

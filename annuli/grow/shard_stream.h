@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "annuli/checkpoint/shards.h"
 #include "annuli/core/progress.h"
 #include "annuli/grow/apply.h"
+#include "annuli/parallel/solo.h"
 
 namespace annuli::grow {
 
@@ -19,12 +21,24 @@ using RowsOf = std::function<RowMaker(size_t index)>;
 // small pool of buffers, so memory does not depend on the size of anything.
 // Several rows are made in parallel; each file is written front to back.
 //
-// Returns the TensorHash of every tensor. On an exception files may be left
-// half-made: write into an OutputFolder.
-std::vector<std::string> write_shards(const fs::path& folder,
-                                      const std::vector<Shard>& shards,
-                                      const Metadata& metadata,
-                                      const RowsOf& rows_of,
-                                      Progress& progress);
+// Several processes write into one folder together, all of them the same call:
+// each makes its own tensors (makers_of), and the files are those of one
+// process.
+//
+// Returns the TensorHash of every tensor, once all of them are on the disk. On
+// an exception files may be left half-made: write into an OutputFolder.
+std::vector<std::string> write_shards(
+    const fs::path& folder, const std::vector<Shard>& shards,
+    const Metadata& metadata, const RowsOf& rows_of, Progress& progress,
+    parallel::ProcessGroup& group = parallel::solo());
+
+// By tensor, counted over all shards: the process that makes it. In their
+// order, each goes to the one that has the fewest bytes so far.
+std::vector<int64_t> makers_of(const std::vector<Shard>& shards,
+                               int64_t processes);
+
+// Texts of things that one process each has; empty where it has none.
+std::vector<std::string> of_all_makers(parallel::ProcessGroup& group,
+                                       const std::vector<std::string>& own);
 
 }  // namespace annuli::grow

@@ -65,12 +65,37 @@ at::ScalarType most_bytes(const std::vector<TensorEntry>& entries) {
       ->first;
 }
 
+// By model and name of a parent's tensor: the process that hashes it, since it
+// makes the first child tensor of it.
+using Readers = std::map<std::pair<size_t, std::string>, int64_t>;
+
+Readers readers_of(const StreamOrder& order, const StreamPlan& plan) {
+  Readers readers;
+  const std::vector<int64_t> makers =
+      makers_of(plan.shards, order.group.size());
+  for (size_t i = 0; i < makers.size(); ++i) {
+    const TensorRecipe& tensor = order.recipe.tensors[i];
+    if (tensor.source != Source::kParent) continue;
+    for (const int64_t model : tensor.models) {
+      readers.try_emplace({static_cast<size_t>(model), tensor.parent},
+                          makers[i]);
+    }
+  }
+  return readers;
+}
+
 // Opens the rows of each child tensor in turn, and keeps count of what was
 // read.
 class Rows {
  public:
   Rows(const StreamOrder& order, const StreamPlan& plan)
-      : order_(order), hasher_(order.parents) {
+      : order_(order),
+        readers_(readers_of(order, plan)),
+        hasher_(order.parents, [this](size_t model, const std::string& name) {
+          const auto found = readers_.find({model, name});
+          const int64_t reader = found == readers_.end() ? 0 : found->second;
+          return reader == order_.group.rank();
+        }) {
     for (const Shard& shard : plan.shards) {
       for (const TensorEntry& entry : shard.entries) {
         dtypes_.push_back(entry.dtype);
@@ -96,7 +121,7 @@ class Rows {
                     mean);
   }
 
-  std::vector<std::string> hashes() { return hasher_.finish(); }
+  std::vector<std::string> hashes() { return hasher_.finish(order_.group); }
 
  private:
   void count_read(int64_t bytes) {
@@ -108,6 +133,7 @@ class Rows {
 
   const StreamOrder& order_;
   std::vector<at::ScalarType> dtypes_;
+  Readers readers_;
   ParentHasher hasher_;
   int64_t read_ = 0;
 };
@@ -144,8 +170,8 @@ Streamed stream(const StreamOrder& order, const StreamPlan& plan,
   Rows rows(order, plan);
   const std::vector<std::string> tensors = write_shards(
       folder, plan.shards, metadata,
-      [&](size_t index) { return rows.open(index); }, progress);
-  if (plan.shards.size() > 1) {
+      [&](size_t index) { return rows.open(index); }, progress, order.group);
+  if (plan.shards.size() > 1 && order.group.is_first()) {
     write_json(folder / kWeightIndex, shard_index(plan.shards));
   }
   return {rows.hashes(), content_hash_of(tensors)};

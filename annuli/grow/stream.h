@@ -10,6 +10,7 @@
 #include "annuli/checkpoint/safetensors.h"
 #include "annuli/checkpoint/shards.h"
 #include "annuli/grow/recipe.h"
+#include "annuli/parallel/solo.h"
 
 // A recipe carried out from files to files, for models larger than memory: the
 // parents are mapped, the child is written front to back, and at no time is a
@@ -27,6 +28,9 @@ struct StreamOrder {
   std::vector<at::Tensor> router_mean;
   std::optional<at::ScalarType> dtype;  // unset: what each parent tensor has
   int64_t max_shard_bytes = 5'000'000'000;
+  // Who carries it out together, each process some of the child's tensors. All
+  // see the parents' files and the folder.
+  parallel::ProcessGroup& group = parallel::solo();
 };
 
 // What will be written, before anything is.
@@ -46,6 +50,7 @@ struct Streamed {
   std::string child;
 };
 
+// On all processes of the group; each returns when all is written.
 Streamed stream(const StreamOrder& order, const StreamPlan& plan,
                 const fs::path& folder, const Metadata& metadata = {});
 

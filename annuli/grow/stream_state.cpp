@@ -114,7 +114,8 @@ std::vector<TensorEntry> plan_state(const Recipe& recipe,
 }
 
 void stream_state(const Recipe& recipe, const OptimizerFile& parent,
-                  const StateGrowth& plan, const fs::path& folder) {
+                  const StateGrowth& plan, const fs::path& folder,
+                  parallel::ProcessGroup& group) {
   OptimizerRows rows;
   for (const TensorRecipe& tensor : recipe.tensors) {
     rows[tensor.child] = row_of(tensor, parent, plan);
@@ -134,8 +135,8 @@ void stream_state(const Recipe& recipe, const OptimizerFile& parent,
         parent.tensors().drop_resident();
         return maker.rows(parts.at(index));
       },
-      progress);
-  write_optimizer_rows(folder, rows, parent.optimizer());
+      progress, group);
+  if (group.is_first()) write_optimizer_rows(folder, rows, parent.optimizer());
 }
 
 }  // namespace annuli::grow

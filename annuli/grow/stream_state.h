@@ -3,6 +3,7 @@
 #include "annuli/checkpoint/optimizer_file.h"
 #include "annuli/grow/optimizer_state.h"
 #include "annuli/grow/recipe.h"
+#include "annuli/parallel/solo.h"
 
 // The optimizer's state of a model folder, grown from files to files by the
 // rules of optimizer_state.h, tensor by tensor. Moments that are numbers pass
@@ -15,8 +16,10 @@ std::vector<TensorEntry> plan_state(const Recipe& recipe,
                                     const OptimizerFile& parent,
                                     const StateGrowth& plan);
 
-// Writes optimizer.safetensors and optimizer.json into `folder`.
+// Writes optimizer.safetensors and optimizer.json into `folder`, with all
+// processes of the group, each some of the tensors.
 void stream_state(const Recipe& recipe, const OptimizerFile& parent,
-                  const StateGrowth& plan, const fs::path& folder);
+                  const StateGrowth& plan, const fs::path& folder,
+                  parallel::ProcessGroup& group = parallel::solo());
 
 }  // namespace annuli::grow

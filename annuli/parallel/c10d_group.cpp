@@ -163,9 +163,8 @@ void C10dGroup::lose(const std::string& error) {
   roll_call_.let_others_look();
   lost_.emplace(
       missing.status,
-      fmt::format("rank {} on {} lost {} at {}, waiting in {}: {}; resume "
-                  "with --resume",
-                  rank_, roll_call_.host(),
+      fmt::format("rank {} on {} lost {} at {}, waiting in {}: {}", rank_,
+                  roll_call_.host(),
                   missing.who.empty() ? "another process" : missing.who, work_,
                   name_of(Kind(current_.kind)), missing.cause));
   throw LostProcess(*lost_);

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "annuli/core/error.h"
-#include "annuli/parallel/solo.h"
 #include "annuli/verify/boundary_record.h"
 #include "annuli/verify/config_audit.h"
 #include "annuli/verify/functional_identity.h"
@@ -86,16 +85,28 @@ class FolderVerifier {
 
   std::vector<Verdict> run(const std::vector<std::vector<Sketch>>& sketches) {
     verdicts_ = {config_audit(recipe_, child_.config())};
-    std::vector<Verdict> audit = tensor_audit(sketches, recipe_, child_, {});
+    std::vector<Verdict> audit =
+        tensor_audit(sketches, recipe_, child_, {}, options_.group);
     const bool can_run = audit.front().passed;
     append(verdicts_, std::move(audit));
     if (!can_run) return std::move(verdicts_);
     roundoff_ = storage_roundoff(sketches[0], recipe_, child_);
-    compare_bits();
-    compare();
-    compare_in_double();
+    FunctionalIdentity bitwise(recipe_, {options_.arithmetic, roundoff_},
+                               /*equal_shapes=*/true);
+    FunctionalIdentity in_double(recipe_, {at::kDouble, roundoff_},
+                                 /*equal_shapes=*/false);
+    if (options_.group.rank() == options_.group.size() - 1) {
+      compare_bits(bitwise);
+      compare_in_double(in_double);
+    }
+    std::vector<Verdict> of_windows;
+    if (options_.group.is_first()) of_windows = compare();
+    share_seen(options_.group, {&bitwise, &in_double});
+    if (has_bits()) append(verdicts_, bitwise.verdicts());
+    append(verdicts_, std::move(of_windows));
+    if (has_double()) append(verdicts_, in_double.verdicts());
     if (recipe_.has_noise()) {
-      verdicts_.push_back(realised_noise(recipe_, child_));
+      verdicts_.push_back(realised_noise(recipe_, child_, options_.group));
     }
     name_culprit(verdicts_);
     return std::move(verdicts_);
@@ -114,18 +125,17 @@ class FolderVerifier {
                       .length = kCostlyTokens,
                       .storage_roundoff = roundoff_},
                      {&identity});
-    append(verdicts_, identity.verdicts());
   }
 
-  void compare_bits() {
-    if (!is_plain_upcycle(recipe_) || roundoff_ > 0) return;
-    FunctionalIdentity bitwise(recipe_, {options_.arithmetic, roundoff_},
-                               /*equal_shapes=*/true);
+  bool has_bits() const { return is_plain_upcycle(recipe_) && roundoff_ == 0; }
+
+  void compare_bits(FunctionalIdentity& bitwise) {
+    if (!has_bits()) return;
     compare_few_tokens(options_.arithmetic, Dispatch::kFullBlock, bitwise);
   }
 
   // On as many windows as decide; where they do not, on all.
-  void compare() {
+  std::vector<Verdict> compare() {
     std::vector<Verdict> verdicts;
     windows_ = few_;
     if (!compare_windows(verdicts)) {
@@ -133,7 +143,7 @@ class FolderVerifier {
       verdicts.clear();
       compare_windows(verdicts);
     }
-    append(verdicts_, std::move(verdicts));
+    return verdicts;
   }
 
   // Whether the first `windows_` have decided.
@@ -185,13 +195,15 @@ class FolderVerifier {
                : router_load(child_, probe_);
   }
 
-  void compare_in_double() {
+  bool has_double() const {
     const bool bitwise =
         is_plain_upcycle(recipe_) || keeps_every_tensor(recipe_);
-    if (options_.arithmetic == at::kDouble || bitwise || !recipe_.exact) return;
-    FunctionalIdentity identity(recipe_, {at::kDouble, roundoff_},
-                                /*equal_shapes=*/false);
-    compare_few_tokens(at::kDouble, Dispatch::kSorted, identity);
+    return options_.arithmetic != at::kDouble && !bitwise && recipe_.exact;
+  }
+
+  void compare_in_double(FunctionalIdentity& in_double) {
+    if (!has_double()) return;
+    compare_few_tokens(at::kDouble, Dispatch::kSorted, in_double);
   }
 
   // What a merged child's loss is held against: the mean of its parents'.
@@ -242,7 +254,7 @@ FolderVerdicts verify_folders(const std::vector<const ModelFile*>& parents,
   std::vector<std::vector<Sketch>> sketches;
   for (const ModelFile* parent : parents) {
     models.push_back(open_mapped(*parent, options.arithmetic));
-    sketches.push_back(sketches_of(models.back(), parallel::solo()));
+    sketches.push_back(sketches_of(models.back(), options.group));
     require_sound_values(*parent, sketches.back());
   }
   const Transformer grown = open_mapped(child, options.arithmetic);

@@ -8,6 +8,7 @@
 
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/grow/recipe.h"
+#include "annuli/parallel/solo.h"
 #include "annuli/verify/probe.h"
 #include "annuli/verify/verdict.h"
 
@@ -30,6 +31,10 @@ struct FolderOptions {
   std::optional<double> loss_budget;
   // Compare all windows of the probe, not as many as decide (probe_share.h).
   bool whole_probe = false;
+  // Who verifies together. They divide the tensors; the first one compares the
+  // windows, the last one the few tokens that cost more. The verdicts of the
+  // windows are with the first one alone.
+  parallel::ProcessGroup& group = parallel::solo();
 };
 
 struct FolderVerdicts {

@@ -43,6 +43,16 @@ LayerTrace first_tokens(const LayerTrace& layer, int64_t T) {
 
 }  // namespace
 
+void share_seen(parallel::ProcessGroup& group,
+                const std::vector<WindowCheck*>& checks) {
+  for (WindowCheck* check : checks) {
+    const auto seen = parallel::gather_numbers(group, check->seen());
+    for (int64_t rank = 0; rank < group.size(); ++rank) {
+      if (rank != group.rank()) check->add_seen(seen[rank]);
+    }
+  }
+}
+
 Comparison::Comparison(const grow::Recipe& recipe, double storage_roundoff,
                        std::vector<WindowCheck*> checks)
     : recipe_(recipe),
@@ -123,12 +133,7 @@ void WindowPasses::pass(size_t i) {
 
 WindowRun WindowPasses::finish() {
   parallel::ProcessGroup& group = parent_.division.group();
-  for (WindowCheck* check : checks_) {
-    const auto seen = parallel::gather_numbers(group, check->seen());
-    for (int64_t rank = 0; rank < group.size(); ++rank) {
-      if (rank != group.rank()) check->add_seen(seen[rank]);
-    }
-  }
+  share_seen(group, checks_);
   const Comparison::Count own = comparison_.count();
   Comparison::Count count;
   for (const auto& other : parallel::gather_numbers(

@@ -45,6 +45,11 @@ class WindowCheck {
   virtual std::vector<Verdict> verdicts() const = 0;
 };
 
+// From now on each check has seen what the same check has seen in all processes
+// of the group. Collective.
+void share_seen(parallel::ProcessGroup& group,
+                const std::vector<WindowCheck*>& checks);
+
 // Shows layers and logits to every check.
 //
 // Where two experts are so nearly tied that rounding decides, parent and child

@@ -1,6 +1,7 @@
 """One run on several processes: the same files for any number of them, stopped
 on one number and gone on with on another."""
 
+import contextlib
 import json
 import os
 import signal
@@ -37,6 +38,17 @@ def made(out):
              for path in sorted((out / part).iterdir())
              if not path.name.startswith(".")}
     return history, files
+
+
+@contextlib.contextmanager
+def one_core():
+    """What is started meanwhile has one thread, in one process or in several."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 class Processes(ProgramCase):
@@ -114,6 +126,75 @@ class Processes(ProgramCase):
         self.refused(*self.words("there", 2), cwd=ROOT,
                      says=("plan.yaml", "was not made by a run"))
         self.assertEqual((out / "plan.yaml").read_text(), "mine")
+
+    def test_grow_with_any_number_leaves_the_same_files(self):
+        """Weights, the optimizer's state, lineage with its verdicts, card."""
+        parent = self.parent()
+        dense = self.folder / "run" / "checkpoints" / "dense_model.pt"
+        for name, of, words in (
+                ("widen", parent, ["--factor", "2"]),
+                ("upcycle", dense, ["--max-shard-size", "50kB"])):
+            alone = self.grown(f"{name}-1", of, name, 1, *words)
+            self.assertGreater(len(alone), 5)
+            for processes in (2, 4):
+                out = f"{name}-{processes}"
+                self.assertEqual(
+                    self.grown(out, of, name, processes, *words), alone)
+        again = self.folder / "again"
+        self.done("grow", "--replay", self.folder / "widen-2" / "lineage.json",
+                  parent, "--out", again, "--processes", "2")
+        self.assertEqual(self.files(again),
+                         self.files(self.folder / "widen-1"))
+
+    def test_a_growth_that_loses_a_process_leaves_nothing(self):
+        parent = self.parent()
+        for rank in (1, 0):
+            out = self.folder / "out" / f"lost-{rank}"
+            process = subprocess.Popen(
+                [ANNULI, "grow", "widen", parent, "--out", out, "--factor", "2",
+                 "--windows", "64", "--processes", "2"],
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            while not list(out.parent.glob("*.tmp-*")):
+                self.assertIsNone(process.poll())
+                time.sleep(0.001)
+            os.kill(self.child_of(process.pid, rank), signal.SIGKILL)
+            line = process.communicate()[1].strip()
+            self.assertEqual(process.returncode, 128 + signal.SIGKILL, line)
+            self.assertEqual(len(line.splitlines()), 1, line)
+            self.assertIn(f"rank {rank}", line)
+            self.assertFalse(out.exists())
+            # What a killed first process left is taken away by the next one.
+            self.assertEqual(len(list(out.parent.glob("*.tmp-*"))), rank == 0)
+            self.done("grow", "widen", parent, "--out", out, "--processes", "2")
+            self.assertEqual(list(out.parent.glob("*.tmp-*")), [])
+
+    def parent(self):
+        """A trained model with its optimizer's state."""
+        self.run_in("run", 1)
+        state = self.folder / "run" / "state"
+        newest = max(path for path in state.iterdir() if path.is_dir())
+        self.done("export", newest, "--out", self.folder / "parent")
+        return self.folder / "parent"
+
+    def grown(self, name, parent, operator, processes, *more):
+        """The files of a child, made with one thread by each process."""
+        out = self.folder / name
+        count = ["--processes", processes] if processes > 1 else []
+        with one_core():
+            self.done("grow", operator, parent, "--out", out, *more, *count)
+        return self.files(out)
+
+    def files(self, out):
+        return {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def child_of(self, launcher, rank):
+        """The process of that rank which a launcher has started."""
+        children = Path(f"/proc/{launcher}/task/{launcher}/children")
+        for child in children.read_text().split():
+            words = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+            if f"ANNULI_RANK={rank}".encode() in words:
+                return int(child)
+        self.fail(f"rank {rank} is not there")
 
 
 if __name__ == "__main__":
