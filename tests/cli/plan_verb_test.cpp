@@ -108,6 +108,38 @@ TEST_F(PlanVerb, ASizeThatIsNoneIsTheUsers) {
   EXPECT_THAT(outcome.err, HasSubstr("expected a size like 16GB"));
 }
 
+// Sending is hidden in part: a step takes longer than its computing, and less
+// than both one after the other.
+TEST_F(PlanVerb, AMeasuredStepTellsOneThatSends) {
+  std::vector<std::string> words = {"plan", "plans/tiny.yaml", "--processes",
+                                    "2",    "--bandwidth",     "1MB"};
+  for (const char* phase : {"dense", "moe", "medium", "large"}) {
+    for (const char* size : {"micro_batch_size=1", "batch_size=2"}) {
+      words.insert(words.end(),
+                   {"--set", fmt::format("phases.{}.train.{}", phase, size)});
+    }
+  }
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), words.begin(), words.end());
+    return run(more);
+  };
+  const Outcome told = with({"--step-time", "2s", "--json"});
+  ASSERT_EQ(told.status, 0) << told.err;
+  for (const json& phase : json::parse(told.out).at("phases")) {
+    const double sending = phase.at("step_seconds_sending");
+    EXPECT_EQ(phase.at("step_seconds"), 2);
+    EXPECT_GT(phase.at("step_seconds_together"), 2);
+    EXPECT_LT(phase.at("step_seconds_together"), 2 + sending);
+  }
+  for (const auto& [time, flag] :
+       {std::pair("soon", "--json"), std::pair("2s", "--no-measure")}) {
+    const Outcome refused = with({"--step-time", time, flag});
+    EXPECT_EQ(refused.status, 2);
+    EXPECT_EQ(lines(refused.err), 1u) << refused.err;
+    EXPECT_THAT(refused.err, HasSubstr("--step-time: found"));
+  }
+}
+
 // Large enough for weights, state and activations to outweigh the program.
 std::vector<std::string> of_size(std::vector<std::string> arguments) {
   std::vector<std::string> settings = {
