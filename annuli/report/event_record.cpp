@@ -5,6 +5,8 @@
 #include <numeric>
 #include <vector>
 
+#include "annuli/config/utf8.h"
+
 namespace annuli::report {
 namespace {
 
@@ -67,6 +69,19 @@ ProtobufMessage setting(const Json& value) {
       kText, value.is_string() ? value.get<std::string>() : value.dump());
 }
 
+// Each byte that belongs to no character becomes U+FFFD: TensorBoard shows no
+// text at all otherwise.
+std::string as_utf8(std::string_view text) {
+  std::string valid;
+  for (size_t bad = first_invalid_utf8(text); bad < text.size();
+       bad = first_invalid_utf8(text)) {
+    valid += text.substr(0, bad);
+    valid += "\xef\xbf\xbd";
+    text.remove_prefix(bad + 1);
+  }
+  return valid.append(text);
+}
+
 constexpr std::array<uint32_t, 256> crc_table() {
   constexpr uint32_t kPolynomial = 0x82F63B78;  // reflected
   std::array<uint32_t, 256> table{};
@@ -108,7 +123,7 @@ void EventValues::add_text(std::string_view tag, std::string_view text) {
   ProtobufMessage message;
   message.text(kTag, tag)
       .message(kMetadata, plugin("text", ""))
-      .message(kTensor, one_of(kStringType).text(kStringValue, text));
+      .message(kTensor, one_of(kStringType).text(kStringValue, as_utf8(text)));
   summary_.message(kValue, message);
 }
 

@@ -65,5 +65,15 @@ TEST(EventRecord, AFrameIsLengthAndBothChecksums) {
   EXPECT_EQ(record.substr(12 + 9, 15), "\x1a\x0d"s + "brain.Event:2"s);
 }
 
+TEST(EventRecord, ATextIsUtf8) {
+  const auto told = [](const std::string& text) {
+    EventValues values;
+    values.add_text("tag", text);
+    return values.summary().bytes();
+  };
+  EXPECT_EQ(told("a\x84\xe2z\xff"), told("a\ufffd\ufffdz\ufffd"));
+  EXPECT_NE(told("\xe2\x82\xac"), told("\ufffd"));
+}
+
 }  // namespace
 }  // namespace annuli::report

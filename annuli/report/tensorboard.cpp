@@ -101,6 +101,30 @@ std::string host_name() {
                                                           : "host";
 }
 
+int64_t write_events(const fs::path& run, const fs::path& folder) {
+  const double seconds = seconds_of(fs::last_write_time(run / kHistory));
+  HistoryEvents events(seconds);
+  AtomicFile file(folder / fmt::format("events.out.tfevents.{:010}.{}.{}.0",
+                                       static_cast<int64_t>(seconds),
+                                       host_name(), ::getpid()));
+  file.write(first_record(seconds));
+  if (is_file(run / "plan.yaml")) {
+    EventValues settings;
+    settings.add_settings(settings_of(to_json(load_plan(run / "plan.yaml"))));
+    file.write(event_record(0, seconds, settings));
+  }
+  train::visit_history(run / kHistory, [&](const Json& line) {
+    file.write(events.of(line));
+    if (line.at("type") != "phase") return;
+    EventValues samples;
+    add_samples(run, line.at("phase").get<std::string>(), samples);
+    if (samples.empty()) return;
+    file.write(event_record(events.step(), events.seconds(), samples));
+  });
+  file.commit();
+  return events.step();
+}
+
 }  // namespace
 
 void HistoryEvents::add_load(const Json& line, EventValues& values) const {
@@ -155,7 +179,8 @@ std::string HistoryEvents::of(const Json& line) {
 
 std::map<std::string, Json> settings_of(const Json& plan) {
   std::map<std::string, Json> settings;
-  for (const auto& [path, value] : plan.flatten().items()) {
+  const Json flat = plan.flatten();
+  for (const auto& [path, value] : flat.items()) {
     std::string name = path.substr(1);
     std::ranges::replace(name, '/', '.');
     settings[name] = value;
@@ -175,28 +200,21 @@ void check_tensorboard(const fs::path& run, const fs::path& folder) {
 }
 
 int64_t write_tensorboard(const fs::path& run, const fs::path& folder) {
-  fs::create_directories(folder);
-  const double seconds = seconds_of(fs::last_write_time(run / kHistory));
-  HistoryEvents events(seconds);
-  AtomicFile file(folder / fmt::format("events.out.tfevents.{:010}.{}.{}.0",
-                                       static_cast<int64_t>(seconds),
-                                       host_name(), ::getpid()));
-  file.write(first_record(seconds));
-  if (is_file(run / "plan.yaml")) {
-    EventValues settings;
-    settings.add_settings(settings_of(to_json(load_plan(run / "plan.yaml"))));
-    file.write(event_record(0, seconds, settings));
+  const bool is_new = fs::create_directories(folder);
+  const auto leave_nothing = [&] {
+    std::error_code ignored;
+    if (is_new) fs::remove(folder, ignored);
+  };
+  try {
+    return write_events(run, folder);
+  } catch (const Json::exception& error) {
+    leave_nothing();
+    user_error("reading the history {}: {}; expected lines that a run wrote",
+               (run / kHistory).string(), reason_of(error));
+  } catch (...) {
+    leave_nothing();
+    throw;
   }
-  train::visit_history(run / kHistory, [&](const Json& line) {
-    file.write(events.of(line));
-    if (line.at("type") != "phase") return;
-    EventValues samples;
-    add_samples(run, line.at("phase").get<std::string>(), samples);
-    if (samples.empty()) return;
-    file.write(event_record(events.step(), events.seconds(), samples));
-  });
-  file.commit();
-  return events.step();
 }
 
 }  // namespace annuli::report

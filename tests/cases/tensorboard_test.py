@@ -114,12 +114,14 @@ class TensorBoard(ProgramCase):
         events = self.events()
         texts = events.Tensors("samples/1 greedy")
         self.assertEqual(len(texts), len(self.lines_of("phase")))
-        sample = (self.run_folder / "samples/dense.txt").read_text()
+        sample = (self.run_folder / "samples/dense.txt").read_text(
+            errors="ignore")
         first = texts[0].tensor_proto.string_val[0].decode()
-        code = "".join(line[4:] for line in first.splitlines(True))
-        prompt = sample.splitlines()[0].removeprefix("=== ")
+        code = "".join(line.removeprefix("    ") for line in
+                       first.replace("\ufffd", "").split("\n"))
+        prompt, _, rest = sample.removeprefix("=== ").partition("\n")
         self.assertTrue(code.startswith(prompt))
-        self.assertIn(code.removeprefix(prompt).strip(), sample)
+        self.assertIn(code.removeprefix(prompt), rest.replace("\n", ""))
         content = events.SummaryMetadata(
             "_hparams_/session_start_info").plugin_data.content
         settings = plugin_data_pb2.HParamsPluginData.FromString(
@@ -128,6 +130,24 @@ class TensorBoard(ProgramCase):
         self.assertEqual(settings["model.hidden_size"].number_value,
                          json.loads("32"))
         self.assertFalse(settings["model.gated"].bool_value)
+
+    def test_a_history_that_is_none_leaves_nothing(self):
+        out = self.folder / "events"
+        history = self.run_folder / HISTORY
+        step = self.lines_of("step")[0]
+        for line in ("[]", "7", '{"type": 3}', "{}", "nonsense",
+                     json.dumps(step | {"tokens": "many"}),
+                     json.dumps(step | {"expert_load": [["x"]]}),
+                     json.dumps({"type": "boundary", "phase": "moe"}),
+                     json.dumps({"type": "phase", "phase": None})):
+            with self.subTest(line=line):
+                history.write_text(json.dumps(step) + "\n" + line + "\n")
+                self.refused("report", self.run_folder, "--tensorboard", out,
+                             says="reading the history")
+                self.assertFalse(out.exists())
+        self.refused("report", self.folder, "--tensorboard", out,
+                     says=str(self.folder))
+        self.refused("report", self.run_folder, says="--tensorboard")
 
     def test_what_stands_there_is_not_written_over(self):
         out = self.folder / "events"
