@@ -223,9 +223,9 @@ std::vector<at::Tensor> directions_of_first(
   for (at::Tensor& of_layer : directions) {
     numbers.clear();
     if (group.is_first()) {
-      const auto* entries = of_layer.const_data_ptr<double>();
+      const std::vector<double> entries = entries_of(of_layer);
       numbers = {static_cast<double>(of_layer.size(0))};
-      numbers.insert(numbers.end(), entries, entries + of_layer.numel());
+      numbers.insert(numbers.end(), entries.begin(), entries.end());
     }
     const std::vector<double> given = of_holder(group, numbers);
     of_layer = at::tensor(at::ArrayRef<double>(given).slice(1))

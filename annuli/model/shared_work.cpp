@@ -49,6 +49,12 @@ std::vector<double> in_order(parallel::ProcessGroup& group,
   return values;
 }
 
+std::vector<double> entries_of(const at::Tensor& tensor) {
+  const at::Tensor host = tensor.detach().cpu().to(at::kDouble).contiguous();
+  const auto* first = host.const_data_ptr<double>();
+  return {first, first + host.numel()};
+}
+
 std::vector<double> of_holder(parallel::ProcessGroup& group,
                               const std::vector<double>& own) {
   std::vector<double> found;

@@ -37,6 +37,10 @@ inline int64_t first_of(int64_t rank, int64_t processes, int64_t count) {
 std::vector<double> in_order(parallel::ProcessGroup& group,
                              const std::map<int64_t, double>& own);
 
+// A tensor's entries, row by row, in fp64: for what gathers numbers. On any
+// device; they are brought to the host.
+std::vector<double> entries_of(const at::Tensor& tensor);
+
 // What the one process gives that gives anything.
 std::vector<double> of_holder(parallel::ProcessGroup& group,
                               const std::vector<double>& own);

@@ -32,9 +32,8 @@ std::vector<at::Tensor> share_means(parallel::ProcessGroup& group,
   if (group.size() == 1) return means;
   std::vector<double> own;
   for (const at::Tensor& mean : means) {
-    const at::Tensor numbers = mean.cpu().to(at::kDouble).contiguous();
-    const double* entries = numbers.const_data_ptr<double>();
-    own.insert(own.end(), entries, entries + numbers.numel());
+    const std::vector<double> entries = entries_of(mean);
+    own.insert(own.end(), entries.begin(), entries.end());
   }
   const at::Tensor all =
       at::tensor(of_holder(group, own))

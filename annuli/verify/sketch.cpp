@@ -160,10 +160,10 @@ Sketch sketch_of(const TensorSpec& spec, const at::Tensor& tensor) {
 
 namespace {
 
-void append(std::vector<double>& numbers, const at::Tensor& entries) {
-  const auto* first = entries.const_data_ptr<double>();
-  numbers.push_back(static_cast<double>(entries.numel()));
-  numbers.insert(numbers.end(), first, first + entries.numel());
+void append(std::vector<double>& numbers, const at::Tensor& tensor) {
+  const std::vector<double> entries = entries_of(tensor);
+  numbers.push_back(static_cast<double>(entries.size()));
+  numbers.insert(numbers.end(), entries.begin(), entries.end());
 }
 
 at::Tensor take(const double*& next) {
