@@ -135,13 +135,17 @@ C10dGroup::C10dGroup(std::shared_ptr<Board> board, const GroupOptions& options)
     static_cast<c10d::Backend&>(*gloo_).setTimeout(options.timeout);
   } catch (const UserError&) {
     throw;
+  } catch (const LostProcess&) {
+    throw;
   } catch (const std::exception& error) {
-    user_error(
-        "connecting rank {} on {} with the other processes through {}: {}; "
-        "can they reach each other there?",
-        rank_, roll_call_.host(),
-        options.interface.empty() ? options.address : options.interface,
-        reason(error));
+    throw LostProcess(
+        kNotSaid,
+        fmt::format(
+            "connecting rank {} on {} with the other processes through "
+            "{}: {}; can they reach each other there?",
+            rank_, roll_call_.host(),
+            options.interface.empty() ? options.address : options.interface,
+            reason(error)));
   }
 }
 

@@ -37,8 +37,8 @@ struct GroupOptions {
   std::string interface;
 };
 
-// Returns when all have joined. UserError: some do not come in time, or
-// there is no such address.
+// Returns when all have joined. LostProcess: some do not come in time, or can't
+// be reached. UserError: there is no such address.
 std::unique_ptr<ProcessGroup> c10d_group(std::shared_ptr<Board> board,
                                          const GroupOptions& options);
 

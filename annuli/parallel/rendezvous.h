@@ -18,8 +18,8 @@ namespace annuli::parallel {
 // the interface that GLOO_SOCKET_IFNAME names, or at the address from which
 // this host reaches the place where they meet.
 //
-// UserError, as soon as it is known: the port is in use, nobody serves it, a
-// process does not come, or there is no such interface.
+// UserError, as soon as it is known: the port is in use, nobody serves it, or
+// there is no such interface. LostProcess: a process does not come in time.
 std::unique_ptr<ProcessGroup> join(const LaunchEnvironment& environment,
                                    double timeout, double start);
 

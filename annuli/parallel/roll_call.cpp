@@ -9,6 +9,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
+#include "annuli/parallel/process_group.h"
 
 namespace annuli::parallel {
 namespace {
@@ -107,11 +108,13 @@ void RollCall::require_all_came(milliseconds timeout) const {
         "process that serves it still run?",
         board_->place());
   }
-  user_error(
-      "joining the other processes at {}: rank{} {} of {} did not come within "
-      "{:g} s; was it started, and does it reach this place?",
-      board_->place(), absent.size() > 1 ? "s" : "", fmt::join(absent, ", "),
-      peers_.size(), seconds(timeout));
+  throw LostProcess(
+      kNotSaid,
+      fmt::format("joining the other processes at {}: rank{} {} of {} did not "
+                  "come within {:g} s; was it started, and does it reach this "
+                  "place?",
+                  board_->place(), absent.size() > 1 ? "s" : "",
+                  fmt::join(absent, ", "), peers_.size(), seconds(timeout)));
 }
 
 void note_failure(Board& board, int64_t rank, int status,

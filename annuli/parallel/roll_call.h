@@ -20,8 +20,11 @@
 // processes without a note are named.
 namespace annuli::parallel {
 
+// What a process exits with whose end is not known.
+inline constexpr int kNotSaid = 2;
+
 struct Missing {
-  int status = 2;     // what it exits with; 2 if it has not said so
+  int status = kNotSaid;
   std::string who;    // "rank 1 (process 1234 on box)"; "" if not known
   std::string cause;  // "the process is gone"
 };
@@ -36,9 +39,9 @@ class RollCall {
  public:
   RollCall(std::shared_ptr<Board> board, int64_t rank, int64_t size);
 
-  // Returns when all have come. UserError: some have not within the timeout,
-  // one has failed or gone meanwhile, a rank has come twice, or another process
-  // expects another number of them.
+  // Returns when all have come. LostProcess: some have not within the timeout.
+  // UserError: one has failed or gone meanwhile, a rank has come twice, or
+  // another process expects another number of them.
   void wait_for_all(std::chrono::milliseconds timeout);
 
   // This process fails, or leaves because another does.
