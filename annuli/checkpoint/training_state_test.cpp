@@ -1,5 +1,5 @@
-#include "annuli/checkpoint/state_folder.h"
 #include "annuli/checkpoint/training_state.h"
+#include "annuli/checkpoint/state_folder.h"
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>

@@ -69,6 +69,7 @@ void check_events(const ReportOptions& options) {
         "each, with a folder of its own",
         options.runs.size());
   }
+  refuse_tilde(options.runs.front(), "reporting");
   refuse_tilde(options.tensorboard, "writing events");
   report::check_tensorboard(options.runs.front(), options.tensorboard);
 }

@@ -11,9 +11,9 @@
 // A group of processes that send to each other through Gloo, c10d's library for
 // CPUs.
 //
-// Before each operation all processes tell each other which operation it is, its
-// type and its shape (agreement.h): a difference is found before anything else
-// is sent. A barrier is that and nothing more.
+// Before each operation all processes tell each other which operation it is,
+// its type and its shape (agreement.h): a difference is found before anything
+// else is sent. A barrier is that and nothing more.
 //
 // `bytes_sent` counts payload, as if each process sent to each other one by
 // itself: of `all_gather` the part times N - 1; of `all_to_all` all rows but

@@ -27,10 +27,6 @@ constexpr size_t kMostGrowths = 100;
 constexpr size_t kMostEvaluations = 1000;
 constexpr size_t kMostRollbacks = 100;
 
-fs::path history_path(const fs::path& folder) {
-  return folder / "training_history.jsonl";
-}
-
 // All that is known of one run while its data is made.
 struct Run {
   fs::path folder;
@@ -43,19 +39,8 @@ struct Run {
 };
 
 Run read_run(const fs::path& folder) {
-  if (!fs::is_directory(folder)) {
-    user_error(
-        "reporting {}: found no folder there, expected that of a run, "
-        "for example runs/quick",
-        folder.string());
-  }
-  if (!is_file(history_path(folder))) {
-    user_error(
-        "reporting {}: found no training_history.jsonl in it, expected "
-        "the folder of a run, for example runs/quick",
-        folder.string());
-  }
-  Run run{.folder = folder, .history = read_run_history(history_path(folder))};
+  require_run(folder);
+  Run run{.folder = folder, .history = read_run_history(history_of(folder))};
   if (is_file(folder / "plan.yaml")) {
     run.plan = load_plan(folder / "plan.yaml");
     run.planned = planned_run(*run.plan);
@@ -269,6 +254,25 @@ Json run_data(const Run& run) {
 }
 
 }  // namespace
+
+fs::path history_of(const fs::path& folder) {
+  return folder / "training_history.jsonl";
+}
+
+void require_run(const fs::path& folder) {
+  if (!fs::is_directory(folder)) {
+    user_error(
+        "reporting {}: found no folder there, expected that of a run, "
+        "for example runs/quick",
+        folder.string());
+  }
+  if (!is_file(history_of(folder))) {
+    user_error(
+        "reporting {}: found no training_history.jsonl in it, expected "
+        "the folder of a run, for example runs/quick",
+        folder.string());
+  }
+}
 
 std::vector<fs::path> files_of_run(const fs::path& folder) {
   std::vector<fs::path> files;

@@ -10,6 +10,11 @@
 // read: a run may be writing them meanwhile.
 namespace annuli::report {
 
+std::filesystem::path history_of(const std::filesystem::path& folder);
+
+// UserError, one line, for what is no folder of a run.
+void require_run(const std::filesystem::path& folder);
+
 // Files of a run folder that are read, so that no output replaces one.
 std::vector<std::filesystem::path> files_of_run(
     const std::filesystem::path& folder);

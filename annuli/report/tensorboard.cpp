@@ -19,8 +19,6 @@
 namespace annuli::report {
 namespace {
 
-constexpr const char* kHistory = "training_history.jsonl";
-
 // Keys of a step's line that have a tag of their own.
 constexpr std::array<std::pair<const char*, const char*>, 4> kTags = {{
     {"loss", "train/loss"},
@@ -102,7 +100,7 @@ std::string host_name() {
 }
 
 int64_t write_events(const fs::path& run, const fs::path& folder) {
-  const double seconds = seconds_of(fs::last_write_time(run / kHistory));
+  const double seconds = seconds_of(fs::last_write_time(history_of(run)));
   HistoryEvents events(seconds);
   AtomicFile file(folder / fmt::format("events.out.tfevents.{:010}.{}.{}.0",
                                        static_cast<int64_t>(seconds),
@@ -113,7 +111,7 @@ int64_t write_events(const fs::path& run, const fs::path& folder) {
     settings.add_settings(settings_of(to_json(load_plan(run / "plan.yaml"))));
     file.write(event_record(0, seconds, settings));
   }
-  train::visit_history(run / kHistory, [&](const Json& line) {
+  train::visit_history(history_of(run), [&](const Json& line) {
     file.write(events.of(line));
     if (line.at("type") != "phase") return;
     EventValues samples;
@@ -189,7 +187,7 @@ std::map<std::string, Json> settings_of(const Json& plan) {
 }
 
 void check_tensorboard(const fs::path& run, const fs::path& folder) {
-  files_of_run(run);
+  require_run(run);
   check_output_name(folder);
   if (is_there(folder) && !fs::is_empty(folder)) {
     user_error(
@@ -210,7 +208,7 @@ int64_t write_tensorboard(const fs::path& run, const fs::path& folder) {
   } catch (const Json::exception& error) {
     leave_nothing();
     user_error("reading the history {}: {}; expected lines that a run wrote",
-               (run / kHistory).string(), reason_of(error));
+               history_of(run).string(), reason_of(error));
   } catch (...) {
     leave_nothing();
     throw;

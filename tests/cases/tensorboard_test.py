@@ -128,7 +128,7 @@ class TensorBoard(ProgramCase):
             content).session_start_info.hparams
         self.assertEqual(settings["optimizer.type"].string_value, "adamw")
         self.assertEqual(settings["model.hidden_size"].number_value,
-                         json.loads("32"))
+                         32)
         self.assertFalse(settings["model.gated"].bool_value)
 
     def test_a_history_that_is_none_leaves_nothing(self):
@@ -146,7 +146,7 @@ class TensorBoard(ProgramCase):
                              says="reading the history")
                 self.assertFalse(out.exists())
         self.refused("report", self.folder, "--tensorboard", out,
-                     says=str(self.folder))
+                     says=[str(self.folder), "no training_history.jsonl"])
         self.refused("report", self.run_folder, says="--tensorboard")
 
     def test_what_stands_there_is_not_written_over(self):

@@ -51,8 +51,7 @@ TEST(Seams, MemoryIsReadWhereItIsTheHosts) {
       "checkpoint/pt_writer.cpp", "checkpoint/safetensors_writer.cpp",
       "verify/window_file.cpp",
       // What is sent to other processes is brought to the host first.
-      "parallel/c10d_group.cpp",
-      "model/shared_work.cpp",
+      "parallel/c10d_group.cpp", "model/shared_work.cpp",
       // It passes from one storage to another, and is not read.
       "kernels/memory/lent_memory.cpp",
       // Growth makes rows on the host, to store them or to send them on.
