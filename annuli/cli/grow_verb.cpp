@@ -1,12 +1,10 @@
 #include "annuli/cli/grow_verb.h"
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/tensor.h>
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>
-#include <functional>
 #include <memory>
 #include <optional>
 
@@ -213,25 +211,12 @@ NamedProbe probe_for(const GrowOptions& options, const grow::Recipe& recipe,
 }
 
 // Of the first process: who draws a router draws it against these very bits.
-std::vector<at::Tensor> directions_of_first(
-    parallel::ProcessGroup& group, int64_t layers,
-    const std::function<std::vector<at::Tensor>()>& measure) {
-  if (group.size() == 1) return measure();
-  std::vector<double> numbers;
-  std::vector<at::Tensor> directions(layers);
-  if (group.is_first()) directions = measure();
-  for (at::Tensor& of_layer : directions) {
-    numbers.clear();
-    if (group.is_first()) {
-      const std::vector<double> entries = entries_of(of_layer);
-      numbers = {static_cast<double>(of_layer.size(0))};
-      numbers.insert(numbers.end(), entries.begin(), entries.end());
-    }
-    const std::vector<double> given = of_holder(group, numbers);
-    of_layer = at::tensor(at::ArrayRef<double>(given).slice(1))
-                   .view({static_cast<int64_t>(given.at(0)), -1});
-  }
-  return directions;
+std::vector<at::Tensor> directions_of_first(parallel::ProcessGroup& group,
+                                            const ModelFile& parent,
+                                            const at::Tensor& tokens) {
+  std::vector<at::Tensor> measured;
+  if (group.is_first()) measured = grow::router_directions(parent, tokens);
+  return group.size() == 1 ? measured : tensors_of_holder(group, measured);
 }
 
 // Adds the proof, and the means of routers, to an order.
@@ -239,11 +224,9 @@ void complete(const GrowOptions& options, const NamedProbe& probe,
               grow::FolderOrder& order) {
   const grow::Recipe& recipe = order.weights.recipe;
   if (recipe.needs_router_mean()) {
-    order.weights.router_mean = directions_of_first(
-        order.weights.group, recipe.parent.num_hidden_layers, [&] {
-          return grow::router_directions(*order.weights.parents.front(),
-                                         probe.probe.router_tokens);
-        });
+    order.weights.router_mean =
+        directions_of_first(order.weights.group, *order.weights.parents.front(),
+                            probe.probe.router_tokens);
   }
   if (options.no_verify) return;
   order.judge = [&](const fs::path& child) {

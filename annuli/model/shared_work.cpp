@@ -1,5 +1,6 @@
 #include "annuli/model/shared_work.h"
 
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include "annuli/core/error.h"
@@ -49,10 +50,24 @@ std::vector<double> in_order(parallel::ProcessGroup& group,
   return values;
 }
 
-std::vector<double> entries_of(const at::Tensor& tensor) {
+void append_tensor(std::vector<double>& numbers, const at::Tensor& tensor) {
   const at::Tensor host = tensor.detach().cpu().to(at::kDouble).contiguous();
+  numbers.push_back(static_cast<double>(host.dim()));
+  numbers.insert(numbers.end(), host.sizes().begin(), host.sizes().end());
   const auto* first = host.const_data_ptr<double>();
-  return {first, first + host.numel()};
+  numbers.insert(numbers.end(), first, first + host.numel());
+}
+
+at::Tensor take_tensor(const double*& next) {
+  std::vector<int64_t> shape(static_cast<size_t>(*next++));
+  int64_t count = 1;
+  for (int64_t& size : shape) {
+    size = static_cast<int64_t>(*next++);
+    count *= size;
+  }
+  const at::Tensor entries = at::tensor(at::ArrayRef<double>(next, count));
+  next += count;
+  return entries.view(shape);
 }
 
 std::vector<double> of_holder(parallel::ProcessGroup& group,
@@ -64,6 +79,19 @@ std::vector<double> of_holder(parallel::ProcessGroup& group,
     found = given;
   }
   return found;
+}
+
+std::vector<at::Tensor> tensors_of_holder(parallel::ProcessGroup& group,
+                                          const std::vector<at::Tensor>& own) {
+  std::vector<double> numbers;
+  for (const at::Tensor& tensor : own) append_tensor(numbers, tensor);
+  const std::vector<double> given = of_holder(group, numbers);
+  std::vector<at::Tensor> tensors;
+  const double* next = given.data();
+  while (next != given.data() + given.size()) {
+    tensors.push_back(take_tensor(next));
+  }
+  return tensors;
 }
 
 std::vector<std::vector<double>> numbers_of_rows(

@@ -37,13 +37,17 @@ inline int64_t first_of(int64_t rank, int64_t processes, int64_t count) {
 std::vector<double> in_order(parallel::ProcessGroup& group,
                              const std::map<int64_t, double>& own);
 
-// A tensor's entries, row by row, in fp64: for what gathers numbers. On any
-// device; they are brought to the host.
-std::vector<double> entries_of(const at::Tensor& tensor);
+// A tensor among numbers that are gathered: its shape and its entries, in fp64.
+// It may be on any device; what is taken is on the host, in fp64.
+void append_tensor(std::vector<double>& numbers, const at::Tensor& tensor);
+at::Tensor take_tensor(const double*& next);
 
 // What the one process gives that gives anything.
 std::vector<double> of_holder(parallel::ProcessGroup& group,
                               const std::vector<double>& own);
+// The same of tensors, as take_tensor gives them.
+std::vector<at::Tensor> tensors_of_holder(parallel::ProcessGroup& group,
+                                          const std::vector<at::Tensor>& own);
 
 // What `measure` says of each row of the model's table. It is asked on the
 // process that owns the row (row_owners.h), in the order of the table, with the

@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <map>
@@ -30,16 +29,9 @@ std::vector<at::Tensor> share_means(parallel::ProcessGroup& group,
                                     const std::vector<at::Tensor>& means,
                                     const Transformer& model) {
   if (group.size() == 1) return means;
-  std::vector<double> own;
-  for (const at::Tensor& mean : means) {
-    const std::vector<double> entries = entries_of(mean);
-    own.insert(own.end(), entries.begin(), entries.end());
-  }
-  const at::Tensor all =
-      at::tensor(of_holder(group, own))
-          .to(at::TensorOptions().dtype(model.dtype()).device(model.device()))
-          .view({model.config().num_hidden_layers, -1});
-  return all.unbind();
+  std::vector<at::Tensor> all = tensors_of_holder(group, means);
+  for (at::Tensor& mean : all) mean = mean.to(model.device(), model.dtype());
+  return all;
 }
 
 void to_host(at::Tensor& tensor) {

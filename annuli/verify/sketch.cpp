@@ -160,23 +160,10 @@ Sketch sketch_of(const TensorSpec& spec, const at::Tensor& tensor) {
 
 namespace {
 
-void append(std::vector<double>& numbers, const at::Tensor& tensor) {
-  const std::vector<double> entries = entries_of(tensor);
-  numbers.push_back(static_cast<double>(entries.size()));
-  numbers.insert(numbers.end(), entries.begin(), entries.end());
-}
-
-at::Tensor take(const double*& next) {
-  const auto count = static_cast<int64_t>(*next++);
-  const at::Tensor entries = at::tensor(at::ArrayRef<double>(next, count));
-  next += count;
-  return entries;
-}
-
 std::vector<double> numbers_of(const Sketch& sketch) {
   std::vector<double> numbers = {static_cast<double>(sketch.dtype), sketch.rms};
-  append(numbers, sketch.value.contiguous());
-  if (sketch.by_unit.defined()) append(numbers, sketch.by_unit.contiguous());
+  append_tensor(numbers, sketch.value);
+  if (sketch.by_unit.defined()) append_tensor(numbers, sketch.by_unit);
   return numbers;
 }
 
@@ -187,8 +174,8 @@ Sketch sketch_from(const std::string& name,
   Sketch sketch{.name = name};
   sketch.dtype = static_cast<at::ScalarType>(*next++);
   sketch.rms = *next++;
-  sketch.value = take(next);
-  if (next != end) sketch.by_unit = take(next);
+  sketch.value = take_tensor(next);
+  if (next != end) sketch.by_unit = take_tensor(next);
   return sketch;
 }
 
