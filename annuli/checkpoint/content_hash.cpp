@@ -13,6 +13,7 @@
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/core/error.h"
 #include "annuli/core/hash.h"
+#include "annuli/core/progress.h"
 #include "annuli/model/transformer.h"
 #include "annuli/model/weight_parts.h"
 
@@ -107,8 +108,11 @@ std::string content_hash(const std::vector<NamedTensor>& tensors) {
   std::ranges::stable_sort(order, std::ranges::greater(),
                            [&](size_t i) { return entries[i].bytes; });
   std::vector<std::string> hashes(tensors.size());
-  parallel_for_each(order,
-                    [&](size_t i) { hashes[i] = tensor_hash(tensors[i]); });
+  Progress progress("hashing", total_bytes(entries), ProgressUnit::kBytes);
+  parallel_for_each(order, [&](size_t i) {
+    hashes[i] = tensor_hash(tensors[i]);
+    progress.advance(entries[i].bytes);
+  });
   return content_hash_of(hashes);
 }
 

@@ -14,6 +14,7 @@
 
 #include "annuli/checkpoint/pt_file.h"
 #include "annuli/core/error.h"
+#include "annuli/core/progress.h"
 
 namespace annuli {
 namespace {
@@ -161,11 +162,14 @@ void write_tensors(const fs::path& path, const TensorsToRead& tensors,
         });
     writer.writeRecord("data.pkl", data.data(), data.size());
     writer.writeRecord("byteorder", "little", 6);
+    Progress progress("writing " + path.filename().string(),
+                      total_bytes(tensors.entries), ProgressUnit::kBytes);
     for (size_t i = 0; i < storages.tensors().size(); ++i) {
       const at::Tensor tensor =
           tensors.read(storages.tensors()[i]).detach().to(at::kCPU);
       writer.writeRecord("data/" + std::to_string(i), tensor.const_data_ptr(),
                          tensor.nbytes());
+      progress.advance(static_cast<int64_t>(tensor.nbytes()));
     }
     writer.writeEndOfFile();
   }

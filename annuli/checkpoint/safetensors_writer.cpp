@@ -9,6 +9,7 @@
 #include "annuli/checkpoint/safetensors_filler.h"
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
+#include "annuli/core/progress.h"
 
 namespace annuli {
 namespace {
@@ -134,8 +135,13 @@ void write_safetensors(const fs::path& path,
   for (const NamedTensor& tensor : tensors) {
     entries.push_back(entry_of(tensor));
   }
+  Progress progress("writing " + path.filename().string(), total_bytes(entries),
+                    ProgressUnit::kBytes);
   SafetensorsWriter writer(path, std::move(entries), std::move(metadata));
-  for (const NamedTensor& tensor : tensors) writer.write(tensor.tensor);
+  for (const NamedTensor& tensor : tensors) {
+    writer.write(tensor.tensor);
+    progress.advance(static_cast<int64_t>(tensor.tensor.nbytes()));
+  }
   writer.finish();
 }
 

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <set>
 
+#include "annuli/core/progress.h"
 #include "annuli/core/quote.h"
 
 namespace annuli {
@@ -21,6 +22,7 @@ void print_once(const char* kind, const std::string& text) {
   const std::lock_guard lock(mutex);
   const std::string line = fmt::format("{}: {}\n", kind, one_line(text));
   if (!printed.insert(line).second) return;
+  erase_live_line();
   std::fflush(stdout);
   fmt::print(stderr, "{}", line);
 }
@@ -29,13 +31,15 @@ void print_once(const char* kind, const std::string& text) {
 
 void name_speaker(const std::string& name) { speaker() = name; }
 
+bool speaks_for_all() { return speaker().empty(); }
+
 void print_notice(const std::string& text) {
-  if (speaker().empty()) print_once("note", text);
+  if (speaks_for_all()) print_once("note", text);
 }
 
 void print_warning(const std::string& text) {
   print_once("warning",
-             speaker().empty() ? text : fmt::format("{}: {}", speaker(), text));
+             speaks_for_all() ? text : fmt::format("{}: {}", speaker(), text));
 }
 
 }  // namespace annuli

@@ -18,6 +18,9 @@ namespace annuli {
 // the same inputs and says the same.
 void name_speaker(const std::string& name);
 
+// Whether no such name was given: this one shows what all of them do.
+bool speaks_for_all();
+
 void print_notice(const std::string& text);
 void print_warning(const std::string& text);
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/core/progress.h"
 #include "annuli/grow/apply.h"
 #include "annuli/grow/parent_rows.h"
 #include "annuli/kernels/memory/lent_memory.h"
@@ -105,6 +106,7 @@ Transformer grow_all(const Parents& parents, const Recipe& recipe,
     parts = std::make_shared<const WeightParts>(child.table(),
                                                 parents[0]->parts()->group());
   }
+  Progress progress("growing", std::ssize(recipe.tensors));
   for (size_t row = 0; row < recipe.tensors.size(); ++row) {
     ANNULI_CHECK(child.table()[row].name == recipe.tensors[row].child,
                  "tensor {} of the child is {}, of the recipe {}", row,
@@ -113,6 +115,7 @@ Transformer grow_all(const Parents& parents, const Recipe& recipe,
         child_tensor(recipe.tensors[row], {parts.get(), row}, recipe, parents,
                      rows, router_mean);
     child.set_weight(row, made.defined() ? made : made_elsewhere(child, row));
+    progress.advance();
   }
   if (parts != nullptr) {
     parts->give_outside(child);

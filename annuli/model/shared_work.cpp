@@ -4,6 +4,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "annuli/core/error.h"
+#include "annuli/core/progress.h"
 #include "annuli/model/row_owners.h"
 #include "annuli/parallel/agree.h"
 
@@ -18,11 +19,15 @@ void pass_one_token(const Transformer& model) {
 }  // namespace
 
 void make_passes(const Transformer& model, parallel::ProcessGroup& group,
-                 const std::vector<Pass>& own) {
+                 const char* doing, const std::vector<Pass>& own) {
   const auto count = std::ssize(own);
   const int64_t most =
       model.parts() == nullptr ? count : parallel::highest(group, count);
-  for (const Pass& pass : own) pass();
+  Progress progress(doing, count);
+  for (const Pass& pass : own) {
+    pass();
+    progress.advance();
+  }
   for (int64_t i = count; i < most; ++i) pass_one_token(model);
 }
 
@@ -95,13 +100,16 @@ std::vector<at::Tensor> tensors_of_holder(parallel::ProcessGroup& group,
 }
 
 std::vector<std::vector<double>> numbers_of_rows(
-    const Transformer& model, parallel::ProcessGroup& group,
+    const Transformer& model, parallel::ProcessGroup& group, const char* doing,
     const std::function<
         std::vector<double>(size_t row, const at::Tensor& weight)>& measure) {
   const RowOwners owners(model.table(), group.size());
+  const std::vector<size_t>& own_rows = owners.rows_of(group.rank());
+  Progress progress(doing, std::ssize(own_rows));
   std::vector<double> own;
-  for (const size_t row : owners.rows_of(group.rank())) {
+  for (const size_t row : own_rows) {
     const std::vector<double> found = measure(row, model.weight(row));
+    progress.advance();
     own.push_back(static_cast<double>(found.size()));
     own.insert(own.end(), found.begin(), found.end());
   }

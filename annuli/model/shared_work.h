@@ -22,9 +22,10 @@ using Pass = std::function<void()>;
 
 // Makes the passes that are this process'. Where processes hold the weights in
 // parts (weight_parts.h), all of them must make equally many: who has fewer
-// makes passes over one token, for their weights alone.
+// makes passes over one token, for their weights alone. `doing` names the work
+// on the live line.
 void make_passes(const Transformer& model, parallel::ProcessGroup& group,
-                 const std::vector<Pass>& own);
+                 const char* doing, const std::vector<Pass>& own);
 
 // Of `count` things in equal parts, the number of the first that is process
 // `rank`'s; of rank `processes` it is `count`.
@@ -51,9 +52,9 @@ std::vector<at::Tensor> tensors_of_holder(parallel::ProcessGroup& group,
 
 // What `measure` says of each row of the model's table. It is asked on the
 // process that owns the row (row_owners.h), in the order of the table, with the
-// row's weight.
+// row's weight. `doing` names the work on the live line.
 std::vector<std::vector<double>> numbers_of_rows(
-    const Transformer& model, parallel::ProcessGroup& group,
+    const Transformer& model, parallel::ProcessGroup& group, const char* doing,
     const std::function<
         std::vector<double>(size_t row, const at::Tensor& weight)>& measure);
 

@@ -13,6 +13,9 @@
 namespace annuli::report {
 namespace {
 
+constexpr const char* kWhatIsExpected =
+    "\nexpected: the guess that the plan holds; no check uses it\n";
+
 // What the history says of one phase.
 struct PhaseSummary {
   std::optional<Json> end;
@@ -88,7 +91,11 @@ std::string summary_table(const Plan& plan,
     const PhaseSummary summary = summarise(records, phase.name);
     if (summary.end) add_phase(table, phase, summary);
   }
-  return fmt::format("\n{}", aligned(table, Align::kLeft));
+  const bool any_expected = std::ranges::any_of(
+      plan.phases,
+      [](const PhasePlan& phase) { return !phase.expected.empty(); });
+  return fmt::format("\n{}{}", aligned(table, Align::kLeft),
+                     any_expected ? kWhatIsExpected : "");
 }
 
 }  // namespace annuli::report

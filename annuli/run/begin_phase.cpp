@@ -2,12 +2,12 @@
 
 #include <fmt/core.h>
 
-#include <cstdio>
 #include <utility>
 
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/core/memory.h"
 #include "annuli/core/rng.h"
+#include "annuli/core/say.h"
 #include "annuli/run/console.h"
 #include "annuli/run/growth_step.h"
 #include "annuli/run/records.h"
@@ -40,9 +40,8 @@ GrowthOrder growth_order(RunningPlan& run, const PhasePlan& phase) {
 
 void grow_into_phase(RunningPlan& run, RunState& state) {
   const PhasePlan& phase = run.phase(state);
-  fmt::print("\ngrowing into phase {}\n", phase.name);
+  say("\ngrowing into phase {}\n", phase.name);
   run.group().work_at("growing into phase " + phase.name);
-  std::fflush(stdout);
   Grown grown =
       grow_and_verify(std::move(state.model), state.optimizer.take_states(),
                       growth_order(run, phase), run.probe());

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "annuli/run/records.h"
+#include "tests/support/pseudo_terminal.h"
 #include "tests/support/tiny_model.h"
 
 // What a run prints, line by line.
@@ -13,6 +14,7 @@ namespace annuli::run {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 std::string printed(const std::function<void()>& by) {
   testing::internal::CaptureStdout();
@@ -69,6 +71,38 @@ TEST(Console, AGrowthTellsItsJump) {
               HasSubstr("probe loss 4.500000 -> 4.250000, jump -2.50e-01"));
 }
 
+// One of each outcome, the worst last.
+std::vector<verify::Verdict> one_of_each() {
+  std::vector<verify::Verdict> verdicts = {
+      verify::at_most("sound", "a", 0.5, 1), verify::at_most("odd", "b", 2, 1),
+      verify::at_most("known", "c", 2, 1), verify::at_most("wrong", "d", 2, 1)};
+  verdicts[1].is_advice = true;
+  verify::allow(verdicts, {"known"});
+  return verdicts;
+}
+
+TEST(Console, VerdictsAreCountedAndWhatFailsComesFirst) {
+  const std::string said = printed([] { print_verdicts(one_of_each()); });
+  EXPECT_EQ(said.find("  1 of 4 checks pass\n"), 0);
+  EXPECT_LT(said.find("FAIL           wrong"),
+            said.find("FAIL (allowed) known"));
+  EXPECT_LT(said.find("FAIL (allowed) known"), said.find("warning        odd"));
+  EXPECT_LT(said.find("warning        odd"), said.find("pass           sound"));
+  EXPECT_EQ(printed([] { print_verdicts({}); }), "");
+}
+
+TEST(Console, OnlyATerminalGetsColors) {
+  const auto print = [] { print_verdicts(one_of_each()); };
+  const std::string colored = test::on_a_terminal(true, print);
+  for (const char* word :
+       {"\033[32mpass\033[0m  ", "\033[33mwarning\033[0m  ",
+        "\033[33mFAIL\033[0m (allowed) ", "\033[1;31mFAIL\033[0m  "}) {
+    EXPECT_THAT(colored, HasSubstr(word));
+  }
+  EXPECT_THAT(test::on_a_terminal(false, print), Not(HasSubstr("\033")));
+  EXPECT_THAT(printed(print), Not(HasSubstr("\033")));
+}
+
 TEST(Console, ARollbackTellsFromWhereToWhere) {
   const Json line = {{"reason", "it rose"}, {"rollbacks", 2},
                      {"phase", "moe"},      {"to_step", 4},
@@ -89,7 +123,7 @@ train::StepRecord step(int64_t number) {
 // Every fourth step, the last one, and none but those; what is left is the mean
 // of the steps of this process times the steps to come.
 TEST(StepLines, AreEveryFewStepsWithTheTimeThatIsLeft) {
-  StepLines lines(3, 10, 4);
+  StepLines lines("moe", 3, 10, 4);
   std::vector<std::string> said;
   for (int64_t number = 3; number <= 10; ++number) {
     said.push_back(printed([&] { lines.print(step(number), 2); }));
@@ -107,7 +141,7 @@ TEST(StepLines, AreEveryFewStepsWithTheTimeThatIsLeft) {
 }
 
 TEST(StepLines, ASpikeIsShownWheneverItComes) {
-  StepLines lines(1, 10, 4);
+  StepLines lines("moe", 1, 10, 4);
   train::StepRecord record = step(2);
   record.loss_rise = 0.75;
   record.load = {{6, 2}, {8, 0}};

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <exception>
 #include <system_error>
 
@@ -12,6 +11,7 @@
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/core/memory.h"
 #include "annuli/core/notice.h"
+#include "annuli/core/say.h"
 #include "annuli/core/text.h"
 #include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/model/weight_parts.h"
@@ -98,8 +98,7 @@ void evaluate(RunningPlan& run, const RunState& state) {
       train::evaluate(state.model, run.data().validation(), run.group());
   const double bits_per_byte =
       loss / std::log(2.0) / run.data().bytes_per_token();
-  fmt::print("  held-out loss {:.4f}, {:.3f} bits per byte\n", loss,
-             bits_per_byte);
+  say("  held-out loss {:.4f}, {:.3f} bits per byte\n", loss, bits_per_byte);
   run.history().append({{"type", "evaluation"},
                         {"phase", run.phase(state).name},
                         {"step", state.step},
@@ -120,8 +119,8 @@ void end_phase(RunningPlan& run, RunState& state) {
   const PhasePlan& phase = run.phase(state);
   run.history().append(phase_json(phase.name, state.model.config(),
                                   peak_resident_bytes(), proof_seconds));
-  fmt::print("  checkpoint {}  peak memory {}\n", phase.checkpoint,
-             format_bytes(static_cast<double>(peak_resident_bytes())));
+  say("  checkpoint {}  peak memory {}\n", phase.checkpoint,
+      format_bytes(static_cast<double>(peak_resident_bytes())));
   state.phase_ended = true;
   state.after_rollback = false;
   state.rollbacks = 0;

@@ -12,6 +12,7 @@
 #include "annuli/core/json.h"
 #include "annuli/core/memory.h"
 #include "annuli/core/rng.h"
+#include "annuli/core/say.h"
 #include "annuli/core/stop_request.h"
 #include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/kernels/product.h"
@@ -76,8 +77,8 @@ class PlanRunner {
     }
     if (saved) {
       begin_folder();
-      fmt::print("resuming in phase {} after step {}\n",
-                 run_.phase(*saved).name, saved->step);
+      say("resuming in phase {} after step {}\n", run_.phase(*saved).name,
+          saved->step);
       reset_peak_resident();
       return std::move(*saved);
     }
@@ -128,7 +129,8 @@ class PlanRunner {
         CounterRng(plan_.seed, "phase/" + phase.name).bits(0), run_.group(),
         state.previous_norm, plan_.parallel.shard);
     StepLog log(run_.history(), phase.name,
-                StepLines(state.step + 1, plan.max_steps, plan_.logging_steps));
+                StepLines(phase.name, state.step + 1, plan.max_steps,
+                          plan_.logging_steps));
     for (int64_t number = 1; state.step < plan.max_steps; ++number) {
       const int signal = train_step(state, trainer, log, number);
       if (state.step < plan.max_steps) between_steps(state, log, signal);
@@ -265,15 +267,15 @@ void run_plan(const Plan& plan, const fs::path& plan_file, IfPresent if_present,
                    anew ? Claim::kReplace : Claim::kAdd, group);
   folder.remove_leftovers();
   if (!anew && is_finished(folder, plan, group)) {
-    fmt::print("{} holds this plan's finished run; --force runs it again\n\n",
-               folder.root().string());
+    say("{} holds this plan's finished run; --force runs it again\n\n",
+        folder.root().string());
   } else {
     if (if_present == IfPresent::kRefuse) refuse_begun(folder, plan);
     PlanRunner(plan, folder, chosen, profiler_of(profile, folder), group)
         .run(if_present);
   }
   if (!folder.is_writer()) return;
-  fmt::print("{}", report::summary_table(plan, folder.history()));
+  say("{}", report::summary_table(plan, folder.history()));
 }
 
 }  // namespace annuli::run

@@ -10,6 +10,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/json.h"
 #include "annuli/core/notice.h"
+#include "annuli/core/say.h"
 #include "annuli/parallel/agree.h"
 
 namespace annuli::run {
@@ -46,8 +47,8 @@ void accept_changes(const Json& progress, const Plan& plan,
         folder.string(), to_text(change), meaning_of(change.effect, {}, step));
   }
   for (const PlanChange& change : changes) {
-    fmt::print("the plan has changed: {}: {}\n", to_text(change),
-               meaning_of(change.effect, plan.phases.at(phase), step));
+    say("the plan has changed: {}: {}\n", to_text(change),
+        meaning_of(change.effect, plan.phases.at(phase), step));
   }
   const int64_t max_steps = plan.phases.at(phase).train.max_steps;
   if (step > max_steps) {

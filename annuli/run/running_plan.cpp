@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "annuli/checkpoint/model_file.h"
+#include "annuli/core/say.h"
 #include "annuli/core/stop_request.h"
 #include "annuli/parallel/agree.h"
 #include "annuli/run/records.h"
@@ -60,8 +61,7 @@ void RunningPlan::save(const RunState& state, int64_t also) {
   group_.barrier();
   const std::chrono::duration<double> seconds =
       std::chrono::steady_clock::now() - start;
-  fmt::print("  state saved after step {} in {:.1f} s\n", state.step,
-             seconds.count());
+  say("  state saved after step {} in {:.1f} s\n", state.step, seconds.count());
 }
 
 void RunningPlan::save_checkpoint(const RunState& state,

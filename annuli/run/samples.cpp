@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "annuli/core/file.h"
+#include "annuli/core/progress.h"
 #include "annuli/generate/generate.h"
 #include "annuli/generate/text_ids.h"
 
@@ -15,6 +16,7 @@ void write_samples(const std::filesystem::path& path, const Plan& plan,
                    const Transformer& model, const Tokenizer& tokenizer,
                    const DocumentBorders& borders) {
   std::string text;
+  Progress progress("writing samples", 2 * std::ssize(plan.samples.prompts));
   const std::vector<int32_t> never =
       ids_without_token(tokenizer, model.config().vocab_size);
   for (const std::string& prompt : plan.samples.prompts) {
@@ -28,7 +30,9 @@ void write_samples(const std::filesystem::path& path, const Plan& plan,
       options.seed = static_cast<uint64_t>(plan.seed);
       options.never_ids = never;
       options.stop_ids = borders.stops;
-      return tokenizer.decode(generate(model, ids, options), prompt.empty());
+      const std::vector<int32_t> more = generate(model, ids, options);
+      progress.advance();
+      return tokenizer.decode(more, prompt.empty());
     };
     text += fmt::format(
         "=== {}\n--- greedy\n{}{}\n--- temperature {}, top-k "

@@ -1,12 +1,14 @@
 #include "annuli/run/step_log.h"
 
+#include <utility>
+
 #include "annuli/run/records.h"
 
 namespace annuli::run {
 
 StepLog::StepLog(train::History& history, const std::string& phase,
                  StepLines lines)
-    : history_(history), phase_(phase), lines_(lines) {}
+    : history_(history), phase_(phase), lines_(std::move(lines)) {}
 
 StepLog::~StepLog() {
   // Whoever wants to know of a failure has called `finish`.

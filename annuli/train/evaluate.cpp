@@ -30,7 +30,7 @@ double evaluate(const Transformer& model, const data::Batch& windows,
     passes.emplace_back(
         [&, i] { losses[i] = loss_of(model, windows.rows(i, 1)); });
   }
-  make_passes(model, group, passes);
+  make_passes(model, group, "evaluating", passes);
   double sum = 0;
   for (const double loss : in_order(group, losses)) sum += loss;
   return sum / static_cast<double>(count);

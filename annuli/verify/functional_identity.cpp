@@ -170,7 +170,8 @@ std::vector<Verdict> functional_identity(const ParentRecord& parent,
   DoubleIdentity in_double(parent, recipe, probe, child);
   std::vector<Pass> passes;
   in_double.add_to(passes);
-  make_passes(child, parent.division.group(), passes);
+  make_passes(child, parent.division.group(), "proving: the child in fp64",
+              passes);
   verdicts.push_back(in_double.verdict());
   return verdicts;
 }

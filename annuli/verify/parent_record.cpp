@@ -131,7 +131,8 @@ ParentRecord ParentRecord::take(const Transformer& parent, const Probe& probe,
     passes.emplace_back(
         [&] { means = feed_forward_means(parent, probe.router_tokens); });
   }
-  make_passes(parent, division.group(), passes);
+  make_passes(parent, division.group(), "proving: the parent on the probe",
+              passes);
   record.loss = mean_of_windows(division.group(), losses);
   record.feed_forward_mean = share_means(division.group(), means, parent);
   record.sketches = sketches_of(parent, division.group());

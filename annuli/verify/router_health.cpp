@@ -19,6 +19,7 @@ namespace annuli::verify {
 namespace {
 
 constexpr const char* kCheck = "router_health";
+constexpr const char* kDoing = "proving: the load of experts";
 constexpr double kLoadLimit = 3;
 constexpr double kDistinctLimit = 1e-4;  // relative; equal experts have 0
 constexpr double kLeastShare = 0.1;      // of the mean load: a sound expert's
@@ -224,7 +225,7 @@ std::vector<Verdict> router_load(const Transformer& model, const Probe& probe) {
   RouterLoad load(model, probe);
   std::vector<Pass> passes;
   load.add_to(passes);
-  make_passes(model, parallel::solo(), passes);
+  make_passes(model, parallel::solo(), kDoing, passes);
   return load.verdicts(parallel::solo());
 }
 
@@ -264,7 +265,7 @@ std::vector<Verdict> router_health(const Transformer& model, const Probe& probe,
   RouterLoad load(model, probe);
   std::vector<Pass> passes;
   if (group.is_first()) load.add_to(passes);
-  make_passes(model, group, passes);
+  make_passes(model, group, kDoing, passes);
   const Verdict gradient = router_gradient(model, probe, group);
   std::vector<Verdict> verdicts = {router_gates(model.config())};
   for (Verdict& verdict : load.verdicts(group)) {

@@ -183,8 +183,9 @@ Sketch sketch_from(const std::string& name,
 
 std::vector<Sketch> sketches_of(const Transformer& model,
                                 parallel::ProcessGroup& group) {
-  const auto rows =
-      numbers_of_rows(model, group, [&](size_t row, const at::Tensor& weight) {
+  const auto rows = numbers_of_rows(
+      model, group, "proving: tensors of the parent",
+      [&](size_t row, const at::Tensor& weight) {
         return numbers_of(sketch_of(model.table()[row], weight));
       });
   std::vector<Sketch> sketches;

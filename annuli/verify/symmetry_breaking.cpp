@@ -71,7 +71,7 @@ std::optional<double> realised_snr_db(const at::Tensor& matrix,
 Verdict realised_noise(const grow::Recipe& recipe, const Transformer& child,
                        parallel::ProcessGroup& group) {
   const auto found = numbers_of_rows(
-      child, group,
+      child, group, "proving: noise",
       [&](size_t row, const at::Tensor& weight) -> std::vector<double> {
         const grow::TensorRecipe& tensor = recipe.tensors[row];
         // Noise upon noise has a power that no single step asked for.
@@ -284,7 +284,7 @@ std::vector<Verdict> symmetry_after_phase(
   const bool in_bf16 = trained.weight_dtype() == at::kBFloat16;
   // The antisymmetric share, and of a sample its structure or its rank.
   const auto found = numbers_of_rows(
-      trained, group,
+      trained, group, "proving: how far copies parted",
       [&](size_t row, const at::Tensor& weight) -> std::vector<double> {
         const grow::TensorRecipe& tensor = recipe.tensors[row];
         if (!is_grown_matrix(tensor)) return {};

@@ -153,9 +153,10 @@ class Audit {
       return findings;
     }
     for (const auto& numbers :
-         numbers_of_rows(child_, group, [&](size_t row, const at::Tensor&w) {
-           return measure(row, w).numbers();
-         })) {
+         numbers_of_rows(child_, group, "proving: tensors of the child",
+                         [&](size_t row, const at::Tensor&w) {
+                           return measure(row, w).numbers();
+                         })) {
       findings.push_back(Finding::of(numbers));
     }
     return findings;

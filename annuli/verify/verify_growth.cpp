@@ -63,7 +63,8 @@ Compared compare(const GrowthEvidence& evidence, const Transformer& child) {
   if (is_upcycle(recipe) && parent.division.makes_router()) {
     load.add_to(passes);
   }
-  make_passes(child, parent.division.group(), passes);
+  make_passes(child, parent.division.group(), "proving: the child on the probe",
+              passes);
 
   Compared result;
   if (is_plain_upcycle(recipe)) {

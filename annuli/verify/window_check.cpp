@@ -152,7 +152,8 @@ WindowRun run_window_checks(const ParentRecord& parent,
   WindowPasses windows(parent, recipe, probe, child, dispatch, checks);
   std::vector<Pass> passes;
   windows.add_to(passes);
-  make_passes(child, parent.division.group(), passes);
+  make_passes(child, parent.division.group(), "proving: the child on the probe",
+              passes);
   return windows.finish();
 }
 
