@@ -11,6 +11,7 @@
 
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/checkpoint/training_state.h"
+#include "annuli/cli/run_now.h"
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
 #include "annuli/train/history.h"
@@ -52,19 +53,41 @@ std::map<std::string, PhaseProgress> read_phases(const fs::path& history) {
   return phases;
 }
 
-// {"growth": {"passed": 9, "of": 9}, ...}
+// {"growth": {"passed": 8, "of": 9, "failed": [...]}, ...}
 Json count_verdicts(const fs::path& path) {
   Json counts = Json::object();
   if (!is_there(path)) return counts;
   const Json stages = read_json(path);
   for (const auto& [stage, verdicts] : stages.items()) {
-    int64_t passed = 0;
+    Json failed = Json::array();
     for (const Json& verdict : verdicts) {
-      passed += verdict.value("passed", false) ? 1 : 0;
+      if (!verdict.value("passed", false)) failed.push_back(verdict);
     }
-    counts[stage] = {{"passed", passed}, {"of", verdicts.size()}};
+    counts[stage] = {{"passed", verdicts.size() - failed.size()},
+                     {"of", verdicts.size()},
+                     {"failed", failed}};
   }
   return counts;
+}
+
+// One line each, of all phases.
+void print_failed(const Json& phases) {
+  for (const Json& phase : phases) {
+    for (const auto& [stage, count] : phase.at("verdicts").items()) {
+      for (const Json& verdict : count.at("failed")) {
+        const bool counts = !verdict.value("allowed", false) &&
+                            !verdict.value("is_advice", false);
+        fmt::print("{:<11} {}, phase {}: {}: {} {} {}\n",
+                   counts ? "failed" : "warning",
+                   verdict.at("check").get<std::string>(),
+                   phase.at("name").get<std::string>(),
+                   verdict.at("aspect").get<std::string>(),
+                   verdict.at("measured").dump(),
+                   verdict.value("at_least", false) ? ">=" : "<=",
+                   verdict.at("limit").dump());
+      }
+    }
+  }
 }
 
 Json describe_phase(const fs::path& folder, const PhasePlan& plan,
@@ -172,7 +195,8 @@ Json describe_run(const fs::path& folder) {
               {"name", plan.name},
               {"plan_hash", plan_hash(plan)},
               {"finished", is_there(folder / kSummary)},
-              {"phases", phases}};
+              {"phases", phases},
+              {"now", describe_now(folder, plan)}};
   const auto saved = load_progress(folder / kState);
   check_history(folder, saved);
   if (saved) {
@@ -194,11 +218,14 @@ void print_run(const Json& run) {
              run.at("finished").get<bool>() ? "finished" : "not finished");
   print_phases(run.at("phases"));
   fmt::print("\n");
+  const bool finished = run.at("finished").get<bool>();
+  if (!finished && !run.at("now").is_null()) print_now(run.at("now"));
+  print_failed(run.at("phases"));
   for (const Json& phase : run.at("phases")) {
     if (phase.at("checkpoint").is_null()) continue;
     fmt::print("checkpoint  {}\n", phase.at("checkpoint").get<std::string>());
   }
-  if (run.contains("resumes_from") && !run.at("finished").get<bool>()) {
+  if (run.contains("resumes_from") && !finished) {
     fmt::print("resumes     in phase {} after step {}\n",
                run.at("resumes_from").at("phase").get<std::string>(),
                run.at("resumes_from").at("step").get<int64_t>());

@@ -47,7 +47,7 @@ TEST_F(Verbs, HelpListsEveryVerbAndEveryVerbHasAnExample) {
   EXPECT_EQ(help.status, 0);
   for (const std::string verb :
        {"run", "plan", "grow", "verify", "inspect", "evaluate", "generate",
-        "tokenize", "export", "env"}) {
+        "tokenize", "export", "report", "env"}) {
     EXPECT_THAT(help.out, HasSubstr("  " + verb + " "));
     const Outcome own = run({verb, "--help"});
     EXPECT_EQ(own.status, 0) << verb;
@@ -85,7 +85,9 @@ TEST_F(Verbs, HelpHasLinesOfEightyColumns) {
                                              {"evaluate"},
                                              {"generate"},
                                              {"tokenize"},
-                                             {"export"}}) {
+                                             {"export"},
+                                             {"inspect"},
+                                             {"report"}}) {
     std::vector<std::string> command = words;
     command.push_back("--help");
     const std::string help = run(command).out;
