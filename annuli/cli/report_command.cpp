@@ -12,6 +12,7 @@
 #include "annuli/core/input_paths.h"
 #include "annuli/core/text.h"
 #include "annuli/core/tilde.h"
+#include "annuli/report/markdown_report.h"
 #include "annuli/report/page.h"
 #include "annuli/report/run_data.h"
 #include "annuli/report/tensorboard.h"
@@ -25,6 +26,7 @@ struct ReportOptions {
   std::vector<std::string> runs;
   std::string out;
   std::string tensorboard;
+  bool markdown = false;
 };
 
 // Not behind a link, and nothing that would wait for a writer.
@@ -37,11 +39,15 @@ bool is_our_page(const fs::path& path) {
 }
 
 // What can be told before a long history is read.
-void check_page(const ReportOptions& options) {
+void check_runs(const ReportOptions& options) {
   if (options.runs.size() > kMostRuns) {
     user_error("reporting: found {} runs, expected at most {} on one page",
                options.runs.size(), kMostRuns);
   }
+  for (const std::string& run : options.runs) refuse_tilde(run, "reporting");
+}
+
+void check_page(const ReportOptions& options) {
   if (options.out.empty()) {
     user_error(
         "--out: found no name, expected that of a page like report.html");
@@ -49,7 +55,6 @@ void check_page(const ReportOptions& options) {
   refuse_tilde(options.out, "writing the page");
   InputPaths inputs;
   for (const std::string& run : options.runs) {
-    refuse_tilde(run, "reporting");
     for (const fs::path& file : report::files_of_run(run)) {
       inputs.add("the run's file", file);
     }
@@ -69,44 +74,59 @@ void check_events(const ReportOptions& options) {
         "each, with a folder of its own",
         options.runs.size());
   }
-  refuse_tilde(options.runs.front(), "reporting");
   refuse_tilde(options.tensorboard, "writing events");
   report::check_tensorboard(options.runs.front(), options.tensorboard);
 }
 
-void write_page(const ReportOptions& options) {
-  const Json data =
-      report::page_data({options.runs.begin(), options.runs.end()});
-  const std::string page = report::html_page(data);
-  write_file_atomically(options.out, page);
+// With `markdown` standard output has nothing else, so that it can be piped.
+void tell(const ReportOptions& options, const std::string& line) {
+  fmt::print(options.markdown ? stderr : stdout, "{}\n", line);
+}
+
+void tell_if_torn(const ReportOptions& options, const Json& data) {
   for (const Json& run : data.at("runs")) {
     if (!run.at("torn").get<bool>()) continue;
-    fmt::print(
-        "the last line of {}'s history is cut: a run is writing it, or "
-        "was killed; the page shows what stands before\n",
-        run.at("folder").get<std::string>());
+    tell(options,
+         fmt::format("the last line of {}'s history is cut: a run is writing "
+                     "it, or was killed; what stands before is shown",
+                     run.at("folder").get<std::string>()));
   }
-  fmt::print("wrote {} ({}): {} run{}\n", options.out,
-             format_bytes(static_cast<double>(page.size())),
-             options.runs.size(), options.runs.size() == 1 ? "" : "s");
+}
+
+void write_page(const ReportOptions& options, const Json& data) {
+  const std::string page = report::html_page(data);
+  write_file_atomically(options.out, page);
+  tell(options,
+       fmt::format("wrote {} ({}): {} run{}", options.out,
+                   format_bytes(static_cast<double>(page.size())),
+                   options.runs.size(), options.runs.size() == 1 ? "" : "s"));
 }
 
 void write_events(const ReportOptions& options) {
   const int64_t steps =
       report::write_tensorboard(options.runs.front(), options.tensorboard);
-  fmt::print("wrote the events of {} steps into {}\n", steps,
-             options.tensorboard);
+  tell(options, fmt::format("wrote the events of {} steps into {}", steps,
+                            options.tensorboard));
 }
 
 void report_runs(const ReportOptions& options, const CLI::App& command) {
   const bool page = command.count("--out") > 0;
   const bool events = command.count("--tensorboard") > 0;
-  if (!page && !events) {
-    user_error("reporting: found no output, expected --out or --tensorboard");
+  if (!page && !events && !options.markdown) {
+    user_error(
+        "reporting: found no output, expected --out, --markdown or "
+        "--tensorboard");
   }
+  check_runs(options);
   if (page) check_page(options);
   if (events) check_events(options);
-  if (page) write_page(options);
+  if (page || options.markdown) {
+    const Json data =
+        report::page_data({options.runs.begin(), options.runs.end()});
+    tell_if_torn(options, data);
+    if (page) write_page(options, data);
+    if (options.markdown) fmt::print("{}", report::markdown_report(data));
+  }
   if (events) write_events(options);
 }
 
@@ -124,6 +144,9 @@ void add_report_command(CLI::App& app) {
       "--out", options->out,
       "HTML file to write, which opens in any browser without a "
       "network; only a page of this command is replaced");
+  command->add_flag(
+      "--markdown", options->markdown,
+      "Print a report in words and tables, in Markdown, for a pull request");
   command->add_option(
       "--tensorboard", options->tensorboard,
       "Folder to write, new or empty: an event file for TensorBoard with all "
@@ -131,6 +154,7 @@ void add_report_command(CLI::App& app) {
   command->footer(
       "Examples:\n  annuli report runs/quick --out quick.html\n"
       "  annuli report runs/seed runs/try --out both.html\n"
+      "  annuli report runs/quick --markdown > quick.md\n"
       "  annuli report runs/quick --tensorboard runs/quick-events");
   command->callback([options, command] { report_runs(*options, *command); });
 }

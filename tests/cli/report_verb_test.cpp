@@ -48,6 +48,22 @@ TEST(ReportVerb, SaysThatTheLastLineIsCut) {
   EXPECT_THAT(outcome.out, testing::HasSubstr("last line"));
 }
 
+TEST(ReportVerb, MarkdownAloneIsOnStandardOutput) {
+  const ScratchFolder scratch;
+  const Place place{.scratch = scratch};
+  const std::string run = place.copy_of_run();
+  std::ofstream(run + "/training_history.jsonl", std::ios::app) << "{\"ty";
+  const Words before = scratch.files();
+  const Outcome outcome =
+      run_program({"report", run, "--markdown"}, scratch.path());
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_THAT(outcome.out, testing::StartsWith("## tiny\n"));
+  EXPECT_THAT(outcome.out, testing::HasSubstr("| large | "));
+  EXPECT_THAT(outcome.out, testing::Not(testing::HasSubstr("last line")));
+  EXPECT_THAT(outcome.err, testing::HasSubstr("last line"));
+  EXPECT_EQ(scratch.files(), before);
+}
+
 class BadReports : public ::testing::TestWithParam<BadInput> {};
 
 TEST_P(BadReports, AreRefusedInOneLine) { expect_refused(GetParam()); }

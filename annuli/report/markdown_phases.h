@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+
+#include "annuli/core/json.h"
+
+namespace annuli::report {
+
+// The phases of a run, one of the `runs` of `page_data`, as a Markdown table:
+// shape, parameters, steps, first and last loss, held-out loss, median speed,
+// memory measured and planned. "-" stands for what is not known.
+std::string markdown_phases(const Json& run);
+
+// A number of an object in words of this format, or "-".
+std::string number_or_dash(const Json& of, const char* key, const char* format);
+
+}  // namespace annuli::report
