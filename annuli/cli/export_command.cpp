@@ -5,6 +5,7 @@
 
 #include "annuli/checkpoint/shards.h"
 #include "annuli/checkpoint/state_folder.h"
+#include "annuli/cli/card_training.h"
 #include "annuli/cli/command_inputs.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/interrupt.h"
@@ -61,8 +62,10 @@ void export_to_folder(const ExportOptions& options) {
   InputPaths inputs = inputs_of(options);
   add_model(inputs, "the source", model);
   InterruptibleFolder out(options.out, options.force, inputs);
-  grow::export_folder({model, grow::dtype_from_flag(options.dtype),
-                       parse_bytes(options.max_shard_size)},
+  grow::export_folder({.model = model,
+                       .dtype = grow::dtype_from_flag(options.dtype),
+                       .max_shard_bytes = parse_bytes(options.max_shard_size),
+                       .training = card_training(model)},
                       *out);
 }
 

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "annuli/checkpoint/output_folder.h"
+#include "annuli/cli/card_training.h"
 #include "annuli/cli/command_inputs.h"
 #include "annuli/cli/grow_judge.h"
 #include "annuli/cli/grow_report.h"
@@ -241,6 +242,15 @@ void complete(const GrowOptions& options, const NamedProbe& probe,
   };
 }
 
+// For the child's card.
+grow::CardTraining training_of(const ParentFiles& parents) {
+  grow::CardTraining training = card_training(parents.first());
+  if (training.markdown.empty()) return training;
+  training.markdown = "Of its parent, before the growth. " + training.markdown;
+  training.metrics.clear();  // the child's own are not known
+  return training;
+}
+
 // True if it has started processes that do the work; all have done it.
 bool is_done_by_processes(const GrowOptions& options) {
   if (!options.processes) return false;
@@ -263,7 +273,8 @@ void grow_with(const GrowOptions& options, parallel::ProcessGroup& group) {
                   .dtype = grow::dtype_from_flag(options.dtype),
                   .max_shard_bytes = parse_bytes(options.max_shard_size),
                   .group = group},
-      .state = {options.plan.optimizer, options.plan.dynamics}};
+      .state = {options.plan.optimizer, options.plan.dynamics},
+      .training = training_of(parents)};
   const grow::FolderPlan plan = plan_folder(order);
   if (const std::string text = class_notice(parent.config(), options.plan);
       !text.empty()) {
@@ -301,7 +312,8 @@ void replay_with(const GrowOptions& options, parallel::ProcessGroup& group) {
       grow::recipe_of(last.op, last.arguments, parents.first().config(),
                       last.seed, options.replay);
   grow::FolderOrder order{
-      .weights = {.recipe = recipe, .parents = parents.all(), .group = group}};
+      .weights = {.recipe = recipe, .parents = parents.all(), .group = group},
+      .training = training_of(parents)};
   grow::apply_replay(last, options.replay, order);
   const grow::FolderPlan plan = plan_folder(order);
   const auto out =

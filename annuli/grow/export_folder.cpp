@@ -110,6 +110,10 @@ Lineage lineage_of(const Json& progress, const std::string& hash,
   return lineage;
 }
 
+void write_card(const fs::path& folder, const CardFacts& facts) {
+  write_file_atomically(folder / "README.md", model_card(facts));
+}
+
 }  // namespace
 
 void export_folder(const ExportOrder& order, OutputFolder& out) {
@@ -127,14 +131,19 @@ void export_folder(const ExportOrder& order, OutputFolder& out) {
   const Streamed hashes = stream(weights, plan, out.folder());
   if (state) stream_state(recipe, *state, {}, out.folder());
   copy_companions(files, out.folder());
+  Lineage lineage;
   if (order.model.lineage()) {
-    write_lineage(
-        out.folder() / "lineage.json",
-        exported_lineage(*order.model.lineage(), hashes.parents.front(),
-                         hashes.child, plan.dtype));
+    lineage = exported_lineage(*order.model.lineage(), hashes.parents.front(),
+                               hashes.child, plan.dtype);
+    write_lineage(out.folder() / "lineage.json", lineage);
   }
-  write_json(out.folder() / "config.json",
-             config_json(order.model.config_json(), plan.dtype));
+  const Json config = config_json(order.model.config_json(), plan.dtype);
+  write_json(out.folder() / "config.json", config);
+  write_card(out.folder(), {.lineage = lineage,
+                            .shapes = {{"this model", order.model.config()}},
+                            .config = config,
+                            .origin = origin_of({&order.model}),
+                            .training = order.training});
   out.commit();
 }
 
@@ -168,10 +177,18 @@ void export_training_state(const fs::path& folder, OutputFolder& out) {
     write_safetensors(out.folder() / kOptimizerTensors, state.optimizer);
     write_optimizer_rows(out.folder(), rows_of(progress.at("optimizer"), table),
                          progress.at("optimizer_type"));
-    write_lineage(out.folder() / "lineage.json",
-                  lineage_of(progress, content_hash(state.weights), folder));
-    write_json(out.folder() / "config.json",
-               config_json(config, state.weights.at(0).tensor.scalar_type()));
+    const Lineage lineage =
+        lineage_of(progress, content_hash(state.weights), folder);
+    write_lineage(out.folder() / "lineage.json", lineage);
+    const Json written =
+        config_json(config, state.weights.at(0).tensor.scalar_type());
+    write_json(out.folder() / "config.json", written);
+    write_card(out.folder(),
+               {.lineage = lineage,
+                .shapes = {{"this model", model_config_from_json(config)}},
+                .config = written,
+                .origin = {},
+                .training = {}});
   } catch (const Json::exception& error) {
     user_error("exporting {}: its progress is not a run's: {}", folder.string(),
                reason_of(error));

@@ -4,6 +4,7 @@
 
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/checkpoint/output_folder.h"
+#include "annuli/grow/model_card.h"
 
 // A model in another form, its function untouched: what `annuli export` writes.
 // Weights are streamed; with another dtype each value is rounded once.
@@ -15,10 +16,11 @@ struct ExportOrder {
   int64_t max_shard_bytes = 5'000'000'000;
   // Of a .pt: whose tokenizer it names; null: the model's own.
   const ModelFile* tokenizer_of = nullptr;
+  CardTraining training{};  // for the card of a folder
 };
 
 // To a Hugging Face folder, with the tokenizer's files, the optimizer's state
-// and the lineage that the source has. Commits.
+// and the lineage that the source has, and a card of its own. Commits.
 void export_folder(const ExportOrder& order, OutputFolder& out);
 
 // To a .pt file. The optimizer's state has no place in it.

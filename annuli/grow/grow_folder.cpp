@@ -114,9 +114,14 @@ Json judge(const FolderOrder& order, const fs::path& folder) {
 void write_lineage_and_card(const FolderOrder& order, const FolderPlan& plan,
                             const Lineage& lineage, const fs::path& folder) {
   write_lineage(folder / "lineage.json", lineage);
-  write_file_atomically(
-      folder / "README.md",
-      model_card(lineage.back(), order.weights.recipe, config_of(order, plan)));
+  const Recipe& recipe = order.weights.recipe;
+  write_file_atomically(folder / "README.md",
+                        model_card({.lineage = lineage,
+                                    .shapes = {{"parent", recipe.parent},
+                                               {"this model", recipe.child}},
+                                    .config = config_of(order, plan),
+                                    .origin = origin_of(order.weights.parents),
+                                    .training = order.training}));
 }
 
 void finish(const FolderOrder& order, OutputFolder& out) {

@@ -7,6 +7,7 @@
 
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/checkpoint/output_folder.h"
+#include "annuli/grow/model_card.h"
 #include "annuli/grow/stream.h"
 #include "annuli/grow/stream_state.h"
 
@@ -16,7 +17,8 @@ namespace annuli::grow {
 
 struct FolderOrder {
   StreamOrder weights;
-  StateGrowth state;  // of the first parent's optimizer, if it has one
+  StateGrowth state;        // of the first parent's optimizer, if it has one
+  CardTraining training{};  // of the first parent, for the child's card
   // What becomes of the finished folder; not set: it gets its name.
   std::function<void(OutputFolder& out)> finish;
   // Judges the finished child before it gets its name: the verdicts, for the

@@ -6,8 +6,8 @@
 #include <optional>
 #include <vector>
 
-#include "annuli/core/text.h"
 #include "annuli/core/markdown.h"
+#include "annuli/core/text.h"
 
 namespace annuli::report {
 namespace {

@@ -4,9 +4,9 @@
 
 #include <vector>
 
+#include "annuli/core/markdown.h"
 #include "annuli/core/text.h"
 #include "annuli/report/markdown_phases.h"
-#include "annuli/core/markdown.h"
 
 namespace annuli::report {
 namespace {
