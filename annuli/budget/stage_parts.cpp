@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "annuli/budget/sizes.h"
-#include "annuli/train/gradient_exchange.h"
+#include "annuli/parallel/bucket.h"
 
 namespace annuli::budget {
 namespace {
@@ -95,7 +95,8 @@ std::vector<int64_t> StageParts::entries_by_owner(
 }
 
 int64_t StageParts::slice(int64_t entry_bytes) const {
-  return std::max<int64_t>(1, train::kBucketBytes / entry_bytes / processes());
+  return parallel::slice_of_bucket(parallel::kBucketBytes, entry_bytes,
+                                   processes());
 }
 
 int64_t StageParts::exchanges(size_t stage, int64_t entry_bytes) const {

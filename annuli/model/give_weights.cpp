@@ -40,7 +40,7 @@ class Giving {
     const at::AutoGradMode without_graph(false);
     const auto entry = static_cast<int64_t>(options_.dtype().itemsize());
     const int64_t bucket =
-        std::max<int64_t>(1, bucket_bytes / entry / group.size());
+        parallel::slice_of_bucket(bucket_bytes, entry, group.size());
     for (int64_t begin = 0; begin < entries_; begin += bucket) {
       send(group, begin, begin + bucket);
     }

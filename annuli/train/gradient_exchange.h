@@ -23,15 +23,13 @@
 // Memory: three buckets beside the gradients, whose memory the sums take.
 namespace annuli::train {
 
-using parallel::kBucketBytes;
-
 // Of the rows that any process has: others are not touched. `gradients`: this
 // process' own, contiguous, of the model's type and shapes, undefined where
 // absent; then the sums.
 void sum_gradients(const Transformer& model, const PresentRows& present,
                    std::vector<at::Tensor>& gradients,
                    parallel::ProcessGroup& group,
-                   int64_t bucket_bytes = kBucketBytes);
+                   int64_t bucket_bytes = parallel::kBucketBytes);
 
 // What each of N processes sends so, of rows with so many entries together.
 int64_t gradient_bytes_sent(int64_t entries, int64_t entry_bytes,

@@ -104,7 +104,7 @@ void sum_to_owners(const Transformer& model, const RowOwners& owners,
   OwnedRows owned(model, owners, group, rows, present, gradients);
   const auto entry = static_cast<int64_t>(c10::elementSize(model.dtype()));
   const int64_t bucket =
-      std::max<int64_t>(1, bucket_bytes / entry / group.size());
+      parallel::slice_of_bucket(bucket_bytes, entry, group.size());
   for (int64_t begin = 0; begin < owned.entries(); begin += bucket) {
     owned.sum(begin, begin + bucket);
   }
