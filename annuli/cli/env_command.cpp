@@ -3,11 +3,9 @@
 #include <fmt/core.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <vector>
 
 #include "annuli/checkpoint/lineage.h"
@@ -15,44 +13,21 @@
 #include "annuli/cli/env_words.h"
 #include "annuli/core/file.h"
 #include "annuli/core/json.h"
+#include "annuli/core/machine.h"
 #include "annuli/core/text.h"
 #include "annuli/kernels/threads.h"
+#include "annuli/run/program_commit.h"
 
 namespace annuli::cli {
 namespace {
 
-// The value of the first line "KEY : value" of a file under /proc, or "".
-std::string proc_value(const char* path, const std::string& key) {
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
-    const size_t colon = line.find(':');
-    if (colon == std::string::npos) continue;
-    const size_t end = line.find_last_not_of(" \t", colon - 1);
-    if (end == std::string::npos || line.substr(0, end + 1) != key) continue;
-    const size_t begin = line.find_first_not_of(" \t", colon + 1);
-    return begin == std::string::npos ? "" : line.substr(begin);
-  }
-  return "";
-}
-
-bool has_flag(const std::string& flags, const std::string& flag) {
-  return (" " + flags + " ").find(" " + flag + " ") != std::string::npos;
-}
-
-Json cpu() {
-  const std::string flags = proc_value("/proc/cpuinfo", "flags");
-  return {{"model", proc_value("/proc/cpuinfo", "model name")},
-          {"hardware_threads", std::thread::hardware_concurrency()},
-          {"avx2", has_flag(flags, "avx2")},
-          {"avx512f", has_flag(flags, "avx512f")},
-          {"avx512_bf16", has_flag(flags, "avx512_bf16")},
-          {"amx_bf16", has_flag(flags, "amx_bf16")}};
-}
-
-// /proc/meminfo counts in kB of 1024 bytes.
-int64_t memory_bytes(const char* key) {
-  const std::string value = proc_value("/proc/meminfo", key);
-  return std::strtoll(value.c_str(), nullptr, 10) * 1024;
+Json cpu(const Machine& machine) {
+  return {{"model", machine.processor},
+          {"hardware_threads", machine.hardware_threads},
+          {"avx2", machine.avx2},
+          {"avx512f", machine.avx512f},
+          {"avx512_bf16", machine.avx512_bf16},
+          {"amx_bf16", machine.amx_bf16}};
 }
 
 std::string file_of(const void* address) {
@@ -84,16 +59,18 @@ Json folder_json(const fs::path& path) {
 
 Json environment() {
   const Json versions = program_versions();
+  const Machine machine = this_machine();
   return {
       {"annuli", versions.at("annuli")},
+      {"commit", run::program_commit()},
       {"torch", versions.at("torch")},
       {"torch_library",
        file_of(reinterpret_cast<const void*>(&at::globalContext))},
       {"threads", kernels::num_threads()},
       {"threads_in_use", kernels::threads_in_use()},
-      {"cpu", cpu()},
-      {"memory_bytes", memory_bytes("MemTotal")},
-      {"memory_available_bytes", memory_bytes("MemAvailable")},
+      {"cpu", cpu(machine)},
+      {"memory_bytes", machine.memory_bytes},
+      {"memory_available_bytes", available_memory_bytes()},
       {"mkl_dispatch", mkl_dispatch_is_ours()},
       {"cuda", at::hasCUDA()},
       {"nvidia_driver", fs::exists("/proc/driver/nvidia/version")},
@@ -116,7 +93,9 @@ void print_environment(const Json& env) {
   const auto line = [](const char* name, const std::string& value) {
     fmt::print("{:<14} {}\n", name, value);
   };
-  line("annuli", env.at("annuli"));
+  const auto commit = env.at("commit").get<std::string>();
+  line("annuli", env.at("annuli").get<std::string>() +
+                     (commit.empty() ? "" : ", commit " + commit));
   line("torch", env.at("torch").get<std::string>() + "  " +
                     env.at("torch_library").get<std::string>());
   line("threads", fmt::format("{} of {} ({} take part in a loop)",

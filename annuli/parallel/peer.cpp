@@ -1,10 +1,8 @@
 #include "annuli/parallel/peer.h"
 
 #include <fmt/core.h>
-#include <limits.h>
 #include <unistd.h>
 
-#include <array>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -12,15 +10,10 @@
 #include <vector>
 
 #include "annuli/core/json.h"
+#include "annuli/core/machine.h"
 
 namespace annuli::parallel {
 namespace {
-
-std::string host_name() {
-  std::array<char, HOST_NAME_MAX + 1> name = {};
-  if (::gethostname(name.data(), name.size() - 1) != 0) return "this host";
-  return name.data();
-}
 
 std::string numbering() {
   std::string boot;

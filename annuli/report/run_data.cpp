@@ -277,8 +277,8 @@ void require_run(const fs::path& folder) {
 std::vector<fs::path> files_of_run(const fs::path& folder) {
   std::vector<fs::path> files;
   for (const char* name :
-       {"training_history.jsonl", "plan.yaml", "lineage.json", "summary.json",
-        ".annuli-files.json", ".lock", "profile.json"}) {
+       {"training_history.jsonl", "plan.yaml", "sessions.jsonl", "lineage.json",
+        "summary.json", ".annuli-files.json", ".lock", "profile.json"}) {
     files.push_back(folder / name);
   }
   std::error_code ignored;
@@ -287,6 +287,7 @@ std::vector<fs::path> files_of_run(const fs::path& folder) {
     for (const auto& entry : fs::directory_iterator(folder / name, ignored)) {
       files.push_back(entry.path());
     }
+      {"sessions", sessions_of(run.folder)},
   }
   return files;
 }

@@ -1,6 +1,9 @@
 #include "annuli/report/run_files.h"
 
+#include <algorithm>
+#include <map>
 #include <sstream>
+#include <utility>
 
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/core/error.h"
@@ -12,6 +15,7 @@ namespace {
 // Of a sample's text, which may be all that somebody put into the folder.
 constexpr size_t kLongestText = 4000;
 constexpr size_t kMostSamples = 64;  // of a phase
+constexpr size_t kMostSessions = 100;
 
 const char* outcome_of(const Json& verdict) {
   if (verdict.at("passed").get<bool>()) return "pass";
@@ -85,6 +89,32 @@ fs::path file_of(const fs::path& folder, const std::string& phase,
   return !path.empty() && is_file(path) ? path : fs::path();
 }
 
+// Of a line of sessions.jsonl what is as it should be; null if something is
+// not.
+Json session_data(const Json& line) {
+  try {
+    Json machines = Json::array();
+    for (const Json& machine : line.at("machines")) {
+      machines.push_back(
+          {{"processor", machine.at("processor").get<std::string>()},
+           {"hardware_threads", machine.at("hardware_threads").get<int64_t>()},
+           {"memory_bytes", machine.at("memory_bytes").get<int64_t>()},
+           {"kernels", machine.at("kernels").get<std::string>()},
+           {"processes", machine.at("processes").get<int64_t>()}});
+    }
+    return {{"started", line.at("started").get<std::string>()},
+            {"phase", line.at("phase").get<std::string>()},
+            {"after_step", line.at("after_step").get<int64_t>()},
+            {"program",
+             line.at("program").get<std::map<std::string, std::string>>()},
+            {"processes", line.at("processes").get<int64_t>()},
+            {"threads", line.at("threads").get<int64_t>()},
+            {"machines", std::move(machines)}};
+  } catch (const Json::exception&) {
+    return nullptr;
+  }
+}
+
 // Takes the text of a samples file apart, line by line.
 class SampleReader {
  public:
@@ -153,6 +183,22 @@ Json lineage_of(const fs::path& folder) {
     list.push_back(record_data(record));
   }
   return list;
+}
+
+Json sessions_of(const fs::path& folder) {
+  std::vector<Json> sessions;
+  const fs::path path = folder / "sessions.jsonl";
+  if (!is_file(path)) return Json::array();
+  std::istringstream lines(read_file(path));
+  for (std::string line; std::getline(lines, line);) {
+    if (is_too_deep(line)) continue;
+    Json session = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    session = session_data(session);
+    if (!session.is_null()) sessions.push_back(std::move(session));
+  }
+  const size_t kept = std::min(sessions.size(), kMostSessions);
+  return std::vector<Json>(sessions.end() - static_cast<ptrdiff_t>(kept),
+                           sessions.end());
 }
 
 Json samples_of(const fs::path& folder,

@@ -20,6 +20,10 @@ Json verdicts_of(const std::filesystem::path& folder,
 // "child", "passed", "of", "versions"}.
 Json lineage_of(const std::filesystem::path& folder);
 
+// sessions.jsonl: its lines (docs/formats.md), the last hundred of them. What
+// is none of a session is left out.
+Json sessions_of(const std::filesystem::path& folder);
+
 // samples/<phase>.txt: {"phase", "prompt", "how", "text"}.
 Json samples_of(const std::filesystem::path& folder,
                 const std::vector<std::string>& phases);

@@ -12,6 +12,7 @@
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/machine.h"
 #include "annuli/report/run_data.h"
 #include "annuli/report/run_files.h"
 #include "annuli/train/history.h"
@@ -91,12 +92,6 @@ double seconds_of(std::filesystem::file_time_type time) {
   return std::chrono::duration<double>(
              std::chrono::file_clock::to_sys(time).time_since_epoch())
       .count();
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data()
-                                                          : "host";
 }
 
 int64_t write_events(const fs::path& run, const fs::path& folder) {

@@ -30,6 +30,7 @@
 #include "annuli/run/rollback.h"
 #include "annuli/run/run_names.h"
 #include "annuli/run/running_plan.h"
+#include "annuli/run/session.h"
 #include "annuli/run/step_log.h"
 #include "annuli/train/step_share.h"
 #include "annuli/train/trainer.h"
@@ -76,8 +77,9 @@ class PlanRunner {
       saved = resume(run_.folder(), plan_, run_.device(), run_.group());
     }
     if (saved) {
-      begin_folder();
-      say("resuming in phase {} after step {}\n", run_.phase(*saved).name,
+      begin_folder(*saved);
+      say("resuming in phase {} after step {}
+", run_.phase(*saved).name,
           saved->step);
       reset_peak_resident();
       return std::move(*saved);
@@ -90,18 +92,22 @@ class PlanRunner {
                                                  std::move(first.optimizer)),
                    .loader = run_.data().train().state(),
                    .lineage = std::move(first.lineage)};
-    begin_folder();
+    begin_folder(state);
     reset_peak_resident();
     print_phase(plan_, 0, state.model.config());
     return state;
   }
 
-  void begin_folder() {
-    run_.group().barrier();  // all have read what is replaced now
+  void begin_folder(const RunState& state) {
+    // All have read what is replaced now.
+    Json session = session_json(run_.group());
     if (!run_.is_writer()) return;
     run_.folder().claim();
     fs::remove(run_.folder().summary());  // of another plan, if there is one
     write_file_atomically(run_.folder().plan(), to_yaml(plan_));
+    session["phase"] = run_.phase(state).name;
+    session["after_step"] = state.step;
+    append_session(run_.folder().sessions(), session);
   }
 
   // Trains what is left of the phase and ends it. Where that fails and the plan

@@ -179,7 +179,7 @@ void RunFolder::clear() {
     if (is_ours(path)) fs::remove(root_ / path, error);
   }
   for (const fs::path& file :
-       {lineage(), history(), plan(), root_ / "profile.json"}) {
+       {lineage(), sessions(), history(), plan(), root_ / "profile.json"}) {
     const std::string name = file.filename().string();
     if (is_ours(name)) fs::remove(file, error);
   }

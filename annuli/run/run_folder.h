@@ -44,6 +44,7 @@ class RunFolder {
   const fs::path& root() const { return root_; }
   fs::path plan() const { return root_ / "plan.yaml"; }
   fs::path history() const { return root_ / "training_history.jsonl"; }
+  fs::path sessions() const { return root_ / "sessions.jsonl"; }
   fs::path lineage() const { return root_ / "lineage.json"; }
   fs::path summary() const { return root_ / "summary.json"; }
   fs::path state() const { return root_ / "state"; }

@@ -34,7 +34,8 @@ std::string first_phase(const fs::path& history) {
 
 std::set<std::string> names_of(const Plan& plan) {
   std::set<std::string> names = {"plan.yaml", "training_history.jsonl",
-                                 "lineage.json", "summary.json"};
+                                 "sessions.jsonl", "lineage.json",
+                                 "summary.json"};
   for (const PhasePlan& phase : plan.phases) {
     names.insert("checkpoints/" + phase.checkpoint);
     if (!phase.init_checkpoint.empty()) {

@@ -26,8 +26,9 @@ TEST(RunNames, AreAllThatTheRunLeavesButItsStates) {
           "checkpoints/medium_moe_final.pt", "checkpoints/moe_model_final.pt",
           "checkpoints/moe_model_init.pt", "lineage.json", "plan.yaml",
           "samples/dense.txt", "samples/large.txt", "samples/medium.txt",
-          "samples/moe.txt", "summary.json", "training_history.jsonl",
-          "verify/large.json", "verify/medium.json", "verify/moe.json"));
+          "samples/moe.txt", "sessions.jsonl", "summary.json",
+          "training_history.jsonl", "verify/large.json", "verify/medium.json",
+          "verify/moe.json"));
   for (const std::string& name : names_of(tiny_plan({"samples.prompts=[]"}))) {
     EXPECT_FALSE(name.starts_with("samples/")) << name;
   }

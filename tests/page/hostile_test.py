@@ -36,6 +36,7 @@ class Hostile(PageCase):
                 shown = self.js("document.body.textContent")
                 self.assertIn(text, shown)
                 self.assertEqual(self.js("document.scripts.length"), 3)
+                self.assertEqual(self.js("RUNS[0].sessions.length"), 2)
                 self.assertEqual(self.js("document.querySelectorAll('img, iframe,"
                                          " object, embed').length"), 0)
                 self.assertEqual(self.browser.requests(), [])
@@ -55,6 +56,14 @@ class Hostile(PageCase):
                       versions={"annuli": text})
         (folder / "lineage.json").write_text(
             json.dumps(dict(format_version=1, records=[record])))
+        machine = dict(processor=text, hardware_threads=1, memory_bytes=1,
+                       kernels=text, processes=1)
+        session = dict(started=text, phase=text, after_step=1, processes=1,
+                       threads=1, program={text: text}, machines=[machine])
+        (folder / "sessions.jsonl").write_text("".join(
+            json.dumps(one) + "\n" for one in
+            (session, session | {"machines": text}, text, None, {},
+             session | {"threads": text}, session)) + "{")
         self.beside(folder / "verify", f"{text}.json",
                     json.dumps({"growth": [verdict(text)]}))
         self.beside(folder / "samples", f"{text}.txt",

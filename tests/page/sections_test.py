@@ -52,6 +52,12 @@ class Sections(PageCase):
         for words in ("quick, seed 42", "adamw, fp32", "upcycle", "4 \u00d7 64",
                       "8 experts top-2", "verdicts passed"):
             self.assertIn(words, said)
+        session = json.loads((self.run_folder / "sessions.jsonl").read_text())
+        for words in (session["machines"][0]["processor"],
+                      session["machines"][0]["kernels"] + " kernels",
+                      f"{session['threads']} thread", session["started"][:10],
+                      session["program"].get("commit", "annuli")):
+            self.assertIn(words, said)
         self.assertIn("A finished run", self.text("header"))
         ids = self.js("[...document.querySelectorAll('section')].map((s) => s.id)")
         self.assertEqual(sorted(ids), sorted(SECTIONS))

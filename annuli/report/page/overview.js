@@ -83,10 +83,44 @@ function verdictLine(run) {
   return parts.join("; ") + ".";
 }
 
+// "AMD EPYC, 2 hardware threads, 25.2 GB, AVX-512 kernels", and how many
+// processes share it.
+function machineWords(machine) {
+  const many = machine.processes > 1 ? `${machine.processes} processes on ` : "";
+  return `${many}${machine.processor || "a processor without a name"}, ` +
+    `${plural(machine.hardware_threads, "hardware thread")}, ` +
+    `${bytes(machine.memory_bytes)}, ${machine.kernels} kernels`;
+}
+
+function programWords(program) {
+  return Object.entries(program).map(([name, version]) => `${name} ${version}`)
+    .join(", ");
+}
+
+// Of the sessions, what differs among them is said of each.
+function sessionFacts(run) {
+  const different = (words) => [...new Set(run.sessions.map(words))].join("; ");
+  const last = run.sessions[run.sessions.length - 1];
+  if (!last) {
+    const made = run.lineage[run.lineage.length - 1];
+    return [["Program", made ? programWords(made.versions) : "not recorded"],
+      ["Machine, commit", "not recorded by this run"]];
+  }
+  const threads = different((one) => plural(one.threads, "thread") +
+    (one.processes > 1 ? ` of each of ${one.processes} processes` : ""));
+  const begun = run.sessions.map((one) => one.started.replace("T", " ")
+    .replace("Z", " UTC") + (one.after_step > 0 || one.phase !==
+      run.phases[0].name ? `, after step ${whole(one.after_step)} of ` +
+        `${one.phase}` : ""));
+  return [["Program", different((one) => programWords(one.program))],
+    ["Machine", different((one) =>
+      one.machines.map(machineWords).join(" and ")) + `; ${threads}`],
+    [begun.length > 1 ? `Begun, and resumed ${begun.length - 1} times`
+      : "Begun", begun.slice(0, 1).concat(begun.slice(1).slice(-4)).join("; ")]];
+}
+
 function facts(run) {
   const plan = run.plan;
-  const versions = run.lineage.length > 0
-    ? run.lineage[run.lineage.length - 1].versions : null;
   const list = [
     ["Folder", run.folder],
     ["Plan", plan ? `${plan.name}, seed ${plan.seed}, ` +
@@ -94,10 +128,7 @@ function facts(run) {
     ["Training", plan ? `${plan.optimizer}, ${plan.precision}, windows of ` +
       `${plan.sequence_length} tokens` : null],
     ["Tokenizer", plan ? plan.tokenizer : null],
-    ["Program", versions ? Object.entries(versions)
-      .map(([name, version]) => `${name} ${version}`).join(", ")
-      : "not recorded"],
-    ["Machine, commit", run.machine ? run.machine : "not recorded by this run"],
+    ...sessionFacts(run),
     ["Verdicts", verdictLine(run)],
   ];
   return element("dl", { class: "facts" }, ...list.filter(([, text]) => text)
