@@ -146,7 +146,8 @@ struct Plan {
   int64_t max_rollbacks = 3;        // in one phase
   double rollback_lr_factor = 0.5;  // of the rate, at every rollback
   int64_t logging_steps = 1;        // console lines; the history has every step
-  std::vector<std::string> allow;   // checks whose failure is a warning
+  int64_t measure_steps = 50;       // norms, updates, copies; 0: never
+  std::vector<std::string> allow;      // checks whose failure is a warning
   // Nats, for steps that are not exact; nullopt: what the operator states.
   std::optional<double> boundary_loss_budget;
   std::vector<PhasePlan> phases;

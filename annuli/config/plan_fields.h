@@ -199,6 +199,13 @@ void visit_fields(auto&& visit, Is<Plan> auto& plan) {
          .range = at_least(1),
          .hashed = false},
         plan.logging_steps);
+  visit({.name = "measure_steps",
+         .help = "Number of steps from one measurement of norms, of the size "
+                 "of updates and of copies that part to the next, beside those "
+                 "of the steps 1, 2, 4, 8 ... of a phase; 0 measures nothing",
+         .range = at_least(0),
+         .hashed = false},
+        plan.measure_steps);
   visit({.name = "allow",
          .help = "Checks whose failure is only a warning",
          .hashed = false},

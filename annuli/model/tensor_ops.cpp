@@ -12,6 +12,7 @@
 #include "annuli/kernels/embedding.h"
 #include "annuli/kernels/layer_norm.h"
 #include "annuli/kernels/linear_cross_entropy.h"
+#include "annuli/kernels/optim/squared_norm.h"
 #include "annuli/kernels/rms_norm.h"
 #include "annuli/model/backward_work.h"
 #include "annuli/model/checkpointing.h"
@@ -100,8 +101,13 @@ void TensorOps::begin_trace(const at::Tensor& embedding) const {
 }
 
 at::Tensor TensorOps::run_block(const at::Tensor& x, int64_t layer) {
-  if (options_.gradient_checkpointing) return repeatable_block(x, layer);
-  const at::Tensor y = kept_block(x, layer);
+  const at::Tensor y = options_.gradient_checkpointing
+                           ? repeatable_block(x, layer)
+                           : kept_block(x, layer);
+  if (gathered_ != nullptr && gathered_->wants_stream_squares) {
+    gathered_->stream_squares.push_back(kernels::squared_norm(y.detach()) /
+                                        static_cast<double>(y.numel()));
+  }
   if (trace(layer) != nullptr) trace(layer)->residual = y.detach();
   return y;
 }

@@ -25,6 +25,8 @@ struct Gathered {
   std::vector<kernels::Routing> routings;
   std::vector<at::Tensor> router_mean;
   at::Tensor head;  // a tied table as the head reads it, if it is recorded
+  bool wants_stream_squares = false;
+  std::vector<double> stream_squares;  // Loss'
 };
 
 class TensorOps {
@@ -42,6 +44,7 @@ class TensorOps {
   void set_positions(int64_t first, int64_t T);
 
   at::Tensor embed(const at::Tensor& tokens);
+  // Of the outermost pass: a block that is repeated is run once.
   at::Tensor run_block(const at::Tensor& x, int64_t layer);
   at::Tensor norm(const at::Tensor& x, NormParts parts, int64_t layer,
                   Reader reader) const;

@@ -122,10 +122,12 @@ Loss Transformer::loss(const at::Tensor& tokens, const at::Tensor& targets,
   forward_options.gradient_checkpointing = options.gradient_checkpointing;
   forward_options.as_trained = options.as_trained;
   Gathered gathered;
+  gathered.wants_stream_squares = options.stream_squares;
   TensorOps ops(*this, forward_options, &gathered);
   ops.set_positions(0, tokens.size(1));
   Loss loss;
   loss.cross_entropy = Forward(config_, ops).loss(tokens, targets);
+  loss.stream_squares = std::move(gathered.stream_squares);
   loss.total = loss.cross_entropy;
   if (!config_.is_mixture()) return loss;
   return add_router_losses(std::move(loss), std::move(gathered), options);

@@ -88,6 +88,7 @@ struct LossOptions {
   uint64_t tie_break_seed = 0;
   bool gradient_checkpointing = false;  // same bits, less memory, slower
   bool as_trained = false;              // matrix products in numbers().products
+  bool stream_squares = false;          // those of Loss are wanted
 };
 
 struct Loss {
@@ -97,6 +98,9 @@ struct Loss {
   at::Tensor z;                            // scalar, undefined if dense
   std::vector<std::vector<int64_t>> load;  // [L][E] slots, empty if dense
   std::vector<at::Tensor> router_mean;     // [L] of [D], mean router input
+  // [L] mean square of the residual stream's entries after each block; empty
+  // unless wanted.
+  std::vector<double> stream_squares;
 };
 
 // Receives each parameter's gradient as soon as it is complete, in backward

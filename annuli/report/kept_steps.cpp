@@ -12,6 +12,7 @@ constexpr size_t kAroundBoundary = 100;
 constexpr int kBoundaries = 20;
 constexpr size_t kRises = 200;
 constexpr size_t kSpikes = 400;
+constexpr size_t kMeasured = 500;
 
 // How far each loss stands out from both of its neighbours.
 std::vector<double> sharpness(const std::vector<double>& loss) {
@@ -68,6 +69,18 @@ class Keeper {
     for (size_t i = 0; i < count; ++i) keep_[places[i]] = true;
   }
 
+  void keep_measured() {
+    std::vector<size_t> places;
+    const std::vector<double>& ratio = steps_.columns[kUpdateRatio];
+    for (size_t i = 0; i < ratio.size(); ++i) {
+      if (!std::isnan(ratio[i])) places.push_back(i);
+    }
+    const size_t count = std::min(places.size(), kMeasured);
+    for (size_t i = 0; i < count; ++i) {
+      keep_[places[i * places.size() / count]] = true;
+    }
+  }
+
   std::vector<size_t> places() {
     keep_.back() = true;
     std::vector<size_t> kept;
@@ -97,6 +110,7 @@ std::vector<size_t> kept_steps(const RunHistory& history) {
   }
   keeper.keep_around_boundaries();
   keeper.keep_largest(history.steps.columns[kLossRise], kRises);
+  keeper.keep_measured();
   keeper.keep_largest(sharpness(history.steps.columns[kLoss]), kSpikes);
   return keeper.places();
 }

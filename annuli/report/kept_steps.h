@@ -16,8 +16,9 @@ constexpr size_t kAllSteps = 5000;
 // those of lowest and highest loss and of highest gradient norm. So are the 400
 // steps whose loss stands out most from both neighbours and the 200 with the
 // largest `loss_rise`: a spike of one step is there however long the history,
-// and beside others. So are the first and the last step of all, and the 100
-// before and after each change of phase (of the first 20).
+// and beside others. So are the first and the last step of all, the 100 before
+// and after each change of phase (of the first 20), and 500 at equal distances
+// of those that were measured (update_ratio).
 std::vector<size_t> kept_steps(const RunHistory& history);
 
 }  // namespace annuli::report

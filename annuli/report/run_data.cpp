@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/config/plan.h"
@@ -23,6 +24,8 @@ namespace annuli::report {
 namespace {
 
 constexpr size_t kMostLoads = 60000;  // values of all heat maps together
+constexpr size_t kDepths = 24;        // measured steps of a phase
+constexpr size_t kMostDepths = 240;   // of all phases together
 constexpr size_t kMostGrowths = 100;
 constexpr size_t kMostEvaluations = 1000;
 constexpr size_t kMostRollbacks = 100;
@@ -128,9 +131,10 @@ std::vector<Event> thinned(const std::vector<Event>& events, size_t most) {
 Json growths_data(const Run& run) {
   Json list = Json::array();
   for (const Event& event : thinned(run.history.boundaries, kMostGrowths)) {
-    list.push_back(placed(run, event,
-                          {"phase", "operator", "arguments", "exact",
-                           "probe_loss_before", "probe_loss_after", "jump"}));
+    list.push_back(
+        placed(run, event,
+               {"phase", "operator", "arguments", "exact", "probe_loss_before",
+                "probe_loss_after", "jump", "copies_apart"}));
     list.back()["growth_seconds"] = event.line.value("seconds", Json());
   }
   return list;
@@ -190,6 +194,40 @@ Json loads_data(const Run& run) {
   return maps;
 }
 
+Json rounded_all(const std::vector<double>& values) {
+  Json list = Json::array();
+  for (const double value : values) list.push_back(rounded(value));
+  return list;
+}
+
+// Of each phase some steps, the first and the last measured among them.
+Json depths_data(const Run& run) {
+  const RunHistory& history = run.history;
+  const size_t most =
+      std::clamp<size_t>(kMostDepths / history.phases.size(), 2, kDepths);
+  Json list = Json::array();
+  for (size_t phase = 0; phase < history.phases.size(); ++phase) {
+    std::vector<const Depth*> all;
+    for (const Depth& depth : history.depths) {
+      if (std::cmp_equal(history.steps.phase[depth.step], phase)) {
+        all.push_back(&depth);
+      }
+    }
+    if (all.empty()) continue;
+    Json data = {{"phase", phase}};
+    const size_t count = std::min(all.size(), most);
+    for (size_t i = 0; i < count; ++i) {
+      const size_t place = count == 1 ? 0 : i * (all.size() - 1) / (count - 1);
+      const Depth& depth = *all[place];
+      data["step"].push_back(history.steps.step[depth.step]);
+      data["weight_rms"].push_back(rounded_all(depth.weight_rms));
+      data["stream_rms"].push_back(rounded_all(depth.stream_rms));
+    }
+    list.push_back(std::move(data));
+  }
+  return list;
+}
+
 Json phase_data(const Run& run, const std::string& name) {
   Json data = {{"name", name}};
   const auto planned = run.planned.phases.find(name);
@@ -247,6 +285,7 @@ Json run_data(const Run& run) {
       {"evaluations", evaluations_data(run)},
       {"rollbacks", rollbacks_data(run)},
       {"loads", loads_data(run)},
+      {"depths", depths_data(run)},
       {"verdicts", verdicts_of(run.folder, run.phases)},
       {"lineage", lineage_of(run.folder)},
       {"samples", samples_of(run.folder, run.phases)},

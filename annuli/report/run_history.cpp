@@ -15,6 +15,8 @@ namespace annuli::report {
 namespace {
 
 constexpr size_t kMostPhases = 1000;
+constexpr size_t kMostDepths = 4000;
+constexpr size_t kMostLayers = 10000;
 // No figure of a run comes near; sums of what is below stay finite.
 constexpr double kLargest = 1e100;
 
@@ -28,6 +30,9 @@ constexpr std::array<std::string_view, kColumns> kKeys = {"loss",
                                                           "moe_z_loss",
                                                           "moe_load_imbalance",
                                                           "dead_experts",
+                                                          "update_ratio",
+                                                          "copies_apart",
+                                                          "update_apart",
                                                           "load_entropy",
                                                           "smooth_loss"};
 
@@ -139,6 +144,44 @@ class Reader {
     steps.tokens.push_back(tokens_);
     steps.seconds.push_back(seconds_ + grown_);
     steps.columns[kLoadEntropy].push_back(add_load(line, phase));
+    add_depth(line);
+  }
+
+  std::vector<double> of_layers(const Json& line, const char* key) const {
+    std::vector<double> values;
+    const auto found = line.find(key);
+    if (found == line.end()) return values;
+    if (!found->is_array() || found->size() > kMostLayers) {
+      refuse("expected a number for each layer in '{}'", key);
+    }
+    for (const Json& value : *found) {
+      if (value.is_null()) {
+        values.push_back(kNotRecorded);
+      } else if (value.is_number() &&
+                 std::abs(value.get<double>()) <= kLargest) {
+        values.push_back(value);
+      } else {
+        refuse("expected a number for each layer in '{}'", key);
+      }
+    }
+    return values;
+  }
+
+  // Every second one goes when there are too many.
+  void add_depth(const Json& line) {
+    Depth depth{.step = history_.steps.size() - 1,
+                .weight_rms = of_layers(line, "weight_rms"),
+                .stream_rms = of_layers(line, "stream_rms")};
+    if (depth.weight_rms.empty() && depth.stream_rms.empty()) return;
+    if (measured_++ % depth_stride_ != 0) return;
+    std::vector<Depth>& depths = history_.depths;
+    depths.push_back(std::move(depth));
+    if (depths.size() < kMostDepths) return;
+    for (size_t i = 1; 2 * i < depths.size(); ++i) {
+      depths[i] = std::move(depths[2 * i]);
+    }
+    depths.resize((depths.size() + 1) / 2);
+    depth_stride_ *= 2;
   }
 
   // Returns the entropy.
@@ -216,6 +259,8 @@ class Reader {
   double tokens_ = 0;
   double seconds_ = 0;
   double grown_ = 0;  // seconds of growth and its proofs
+  size_t measured_ = 0;
+  size_t depth_stride_ = 1;
 };
 
 }  // namespace

@@ -32,6 +32,9 @@ enum Column : uint8_t {
   kZLoss,
   kLoadImbalance,
   kDeadExperts,
+  kUpdateRatio,  // this and those below only in steps that are measured
+  kCopiesApart,
+  kUpdateApart,
   // What follows is derived, not recorded.
   kLoadEntropy,  // of the experts' slots, over ln E, mean over layers
   kSmoothLoss,
@@ -57,10 +60,18 @@ struct Event {
   Json line;
 };
 
+// Norms by layer of a step that was measured.
+struct Depth {
+  size_t step = 0;  // place in Steps
+  std::vector<double> weight_rms;
+  std::vector<double> stream_rms;
+};
+
 struct RunHistory {
   std::vector<std::string> phases;  // in the order of their first lines
   Steps steps;
   std::vector<LoadMap> loads;  // one a phase, empty where it has no experts
+  std::vector<Depth> depths;   // at most some thousand, at equal distances
   std::vector<Event> boundaries;
   std::vector<Event> evaluations;
   std::vector<Event> phase_ends;

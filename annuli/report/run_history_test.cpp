@@ -47,6 +47,41 @@ TEST(RunHistory, EntropyIsOneWhereExpertsAreEven) {
   EXPECT_NEAR(history.steps.columns[kLoadEntropy][1], 0.5, 1e-12);
 }
 
+TEST(RunHistory, NormsByDepthAreThoseOfMeasuredSteps) {
+  SmallRun run;
+  run.add(SmallRun::step(1, 2.0,
+                         {{"update_ratio", 0.5},
+                          {"weight_rms", {1.0, 2.0}},
+                          {"stream_rms", {3.0, nullptr}}}));
+  run.add(SmallRun::step(2, 2.0));
+  run.add(SmallRun::step(3, 2.0, {{"weight_rms", {5.0, 6.0}}}));
+  const RunHistory history = read_run_history(run.history());
+  EXPECT_EQ(history.steps.columns[kUpdateRatio][0], 0.5);
+  EXPECT_TRUE(std::isnan(history.steps.columns[kUpdateRatio][1]));
+  ASSERT_EQ(history.depths.size(), 2u);
+  EXPECT_EQ(history.depths[1].step, 2u);
+  EXPECT_THAT(history.depths[1].weight_rms, testing::ElementsAre(5, 6));
+  EXPECT_EQ(history.depths[0].stream_rms[0], 3);
+  EXPECT_TRUE(std::isnan(history.depths[0].stream_rms[1]));
+}
+
+TEST(RunHistory, OfVeryManyMeasuredStepsSomeAreKept) {
+  SmallRun run;
+  std::string text;
+  for (int64_t i = 1; i <= 10000; ++i) {
+    text += SmallRun::step(i, 2.0, {{"weight_rms", {double(i)}}}).dump() + "\n";
+  }
+  run.write_history(text);
+  const RunHistory history = read_run_history(run.history());
+  EXPECT_LE(history.depths.size(), 4000u);
+  EXPECT_GE(history.depths.size(), 1000u);
+  const size_t distance = history.depths[1].step;
+  for (size_t i = 0; i < history.depths.size(); ++i) {
+    EXPECT_EQ(history.depths[i].step, i * distance);
+    EXPECT_EQ(history.depths[i].weight_rms[0], double(i * distance + 1));
+  }
+}
+
 TEST(RunHistory, WhatWasNotRecordedIsNotANumber) {
   SmallRun run;
   run.add({{"type", "step"},
@@ -147,6 +182,13 @@ const Bad kBad[] = {
     {"LoadChangesItsShape",
      with("expert_load", {{1, 2}}) + with("expert_load", {{1, 2, 3}}),
      "as many experts"},
+    {"NormsAreAWord", with("weight_rms", "all"),
+     "a number for each layer in 'weight_rms'"},
+    {"NormsHoldAWord", with("stream_rms", {1, "x"}),
+     "a number for each layer in 'stream_rms'"},
+    {"NormsAreBeyondMeasure", with("stream_rms", {1e300}),
+     "a number for each layer in 'stream_rms'"},
+    {"RatioIsAText", with("update_ratio", "x"), "a number in 'update_ratio'"},
     {"BoundaryTookAWord",
      "@{\"type\":\"boundary\",\"phase\":\"b\",\"seconds\":\"long\"}\n",
      "line 2: expected a number in 'seconds'"},

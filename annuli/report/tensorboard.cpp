@@ -30,6 +30,9 @@ constexpr std::array<std::pair<const char*, const char*>, 4> kTags = {{
 constexpr std::array<const char*, 3> kNotShown = {"step", "tokens",
                                                   "peak_memory_bytes"};
 
+// A figure of each layer: a tag for each.
+constexpr std::array<const char*, 2> kOfLayers = {"weight_rms", "stream_rms"};
+
 // A histogram is 16 bytes an expert, and TensorBoard shows some hundred.
 constexpr int64_t kStepsOfLoad = 10;
 
@@ -130,6 +133,14 @@ void HistoryEvents::add_load(const Json& line, EventValues& values) const {
 }
 
 void HistoryEvents::add_step(const Json& line, EventValues& values) {
+  for (const char* key : kOfLayers) {
+    if (!line.contains(key)) continue;
+    size_t layer = 0;
+    for (const Json& value : line.at(key)) {
+      const std::string tag = fmt::format("{}/layer {}", key, layer++);
+      if (value.is_number()) values.add_scalar(tag, value.get<double>());
+    }
+  }
   constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
   const auto tokens = line.at("tokens").get<int64_t>();
   ++step_;

@@ -11,6 +11,7 @@
 #include "annuli/run/console.h"
 #include "annuli/run/growth_step.h"
 #include "annuli/run/records.h"
+#include "annuli/train/weight_sample.h"
 
 namespace annuli::run {
 namespace {
@@ -34,6 +35,14 @@ GrowthOrder growth_order(RunningPlan& run, const PhasePlan& phase) {
       .group = run.group(),
       .holders = holds_part(plan, run.group()) ? &run.group() : nullptr,
   };
+}
+
+// What every later measure of the phase is held against.
+std::optional<double> copies_apart(RunningPlan& run, const RunState& state) {
+  if (run.plan().measure_steps == 0) return std::nullopt;
+  return train::WeightSample(state.model.table(), &*state.recipe)
+      .of_weights(state.model, run.group())
+      .copies_apart;
 }
 
 }  // namespace
@@ -61,7 +70,8 @@ void grow_into_phase(RunningPlan& run, RunState& state) {
          growth_record(*state.recipe, state.lineage.back().child,
                        content_hash(state.model), grown.verdicts));
   run.require_one_model(state);
-  run.history().append(boundary_json(phase.name, *state.recipe, grown));
+  run.history().append(boundary_json(phase.name, *state.recipe, grown,
+                                     copies_apart(run, state)));
   if (!phase.init_checkpoint.empty()) {
     run.save_checkpoint(state, phase.init_checkpoint);
   }

@@ -134,11 +134,13 @@ class PlanRunner {
         plan.weight_decay.value_or(plan_.optimizer.weight_decay),
         CounterRng(plan_.seed, "phase/" + phase.name).bits(0), run_.group(),
         state.previous_norm, plan_.parallel.shard);
+    train::WeightSample sample(state.model.table(),
+                               state.recipe ? &*state.recipe : nullptr);
     StepLog log(run_.history(), phase.name,
                 StepLines(phase.name, state.step + 1, plan.max_steps,
                           plan_.logging_steps));
     for (int64_t number = 1; state.step < plan.max_steps; ++number) {
-      const int signal = train_step(state, trainer, log, number);
+      const int signal = train_step(state, trainer, sample, log, number);
       if (state.step < plan.max_steps) between_steps(state, log, signal);
     }
     log.finish();
@@ -147,13 +149,13 @@ class PlanRunner {
 
   // `number` counts the steps of this process in the phase. Returns the signal
   // that asks to stop.
-  int train_step(RunState& state, train::Trainer& trainer, StepLog& log,
-                 int64_t number) {
+  int train_step(RunState& state, train::Trainer& trainer,
+                 train::WeightSample& sample, StepLog& log, int64_t number) {
     run_.group().work_at(fmt::format("step {} of phase {}", state.step + 1,
                                      run_.phase(state).name));
     if (profiler_) profiler_->begin_step(number);
     const auto start = Clock::now();
-    train::StepRecord record = trainer.step(state.step + 1);
+    train::StepRecord record = step(state, trainer, sample);
     const std::chrono::duration<double> seconds = Clock::now() - start;
     if (profiler_) profiler_->end_step(number, seconds.count());
     record.loss_rise = run_.watch().rise(record.loss);
@@ -170,6 +172,16 @@ class PlanRunner {
     }
     // One process alone looks once more: the record is of the step's middle.
     return run_.group().size() > 1 ? record.stop_signal : stop_requested();
+  }
+
+  train::StepRecord step(const RunState& state, train::Trainer& trainer,
+                         train::WeightSample& sample) {
+    const int64_t next = state.step + 1;
+    const bool measures = train::is_measured(next, plan_.measure_steps,
+                                             plan_.evaluation.eval_steps);
+    train::StepRecord record = trainer.step(next, measures ? &sample : nullptr);
+    if (measures) record.measures = sample.take(state.model, run_.group());
+    return record;
   }
 
   // What falls due inside a phase; its end has its own.

@@ -8,6 +8,18 @@
 
 namespace annuli::run {
 
+namespace {
+
+void add_measures(const train::StepMeasures& measures, Json& line) {
+  line["update_ratio"] = measures.update_ratio;
+  line["weight_rms"] = measures.weight_rms;
+  line["stream_rms"] = measures.stream_rms;
+  if (measures.copies_apart) line["copies_apart"] = *measures.copies_apart;
+  if (measures.update_apart) line["update_apart"] = *measures.update_apart;
+}
+
+}  // namespace
+
 Json step_json(const std::string& phase, const train::StepRecord& record,
                double seconds) {
   Json line = {
@@ -29,12 +41,13 @@ Json step_json(const std::string& phase, const train::StepRecord& record,
     line["dead_experts"] = train::dead_experts(record);
     line["expert_load"] = record.load;
   }
+  if (record.measures) add_measures(*record.measures, line);
   return line;
 }
 
 Json boundary_json(const std::string& phase, const grow::Recipe& recipe,
-                   const Grown& grown) {
-  return {
+                   const Grown& grown, std::optional<double> copies_apart) {
+  Json line = {
       {"type", "boundary"},
       {"phase", phase},
       {"operator", recipe.op},
@@ -45,6 +58,8 @@ Json boundary_json(const std::string& phase, const grow::Recipe& recipe,
       {"jump", grown.loss_after - grown.loss_before},
       {"seconds", grown.seconds},
   };
+  if (copies_apart) line["copies_apart"] = *copies_apart;
+  return line;
 }
 
 Json rollback_json(const std::string& phase, int64_t from_step,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,9 @@ namespace annuli::run {
 // Lines of training_history.jsonl, told apart by "type".
 Json step_json(const std::string& phase, const train::StepRecord& record,
                double seconds);
+// copies_apart: of the grown model (train/weight_sample.h).
 Json boundary_json(const std::string& phase, const grow::Recipe& recipe,
-                   const Grown& grown);
+                   const Grown& grown, std::optional<double> copies_apart = {});
 // The run went back from `from` to `to`, with a lower rate from there on.
 Json rollback_json(const std::string& phase, int64_t from_step,
                    const std::string& reason, const std::string& to_phase,

@@ -46,6 +46,23 @@ TEST(Records, AStepOfAMixtureThatRose) {
   EXPECT_EQ(line.at("expert_load"), Json({{6, 2}, {8, 0}}));
 }
 
+TEST(Records, AStepThatWasMeasured) {
+  train::StepRecord record = dense_step();
+  record.measures = {
+      .update_ratio = 0.25, .weight_rms = {1.5, 2.5}, .stream_rms = {3.5, 4.5}};
+  Json line = step_json("small", record, 0.5);
+  EXPECT_EQ(line.at("update_ratio"), 0.25);
+  EXPECT_EQ(line.at("weight_rms"), Json({1.5, 2.5}));
+  EXPECT_EQ(line.at("stream_rms"), Json({3.5, 4.5}));
+  EXPECT_FALSE(line.contains("copies_apart"));
+  EXPECT_FALSE(line.contains("update_apart"));
+  record.measures->copies_apart = 0.125;
+  record.measures->update_apart = 0.0625;
+  line = step_json("small", record, 0.5);
+  EXPECT_EQ(line.at("copies_apart"), 0.125);
+  EXPECT_EQ(line.at("update_apart"), 0.0625);
+}
+
 TEST(Records, ABoundaryTellsItsJump) {
   grow::Recipe recipe;
   recipe.op = "widen";
@@ -65,6 +82,8 @@ TEST(Records, ABoundaryTellsItsJump) {
                          {"jump", -0.25},
                          {"seconds", 3.0}};
   EXPECT_EQ(boundary_json("wide", recipe, grown), expected);
+  EXPECT_EQ(boundary_json("wide", recipe, grown, 0.75).at("copies_apart"),
+            0.75);
 }
 
 TEST(Records, ARollbackTellsFromWhereToWhere) {

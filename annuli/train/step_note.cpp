@@ -10,8 +10,9 @@
 namespace annuli::train {
 namespace {
 
-// Step, signal, three losses, layers, experts, and the failure's length.
-constexpr int64_t kFixedWords = 8;
+// Step, signal, three losses, layers, experts, layers whose stream was
+// measured, and the failure's length.
+constexpr int64_t kFixedWords = 9;
 
 class Writer {
  public:
@@ -58,6 +59,8 @@ std::string as_text(const StepNote& note) {
   for (const std::vector<int64_t>& slots : load) {
     for (const int64_t of_expert : slots) writer.put(of_expert);
   }
+  writer.put(std::ssize(note.sums.stream_squares));
+  for (const double squares : note.sums.stream_squares) writer.put(squares);
   writer.put(std::ssize(note.failure));
   return writer.take() + note.failure;
 }
@@ -75,6 +78,10 @@ StepNote read_note(std::string_view text) {
   for (int64_t layer = 0; layer < layers; ++layer) {
     std::vector<int64_t>& slots = note.sums.load.emplace_back();
     for (int64_t e = 0; e < experts; ++e) slots.push_back(reader.integer());
+  }
+  const int64_t measured = reader.integer();
+  for (int64_t layer = 0; layer < measured; ++layer) {
+    note.sums.stream_squares.push_back(reader.number());
   }
   const int64_t length = reader.integer();
   ANNULI_CHECK(std::ssize(reader.rest()) == length,

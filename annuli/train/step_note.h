@@ -21,7 +21,8 @@ struct StepNote {
 std::string as_text(const StepNote& note);
 StepNote read_note(std::string_view text);
 
-// Of a note without a failure. A dense model has 0 experts.
+// Of a note without a failure, of a step that is not measured. A dense model
+// has 0 experts.
 int64_t note_bytes(int64_t layers, int64_t experts);
 
 }  // namespace annuli::train

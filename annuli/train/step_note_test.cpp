@@ -21,7 +21,8 @@ StepNote note_of(int64_t layers, int64_t experts) {
 }
 
 TEST(StepNote, ComesBackWithItsBits) {
-  const StepNote note = note_of(3, 4);
+  StepNote note = note_of(3, 4);
+  note.sums.stream_squares = {0.1 + 0.2, 1e300, 7};
   const StepNote read = read_note(as_text(note));
   EXPECT_EQ(read.step, note.step);
   EXPECT_EQ(read.stop_signal, note.stop_signal);
@@ -31,6 +32,7 @@ TEST(StepNote, ComesBackWithItsBits) {
               std::bit_cast<int64_t>(note.sums.*value));
   }
   EXPECT_EQ(read.sums.load, note.sums.load);
+  EXPECT_EQ(read.sums.stream_squares, note.sums.stream_squares);
   EXPECT_EQ(read.failure, "");
   EXPECT_EQ(read_note(as_text({.failure = "the loss is nan"})).failure,
             "the loss is nan");

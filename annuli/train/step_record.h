@@ -1,9 +1,22 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace annuli::train {
+
+// What is measured in some steps only (weight_sample.h). Shares are of energy:
+// sums of squares.
+struct StepMeasures {
+  double update_ratio = 0;         // ||change|| / ||weights|| of the blocks
+  std::vector<double> weight_rms;  // [L], of a layer's matrices
+  std::vector<double> stream_rms;  // [L], of the residual stream after a layer
+  // Where the model grew by copying: how much of what was copied lies outside
+  // the space in which copies are equal; and of the step's change of it.
+  std::optional<double> copies_apart;
+  std::optional<double> update_apart;
+};
 
 // What a training step has to tell.
 struct StepRecord {
@@ -19,6 +32,7 @@ struct StepRecord {
   // of them; 0: none is asked.
   int stop_signal = 0;
   std::vector<std::vector<int64_t>> load;  // [L][E] slots, empty if dense
+  std::optional<StepMeasures> measures;    // by whoever measures
 };
 
 // Fullest expert's slots over the mean, averaged over the layers; 1 is even.

@@ -18,6 +18,9 @@ void StepSums::add(const StepSums& next) {
   for (size_t layer = 0; layer < router_mean.size(); ++layer) {
     router_mean[layer] += next.router_mean[layer];
   }
+  for (size_t layer = 0; layer < stream_squares.size(); ++layer) {
+    stream_squares[layer] += next.stream_squares[layer];
+  }
 }
 
 StepSums sum_of_nodes(StepSums node, const StepSums& next) {
@@ -28,6 +31,9 @@ StepSums sum_of_nodes(StepSums node, const StepSums& next) {
 StepSums sums_of(const Loss& loss, double share) {
   StepSums sums;
   sums.loss = share * loss.cross_entropy.item<double>();
+  for (const double squares : loss.stream_squares) {
+    sums.stream_squares.push_back(share * squares);
+  }
   if (!loss.aux.defined()) return sums;
   sums.aux_loss = share * loss.aux.item<double>();
   sums.z_loss = share * loss.z.item<double>();

@@ -18,6 +18,7 @@ struct StepSums {
   double z_loss = 0;                       // 0 if dense
   std::vector<std::vector<int64_t>> load;  // [L][E] slots, empty if dense
   std::vector<at::Tensor> router_mean;     // [L] of [D], empty if dense
+  std::vector<double> stream_squares;      // [L], empty unless measured
 
   // Those of the passes that follow these.
   void add(const StepSums& next);

@@ -67,8 +67,9 @@ Trainer::Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
                "the model is held in parts: {}", model.parts() != nullptr);
 }
 
-StepRecord Trainer::step(int64_t step) {
+StepRecord Trainer::step(int64_t step, WeightSample* sample) {
   RECORD_USER_SCOPE("step");
+  sample_ = sample;
   StepRecord record;
   record.step = step;
   record.learning_rate = learning_rate(train_, step);
@@ -95,6 +96,7 @@ Loss Trainer::forward(const data::Batch& batch, int64_t step, int64_t pass) {
                             .bits(step * share_.passes_of_step + pass),
       .gradient_checkpointing = train_.gradient_checkpointing,
       .as_trained = true,
+      .stream_squares = sample_ != nullptr,
   };
   return model_.loss(tokens_of(batch, model_.device()),
                      targets_of(batch, model_.device()), options);
@@ -305,11 +307,15 @@ double Trainer::update(size_t row, const at::Tensor& gradient,
                        const StepRecord& record, double scale) {
   RECORD_USER_SCOPE("optimizer");
   at::Tensor weight = model_.weight(row).detach();
-  return optimizer_.update(model_.table()[row], row, weight, gradient,
-                           {.learning_rate = record.learning_rate,
-                            .weight_decay = weight_decay_,
-                            .gradient_scale = scale,
-                            .seed = seed_});
+  if (sample_ != nullptr) sample_->before(row, weight);
+  const double squares =
+      optimizer_.update(model_.table()[row], row, weight, gradient,
+                        {.learning_rate = record.learning_rate,
+                         .weight_decay = weight_decay_,
+                         .gradient_scale = scale,
+                         .seed = seed_});
+  if (sample_ != nullptr) sample_->after(row, weight);
+  return squares;
 }
 
 void Trainer::finish(StepRecord& record, StepSums sums) {
@@ -317,6 +323,7 @@ void Trainer::finish(StepRecord& record, StepSums sums) {
   record.aux_loss = sums.aux_loss;
   record.z_loss = sums.z_loss;
   record.load = std::move(sums.load);
+  if (sample_ != nullptr) sample_->note_stream(std::move(sums.stream_squares));
   record.grad_norm = norm_.value();
   if (train_.clip == ClipNorm::kPreviousNorm) {
     previous_norm_ = record.grad_norm;

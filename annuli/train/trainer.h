@@ -19,6 +19,7 @@
 #include "annuli/train/step_record.h"
 #include "annuli/train/step_share.h"
 #include "annuli/train/step_sums.h"
+#include "annuli/train/weight_sample.h"
 
 // Training steps of one phase.
 //
@@ -72,8 +73,9 @@ class Trainer {
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
-  // Does step `step` (1 .. max_steps).
-  StepRecord step(int64_t step);
+  // Does step `step` (1 .. max_steps). `sample`, if given, sees the weights
+  // before and after their update, and the mean squares of the stream.
+  StepRecord step(int64_t step, WeightSample* sample = nullptr);
 
   // What the next step clips by, with clip: previous_norm. Part of the state.
   std::optional<double> previous_norm() const { return previous_norm_; }
@@ -120,6 +122,7 @@ class Trainer {
   parallel::ProcessGroup& group_;
   StepExchange exchange_;
   std::optional<RowOwners> owners_;  // if processes hold parts
+  WeightSample* sample_ = nullptr;   // of this step
 };
 
 }  // namespace annuli::train

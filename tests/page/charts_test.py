@@ -88,6 +88,64 @@ class Charts(PageCase):
         self.assertIn(f"loss {self.steps[-1]['loss']:.4f}",
                       self.said("loss-chart"))
 
+    def test_what_is_measured_in_some_steps(self):
+        self.page(self.run_folder)
+        measured = [(tokens, step) for tokens, step in
+                    zip(self.tokens, self.steps) if "update_ratio" in step]
+        self.assertGreater(len(measured), 12)
+        for key in ("copies_apart", "update_apart"):
+            wanted = [(x, step[key]) for x, step in measured if key in step]
+            points = self.drawn(f"{key}-chart", "path.line")
+            self.assertEqual([point[0] for point in points],
+                             [x for x, _ in wanted])
+            for point, (_, value) in zip(points, wanted):
+                self.assertClose(point[1], value, key)
+        # The control is a level over each phase that grew.
+        levels = self.js("FIGURES.find((one) => one.spec.id === "
+                         "'copies_apart-chart').spec.rows()"
+                         ".filter((row) => row[0].startsWith('control'))")
+        boundaries = [line for line in history(self.run_folder)
+                      if line["type"] == "boundary"]
+        self.assertEqual(len(levels), 2 * len(boundaries))
+        for i, line in enumerate(boundaries):
+            for row in levels[2 * i:2 * i + 2]:
+                self.assertClose(row[2], line["copies_apart"])
+        # A logarithm has no place for those that are 0.
+        drawn = self.drawn("copies_apart-chart",
+                           "path.line[data-series^=control]")
+        self.assertEqual(len(drawn), 2 * sum(
+            line["copies_apart"] > 0 for line in boundaries))
+        note = self.js("document.querySelector('#copies_apart-chart .note')"
+                       ".textContent")
+        self.assertIn("moe and large is 0", note)
+        # Around the first growth, 20 steps of each phase.
+        after = self.drawn("growth-0-update_ratio", "path.line[data-series$=after]")
+        moe = [step for _, step in measured if step["phase"] == "moe"]
+        after = after[:len(moe)]  # the rest is of the phase behind it
+        self.assertEqual([point[0] for point in after],
+                         [step["step"] for step in moe])
+        for point, step in zip(after, moe):
+            self.assertClose(point[1], step["update_ratio"])
+
+    def test_norms_by_depth(self):
+        self.page(self.run_folder)
+        for number, phase in enumerate(("dense", "moe", "medium", "large")):
+            lines = [step for step in self.steps
+                     if step["phase"] == phase and "weight_rms" in step]
+            for key in ("weight_rms", "stream_rms"):
+                for line in (lines[0], lines[-1]):
+                    step = line["step"]
+                    series = f'path.line[data-series="step {step}"]'
+                    points = self.drawn(f"{key}-{number}", series)
+                    self.assertEqual([point[0] for point in points],
+                                     list(range(len(line[key]))))
+                    for point, value in zip(points, line[key]):
+                        self.assertClose(point[1], value, (phase, key))
+        pixels = self.pixels("stream_rms-1", 'path.line[data-series="step 1"]')
+        self.browser.move(pixels[2][0], pixels[2][1])
+        self.assertIn("layer 2", self.said("stream_rms-1"))
+        self.assertIn("step 1 ", self.said("stream_rms-1"))
+
     def test_axes_and_scales_are_switched(self):
         self.page(self.run_folder)
         self.click("#loss button[data-value=seconds]")

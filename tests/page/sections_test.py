@@ -7,8 +7,8 @@ from page_case import PICTURES, ROOT, PageCase, quick_run, step_line, write_run
 from program import main
 
 AXE = (ROOT / "build/axe/axe_playwright_python/axe.min.js").read_text()
-SECTIONS = ["run", "loss", "growth", "rates", "experts", "parting", "cost",
-            "verdicts", "samples", "lineage"]
+SECTIONS = ["run", "loss", "growth", "rates", "experts", "parting", "depth",
+            "cost", "verdicts", "samples", "lineage"]
 
 
 class Sections(PageCase):
@@ -107,6 +107,8 @@ class Sections(PageCase):
         for place, words in (("#experts", "no experts"), ("#growth", "not grown"),
                              ("#samples", "no samples"), ("#rates", "neither"),
                              ("#parting", "has not recorded"),
+                             ("#depth", "has not recorded"),
+                             ("#run", "not recorded by this run"),
                              ("#verdicts", "no verdicts"),
                              ("#lineage", "no lineage"),
                              ("header", "not finished")):

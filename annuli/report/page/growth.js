@@ -46,8 +46,9 @@ function boundary(run, growth, number) {
   const passed = proved.filter((one) => one.outcome === "pass").length;
   const grid = element("div", { class: "triple" });
   for (const [column, name, unit, exact] of PER_STEP) {
-    const there = around(run, growth, column);
-    if (!there.some((point) => isNumber(point[1]))) continue;
+    const there = around(run, growth, column)
+      .filter((point) => isNumber(point[1]));
+    if (there.length === 0) continue;
     grid.append(aroundChart(run, growth, { id: `growth-${number}-${column}`,
       title: `${name} around ${growth.operator}`, points: there,
       label: name.toLowerCase(), unit, exact }));
@@ -106,15 +107,26 @@ function ratesSection(run) {
   return made;
 }
 
-// Copies of a widened matrix must become different; without noise they could
-// not, and that is the control.
+// Copies that growth made must become different. What was measured while the
+// run trained, and the verdicts on widened matrices at the phase's end.
 function partingSection(run) {
   const made = section("parting", "How copies part",
-    "After widening, equal copies must go apart. What the updates have of " +
-    "it, against what a control without noise can have.");
+    "Growth makes copies, which must go apart. Share of their energy (sum of " +
+    "squares) outside the space in which copies are equal: of the weights, " +
+    "against what it was right after growth; and of each measured step's " +
+    "update, of which copies that can never part have nothing.");
+  const measured = [apartChart(run, "copies_apart", "Copies apart",
+    "weights"), apartChart(run, "update_apart", "Updates apart", "updates")]
+    .filter((one) => one !== null);
+  if (measured.length > 0) {
+    made.append(element("div", { class: "pair" }, ...measured));
+  } else {
+    made.append(notRecorded("This run has not recorded how far copies are " +
+      "apart, or has not trained a model that copies were made in."));
+  }
   const found = run.verdicts.filter((one) => one.check === "symmetry_breaking");
   if (found.length === 0) {
-    made.append(notRecorded("This run has no measure of it: no phase of it " +
+    made.append(notRecorded("This run has no verdict on it: no phase of it " +
       "trained a widened model to its end."));
   } else {
     made.append(scaleChart({ id: "parting-chart",
@@ -122,7 +134,32 @@ function partingSection(run) {
       rows: () => found.map(verdictRow), legend: verdictLegend,
       items: () => found.map(verdictItem) }).node);
   }
-  made.append(notRecorded("This run has not recorded norms of stream and " +
-    "weights by depth."));
   return made;
+}
+
+function apartChart(run, column, name, label) {
+  const there = () => points(run, column).filter((one) => isNumber(one[1]));
+  if (there().length === 0) return null;
+  const control = column === "copies_apart";
+  const zero = control ? run.growths.filter((one) => one.copies_apart === 0)
+    .map((one) => one.phase) : [];
+  return lineChart({ id: `${column}-chart`, title: name, height: 260,
+    note: zero.length === 0 ? null : `The control of ${zero.join(" and ")} ` +
+      "is 0, which a logarithm has no place for.", along: true, axis: axisNow, log: () => true,
+    y: { label: "share of energy", exact: digits }, bands: () => bandsOf(run),
+    where: whereOf(run), legend: control ? null : () => [],
+    series: () => [{ label, colour: colourOf(0), points: there() },
+      ...control ? [{ label: "control: right after growth",
+        colour: colourOf(1), dash: "6 3", points: controlPoints(run) }] : []]
+      .filter((one) => one.points.length > 0) }).node;
+}
+
+// A level over each phase that began with a growth.
+function controlPoints(run) {
+  return bandsOf(run).flatMap((band) => {
+    const growth = run.growths.filter((one) =>
+      one.phase === run.phases[band.number].name).pop();
+    return growth && isNumber(growth.copies_apart)
+      ? [[band.from, growth.copies_apart], [band.to, growth.copies_apart]] : [];
+  });
 }

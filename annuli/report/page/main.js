@@ -3,7 +3,7 @@
 // Sections about one run; chosen above them where there are several.
 function details(run) {
   return [growthSection(run), ratesSection(run), expertsSection(run),
-    partingSection(run), costSection(run), verdictsSection(run),
+    partingSection(run), depthSection(run), costSection(run), verdictsSection(run),
     samplesSection(run)];
 }
 
