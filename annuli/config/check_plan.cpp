@@ -37,15 +37,22 @@ void check_output_dir(const Complain& complain, const std::string& folder) {
            fmt::format("found {}, expected UTF-8", quote(folder)));
 }
 
-void check_allow(const Complain& complain, const std::string& key,
-                 const std::vector<std::string>& allow) {
-  const auto& names = check_names();
-  for (const auto& name : allow) {
+// `what` the names are of.
+void check_names_in(const Complain& complain, const std::string& key,
+                    const std::vector<std::string>& found,
+                    const std::vector<std::string>& names,
+                    std::string_view what) {
+  for (const auto& name : found) {
     if (std::ranges::find(names, name) != names.end()) continue;
-    complain(key, fmt::format("found {}, expected names of checks: {}{}",
-                              quote(name), fmt::join(names, ", "),
+    complain(key, fmt::format("found {}, expected names of {}: {}{}",
+                              quote(name), what, fmt::join(names, ", "),
                               did_you_mean(name, names)));
   }
+}
+
+void check_allow(const Complain& complain, const std::string& key,
+                 const std::vector<std::string>& allow) {
+  check_names_in(complain, key, allow, check_names(), "checks");
 }
 
 void check_data(const Complain& complain, const Plan& plan) {
@@ -199,6 +206,8 @@ void check_plan(const Plan& plan, const Locate& locate) {
   check_data(complain, plan);
   check_optimizer(complain, plan);
   check_allow(complain, "allow", plan.allow);
+  check_names_in(complain, "report_to", plan.report_to, {"tensorboard"},
+                 "formats");
   if (plan.phases.empty()) {
     complain("phases", "found none, expected at least one");
   }

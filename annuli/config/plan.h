@@ -147,6 +147,7 @@ struct Plan {
   double rollback_lr_factor = 0.5;  // of the rate, at every rollback
   int64_t logging_steps = 1;        // console lines; the history has every step
   int64_t measure_steps = 50;       // norms, updates, copies; 0: never
+  std::vector<std::string> report_to;  // "tensorboard"
   std::vector<std::string> allow;      // checks whose failure is a warning
   // Nats, for steps that are not exact; nullopt: what the operator states.
   std::optional<double> boundary_loss_budget;

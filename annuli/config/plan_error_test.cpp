@@ -210,6 +210,9 @@ TEST(PlanError, FieldsThatContradictEachOther) {
       {"name: second", "name: second\n    checkpoint: b.bin",
        "expected a name that ends in .pt"},
       {"name: good", "name: ''", "bad.yaml:1: name: found ''"},
+      {"seed: 1", "report_to: [tensorbord]",
+       "report_to: found 'tensorbord', expected names of formats: tensorboard"
+       ", did you mean 'tensorboard'?"},
       {"seed: 1", "allow: router_helth",
        "allow: found 'router_helth', expected names of checks"},
       {"[a.txt]", "[]", "data.text: found nothing"},

@@ -206,6 +206,12 @@ void visit_fields(auto&& visit, Is<Plan> auto& plan) {
          .range = at_least(0),
          .hashed = false},
         plan.measure_steps);
+  visit({.name = "report_to",
+         .help = "Formats besides the history in which a run tells of its "
+                 "steps while it runs: tensorboard writes event files into "
+                 "tensorboard/ in the run's folder",
+         .hashed = false},
+        plan.report_to);
   visit({.name = "allow",
          .help = "Checks whose failure is only a warning",
          .hashed = false},

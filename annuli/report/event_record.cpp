@@ -11,7 +11,15 @@ namespace annuli::report {
 namespace {
 
 // Field numbers of tensorflow/core/util/event.proto ...
-enum EventField { kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5 };
+enum EventField {
+  kWallTime = 1,
+  kStep = 2,
+  kFileVersion = 3,
+  kSummary = 5,
+  kSessionLog = 7
+};
+enum SessionLogField { kSessionStatus = 1 };
+enum SessionStatus { kStart = 1 };
 // ... of tensorflow/core/framework/summary.proto, tensor.proto and
 // tensor_shape.proto ...
 enum SummaryField { kValue = 1 };
@@ -174,6 +182,16 @@ void EventValues::add_settings(const std::map<std::string, Json>& settings) {
 std::string first_record(double seconds) {
   ProtobufMessage event;
   event.real(kWallTime, seconds).text(kFileVersion, "brain.Event:2");
+  return framed(event);
+}
+
+std::string restart_record(double seconds) {
+  ProtobufMessage session;
+  session.integer(kSessionStatus, kStart);
+  ProtobufMessage event;
+  event.real(kWallTime, seconds)
+      .integer(kStep, 0)
+      .message(kSessionLog, session);
   return framed(event);
 }
 

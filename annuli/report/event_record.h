@@ -38,6 +38,8 @@ class EventValues {
 std::string first_record(double seconds);
 std::string event_record(int64_t step, double seconds,
                          const EventValues& values);
+// Readers drop all that this file and those before it told of any step.
+std::string restart_record(double seconds);
 
 // CRC-32C, unmasked (RFC 3720, appendix B.4).
 uint32_t crc32c(std::string_view bytes);

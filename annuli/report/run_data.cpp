@@ -287,6 +287,7 @@ Json run_data(const Run& run) {
       {"loads", loads_data(run)},
       {"depths", depths_data(run)},
       {"verdicts", verdicts_of(run.folder, run.phases)},
+      {"sessions", sessions_of(run.folder)},
       {"lineage", lineage_of(run.folder)},
       {"samples", samples_of(run.folder, run.phases)},
   };
@@ -321,12 +322,12 @@ std::vector<fs::path> files_of_run(const fs::path& folder) {
     files.push_back(folder / name);
   }
   std::error_code ignored;
-  for (const char* name : {"checkpoints", "verify", "samples", "state"}) {
+  for (const char* name :
+       {"checkpoints", "verify", "samples", "state", "tensorboard"}) {
     files.push_back(folder / name);
     for (const auto& entry : fs::directory_iterator(folder / name, ignored)) {
       files.push_back(entry.path());
     }
-      {"sessions", sessions_of(run.folder)},
   }
   return files;
 }

@@ -103,19 +103,11 @@ int64_t write_events(const fs::path& run, const fs::path& folder) {
   AtomicFile file(folder / fmt::format("events.out.tfevents.{:010}.{}.{}.0",
                                        static_cast<int64_t>(seconds),
                                        host_name(), ::getpid()));
-  file.write(first_record(seconds));
-  if (is_file(run / "plan.yaml")) {
-    EventValues settings;
-    settings.add_settings(settings_of(to_json(load_plan(run / "plan.yaml"))));
-    file.write(event_record(0, seconds, settings));
-  }
+  file.write(begin_of_events(run, seconds));
   train::visit_history(history_of(run), [&](const Json& line) {
     file.write(events.of(line));
     if (line.at("type") != "phase") return;
-    EventValues samples;
-    add_samples(run, line.at("phase").get<std::string>(), samples);
-    if (samples.empty()) return;
-    file.write(event_record(events.step(), events.seconds(), samples));
+    file.write(events.of_samples(run, line.at("phase").get<std::string>()));
   });
   file.commit();
   return events.step();
@@ -132,7 +124,15 @@ void HistoryEvents::add_load(const Json& line, EventValues& values) const {
   }
 }
 
-void HistoryEvents::add_step(const Json& line, EventValues& values) {
+void HistoryEvents::add_step(const Json& line, EventValues& values) const {
+  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
+  add_numbers(line, "train/", values);
+  values.add_scalar("train/num_input_tokens_seen",
+                    static_cast<double>(tokens_));
+  if (line.contains("peak_memory_bytes")) {
+    values.add_scalar("memory/max_active(GiB)",
+                      line.at("peak_memory_bytes").get<double>() / kGiB);
+  }
   for (const char* key : kOfLayers) {
     if (!line.contains(key)) continue;
     size_t layer = 0;
@@ -141,31 +141,32 @@ void HistoryEvents::add_step(const Json& line, EventValues& values) {
       if (value.is_number()) values.add_scalar(tag, value.get<double>());
     }
   }
-  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
-  const auto tokens = line.at("tokens").get<int64_t>();
-  ++step_;
-  tokens_ += tokens;
-  if (line.contains("tokens_per_second")) {
-    const auto rate = line.at("tokens_per_second").get<double>();
-    if (rate > 0) seconds_ += static_cast<double>(tokens) / rate;
-  }
-  add_numbers(line, "train/", values);
-  values.add_scalar("train/num_input_tokens_seen",
-                    static_cast<double>(tokens_));
-  if (line.contains("peak_memory_bytes")) {
-    values.add_scalar("memory/max_active(GiB)",
-                      line.at("peak_memory_bytes").get<double>() / kGiB);
-  }
   if (line.contains("expert_load")) add_load(line, values);
 }
 
+void HistoryEvents::pass(const Json& line) {
+  const auto type = line.at("type").get<std::string>();
+  if (type == "step") {
+    const auto tokens = line.at("tokens").get<int64_t>();
+    ++step_;
+    tokens_ += tokens;
+    if (!line.contains("tokens_per_second")) return;
+    const auto rate = line.at("tokens_per_second").get<double>();
+    if (rate > 0) seconds_ += static_cast<double>(tokens) / rate;
+  } else if (type == "boundary") {
+    seconds_ += line.value("seconds", 0.0);
+  } else if (type == "phase") {
+    seconds_ += line.value("proof_seconds", 0.0);
+  }
+}
+
 std::string HistoryEvents::of(const Json& line) {
+  pass(line);
   EventValues values;
   const auto type = line.at("type").get<std::string>();
   if (type == "step") {
     add_step(line, values);
   } else if (type == "boundary") {
-    seconds_ += line.value("seconds", 0.0);
     add_growth(line, values);
   } else if (type == "evaluation") {
     const Json loss = line.value("eval_loss", Json());
@@ -175,10 +176,26 @@ std::string HistoryEvents::of(const Json& line) {
       values.add_scalar("eval/bits_per_byte", bits.get<double>());
     }
   } else if (type == "phase") {
-    seconds_ += line.value("proof_seconds", 0.0);
     add_numbers(line, "model/", values);
   }
   return values.empty() ? "" : event_record(step_, seconds_, values);
+}
+
+std::string HistoryEvents::of_samples(const fs::path& run,
+                                      const std::string& phase) const {
+  EventValues values;
+  add_samples(run, phase, values);
+  return values.empty() ? "" : event_record(step_, seconds_, values);
+}
+
+std::string begin_of_events(const fs::path& run, double seconds,
+                            bool restarts) {
+  std::string records = first_record(seconds);
+  if (restarts) records += restart_record(seconds);
+  if (!is_file(run / "plan.yaml")) return records;
+  EventValues settings;
+  settings.add_settings(settings_of(to_json(load_plan(run / "plan.yaml"))));
+  return records + event_record(0, seconds, settings);
 }
 
 std::map<std::string, Json> settings_of(const Json& plan) {

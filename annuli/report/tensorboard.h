@@ -22,18 +22,29 @@ class HistoryEvents {
 
   // The event of one line of any type; empty if it tells nothing.
   std::string of(const Json& line);
+  // Goes on by what the line says without an event of it.
+  void pass(const Json& line);
+  // The event of the samples of a phase that has ended; empty if the run's
+  // folder has none.
+  std::string of_samples(const std::filesystem::path& run,
+                         const std::string& phase) const;
 
   int64_t step() const { return step_; }
   double seconds() const { return seconds_; }
 
  private:
-  void add_step(const Json& line, EventValues& values);
+  void add_step(const Json& line, EventValues& values) const;
   void add_load(const Json& line, EventValues& values) const;
 
   double seconds_;
   int64_t step_ = 0;
   int64_t tokens_ = 0;
 };
+
+// How an event file begins: its first record, with `restarts` that all told
+// before is void, and the fields of the plan if the run's folder has one.
+std::string begin_of_events(const std::filesystem::path& run, double seconds,
+                            bool restarts = false);
 
 // The plan's fields, "optimizer.type": "adamw", for
 // `EventValues::add_settings`.

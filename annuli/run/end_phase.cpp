@@ -83,6 +83,7 @@ void write_missing_samples(RunningPlan& run, const RunState& state) {
   try {
     write_samples(path, run.plan(), alone, run.data().tokenizer(),
                   run.data().borders());
+    run.show_samples(phase.name);
   } catch (const std::exception& error) {
     const std::string reason = error.what();
     warn("no samples of phase {}: {}", phase.name,

@@ -16,6 +16,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
 #include "annuli/core/tilde.h"
+#include "annuli/run/event_log.h"
 #include "annuli/run/run_names.h"
 
 namespace annuli::run {
@@ -182,6 +183,10 @@ void RunFolder::clear() {
        {lineage(), sessions(), history(), plan(), root_ / "profile.json"}) {
     const std::string name = file.filename().string();
     if (is_ours(name)) fs::remove(file, error);
+  }
+  if (!manifest_.empty()) {
+    for (const fs::path& file : event_files(root_)) fs::remove(file, error);
+    fs::remove(event_folder(root_), error);  // if it is empty
   }
   manifest_ = Manifest(kKind);
 }

@@ -41,7 +41,12 @@ std::vector<std::string> RunningPlan::allowed(const PhasePlan& phase) const {
 
 void RunningPlan::enter(const RunState& state) {
   data_.train().seek(state.loader);
+  events_.reset();
   history_.emplace(folder_.history(), state.history, group_);
+  if (is_writer() && !plan_.report_to.empty()) {
+    events_.emplace(folder_.root());
+    history_->tell([this](const Json& line) { events_->add(line); });
+  }
   watch_ = train::LossWatch(state.recent_losses);
 }
 

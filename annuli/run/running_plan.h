@@ -6,6 +6,7 @@
 
 #include "annuli/config/plan.h"
 #include "annuli/parallel/process_group.h"
+#include "annuli/run/event_log.h"
 #include "annuli/run/run_data.h"
 #include "annuli/run/run_folder.h"
 #include "annuli/run/run_state.h"
@@ -47,6 +48,10 @@ class RunningPlan {
 
   // Text, history and losses as they were at that state.
   void enter(const RunState& state);
+  // Samples of a phase are there now: tells those who read along.
+  void show_samples(const std::string& phase) {
+    if (events_) events_->add_samples(phase);
+  }
   // Writes into the state what `enter` goes back to.
   void note_place(RunState& state);
 
@@ -77,6 +82,7 @@ class RunningPlan {
   verify::Probe probe_;
   train::LossWatch watch_;
   std::optional<train::History> history_;
+  std::optional<EventLog> events_;  // of the writer, if the plan asks for it
 
   RunData open_data() const;
   [[noreturn]] void stop(int signal, const std::string& where) const;

@@ -91,6 +91,7 @@ void History::append(const Json& record) {
   }
   mark_.bytes += std::ssize(line);
   mark_.crc32 = checksum(mark_.crc32, line);
+  if (told_) told_(record);
 }
 
 void History::sync() {

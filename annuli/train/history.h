@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "annuli/core/json.h"
@@ -46,6 +47,10 @@ class History {
   History& operator=(const History&) = delete;
 
   void append(const Json& record);
+  // Is told each record once it is in the file.
+  void tell(std::function<void(const Json& record)> told) {
+    told_ = std::move(told);
+  }
   // Makes what was appended survive a loss of power.
   void sync();
   const HistoryMark& mark() const { return mark_; }
@@ -54,6 +59,7 @@ class History {
   std::filesystem::path path_;
   int descriptor_ = -1;  // stays so on a process that does not write
   HistoryMark mark_;
+  std::function<void(const Json&)> told_;
 };
 
 // Calls `visit` with every whole line, in order, and says whether a torn one
