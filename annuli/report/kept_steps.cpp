@@ -14,10 +14,11 @@ constexpr size_t kRises = 200;
 constexpr size_t kSpikes = 400;
 constexpr size_t kMeasured = 500;
 
-// How far each loss stands out from both of its neighbours.
-std::vector<double> sharpness(const std::vector<double>& loss) {
-  std::vector<double> sharp(loss.size());
-  for (size_t i = 1; i + 1 < loss.size(); ++i) {
+// How far each loss stands out from both of its neighbours, in a range.
+std::vector<double> sharpness(const std::vector<double>& loss, size_t begin,
+                              size_t end) {
+  std::vector<double> sharp(end);
+  for (size_t i = begin + 1; i + 1 < end; ++i) {
     const auto [low, high] = std::minmax(loss[i - 1], loss[i + 1]);
     sharp[i] = std::max(loss[i] - high, low - loss[i]);
   }
@@ -26,7 +27,8 @@ std::vector<double> sharpness(const std::vector<double>& loss) {
 
 class Keeper {
  public:
-  explicit Keeper(const Steps& steps) : steps_(steps), keep_(steps.size()) {}
+  Keeper(const Steps& steps, size_t begin, size_t end)
+      : steps_(steps), begin_(begin), keep_(end) {}
 
   void keep_extremes(size_t begin, size_t end) {
     const std::vector<double>& loss = steps_.columns[kLoss];
@@ -46,11 +48,11 @@ class Keeper {
 
   void keep_around_boundaries() {
     int left = kBoundaries;
-    for (size_t i = 1; i < steps_.size() && left > 0; ++i) {
+    for (size_t i = begin_ + 1; i < keep_.size() && left > 0; ++i) {
       if (steps_.phase[i] == steps_.phase[i - 1]) continue;
       --left;
-      const size_t begin = i - std::min(i, kAroundBoundary);
-      const size_t end = std::min(i + kAroundBoundary, steps_.size());
+      const size_t begin = i - std::min(i - begin_, kAroundBoundary);
+      const size_t end = std::min(i + kAroundBoundary, keep_.size());
       for (size_t k = begin; k < end; ++k) keep_[k] = true;
     }
   }
@@ -58,7 +60,7 @@ class Keeper {
   // The steps with the largest of these numbers above zero.
   void keep_largest(const std::vector<double>& numbers, size_t most) {
     std::vector<size_t> places;
-    for (size_t i = 0; i < numbers.size(); ++i) {
+    for (size_t i = begin_; i < keep_.size(); ++i) {
       if (numbers[i] > 0) places.push_back(i);
     }
     const size_t count = std::min(places.size(), most);
@@ -72,7 +74,7 @@ class Keeper {
   void keep_measured() {
     std::vector<size_t> places;
     const std::vector<double>& ratio = steps_.columns[kUpdateRatio];
-    for (size_t i = 0; i < ratio.size(); ++i) {
+    for (size_t i = begin_; i < keep_.size(); ++i) {
       if (!std::isnan(ratio[i])) places.push_back(i);
     }
     const size_t count = std::min(places.size(), kMeasured);
@@ -84,7 +86,7 @@ class Keeper {
   std::vector<size_t> places() {
     keep_.back() = true;
     std::vector<size_t> kept;
-    for (size_t i = 0; i < keep_.size(); ++i) {
+    for (size_t i = begin_; i < keep_.size(); ++i) {
       if (keep_[i]) kept.push_back(i);
     }
     return kept;
@@ -92,26 +94,34 @@ class Keeper {
 
  private:
   const Steps& steps_;
-  std::vector<bool> keep_;
+  size_t begin_;
+  std::vector<bool> keep_;  // of the steps before `end`
 };
 
 }  // namespace
 
 std::vector<size_t> kept_steps(const RunHistory& history) {
-  const size_t count = history.steps.size();
+  return kept_steps(history, 0, history.steps.size());
+}
+
+std::vector<size_t> kept_steps(const RunHistory& history, size_t begin,
+                               size_t end) {
+  const size_t count = end - begin;
   if (count <= kAllSteps) {
     std::vector<size_t> all(count);
-    std::iota(all.begin(), all.end(), size_t{0});
+    std::iota(all.begin(), all.end(), begin);
     return all;
   }
-  Keeper keeper(history.steps);
+  Keeper keeper(history.steps, begin, end);
   for (size_t span = 0; span < kSpans; ++span) {
-    keeper.keep_extremes(span * count / kSpans, (span + 1) * count / kSpans);
+    keeper.keep_extremes(begin + span * count / kSpans,
+                         begin + (span + 1) * count / kSpans);
   }
   keeper.keep_around_boundaries();
   keeper.keep_largest(history.steps.columns[kLossRise], kRises);
   keeper.keep_measured();
-  keeper.keep_largest(sharpness(history.steps.columns[kLoss]), kSpikes);
+  keeper.keep_largest(sharpness(history.steps.columns[kLoss], begin, end),
+                      kSpikes);
   return keeper.places();
 }
 

@@ -21,4 +21,9 @@ constexpr size_t kAllSteps = 5000;
 // of those that were measured (update_ratio).
 std::vector<size_t> kept_steps(const RunHistory& history);
 
+// The same of the steps from `begin` up to `end` alone, which stand at other
+// places than theirs: what a zoom into a long history shows.
+std::vector<size_t> kept_steps(const RunHistory& history, size_t begin,
+                               size_t end);
+
 }  // namespace annuli::report

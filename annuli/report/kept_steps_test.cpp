@@ -102,5 +102,20 @@ TEST(KeptSteps, ANormThatWasNotRecordedDoesNotHideOneThatWas) {
   EXPECT_TRUE(holds(kept_steps(history), 50'005));
 }
 
+TEST(KeptSteps, OfARangeTheSameIsKept) {
+  RunHistory history = falling(100'000, 4);
+  history.steps.columns[kLoss][40'321] = 9;
+  history.steps.columns[kLoss][9] = 9;
+  const std::vector<size_t> kept = kept_steps(history, 40'000, 60'000);
+  EXPECT_LT(kept.size(), 20'000u);
+  EXPECT_TRUE(std::ranges::is_sorted(kept));
+  EXPECT_EQ(kept.front(), 40'000u);
+  EXPECT_EQ(kept.back(), 59'999u);
+  EXPECT_THAT(kept, testing::IsSupersetOf({40'321u, 49'950u, 50'050u}));
+  EXPECT_EQ(kept_steps(history, 40'000, 40'003),
+            (std::vector<size_t>{40'000, 40'001, 40'002}));
+  EXPECT_TRUE(kept_steps(history, 7, 7).empty());
+}
+
 }  // namespace
 }  // namespace annuli::report

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <initializer_list>
-#include <optional>
 #include <set>
 #include <utility>
 
@@ -30,36 +29,11 @@ constexpr size_t kMostGrowths = 100;
 constexpr size_t kMostEvaluations = 1000;
 constexpr size_t kMostRollbacks = 100;
 
-// All that is known of one run while its data is made.
-struct Run {
-  fs::path folder;
-  RunHistory history;
-  std::optional<Plan> plan;
-  PlannedRun planned;
-  std::vector<double> flops;
-  bool flops_are_estimated = false;
-  std::vector<std::string> phases;  // the history's, then those still to come
-};
-
 Run read_run(const fs::path& folder) {
   require_run(folder);
   Run run{.folder = folder, .history = read_run_history(history_of(folder))};
-  if (is_file(folder / "plan.yaml")) {
-    run.plan = load_plan(folder / "plan.yaml");
-    run.planned = planned_run(*run.plan);
-  } else {
-    run.planned.missing = "there is no plan.yaml in the run's folder";
-  }
-  run.flops = flops_of(run.history, run.planned, run.flops_are_estimated);
-  run.phases = run.history.phases;
-  if (run.plan) {
-    for (const PhasePlan& phase : run.plan->phases) {
-      if (std::ranges::find(run.phases, phase.name) != run.phases.end()) {
-        continue;
-      }
-      run.phases.push_back(phase.name);
-    }
-  }
+  read_plan(run);
+  complete(run);
   return run;
 }
 
@@ -74,9 +48,10 @@ Json column_data(const std::vector<double>& column,
   return any ? values : Json();
 }
 
-Json steps_data(const Run& run) {
+}  // namespace
+
+Json steps_data(const Run& run, const std::vector<size_t>& kept) {
   const Steps& steps = run.history.steps;
-  const std::vector<size_t> kept = kept_steps(run.history);
   Json data = {{"count", steps.size()},
                {"index", Json::array()},
                {"phase", Json::array()},
@@ -97,6 +72,8 @@ Json steps_data(const Run& run) {
   }
   return data;
 }
+
+namespace {
 
 // Of a line of the history these keys, with where it stands: after so many
 // steps, tokens, ...
@@ -267,33 +244,59 @@ Json plan_data(const Plan& plan) {
           {"hash", plan_hash(plan)}};
 }
 
-Json run_data(const Run& run) {
+}  // namespace
+
+void read_plan(Run& run) {
+  if (is_file(run.folder / "plan.yaml")) {
+    run.plan = load_plan(run.folder / "plan.yaml");
+    run.planned = planned_run(*run.plan);
+  } else {
+    run.plan.reset();
+    run.planned = {.missing = "there is no plan.yaml in the run's folder"};
+  }
+}
+
+void complete(Run& run) {
+  run.flops = flops_of(run.history, run.planned, run.flops_are_estimated);
+  run.phases = run.history.phases;
+  if (!run.plan) return;
+  for (const PhasePlan& phase : run.plan->phases) {
+    if (std::ranges::find(run.phases, phase.name) != run.phases.end()) {
+      continue;
+    }
+    run.phases.push_back(phase.name);
+  }
+}
+
+Json history_data(const Run& run) {
   Json phases = Json::array();
   for (const std::string& name : run.phases) {
     phases.push_back(phase_data(run, name));
   }
   return {
-      {"folder", run.folder.lexically_normal().string()},
-      {"finished", is_file(run.folder / "summary.json")},
       {"torn", run.history.torn},
       {"plan", run.plan ? plan_data(*run.plan) : Json()},
       {"planned_missing", run.planned.missing},
       {"flops_are_estimated", run.flops_are_estimated},
       {"phases", std::move(phases)},
-      {"steps", steps_data(run)},
       {"growths", growths_data(run)},
       {"evaluations", evaluations_data(run)},
       {"rollbacks", rollbacks_data(run)},
       {"loads", loads_data(run)},
       {"depths", depths_data(run)},
+  };
+}
+
+Json files_data(const Run& run) {
+  return {
+      {"folder", run.folder.lexically_normal().string()},
+      {"finished", is_file(run.folder / "summary.json")},
       {"verdicts", verdicts_of(run.folder, run.phases)},
       {"sessions", sessions_of(run.folder)},
       {"lineage", lineage_of(run.folder)},
       {"samples", samples_of(run.folder, run.phases)},
   };
 }
-
-}  // namespace
 
 fs::path history_of(const fs::path& folder) {
   return folder / "training_history.jsonl";
@@ -332,17 +335,16 @@ std::vector<fs::path> files_of_run(const fs::path& folder) {
   return files;
 }
 
-Json page_data(const std::vector<fs::path>& folders) {
-  std::vector<Curve> curves;
+Curve curve_of(const Run& run) {
+  const Steps& steps = run.history.steps;
+  return {.loss = steps.columns[kSmoothLoss],
+          .axes = {steps.tokens, run.flops, steps.seconds}};
+}
+
+Json page_of(Json runs, std::vector<Curve> curves) {
   std::set<bool> estimated;
-  Json runs = Json::array();
-  for (const fs::path& folder : folders) {
-    const Run run = read_run(folder);
-    runs.push_back(run_data(run));
-    const Steps& steps = run.history.steps;
-    curves.push_back({.loss = steps.columns[kSmoothLoss],
-                      .axes = {steps.tokens, run.flops, steps.seconds}});
-    estimated.insert(run.flops_are_estimated);
+  for (const Json& run : runs) {
+    estimated.insert(run.at("flops_are_estimated").get<bool>());
   }
   // What is counted and what is estimated are not equal when they are equal.
   if (estimated.size() > 1) {
@@ -352,6 +354,19 @@ Json page_data(const std::vector<fs::path>& folders) {
           {"versions", program_versions()},
           {"runs", std::move(runs)},
           {"comparison", compare(curves)}};
+}
+
+Json page_data(const std::vector<fs::path>& folders) {
+  std::vector<Curve> curves;
+  Json runs = Json::array();
+  for (const fs::path& folder : folders) {
+    const Run run = read_run(folder);
+    runs.push_back(history_data(run));
+    runs.back().update(files_data(run));
+    runs.back()["steps"] = steps_data(run, kept_steps(run.history));
+    curves.push_back(curve_of(run));
+  }
+  return page_of(std::move(runs), std::move(curves));
 }
 
 }  // namespace annuli::report

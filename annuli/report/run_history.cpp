@@ -37,11 +37,54 @@ constexpr std::array<std::string_view, kColumns> kKeys = {"loss",
                                                           "smooth_loss"};
 
 // Builds the columns line by line; errors name the line.
-class Reader {
+class Reader : public HistoryLines {
  public:
-  explicit Reader(const std::filesystem::path& path) : path_(path) {}
+  Reader(std::filesystem::path path, RunHistory& history)
+      : path_(std::move(path)), history_(history) {}
 
-  void add(Json line) {
+  void add(Json line) override {
+    const size_t count = history_.steps.size();
+    const double tokens = tokens_;
+    const double seconds = seconds_;
+    try {
+      take(std::move(line));
+    } catch (const UserError&) {
+      --line_;
+      cut_to(count);
+      tokens_ = tokens;
+      seconds_ = seconds;
+      throw;
+    }
+  }
+
+  // The mean of a step and those around it in its phase, so that no seam is
+  // blurred; a fortieth of the phase's steps on either side.
+  size_t smooth() override {
+    const Steps& steps = history_.steps;
+    const size_t done = steps.columns[kSmoothLoss].size();
+    if (done == steps.size()) return done;
+    size_t changed = done;
+    for (size_t begin = smoothed_phase_, end = begin; begin < steps.size();
+         begin = end) {
+      while (end < steps.size() && steps.phase[end] == steps.phase[begin]) {
+        ++end;
+      }
+      const size_t around = std::clamp<size_t>((end - begin) / 40, 1, 250);
+      // Means of as many steps as before, of which none is new, stay.
+      size_t first = begin;
+      if (begin < done && around == smoothed_around_) {
+        first = std::max(begin, done - std::min(done, around));
+      }
+      smooth(begin, end, around, first);
+      changed = std::min(changed, first);
+      smoothed_phase_ = begin;
+      smoothed_around_ = around;
+    }
+    return changed;
+  }
+
+ private:
+  void take(Json line) {
     ++line_;
     if (!line.is_object()) refuse("it is no object");
     const std::string type = text(line, "type");
@@ -55,17 +98,6 @@ class Reader {
     events->push_back({history_.steps.size(), std::move(line)});
   }
 
-  RunHistory finish(bool torn) {
-    history_.torn = torn;
-    smooth();
-    if (history_.steps.size() > 0) return std::move(history_);
-    user_error(
-        "reading the history {}: it has no step yet{}; try again when the run "
-        "has made one",
-        path_.string(), torn ? ", only the beginning of a line" : "");
-  }
-
- private:
   template <typename... Args>
   [[noreturn]] void refuse(fmt::format_string<Args...> reason,
                            Args&&... args) const {
@@ -228,22 +260,24 @@ class Reader {
     return sum / (static_cast<double>(slots.size()) * std::log(experts));
   }
 
-  // The mean of a step and those around it in its phase, so that no seam is
-  // blurred; a fortieth of the phase's steps on either side.
-  void smooth() {
-    const Steps& steps = history_.steps;
-    for (size_t begin = 0, end = 0; begin < steps.size(); begin = end) {
-      while (end < steps.size() && steps.phase[end] == steps.phase[begin]) {
-        ++end;
-      }
-      smooth(begin, end, std::clamp<size_t>((end - begin) / 40, 1, 250));
+  void cut_to(size_t count) {
+    Steps& steps = history_.steps;
+    steps.phase.resize(count);
+    steps.step.resize(count);
+    for (auto* sums : {&steps.tokens, &steps.seconds, &steps.own_tokens}) {
+      sums->resize(count);
+    }
+    for (std::vector<double>& column : steps.columns) {
+      column.resize(std::min(column.size(), count));
     }
   }
 
-  void smooth(size_t begin, size_t end, size_t around) {
+  // The places from `first` on of a phase that begins at `begin`.
+  void smooth(size_t begin, size_t end, size_t around, size_t first) {
     const std::vector<double>& loss = history_.steps.columns[kLoss];
     std::vector<double>& means = history_.steps.columns[kSmoothLoss];
-    for (size_t i = begin; i < end; ++i) {
+    means.resize(first);
+    for (size_t i = first; i < end; ++i) {
       const size_t from = i - std::min(around, i - begin);
       const size_t to = std::min(i + around + 1, end);
       const double sum =
@@ -253,12 +287,14 @@ class Reader {
     }
   }
 
-  const std::filesystem::path& path_;
+  const std::filesystem::path path_;
   size_t line_ = 0;
-  RunHistory history_;
+  RunHistory& history_;
   double tokens_ = 0;
   double seconds_ = 0;
-  double grown_ = 0;  // seconds of growth and its proofs
+  double grown_ = 0;           // seconds of growth and its proofs
+  size_t smoothed_phase_ = 0;  // where that of the last smoothed step begins
+  size_t smoothed_around_ = 0;
   size_t measured_ = 0;
   size_t depth_stride_ = 1;
 };
@@ -267,11 +303,22 @@ class Reader {
 
 std::string_view key_of(Column column) { return kKeys.at(column); }
 
+std::unique_ptr<HistoryLines> history_lines(std::filesystem::path path,
+                                            RunHistory& into) {
+  return std::make_unique<Reader>(std::move(path), into);
+}
+
 RunHistory read_run_history(const std::filesystem::path& path) {
-  Reader reader(path);
-  const bool torn = train::visit_history(
+  RunHistory history;
+  Reader reader(path, history);
+  history.torn = train::visit_history(
       path, [&](Json line) { reader.add(std::move(line)); });
-  return reader.finish(torn);
+  reader.smooth();
+  if (history.steps.size() > 0) return history;
+  user_error(
+      "reading the history {}: it has no step yet{}; try again when the run "
+      "has made one",
+      path.string(), history.torn ? ", only the beginning of a line" : "");
 }
 
 }  // namespace annuli::report

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -78,6 +79,21 @@ struct RunHistory {
   std::vector<Event> rollbacks;
   bool torn = false;  // the last line is cut: the run is writing, or was killed
 };
+
+// Takes a history line by line, of a run that is still writing it.
+class HistoryLines {
+ public:
+  virtual ~HistoryLines() = default;
+  // UserError, with the line, for what no run writes; it is not taken then.
+  virtual void add(Json line) = 0;
+  // Brings kSmoothLoss up to date with the other columns, which until then are
+  // longer. Returns the first place whose mean has changed.
+  virtual size_t smooth() = 0;
+};
+
+// `into` is empty and outlives what is returned.
+std::unique_ptr<HistoryLines> history_lines(std::filesystem::path path,
+                                            RunHistory& into);
 
 // UserError, with the line, for what is no history of a run, and for one that
 // has no step.

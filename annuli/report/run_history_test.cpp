@@ -38,6 +38,57 @@ TEST(RunHistory, SmoothsWithinAPhaseOnly) {
   EXPECT_NEAR(smooth[50], 2.0, 1e-12);
 }
 
+TEST(RunHistory, LineByLineItIsTheSame) {
+  SmallRun run;
+  RunHistory live;
+  const auto lines = history_lines(run.history(), live);
+  const auto add = [&](const Json& line) {
+    run.add(line);
+    lines->add(line);
+  };
+  // Across steps at which the mean is of more steps, and a seam.
+  for (int64_t i = 1; i <= 500; ++i) {
+    add(SmallRun::step(i, 3 + 1.0 / static_cast<double>(i)));
+    const size_t before = live.steps.columns[kSmoothLoss].size();
+    const size_t changed = lines->smooth();
+    EXPECT_LE(changed, before);
+    if (i % 50 != 0) continue;
+    const RunHistory whole = read_run_history(run.history());
+    EXPECT_EQ(live.steps.columns[kSmoothLoss],
+              whole.steps.columns[kSmoothLoss]);
+  }
+  for (int64_t i = 1; i <= 90; ++i) {
+    add(SmallRun::step(i, 2 + 1.0 / static_cast<double>(i), {}, "moe"));
+    if (i % 7 == 0) lines->smooth();
+  }
+  EXPECT_GE(lines->smooth(), 500u) << "what is of another phase stays";
+  EXPECT_EQ(lines->smooth(), 590u) << "nothing is new";
+  const RunHistory whole = read_run_history(run.history());
+  EXPECT_EQ(live.steps.columns[kSmoothLoss], whole.steps.columns[kSmoothLoss]);
+  EXPECT_EQ(live.steps.seconds, whole.steps.seconds);
+}
+
+TEST(RunHistory, ALineThatIsRefusedLeavesNothing) {
+  RunHistory history;
+  const auto lines = history_lines("history", history);
+  lines->add(SmallRun::step(1, 3.0, {{"expert_load", {{1, 2}}}}));
+  for (const Json& bad : std::vector<Json>{{{"loss", "low"}},
+                                           {{"loss", nullptr}},
+                                           {{"step", 1.5}},
+                                           {{"expert_load", {{1, 2, 3}}}},
+                                           {{"tokens", -1}}}) {
+    EXPECT_THROW(lines->add(SmallRun::step(2, 3.0, bad)), UserError) << bad;
+    EXPECT_EQ(history.steps.size(), 1u);
+    EXPECT_EQ(history.steps.tokens.size(), 1u);
+    for (uint8_t column = 0; column < kSmoothLoss; ++column) {
+      EXPECT_EQ(history.steps.columns[column].size(), 1u) << int(column);
+    }
+  }
+  lines->add(SmallRun::step(2, 3.0));
+  EXPECT_THAT(history.steps.tokens, testing::ElementsAre(100, 200));
+  EXPECT_THAT(history.steps.seconds, testing::ElementsAre(1, 2));
+}
+
 TEST(RunHistory, EntropyIsOneWhereExpertsAreEven) {
   SmallRun run;
   run.add(SmallRun::step(1, 2.0, {{"expert_load", {{5, 5, 5, 5}}}}));

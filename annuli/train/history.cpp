@@ -100,6 +100,17 @@ void History::sync() {
              std::strerror(errno));
 }
 
+Json parse_history_line(const std::filesystem::path& path,
+                        std::string_view line, size_t number) {
+  Json record(Json::value_t::discarded);
+  if (!is_too_deep(line)) {
+    record = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  }
+  if (!record.is_discarded()) return record;
+  user_error("reading the history {}: line {} is not JSON", path.string(),
+             number);
+}
+
 bool visit_history(const std::filesystem::path& path,
                    const std::function<void(Json)>& visit) {
   const std::string text = read_file(path);
@@ -109,15 +120,7 @@ bool visit_history(const std::filesystem::path& path,
     const size_t end = text.find('\n', begin);
     if (end == std::string::npos) return true;
     const auto line = std::string_view(text).substr(begin, end - begin);
-    Json record(Json::value_t::discarded);
-    if (!is_too_deep(line)) {
-      record = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    }
-    if (record.is_discarded()) {
-      user_error("reading the history {}: line {} is not JSON", path.string(),
-                 lines + 1);
-    }
-    visit(std::move(record));
+    visit(parse_history_line(path, line, lines + 1));
     begin = end + 1;
   }
   return false;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -61,6 +62,10 @@ class History {
   HistoryMark mark_;
   std::function<void(const Json&)> told_;
 };
+
+// A line without its end. UserError, with its number, for what is no JSON.
+Json parse_history_line(const std::filesystem::path& path,
+                        std::string_view line, size_t number);
 
 // Calls `visit` with every whole line, in order, and says whether a torn one
 // follows, which is left out. One line at a time is in memory beside the file.
