@@ -18,5 +18,6 @@ void add_report_command(CLI::App& app);
 void add_run_command(CLI::App& app);
 void add_tokenize_command(CLI::App& app);
 void add_verify_command(CLI::App& app);
+void add_watch_command(CLI::App& app);
 
 }  // namespace annuli::cli

@@ -10,11 +10,13 @@
 #include "annuli/cli/options.h"
 #include "annuli/cli/run_group.h"
 #include "annuli/cli/stop_signals.h"
+#include "annuli/cli/watch_beside.h"
 #include "annuli/config/check_gates.h"
 #include "annuli/config/class_notice.h"
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
 #include "annuli/core/notice.h"
+#include "annuli/parallel/launch_environment.h"
 #include "annuli/parallel/launcher.h"
 #include "annuli/run/plan_runner.h"
 #include "annuli/train/step_share.h"
@@ -27,6 +29,7 @@ struct RunOptions {
   std::string out;
   bool plan_help = false;
   std::optional<std::string> processes;
+  std::string watch;  // of --watch[=PORT]
   bool resume = false;
   bool force = false;
   std::string memory_limit;
@@ -35,6 +38,25 @@ struct RunOptions {
   std::string profile;  // of --profile[=FILE]: where the trace goes
   int64_t profile_steps = 3;
 };
+
+// The page, by the first of several processes. CLI11 gives a flag without a
+// value the word "true".
+std::unique_ptr<WatchBeside> watch_beside(const RunOptions& options,
+                                          const Plan& plan) {
+  if (options.watch.empty()) return nullptr;
+  if (parallel::launch_environment().rank != 0) return nullptr;
+  return std::make_unique<WatchBeside>(
+      options.watch == "true" ? "" : options.watch, plan.output_dir);
+}
+
+// The arguments of each of several processes.
+std::vector<std::string> arguments_of_each() {
+  std::vector<std::string> all = parallel::own_arguments_without("--processes");
+  std::erase_if(all, [](const std::string& argument) {
+    return argument == "--watch" || argument.starts_with("--watch=");
+  });
+  return all;
+}
 
 // CLI11 gives a flag without a value the word "true".
 std::optional<run::ProfileOptions> profile_of(const RunOptions& options) {
@@ -62,14 +84,15 @@ void run(const RunOptions& options) {
     const int64_t count = parallel::process_count(*options.processes);
     train::require_shareable(plan, count);
     if (count > 1) {
-      parallel::launch(count, parallel::own_arguments_without("--processes"),
-                       plan.parallel.timeout);
+      const auto beside = watch_beside(options, plan);
+      parallel::launch(count, arguments_of_each(), plan.parallel.timeout);
       return;
     }
   }
   for (const std::string& line : class_notices(plan)) print_notice(line);
   const auto limit = parse_memory_limit(options.memory_limit);
   const StopSignals stop_signals;
+  const auto beside = watch_beside(options, plan);
   using enum run::IfPresent;
   const auto if_present =
       options.force ? kForce : (options.resume ? kResume : kRefuse);
@@ -100,6 +123,9 @@ void add_run_command(CLI::App& app) {
       "--processes", options->processes,
       "Number of processes of this host that share the training, a power of "
       "two (default: 1)");
+  command->add_flag("--watch", options->watch,
+                    "Serve the page of the run beside it and say where "
+                    "(--watch=PORT; default: port 8642), as annuli watch does");
   CLI::Option* resume = command->add_flag(
       "--resume", options->resume,
       "Go on with the run in the folder; start one if there is none");

@@ -1,5 +1,7 @@
 #include "annuli/report/page.h"
 
+#include <fmt/core.h>
+
 #include <map>
 
 #include "annuli/core/error.h"
@@ -19,6 +21,9 @@ const Asset kAssets[] = {
 #include "page_files.inc"
 };
 
+// Only served pages have it.
+constexpr std::string_view kLiveScript = "live.js";
+
 // The files of a kind, in the order in which the build lists them. D3's are
 // those that came as .min.js.
 std::string joined(std::string_view suffix) {
@@ -27,6 +32,7 @@ std::string joined(std::string_view suffix) {
   for (const Asset& asset : kAssets) {
     if (!asset.name.ends_with(suffix)) continue;
     if (suffix != kOfD3 && asset.name.ends_with(kOfD3)) continue;
+    if (suffix != kLiveScript && asset.name == kLiveScript) continue;
     text += asset.text;
     if (!text.ends_with('\n')) text += '\n';
   }
@@ -49,14 +55,21 @@ std::string safe_json(const Json& data) {
   return safe;
 }
 
-}  // namespace
+// `connect` is what it may ask.
+std::string policy(std::string_view connect) {
+  return fmt::format(
+      "default-src 'none'; script-src 'unsafe-inline'; style-src "
+      "'unsafe-inline'; img-src data:; connect-src {}; base-uri 'none'; "
+      "form-action 'none'",
+      connect);
+}
 
-std::string html_page(const Json& data) {
+std::string filled(const Json& data, const std::string& policy,
+                   const std::string& live) {
   const std::map<std::string, std::string, std::less<>> parts = {
-      {"STYLES", joined(".css")},
-      {"LIBRARY", joined(".min.js")},
-      {"SCRIPTS", joined(".js")},
-      {"DATA", safe_json(data)}};
+      {"POLICY", policy},         {"LIVE", live},
+      {"STYLES", joined(".css")}, {"LIBRARY", joined(".min.js")},
+      {"SCRIPTS", joined(".js")}, {"DATA", safe_json(data)}};
   const std::string page = joined(".html");
   std::string out;
   size_t done = 0;
@@ -70,6 +83,19 @@ std::string html_page(const Json& data) {
   }
   return out + page.substr(done);
 }
+
+}  // namespace
+
+std::string html_page(const Json& data) {
+  return filled(data, policy("'none'"), "");
+}
+
+std::string served_page(const Json& data) {
+  return filled(data, served_page_policy(),
+                "\n<script>\n" + joined(kLiveScript) + "</script>");
+}
+
+std::string served_page_policy() { return policy("'self'"); }
 
 bool is_html_page(std::string_view beginning) {
   return beginning.starts_with(kBeginning);

@@ -16,6 +16,13 @@ namespace annuli::report {
 // Of `page_data`.
 std::string html_page(const Json& data);
 
+// The same for a server: it asks the server that it came from for what is new,
+// and for nothing else. `data` has the key "live" besides (docs/formats.md).
+std::string served_page(const Json& data);
+
+// What that page may do, as the value of Content-Security-Policy.
+std::string served_page_policy();
+
 // Whether a file begins as those pages do.
 bool is_html_page(std::string_view beginning);
 

@@ -58,6 +58,17 @@ TEST(Page, AsksForNothing) {
   EXPECT_THAT(page, testing::HasSubstr("default-src 'none'"));
 }
 
+TEST(Page, AServedOneAsksItsServerAlone) {
+  const std::string page = html_page(Json::object());
+  EXPECT_THAT(page, testing::Not(testing::HasSubstr("EventSource")));
+  EXPECT_THAT(page, testing::HasSubstr("connect-src 'none'"));
+  const std::string served = served_page(Json::object());
+  EXPECT_TRUE(is_html_page(served));
+  EXPECT_THAT(served, testing::HasSubstr("EventSource"));
+  EXPECT_THAT(served, testing::HasSubstr(served_page_policy()));
+  EXPECT_THAT(served_page_policy(), testing::HasSubstr("connect-src 'self'"));
+}
+
 TEST(PageData, AHistoryIsEnough) {
   SmallRun run;
   run.add(SmallRun::step(1, 3.0));

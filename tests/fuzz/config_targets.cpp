@@ -5,6 +5,8 @@
 #include "annuli/report/page.h"
 #include "annuli/report/run_data.h"
 #include "annuli/train/history.h"
+#include "annuli/watch/live_run.h"
+#include "annuli/watch/request_check.h"
 #include "tests/fuzz/target.h"
 
 namespace annuli::fuzz {
@@ -120,14 +122,18 @@ constexpr const char* kVerdicts =
     R"({"growth":[{"check":"c","aspect":"d","passed":true,"allowed":false,)"
     R"("measured":null,"limit":0.5,"layer":1,"note":"e"}],"after_phase":[]})";
 
-// The page of a run's folder that holds these files.
-void make_page(const std::string& history, const std::string& beside) {
+// A run's folder that holds these files, and its page.
+void make_folder(const std::string& history, const std::string& beside) {
   for (const char* name : {"run", "run/verify", "run/samples"}) {
     fs::create_directory(scratch() / name);
   }
   as_file("run/training_history.jsonl", history);
   as_file("run/verify/a.json", beside);
   as_file("run/samples/a.txt", beside);
+}
+
+void make_page(const std::string& history, const std::string& beside) {
+  make_folder(history, beside);
   report::html_page(report::page_data({scratch() / "run"}));
 }
 
@@ -139,6 +145,40 @@ std::vector<std::string> run_file_seeds() { return {kVerdicts}; }
 
 void read_run_files(const std::string& bytes) { make_page(kSteps, bytes); }
 
+// A run that has written half of this when it is first looked at. What is shown
+// in the end is what a reader of the whole would show.
+void follow_run(const std::string& bytes) {
+  make_folder(bytes.substr(0, bytes.size() / 2), kVerdicts);
+  watch::LiveRun run(scratch() / "run");
+  run.refresh({});
+  run.tell_all({});
+  as_file("run/training_history.jsonl", bytes);
+  run.refresh({});
+  if (run.has_steps()) run.update({});
+  const Json shown = run.has_steps() ? run.data() : Json();
+  const Json whole = report::page_data({scratch() / "run"}).at("runs")[0];
+  ANNULI_CHECK(
+      shown["steps"] == whole["steps"] && shown["growths"] == whole["growths"],
+      "a run that was followed shows something else");
+}
+
+std::vector<std::string> request_seeds() {
+  return {"GET /steps?run=0&from=1&to=2 HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
+          "HEAD / HTTP/1.0\r\nX: y\r\nhost:localhost\r\n\r\n"};
+}
+
+// Nothing but one plain line is passed on.
+void judge_request(const std::string& bytes) {
+  if (watch::refusal_of(bytes, {.host = "a", .port = 80})) return;
+  const std::string head = watch::passed_on(bytes);
+  ANNULI_CHECK(head.ends_with(" HTTP/1.1\r\n\r\n") ||
+                   head.ends_with(" HTTP/1.0\r\n\r\n"),
+               "no request was passed on");
+  ANNULI_CHECK(head.find('\n') == head.size() - 3 &&
+                   head.find("..") == head.npos && head.find('%') == head.npos,
+               "more than a path was passed on");
+}
+
 }  // namespace
 
 std::vector<Target> config_targets() {
@@ -146,6 +186,8 @@ std::vector<Target> config_targets() {
           {"config", config_seeds, read_config},
           {"history", history_seeds, read_history},
           {"page", page_seeds, read_page},
+          {"watch", page_seeds, follow_run},
+          {"request", request_seeds, judge_request},
           {"run_files", run_file_seeds, read_run_files}};
 }
 

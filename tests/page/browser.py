@@ -87,14 +87,20 @@ class Browser:
 
     def open(self, path, width=1440, height=1000, dark=False, touch=False):
         """Opens a file from disk and waits until its charts are drawn."""
+        self.visit(path.resolve().as_uri(), "document.querySelectorAll('svg')"
+                   ".length > 1", width, height, dark, touch)
+
+    def visit(self, address, ready="true", width=1440, height=1000, dark=False,
+              touch=False):
+        """Opens an address and waits until an expression holds."""
         self.events.clear()
         self.call("Emulation.setDeviceMetricsOverride", width=width,
                   height=height, deviceScaleFactor=1, mobile=touch)
         self.colours(dark)
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=address)
         deadline = time.monotonic() + 30
         while not self.evaluate("document.readyState === 'complete' && "
-                                "document.querySelectorAll('svg').length > 1"):
+                                f"({ready})"):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"nothing was drawn: {self.complaints()}")
             time.sleep(0.05)

@@ -114,7 +114,11 @@ function lossSection() {
     rules: () => RUNS.flatMap((run, number) => rulesOf(run, number)),
     controls: element("div", { class: "controls" },
       choices("Along", axesThere().map(([axis, words]) => [axis, words.short]),
-        () => choice.axis, (axis) => { choice.axis = axis; redraw(); }),
+        () => choice.axis, (axis) => {
+          choice.axis = axis;
+          wholeRanges();
+          redraw();
+        }),
       choices("Scale", [[false, "Linear"], [true, "Log"]],
         () => choice.log, (log) => { choice.log = log; redraw(); }),
       check("each step", choice.raw, (on) => { choice.raw = on; redraw(); }),

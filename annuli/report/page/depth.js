@@ -16,12 +16,12 @@ function depthSection(run) {
       "weights by depth."));
     return made;
   }
-  for (const depth of run.depths) {
+  for (const [number, depth] of run.depths.entries()) {
     const phase = run.phases[depth.phase].name;
     const charts = BY_DEPTH.filter(([key]) =>
       depth[key].some((layers) => layers.length > 0))
-      .map(([key, name, unit]) =>
-        depthChart(depth, key, `${name} of phase ${phase}`, unit));
+      .map(([key, name, unit]) => depthChart(() => run.depths[number], key,
+        `${name} of phase ${phase}`, unit));
     made.append(element("div", { class: "pair" }, ...charts));
   }
   return made;
@@ -34,15 +34,19 @@ function shownSteps(count) {
     most === 1 ? 0 : Math.floor(i * (count - 1) / (most - 1)));
 }
 
-function depthChart(depth, key, title, unit) {
-  return lineChart({ id: `${key}-${depth.phase}`, title, height: 240,
+function depthChart(now, key, title, unit) {
+  return lineChart({ id: `${key}-${now().phase}`, title, height: 240,
     axis: () => ({ label: "layer", format: d3.format("d") }),
     y: { label: unit, exact: digits }, where: (layer) => `layer ${layer}`,
-    series: () => shownSteps(depth.step.length).map((place, i) => ({
-      label: `step ${whole(depth.step[place])}`, colour: colourOf(i),
-      dash: DASHES[i % 4],
-      mark: depth[key][place].length === 1 ? "dot" : undefined,
-      points: depth[key][place].map((value, layer) => [layer, value, layer])
-        .filter((point) => isNumber(point[1])),
-    })) }).node;
+    series: () => depthLines(now(), key) }).node;
+}
+
+function depthLines(depth, key) {
+  return shownSteps(depth.step.length).map((place, i) => ({
+    label: `step ${whole(depth.step[place])}`, colour: colourOf(i),
+    dash: DASHES[i % 4],
+    mark: depth[key][place].length === 1 ? "dot" : undefined,
+    points: depth[key][place].map((value, layer) => [layer, value, layer])
+      .filter((point) => isNumber(point[1])),
+  }));
 }

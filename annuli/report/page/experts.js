@@ -9,12 +9,12 @@ function expertsSection(run) {
       "so far, or has not recorded their load."));
     return made;
   }
-  const maps = run.loads.map((load) => ({
+  const maps = () => run.loads.map((load) => ({
     label: run.phases[load.phase].name, layers: load.layers,
     experts: load.experts, columns: load.percent_of_mean,
     from: load.first_index, width: load.width }));
   made.append(heatMap({ id: "load-chart", title: "Load of each expert",
-    maps: () => maps, legend: loadLegend }).node);
+    maps, legend: loadLegend }).node);
   made.append(element("div", { class: "triple" },
     expertChart(run, "load_entropy", "Entropy of the load",
       "1: all equally full", 1),

@@ -46,9 +46,9 @@ function boundary(run, growth, number) {
   const passed = proved.filter((one) => one.outcome === "pass").length;
   const grid = element("div", { class: "triple" });
   for (const [column, name, unit, exact] of PER_STEP) {
-    const there = around(run, growth, column)
+    const there = () => around(run, growth, column)
       .filter((point) => isNumber(point[1]));
-    if (there.length === 0) continue;
+    if (there().length === 0) continue;
     grid.append(aroundChart(run, growth, { id: `growth-${number}-${column}`,
       title: `${name} around ${growth.operator}`, points: there,
       label: name.toLowerCase(), unit, exact }));
@@ -73,9 +73,9 @@ function aroundChart(run, growth, { id, title, points: there, label, unit,
     y: { label: unit, exact },
     series: () => [
       { label: `${label} before`, colour: colourOf(0),
-        points: there.filter(([x]) => x <= 0) },
+        points: there().filter(([x]) => x <= 0) },
       { label: `${label} after`, colour: colourOf(1),
-        points: there.filter(([x]) => x > 0) },
+        points: there().filter(([x]) => x > 0) },
     ],
     where: (x, place) => place === undefined ? null
       : `${run.phases[run.steps.phase[place]].name}, step ` +
@@ -145,7 +145,8 @@ function apartChart(run, column, name, label) {
     .map((one) => one.phase) : [];
   return lineChart({ id: `${column}-chart`, title: name, height: 260,
     note: zero.length === 0 ? null : `The control of ${zero.join(" and ")} ` +
-      "is 0, which a logarithm has no place for.", along: true, axis: axisNow, log: () => true,
+      "is 0, which a logarithm has no place for.", along: true, axis: axisNow,
+    log: () => true,
     y: { label: "share of energy", exact: digits }, bands: () => bandsOf(run),
     where: whereOf(run), legend: control ? null : () => [],
     series: () => [{ label, colour: colourOf(0), points: there() },

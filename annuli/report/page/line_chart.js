@@ -1,6 +1,6 @@
 // Lines over steps, tokens, FLOPs or seconds: phases shaded, growth as upright
 // lines, the nearest figures at the pointer or by the arrow keys, a part of the
-// axis by dragging.
+// axis by dragging, which an event "zoomed" of the document tells, with its ends.
 
 // `spec`: as of Figure, and
 //   series(): [{label, colour, dash, faint, mark: "dot", points: [[x, y]],
@@ -19,6 +19,7 @@ function lineChart(spec) {
     draw: (svg, width, height) =>
       drawLines(chart, spec, figure, svg, width, height),
   });
+  figure.chart = chart;
   return figure;
 }
 
@@ -196,6 +197,7 @@ function listen(chart, parts) {
     });
   const cross = svg.append("g").attr("class", "cross");
   const show = (at) => point(chart, parts, cross, at);
+  chart.show = show;
   const hide = () => {
     cross.selectAll("*").remove();
     figure.hide();
@@ -213,6 +215,17 @@ function listen(chart, parts) {
 function zoomTo(chart, figure, domain) {
   chart.zoom = domain;
   figure.redraw();
+  if (!figure.spec.along) return;
+  document.dispatchEvent(new CustomEvent("zoomed", { detail: domain }));
+}
+
+// Of all charts along the axis: another axis has other numbers.
+function wholeRanges() {
+  for (const figure of FIGURES) {
+    if (!figure.spec.along || !figure.chart.zoom) continue;
+    d3.select(figure.holder).selectAll("button").remove();
+    zoomTo(figure.chart, figure, null);
+  }
 }
 
 function wholeRange(chart, figure) {

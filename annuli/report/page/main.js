@@ -25,8 +25,10 @@ function footer() {
   const versions = Object.entries(DATA.versions)
     .map(([name, version]) => `${name} ${version}`).join(", ");
   document.getElementById("bottom").append(element("p", {},
-    `Made by annuli report (${versions}). This file asks for nothing from a ` +
-    "network. Charts by D3, \u00a9 2010\u20132022 Mike Bostock and others, " +
+    (DATA.live ? `Served by annuli watch (${versions}), which it asks for ` +
+      "what is new and nothing else. "
+      : `Made by annuli report (${versions}). This file asks for nothing ` +
+        "from a network. ") + "Charts by D3, \u00a9 2010\u20132022 Mike Bostock and others, " +
     "under the BSD 3-Clause and ISC licences (d3js.org)."));
 }
 
@@ -54,7 +56,7 @@ function main() {
   footer();
 }
 
-main();
+if (RUNS.length > 0) main();  // a served page may wait for a first step
 const redrawAll = () => FIGURES.forEach((one) => one.redraw());
 for (const query of ["(prefers-color-scheme: dark)", "print"]) {
   matchMedia(query).addEventListener("change", redrawAll);
