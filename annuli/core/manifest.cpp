@@ -115,8 +115,9 @@ void remove_ours(const fs::path& folder, const IsOurs& is_ours) {
   std::vector<std::string> paths = paths_below(folder);
   std::erase_if(paths, [&](const std::string& path) { return !is_ours(path); });
   // The manifest, by which the others are known, goes last.
-  std::ranges::stable_partition(
-      paths, [](const std::string& path) { return path != Manifest::kName; });
+  std::stable_partition(
+      paths.begin(), paths.end(),
+      [](const std::string& path) { return path != Manifest::kName; });
   std::error_code error;
   for (const std::string& path : paths) {
     fs::remove(folder / path, error);
