@@ -78,8 +78,7 @@ class PlanRunner {
     }
     if (saved) {
       begin_folder(*saved);
-      say("resuming in phase {} after step {}
-", run_.phase(*saved).name,
+      say("resuming in phase {} after step {}\n", run_.phase(*saved).name,
           saved->step);
       reset_peak_resident();
       return std::move(*saved);

@@ -161,7 +161,8 @@ StepMeasures WeightSample::take(const Transformer& model,
                                 parallel::ProcessGroup& group) {
   RECORD_USER_SCOPE("measure weights");
   const auto seen = numbers_of_rows(
-      model, group, [&](size_t row, const at::Tensor&) -> std::vector<double> {
+      model, group, "measuring the weights",
+      [&](size_t row, const at::Tensor&) -> std::vector<double> {
         ANNULI_CHECK(!is_seen(row) || !rows_[row].seen.empty(),
                      "{} was not seen", table_[row].name);
         return rows_[row].seen;
