@@ -18,7 +18,10 @@
 namespace annuli::train {
 namespace {
 
-constexpr int64_t kEntries = 2048;
+// Of a matrix; and of one whose copies are other tensors, which are many and
+// must wait for each other.
+constexpr int64_t kEntries = 1024;
+constexpr int64_t kEntriesOfMany = 256;
 
 bool is_of_interest(const TensorSpec& spec) {
   return spec.layer >= 0 && spec.is_matrix() &&
@@ -31,6 +34,7 @@ double squares_of(const std::vector<double>& values) {
   return sum;
 }
 
+// Of a tensor that `pick` has brought to the host.
 std::vector<double> numbers(const at::Tensor& tensor) {
   const auto* first = tensor.const_data_ptr<double>();
   return {first, first + tensor.numel()};
@@ -77,7 +81,7 @@ void WeightSample::add_families(const grow::Recipe& growth) {
   for (const auto& [parent, rows] : by_parent) {
     std::vector<const grow::TensorRecipe*> lines;
     for (const size_t row : rows) lines.push_back(&growth.tensors[row]);
-    CopyFamily family(lines, kEntries);
+    CopyFamily family(lines, lines.size() > 1 ? kEntriesOfMany : kEntries);
     if (!family.has_copies()) continue;
     for (size_t place = 0; place < rows.size(); ++place) {
       rows_[rows[place]].family = static_cast<int64_t>(families_.size());

@@ -16,12 +16,13 @@
 // their norms by layer, and how far copies that growth made have parted.
 //
 // The sample is a function of the tensor table and of the growth that the phase
-// began with: every n-th row, n odd, about 2048 entries of a matrix and at
+// began with: every n-th row, n odd, about 1024 entries of a matrix and at
 // least two rows; where the growth copied, every n-th of the parent's rows with
-// all its copies (copy_family.h). Each matrix counts with its size.
+// all its copies (copy_family.h), and 256 entries where these are in other
+// tensors. Each matrix counts with its size.
 //
 // State: which rows; during a step what was seen of them, kept of tensors that
-// are compared with others until `take`, at most some thousand entries each.
+// are compared with others until `take`.
 namespace annuli::train {
 
 class WeightSample {

@@ -52,6 +52,8 @@ TEST(Seams, MemoryIsReadWhereItIsTheHosts) {
       "verify/window_file.cpp",
       // What is sent to other processes is brought to the host first.
       "parallel/c10d_group.cpp", "model/shared_work.cpp",
+      // So is what is measured of weights.
+      "train/weight_sample.cpp",
       // It passes from one storage to another, and is not read.
       "kernels/memory/lent_memory.cpp",
       // Growth makes rows on the host, to store them or to send them on.
