@@ -49,8 +49,9 @@ WatchBeside::WatchBeside(const std::string& port, const std::string& folder)
 WatchBeside::~WatchBeside() {
   constexpr std::chrono::seconds kMost{5};
   if (child_->reap()) {
-    child_->drain();
-    warn("the page at {} has ended before the run", address_);
+    const auto report = parallel::read_report(child_->reported());
+    warn("the page at {} has ended before the run{}", address_,
+         report ? ": " + report->text : "");
     return;
   }
   child_->signal(SIGTERM);
@@ -58,10 +59,11 @@ WatchBeside::~WatchBeside() {
   while (!child_->reap() && std::chrono::steady_clock::now() < end) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
-  fmt::print(
+  const std::string line = fmt::format(
       "the page at {} has ended with the run; annuli watch {} serves it "
       "again\n",
       address_, folder_);
+  std::fputs(line.c_str(), stdout);  // throws nothing
   std::fflush(stdout);
 }
 

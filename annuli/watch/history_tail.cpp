@@ -70,6 +70,7 @@ HistoryTail::Mark HistoryTail::mark() const {
           .changed = now.st_mtim.tv_sec * kNanoseconds + now.st_mtim.tv_nsec};
 }
 
+// A shorter file has less there.
 bool HistoryTail::holds_what_was_read() const {
   const auto size = static_cast<int64_t>(last_.size());
   return ReadOnly(path_).bytes(offset_ - size, size) == last_;
@@ -78,12 +79,11 @@ bool HistoryTail::holds_what_was_read() const {
 HistoryTail::State HistoryTail::look() {
   const Mark now = mark();
   if (now == seen_) return State::kSame;
+  const bool first = seen_.size < 0 && offset_ == 0;
   const bool replaced = now.device != seen_.device || now.inode != seen_.inode;
-  const Mark before = std::exchange(seen_, now);
-  if (before.size < 0 && offset_ == 0) return State::kMore;
-  if (!replaced && now.size >= offset_ && holds_what_was_read()) {
-    return State::kMore;
-  }
+  const bool goes_on = first || (!replaced && holds_what_was_read());
+  seen_ = now;
+  if (goes_on) return State::kMore;
   offset_ = 0;
   lines_ = 0;
   last_.clear();

@@ -31,6 +31,7 @@ class HistoryTail {
     kMore,  // something was added
     kAnew,  // what was read is no more; it will be read from its beginning
   };
+  // UserError for a file that can't be opened.
   State look();
 
   // Gives the whole lines that follow, without their ends; what `visit` throws

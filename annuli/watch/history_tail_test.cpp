@@ -70,6 +70,9 @@ TEST_F(Tail, AFileThatWasCutBackIsReadAnew) {
   fs::resize_file(run_.history(), 4);
   EXPECT_EQ(tail_.look(), State::kAnew);
   EXPECT_THAT(read(), ElementsAre("one"));
+  append("three\n");
+  EXPECT_EQ(tail_.look(), State::kMore);
+  EXPECT_THAT(read(), ElementsAre("three"));
 }
 
 TEST_F(Tail, SoIsOneThatHasGrownBeyondItsOldSizeSince) {
@@ -148,6 +151,15 @@ TEST_F(Tail, LinesAcrossPiecesAreWhole) {
   text[text.size() - 3000] = '!';
   put(text + "more\n");
   EXPECT_EQ(tail_.look(), State::kAnew);
+}
+
+TEST_F(Tail, ALongFileIsNoLongLine) {
+  const std::string line(1 << 20, 'x');
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += line + "\n";
+  put(text);
+  tail_.look();
+  EXPECT_EQ(read().size(), 40u);
 }
 
 TEST_F(Tail, ALineWithoutEndIsRefused) {

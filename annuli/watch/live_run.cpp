@@ -68,6 +68,15 @@ bool LiveRun::files_changed() {
   return true;
 }
 
+HistoryTail::State LiveRun::look() {
+  try {
+    return tail_.look();
+  } catch (const UserError& error) {  // it was removed a moment ago
+    history_trouble_ = one_line(error.what());
+    return HistoryTail::State::kSame;
+  }
+}
+
 void LiveRun::begin_anew() {
   run_.history = {};
   lines_ = report::history_lines(report::history_of(run_.folder), run_.history);
@@ -115,7 +124,7 @@ bool LiveRun::costs_changed() const {
 LiveRun::Change LiveRun::refresh(Clock::time_point now) {
   const bool had_steps = has_steps();
   const bool files = files_changed();
-  const HistoryTail::State state = tail_.look();
+  const HistoryTail::State state = look();
   if (state == HistoryTail::State::kAnew) begin_anew();
   if (state != HistoryTail::State::kSame) {
     read_history();

@@ -51,6 +51,7 @@ class LiveRun {
 
  private:
   bool files_changed();
+  HistoryTail::State look();
   void begin_anew();
   void read_history();
   void read_files();

@@ -50,12 +50,26 @@ TEST(RequestCheck, OneHostThatIsServed) {
        {"127.0.0.1:8642", "localhost:8642", "[::1]:8642", "LocalHost:8642"}) {
     EXPECT_EQ(status_of(asking("/", host)), 200) << host;
   }
-  for (const char* host :
-       {"", "evil.com", "evil.com:8642", "127.0.0.1", "127.0.0.1:80",
-        "localhost", "127.0.0.1:8642.evil.com", "evil.com:8642:8642",
-        "127.0.0.1:08642", "127.0.0.2:8642", "[::1]", "::1:8642",
-        "[127.0.0.1]:8642", "[evil.com]:8642", ":8642", "box:8642",
-        "192.168.0.7:8642", "localhost.:8642", "user@127.0.0.1:8642"}) {
+  for (const char* host : {"",
+                           "evil.com",
+                           "evil.com:8642",
+                           "127.0.0.1",
+                           "127.0.0.1:80",
+                           "localhost",
+                           "127.0.0.1:8642.evil.com",
+                           "evil.com:8642:8642",
+                           "127.0.0.1:08642",
+                           "[::1x:8642",
+                           "127.0.0.2:8642",
+                           "[::1]",
+                           "::1:8642",
+                           "[127.0.0.1]:8642",
+                           "[evil.com]:8642",
+                           ":8642",
+                           "box:8642",
+                           "192.168.0.7:8642",
+                           "localhost.:8642",
+                           "user@127.0.0.1:8642"}) {
     EXPECT_EQ(status_of(asking("/", host)), 403) << host;
   }
   EXPECT_EQ(status_of("GET / HTTP/1.1\r\n\r\n"), 403);

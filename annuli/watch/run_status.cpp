@@ -13,15 +13,13 @@ constexpr double kPatienceBetween = 600;
 constexpr double kStepsOfPatience = 30;
 constexpr double kGrowthsOfPatience = 3;
 
-// Whether the history's last line is of a phase's end or of a growth step, or
-// the last step of its phase is done.
+// Whether the history's last line is of a phase's end, or of a growth step
+// behind it, or the last step of a phase is done.
 bool is_between_phases(const report::Run& run) {
   const report::Steps& steps = run.history.steps;
   const size_t count = steps.size();
-  for (const auto* events :
-       {&run.history.phase_ends, &run.history.boundaries}) {
-    if (!events->empty() && events->back().steps_before == count) return true;
-  }
+  const std::vector<report::Event>& ends = run.history.phase_ends;
+  if (!ends.empty() && ends.back().steps_before == count) return true;
   if (count == 0) return true;
   if (!run.plan) return false;
   const std::string& name = run.history.phases.at(steps.phase.back());

@@ -11,6 +11,7 @@ from program import ANNULI, ProgramCase, annuli
 
 ROOT = Path(os.environ["ANNULI_ROOT"])
 PICTURES = Path(os.environ["ANNULI_PICTURES"])
+AXE = (ROOT / "build/axe/axe_playwright_python/axe.min.js").read_text()
 PICTURES.mkdir(parents=True, exist_ok=True)
 
 
@@ -89,6 +90,15 @@ class PageCase(ProgramCase):
                         f"return found !== null; }})()")
         self.assertTrue(found, selector)
         self.browser.settle()
+
+    def faults(self):
+        """What axe-core finds to be serious."""
+        self.js(AXE + ";true")
+        found = self.js("axe.run().then((result) => result.violations.filter("
+                        "(one) => ['serious', 'critical'].includes(one.impact))"
+                        ".map((one) => [one.id, one.nodes.length,"
+                        " one.nodes[0].html, one.nodes[0].failureSummary]))")
+        return found
 
     def drawn(self, chart, series="path.line.faint"):
         """The points of a drawn line, as [x, y, place]."""

@@ -8,7 +8,7 @@ import time
 
 from page_case import step_line, write_run
 from program import ProgramCase, main
-from watching import PATIENCE, Watch, append, until
+from served import PATIENCE, Watch, append, until
 
 # By their status; {port} is the server's.
 REQUESTS = {
@@ -223,9 +223,14 @@ class Requests(ProgramCase):
         refused = self.answer(self.connect(REQUESTS[200][0]))
         self.assertIn(" 503 ", refused)
         self.assertEqual(refused.count("\n\n") + refused.count("\r\n\r\n"), 1)
-        for one in held:
+        for one in held + streams:
             one.close()
         until(lambda: self.status(REQUESTS[200][0]) == 200)
+
+        def may_watch():
+            append(self.run_folder, step_line(2000, 2))  # it finds them gone
+            return self.connect(EVENTS).recv(4096)[9:12] == b"200"
+        until(may_watch)
 
     def test_what_is_held_does_not_grow(self):
         """Readers who take nothing, while the page changes: one copy each of the

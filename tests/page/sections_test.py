@@ -3,10 +3,9 @@ colours, and for those who do not see it."""
 
 import json
 
-from page_case import PICTURES, ROOT, PageCase, quick_run, step_line, write_run
+from page_case import PICTURES, PageCase, quick_run, step_line, write_run
 from program import main
 
-AXE = (ROOT / "build/axe/axe_playwright_python/axe.min.js").read_text()
 SECTIONS = ["run", "loss", "growth", "rates", "experts", "parting", "depth",
             "cost", "verdicts", "samples", "lineage"]
 
@@ -19,15 +18,6 @@ class Sections(PageCase):
 
     def text(self, selector):
         return self.js(f"document.querySelector('{selector}').innerText")
-
-    def faults(self):
-        """What axe-core finds to be serious."""
-        self.js(AXE + ";true")
-        found = self.js("axe.run().then((result) => result.violations.filter("
-                        "(one) => ['serious', 'critical'].includes(one.impact))"
-                        ".map((one) => [one.id, one.nodes.length,"
-                        " one.nodes[0].html, one.nodes[0].failureSummary]))")
-        return found
 
     def test_pictures_without_a_serious_fault(self):
         for width in (1440, 390):

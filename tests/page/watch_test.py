@@ -7,7 +7,7 @@ import signal
 
 from page_case import ROOT, PageCase, step_line, steps, write_run
 from program import annuli, main
-from watching import Program, Watch, append, until
+from served import Program, Watch, append, until
 
 DRAWN = "document.querySelectorAll('svg').length > 1"
 
@@ -84,8 +84,9 @@ class Watching(WatchCase):
         self.sees("document.querySelectorAll('#loss-chart .rule').length === 1")
         self.sees("RUNS[0].steps.count === 128 && RUNS[0].loads.length === 1")
         self.same_as_report(run)
-        self.assertTrue(self.js(
-            "document.querySelectorAll('#growth figure').length > 0"))
+        append(run, step_line(30, 4, "moe", expert_load=[[1, 2, 3, 4]]))
+        self.sees("FIGURES.find((one) => one.spec.id === 'growth-0-loss')"
+                  ".spec.series()[1].points.length === 30")
 
     def test_zoom_and_switches_stay(self):
         lines = [step_line(i, 5 - i / 100) for i in range(1, 61)]
@@ -132,6 +133,7 @@ class Watching(WatchCase):
         self.assertEqual(self.js("document.querySelector('#live').ariaLive"), "polite")
         append(run, step_line(9, 8, loss_rise=5.0), step_line(10, 3))
         self.title("(!) spike at step 9 - run")
+        self.assertEqual(self.faults(), [])
         self.assertIn("spike at step 9",
                       self.js("document.querySelector('#live').innerText"))
         (run / "verify").mkdir()
@@ -163,6 +165,24 @@ class Watching(WatchCase):
         append(run, step_line(1, 3))
         self.sees("RUNS.length === 1 && " + DRAWN)
         self.same_as_report(run)
+        # A run that begins anew takes its history away for a while.
+        (run / "training_history.jsonl").unlink()
+        self.title("waiting - Annuli")
+
+    def test_texts_of_every_kind_are_only_shown(self):
+        run = write_run(self.folder / "run", [step_line(1, 3)])
+        self.watch(run)
+        text = ("</script><script>window.taken = 1</script>\r\n\nevent: end\n\n"
+                "<img src=x onerror='window.taken = 2'> \u2028 __proto__")
+        append(run, dict(type="boundary", phase=text, operator=text, jump=0.5,
+                         arguments={text: text}), step_line(1, 3, text),
+               dict(type="rollback", phase=text, step=1, reason=text,
+                    to_phase=text, to_step=0))
+        self.sees(f"RUNS[0].phases.length === 2 && RUNS[0].phases[1].name === "
+                  f"{json.dumps(text)}")
+        self.sees(f"document.body.textContent.includes({json.dumps(text)})")
+        self.assertIsNone(self.js("window.taken ?? null"))
+        self.assertEqual(self.js("document.querySelectorAll('img').length"), 0)
 
     def test_a_history_that_is_cut_back(self):
         lines = [step_line(i, 5 - i / 100) for i in range(1, 61)]

@@ -4,12 +4,15 @@
 // seldom (phases, verdicts, samples) is built anew around what the reader has
 // chosen. A zoom into a long history asks for the steps that it hides.
 
-const LIVE = (() => {
+(() => {
   const state = document.createElement("p");
   let revision = DATA.live.revision;
   let server = DATA.live.server;
   let source = null;
   let pause = 1000;  // before the next try to reach the server
+  let timer = null;
+  let newest = revision;  // that was told of
+  let fetching = false;
   let pressed = false;
   const stale = new Set();  // figures out of sight that show what was
 
@@ -65,6 +68,8 @@ const LIVE = (() => {
   function onUpdate(event) {
     const update = JSON.parse(event.data);
     if (update.revision <= revision) return undefined;
+    newest = update.revision;
+    if (fetching) return undefined;
     if (update.base !== revision || update.runs.length !== RUNS.length) {
       return fetchAll();
     }
@@ -91,8 +96,11 @@ const LIVE = (() => {
 
   // The whole data, in place of what is there.
   async function fetchAll() {
+    if (fetching) return;
+    fetching = true;
     try {
       const data = await ask("data");
+      fetching = false;
       const had = RUNS.length;
       Object.assign(DATA, data, { runs: RUNS });
       RUNS.splice(0, RUNS.length, ...data.runs);
@@ -100,7 +108,9 @@ const LIVE = (() => {
       if (choice.run >= RUNS.length) choice.run = 0;
       if (RUNS.length === 0) wait();
       else rebuild(had === 0);
+      if (newest > revision) fetchAll();
     } catch {
+      fetching = false;
       lost();
     }
   }
@@ -301,11 +311,16 @@ const LIVE = (() => {
     }
   }
 
+  // Tries again after a while.
+  function lose(words, after) {
+    source.close();
+    say(words);
+    clearTimeout(timer);
+    timer = setTimeout(listen, after);
+  }
+
   function lost() {
-    if (source) source.close();
-    source = null;
-    say("the server does not answer");
-    setTimeout(listen, pause);
+    lose("the server does not answer", pause);
     pause = Math.min(2 * pause, 10000);
   }
 
@@ -314,13 +329,12 @@ const LIVE = (() => {
     source.onopen = () => { pause = 1000; say(); };
     source.onerror = lost;
     source.addEventListener("update", onUpdate);
-    source.addEventListener("anew", fetchAll);
-    source.addEventListener("end", () => {
-      source.close();
-      source = null;
-      say("the server has ended");
-      setTimeout(listen, 10000);  // another may take its place
+    source.addEventListener("anew", (event) => {
+      newest = Number(event.data);
+      fetchAll();
     });
+    // Another may take its place.
+    source.addEventListener("end", () => lose("the server has ended", 10000));
   }
 
   function begin() {
@@ -349,5 +363,4 @@ const LIVE = (() => {
   }
 
   begin();
-  return { revision: () => revision };
 })();
