@@ -152,7 +152,7 @@ class Threads : public httplib::TaskQueue {
           }).detach();
           ++running_;
           return;
-        } catch (const std::system_error&) {
+        } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch)
           // The system has no more; as if there were enough.
         }
       }
@@ -185,7 +185,7 @@ class Reader {
 };
 
 // In pieces, out of what all readers share.
-void give(httplib::Response& response, Text text, const char* type) {
+void give(httplib::Response& response, const Text& text, const char* type) {
   response.set_content_provider(
       text->size(), type,
       [text](size_t offset, size_t length, httplib::DataSink& sink) {
