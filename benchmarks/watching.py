@@ -32,12 +32,17 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+THREADS = 0
 PARTS = ["lag", "speed", "clients", "resume"]
 
 
 def run_words(folder, steps, *more):
+    # One step of a phase is too little for its last proof.
     words = ["run", "plans/quick.yaml", "--out", folder / "run",
+             "--allow", "symmetry_breaking",
              "--set", f"data.cache_dir={folder.parent / 'tokens'}"]
+    if THREADS:
+        words += ["--set", f"threads={THREADS}"]
     for phase, count in enumerate(steps):
         words += ["--set", f"phases.{phase}.train.max_steps={count}"]
     return [*words, *more]
@@ -131,7 +136,8 @@ class Client:
         return one
 
     def fetch(self):
-        one = self.ask("/data").makefile("rb").read()
+        with self.ask("/data") as connection:
+            one = connection.makefile("rb").read()
         data = json.loads(one.partition(b"\r\n\r\n")[2])
         self.live = data["live"]
         self.count = data["runs"][0]["steps"]["count"] if data["runs"] else 0
@@ -259,7 +265,7 @@ def speed(program, folder, pairs):
         for watched in order:
             place = folder / f"{pair}-{watched}"
             place.mkdir()
-            run = Program(program, run_words(place, [200, 1, 1, 1]))
+            run = Program(program, run_words(place, [120, 1, 1, 1]))
             server = None
             if watched:
                 wait_for((place / "run" / "plan.yaml").exists)
@@ -281,13 +287,13 @@ def speed(program, folder, pairs):
 
 
 def resume(program, folder):
-    steps, more = [400, 1, 1, 1], ["--set", "save_steps=50"]
+    steps, more = [200, 1, 1, 1], ["--set", "save_steps=25"]
     history = folder / "run" / "training_history.jsonl"
     run = Program(program, run_words(folder, steps, *more))
     wait_for(lambda: steps_in(history) > 10)
     server = Server(program, folder / "run")
     client = Client(server.port)
-    wait_for(lambda: steps_in(history) > 130)
+    wait_for(lambda: steps_in(history) > 90, 600)
     run.process.kill()
     run.wait()
     left = steps_in(history)
@@ -312,7 +318,11 @@ def main():
     parser.add_argument("--program", default=ROOT / "build/annuli")
     parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--threads", type=int, default=0, help=(
+        "of the runs; on a shared machine 1, so that none waits for another"))
     options = parser.parse_args()
+    global THREADS
+    THREADS = options.threads
     good = True
     for part in options.parts:
         if part not in PARTS:
