@@ -67,7 +67,7 @@ class CopyFamily {
   std::vector<double> weights_;  // [slots x columns] sum of s^2
 };
 
-// Every how manieth row is looked at, so that about `entries` are; odd.
+// The distance of rows that are looked at, odd, so that about `entries` are.
 int64_t row_stride(int64_t rows, int64_t all_entries, int64_t entries);
 
 }  // namespace annuli::train
