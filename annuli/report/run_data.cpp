@@ -180,9 +180,11 @@ Json rounded_all(const std::vector<double>& values) {
 // Of each phase some steps, the first and the last measured among them.
 Json depths_data(const Run& run) {
   const RunHistory& history = run.history;
+  Json list = Json::array();
+  if (history.phases.empty())
+    return list;  // a run that waits for its first step
   const size_t most =
       std::clamp<size_t>(kMostDepths / history.phases.size(), 2, kDepths);
-  Json list = Json::array();
   for (size_t phase = 0; phase < history.phases.size(); ++phase) {
     std::vector<const Depth*> all;
     for (const Depth& depth : history.depths) {
