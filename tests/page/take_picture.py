@@ -2,8 +2,8 @@
 """take_picture.py PAGE.html OUT.webp [HEIGHT]: the top of a page, as the pictures
 of the documents are made:
 
-    build/annuli report runs/quick --out quick.html
-    python3 tests/page/take_picture.py quick.html docs/pictures/quick.webp
+    build/annuli report runs/shakespeare --out shakespeare.html
+    python3 tests/page/take_picture.py shakespeare.html docs/pictures/shakespeare.webp
 """
 
 import base64
