@@ -45,19 +45,13 @@ std::optional<int32_t> phase_of(const Plan& plan, const RunHistory& history,
   return std::nullopt;
 }
 
-// The last evaluation of a phase; null if there is none.
-const Json* evaluation_of(const RunHistory& history, const std::string& phase) {
-  const Json* last = nullptr;
+// The last evaluation of a phase; an empty object if there is none.
+Json evaluation_of(const RunHistory& history, const std::string& phase) {
+  Json last = Json::object();
   for (const report::Event& event : history.evaluations) {
-    if (event.line.at("phase") == phase) last = &event.line;
+    if (event.line.at("phase") == phase) last = event.line;
   }
   return last;
-}
-
-std::string figure(const Json* evaluation, const char* key) {
-  const bool known = evaluation != nullptr && evaluation->contains(key) &&
-                     (*evaluation)[key].is_number();
-  return known ? fmt::format("{:.4f}", (*evaluation)[key].get<double>()) : "-";
 }
 
 std::string phase_table(const RunHistory& history, int32_t last) {
@@ -69,21 +63,20 @@ std::string phase_table(const RunHistory& history, int32_t last) {
     const auto end = std::ranges::upper_bound(steps.phase, phase);
     const auto at = static_cast<size_t>(end - steps.phase.begin()) - 1;
     const std::string& name = history.phases[phase];
-    const Json* evaluation = evaluation_of(history, name);
+    const Json evaluation = evaluation_of(history, name);
     rows.push_back({markdown_text(name), fmt::format("{}", steps.step[at]),
                     format_count(steps.tokens[at]),
                     fmt::format("{:.4f}", steps.columns[report::kLoss][at]),
-                    figure(evaluation, "eval_loss"),
-                    figure(evaluation, "bits_per_byte")});
+                    number_or_dash(evaluation, "eval_loss", "{:.4f}"),
+                    number_or_dash(evaluation, "bits_per_byte", "{:.4f}")});
   }
   return markdown_table(rows);
 }
 
-std::vector<grow::CardMetric> metrics_of(const Json* evaluation) {
+std::vector<grow::CardMetric> metrics_of(const Json& evaluation) {
   std::vector<grow::CardMetric> metrics;
-  if (evaluation == nullptr) return metrics;
   const auto add = [&](const char* key, const char* type, const char* name) {
-    const Json value = evaluation->value(key, Json());
+    const Json value = evaluation.value(key, Json());
     if (value.is_number()) metrics.push_back({type, name, value.get<double>()});
   };
   add("eval_loss", "loss", "Held-out loss, nats per token");

@@ -1,5 +1,7 @@
 #include "annuli/core/markdown.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 
 namespace annuli {
@@ -66,6 +68,13 @@ std::string markdown_block(std::string_view text) {
   std::string block = fence + "text\n" + std::string(text);
   if (!block.ends_with('\n')) block += '\n';
   return block + fence + "\n";
+}
+
+std::string number_or_dash(const Json& of, const char* key,
+                           const char* format) {
+  const auto found = of.find(key);
+  if (found == of.end() || !found->is_number()) return "-";
+  return fmt::format(fmt::runtime(format), found->get<double>());
 }
 
 std::string markdown_table(const std::vector<std::vector<std::string>>& rows) {

@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "annuli/core/json.h"
+
 // Pieces of Markdown (GitHub's and the Hub's) from text that may be anything.
 namespace annuli {
 
@@ -15,6 +17,9 @@ std::string markdown_code(std::string_view text);
 
 // As it is, on lines of its own; no run of backticks in it can end the block.
 std::string markdown_block(std::string_view text);
+
+// A number of an object in this format, or "-" where there is none.
+std::string number_or_dash(const Json& of, const char* key, const char* format);
 
 // The first row is the heading. Columns of numbers stand to the right, others
 // to the left. Cells are Markdown already.

@@ -72,11 +72,6 @@ std::string outcome_of(const Json& verdict) {
   return verdict.value("is_advice", false) ? "warning" : "failed, allowed";
 }
 
-std::string figure(const Json& verdict, const char* key) {
-  const Json value = verdict.value(key, Json());
-  return value.is_number() ? fmt::format("{:.3g}", value.get<double>()) : "-";
-}
-
 }  // namespace
 
 std::string lineage_in_sentences(const Lineage& lineage) {
@@ -105,9 +100,9 @@ std::string verdicts_in_words(const Lineage& lineage) {
     rows.push_back(
         {markdown_text(verdict.value("check", "")),
          markdown_text(verdict.value("aspect", "")),
-         figure(verdict, "measured"),
+         number_or_dash(verdict, "measured", "{:.3g}"),
          (verdict.value("at_least", false) ? "at least " : "at most ") +
-             figure(verdict, "limit"),
+             number_or_dash(verdict, "limit", "{:.3g}"),
          outcome_of(verdict)});
   }
   return markdown_table(rows);

@@ -87,13 +87,6 @@ std::string shape_of(const Json& phase) {
 
 }  // namespace
 
-std::string number_or_dash(const Json& of, const char* key,
-                           const char* format) {
-  const auto found = of.find(key);
-  if (found == of.end() || !found->is_number()) return "-";
-  return fmt::format(fmt::runtime(format), found->get<double>());
-}
-
 std::string markdown_phases(const Json& run) {
   std::vector<std::vector<std::string>> rows = {
       {"phase", "shape", "parameters", "active", "steps", "loss", "held-out",

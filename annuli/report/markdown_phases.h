@@ -11,7 +11,4 @@ namespace annuli::report {
 // memory measured and planned. "-" stands for what is not known.
 std::string markdown_phases(const Json& run);
 
-// A number of an object in words of this format, or "-".
-std::string number_or_dash(const Json& of, const char* key, const char* format);
-
 }  // namespace annuli::report
