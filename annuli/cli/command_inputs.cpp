@@ -54,6 +54,16 @@ void check_output_file(const std::string& doing, const fs::path& path,
       where);
 }
 
+void check_runs(const std::string& doing,
+                const std::vector<std::string>& runs) {
+  constexpr size_t kMostRuns = 12;
+  if (runs.size() > kMostRuns) {
+    user_error("{}: found {} runs, expected at most {} on one page", doing,
+               runs.size(), kMostRuns);
+  }
+  for (const std::string& run : runs) refuse_tilde(run, doing);
+}
+
 bool has_json_keys(const fs::path& path,
                    std::initializer_list<const char*> keys) {
   const Json json = read_json(path);

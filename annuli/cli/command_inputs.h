@@ -3,6 +3,7 @@
 #include <functional>
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/core/input_paths.h"
@@ -24,6 +25,10 @@ void add_tokenizer(InputPaths& inputs, const std::string& tokenizer);
 void check_output_file(const std::string& doing, const fs::path& path,
                        const InputPaths& inputs,
                        const std::function<bool()>& is_ours);
+
+// Before runs are shown on one page: UserError "DOING: ..." if they are too
+// many, or if one begins with "~".
+void check_runs(const std::string& doing, const std::vector<std::string>& runs);
 
 // Whether a file is a JSON object that has these keys.
 bool has_json_keys(const fs::path& path,

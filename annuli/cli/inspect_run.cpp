@@ -14,12 +14,12 @@
 #include "annuli/cli/run_now.h"
 #include "annuli/config/plan.h"
 #include "annuli/core/error.h"
+#include "annuli/report/run_data.h"
 #include "annuli/train/history.h"
 
 namespace annuli::cli {
 namespace {
 
-constexpr const char* kHistory = "training_history.jsonl";
 constexpr const char* kState = "state";
 constexpr const char* kSummary = "summary.json";
 
@@ -170,22 +170,25 @@ std::string verdict_summary(const Json& record) {
 void check_history(const fs::path& folder, const std::optional<Json>& state) {
   if (is_there(folder / kSummary)) {
     train::require_unchanged(
-        folder / kHistory, train::mark_from_json(read_json(folder / kSummary)));
+        report::history_of(folder),
+        train::mark_from_json(read_json(folder / kSummary)));
   } else if (state) {
-    train::require_unchanged(folder / kHistory, train::mark_from_json(*state));
+    train::require_unchanged(report::history_of(folder),
+                             train::mark_from_json(*state));
   }
 }
 
 }  // namespace
 
 bool is_run_folder(const fs::path& path) {
-  return is_there(path / kHistory) || is_there(path / "plan.yaml");
+  return is_there(report::history_of(path)) || is_there(path / "plan.yaml");
 }
 
 Json describe_run(const fs::path& folder) {
   const Plan plan = load_plan(folder / "plan.yaml");
   std::map<std::string, PhaseProgress> progress;
-  if (is_there(folder / kHistory)) progress = read_phases(folder / kHistory);
+  if (is_there(report::history_of(folder)))
+    progress = read_phases(report::history_of(folder));
   Json phases = Json::array();
   for (const PhasePlan& phase : plan.phases) {
     phases.push_back(describe_phase(folder, phase, progress[phase.name]));

@@ -20,8 +20,6 @@
 namespace annuli::cli {
 namespace {
 
-constexpr size_t kMostRuns = 12;
-
 struct ReportOptions {
   std::vector<std::string> runs;
   std::string out;
@@ -39,14 +37,6 @@ bool is_our_page(const fs::path& path) {
 }
 
 // What can be told before a long history is read.
-void check_runs(const ReportOptions& options) {
-  if (options.runs.size() > kMostRuns) {
-    user_error("reporting: found {} runs, expected at most {} on one page",
-               options.runs.size(), kMostRuns);
-  }
-  for (const std::string& run : options.runs) refuse_tilde(run, "reporting");
-}
-
 void check_page(const ReportOptions& options) {
   if (options.out.empty()) {
     user_error(
@@ -117,7 +107,7 @@ void report_runs(const ReportOptions& options, const CLI::App& command) {
         "reporting: found no output, expected --out, --markdown or "
         "--tensorboard");
   }
-  check_runs(options);
+  check_runs("reporting", options.runs);
   if (page) check_page(options);
   if (events) check_events(options);
   if (page || options.markdown) {

@@ -11,6 +11,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/lock_holder.h"
 #include "annuli/core/text.h"
+#include "annuli/report/run_data.h"
 #include "annuli/train/history.h"
 
 namespace annuli::cli {
@@ -51,7 +52,7 @@ double age_of(const std::filesystem::path& path) {
 }  // namespace
 
 Json describe_now(const std::filesystem::path& folder, const Plan& plan) {
-  const auto history = folder / "training_history.jsonl";
+  const auto history = report::history_of(folder);
   LastSteps last{.record = Json::object(), .seconds = {}};
   std::error_code ignored;
   if (!std::filesystem::exists(history, ignored)) return nullptr;

@@ -11,6 +11,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/notice.h"
 #include "annuli/core/quote.h"
+#include "annuli/core/say.h"
 #include "annuli/parallel/failure_report.h"
 #include "annuli/watch/listener.h"
 
@@ -42,8 +43,7 @@ WatchBeside::WatchBeside(const std::string& port, const std::string& folder)
       .arguments = {"annuli", "watch", "--", folder},
       .variables = {fmt::format("{}={} {}", kWatchSocketVariable, kHost,
                                 listener.descriptor())}});
-  fmt::print("watching the run at {}\n", address_);
-  std::fflush(stdout);
+  say("watching the run at {}\n", address_);
 }
 
 WatchBeside::~WatchBeside() {

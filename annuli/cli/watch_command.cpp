@@ -4,12 +4,12 @@
 #include <sys/resource.h>
 
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "annuli/cli/command_inputs.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/options.h"
 #include "annuli/cli/stop_signals.h"
@@ -17,16 +17,14 @@
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
 #include "annuli/core/notice.h"
+#include "annuli/core/say.h"
 #include "annuli/core/stop_request.h"
-#include "annuli/core/tilde.h"
 #include "annuli/report/run_data.h"
 #include "annuli/run/stopped.h"
 #include "annuli/watch/server.h"
 
 namespace annuli::cli {
 namespace {
-
-constexpr size_t kMostRuns = 12;
 
 struct WatchOptions {
   std::vector<std::string> runs;
@@ -36,7 +34,6 @@ struct WatchOptions {
 
 // A run that has begun has one of these.
 void require_run(const std::string& run) {
-  refuse_tilde(run, "watching");
   if (!fs::is_directory(run)) {
     user_error(
         "watching {}: found no folder there, expected that of a run, for "
@@ -63,16 +60,13 @@ void give_way() {
 
 // Until a signal asks to stop; returns it.
 int serve(const std::vector<std::string>& runs, watch::Listener listener,
-          bool say) {
+          bool says) {
   const StopSignals signals;
   give_way();
   const std::string address = listener.address();
   watch::LivePage page({runs.begin(), runs.end()});
   const watch::Server server(page, std::move(listener));
-  if (say) {
-    fmt::print("watching {} at {}\n", fmt::join(runs, ", "), address);
-    std::fflush(stdout);
-  }
+  if (says) say("watching {} at {}\n", fmt::join(runs, ", "), address);
   constexpr std::chrono::milliseconds kBetween = watch::LivePage::kBetween;
   while (stop_requested() == 0) {
     // A signal ends it, whatever its handler does.
@@ -92,17 +86,14 @@ void serve_beside(const std::vector<std::string>& runs,
   serve(runs,
         watch::Listener::inherited(told.substr(0, blank),
                                    static_cast<int>(*descriptor)),
-        /*say=*/false);
+        /*says=*/false);
 }
 
 void watch_runs(const WatchOptions& options) {
   if (const char* told = std::getenv(kWatchSocketVariable)) {
     return serve_beside(options.runs, told);
   }
-  if (options.runs.size() > kMostRuns) {
-    user_error("watching: found {} runs, expected at most {} on one page",
-               options.runs.size(), kMostRuns);
-  }
+  check_runs("watching", options.runs);
   for (const std::string& run : options.runs) require_run(run);
   watch::Listener listener(options.host, options.port);
   if (!listener.is_local()) {
@@ -111,7 +102,7 @@ void watch_runs(const WatchOptions& options) {
         "nothing asks for a password, and nothing is encrypted",
         options.host, listener.port());
   }
-  const int signal = serve(options.runs, std::move(listener), /*say=*/true);
+  const int signal = serve(options.runs, std::move(listener), /*says=*/true);
   throw run::Stopped(signal, "stopped watching; the runs are as they were");
 }
 
