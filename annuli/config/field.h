@@ -57,6 +57,11 @@ concept Section = std::is_class_v<T> && !kIsOptional<T> && !kIsList<T> &&
                   !std::is_same_v<T, std::map<std::string, std::string>>;
 
 template <typename T>
+constexpr bool kIsSectionList = false;
+template <Section T>
+constexpr bool kIsSectionList<std::vector<T>> = true;
+
+template <typename T>
 constexpr bool kIsOptionalSection = false;
 template <Section T>
 constexpr bool kIsOptionalSection<std::optional<T>> = true;
@@ -66,9 +71,11 @@ struct Field {
   const char* help;
   Range range = {};
   bool required = false;
+  // Fields of the same section any of which may stand in its place.
+  std::vector<std::string> instead = {};
   bool hashed = true;  // false: where and how a run happens, not what it is
-  // True: what counts only where it is given, so that plans without it
-  // have the hash that they had before there was such a field.
+  // True: what counts only where it is not the default, so that plans without
+  // it have the hash that they had before there was such a field.
   bool hashed_if_set = false;
   // What stands in the hash for a number that is not given, so that plans have
   // the hash that they had before it could be left out. NaN: null does.

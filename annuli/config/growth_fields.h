@@ -78,6 +78,11 @@ void visit_fields(auto&& visit, Is<DeepenPlan> auto& deepen) {
         deepen.preset);
   visit({"add_layers", "Number of new layers", between(1, 4096)},
         deepen.add_layers);
+  visit({.name = "weights",
+         .help = "What new layers are made of: copy, the parent's layers; or "
+                 "random numbers, as in a new model",
+         .hashed_if_set = true},
+        deepen.weights);
   visit({"outputs",
          "What new layers add at first: zero keeps the function; keep adds "
          "what the copied layer does, which changes it"},
@@ -128,6 +133,24 @@ void visit_fields(auto&& visit, Is<PerturbPlan> auto& perturb) {
         perturb.tensors);
 }
 
+void visit_fields(auto&& visit, Is<UntiePlan> auto& untie) {
+  visit({"head_state",
+         "The optimizer's state of the head's table: carry copies the "
+         "embedding's, reset begins anew"},
+        untie.head_state);
+}
+
+void visit_fields(auto&& visit, Is<ShrinkPerturbPlan> auto& shrink) {
+  visit({"shrink", "Factor on every matrix",
+         Range{.min = 0, .max = 1, .min_open = true}},
+        shrink.shrink);
+  visit({"relative_std",
+         "Standard deviation of the noise, as a share of the root mean square "
+         "that each matrix had",
+         at_least(0)},
+        shrink.relative_std);
+}
+
 void visit_operators(auto&& visit, auto& step) {
   visit({"upcycle", "Make experts of each feed-forward, with a router"},
         step.upcycle);
@@ -138,6 +161,9 @@ void visit_operators(auto&& visit, auto& step) {
   visit({"merge_experts", "Make one mixture of several dense models"},
         step.merge_experts);
   visit({"perturb", "Add noise to chosen matrices"}, step.perturb);
+  visit({"untie", "Give the output head a table of its own"}, step.untie);
+  visit({"shrink_perturb", "Make all matrices smaller and add noise"},
+        step.shrink_perturb);
 }
 
 void visit_fields(auto&& visit, Is<GrowthStep> auto& step) {

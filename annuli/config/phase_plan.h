@@ -41,6 +41,11 @@ enum class ClipNorm {
 ANNULI_ENUM_WORDS(ClipNorm, "whole", "two_pass", "previous_norm");
 enum class LrSchedulerType { kConstant, kLinear, kCosine, kWsd };
 ANNULI_ENUM_WORDS(LrSchedulerType, "constant", "linear", "cosine", "wsd");
+// Where a phase's schedule stands: in the plan, or in the phase.
+enum class ScheduleOf { kRun, kPhase };
+ANNULI_ENUM_WORDS(ScheduleOf, "run", "phase");
+enum class LayerSource { kCopy, kRandom };
+ANNULI_ENUM_WORDS(LayerSource, "copy", "random");
 
 // Dense feed-forward -> mixture of copied experts.
 struct UpcyclePlan {
@@ -72,6 +77,7 @@ struct WidenPlan {
 struct DeepenPlan {
   DeepenPreset preset = DeepenPreset::kCopyLast;
   int64_t add_layers = 3;
+  LayerSource weights = LayerSource::kCopy;  // of new layers
   DeepenOutputs outputs = DeepenOutputs::kZero;
   std::vector<int64_t> layer_map;  // child -> parent; if given, it decides
   bool operator==(const DeepenPlan&) const = default;
@@ -102,6 +108,20 @@ struct PerturbPlan {
   bool operator==(const PerturbPlan&) const = default;
 };
 
+// The head gets a table of its own, equal to the embedding's.
+struct UntiePlan {
+  OptimizerState head_state = OptimizerState::kCarry;  // the table's, copied
+  bool operator==(const UntiePlan&) const = default;
+};
+
+// All matrices smaller, with noise against what their root mean square was
+// (2605.13405; Ash and Adams, 1910.08475).
+struct ShrinkPerturbPlan {
+  double shrink = 0.5;
+  double relative_std = 0.1;
+  bool operator==(const ShrinkPerturbPlan&) const = default;
+};
+
 // One operator: exactly one is set (`check` sees to it).
 struct GrowthStep {
   std::optional<UpcyclePlan> upcycle;
@@ -110,6 +130,8 @@ struct GrowthStep {
   std::optional<ExpandExpertsPlan> expand_experts;
   std::optional<MergeExpertsPlan> merge_experts;
   std::optional<PerturbPlan> perturb;
+  std::optional<UntiePlan> untie;
+  std::optional<ShrinkPerturbPlan> shrink_perturb;
   bool operator==(const GrowthStep&) const = default;
 };
 
@@ -122,7 +144,10 @@ struct GrowPlan : GrowthStep {
 };
 
 struct TrainPlan {
-  int64_t max_steps = 10;
+  int64_t max_steps = 10;  // loaded: 0 where one of the next three stands
+  std::optional<double> max_tokens;
+  std::optional<double> max_flops;
+  std::optional<double> share;  // of the plan's budget
   double learning_rate = 3e-4;
   int64_t batch_size = 8;  // windows in one pass of all parts
   // Windows of one part of a batch; nullopt: the whole batch. Parts may be
@@ -134,6 +159,8 @@ struct TrainPlan {
   int64_t warmup_steps = 0;
   double min_lr_ratio = 0;   // linear, cosine, wsd: last rate / learning_rate
   double decay_ratio = 0.2;  // wsd: share of max_steps spent decaying
+  ScheduleOf schedule = ScheduleOf::kRun;  // kPhase, if the plan has none
+  int64_t rewarm_steps = 0;  // the rate rises in a line from 0 once more
   double max_grad_norm = 0;  // 0: no clipping
   ClipNorm clip = ClipNorm::kWhole;
   std::optional<double> weight_decay;  // nullopt: the optimizer's

@@ -28,8 +28,28 @@ enum class Precision { kFp32, kFp64, kBf16Mixed, kBf16 };
 ANNULI_ENUM_WORDS(Precision, "fp32", "fp64", "bf16-mixed", "bf16");
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 ANNULI_ENUM_WORDS(DeviceChoice, "auto", "cpu", "cuda");
-enum class OptimizerType { kAdamw, kAdamw8bit, kAdafactor, kSgd };
-ANNULI_ENUM_WORDS(OptimizerType, "adamw", "adamw_8bit", "adafactor", "sgd");
+enum class OptimizerType { kAdamw, kAdamw8bit, kAdafactor, kSgd, kMuon };
+ANNULI_ENUM_WORDS(OptimizerType, "adamw", "adamw_8bit", "adafactor", "sgd",
+                  "muon");
+// What Muon's orthogonal update of a matrix [rows, columns] is multiplied by.
+enum class MuonScale {
+  kKeller,     // sqrt(max(1, rows / columns))
+  kMoonlight,  // 0.2 sqrt(max(rows, columns)), the rms of AdamW's updates
+};
+ANNULI_ENUM_WORDS(MuonScale, "keller", "moonlight");
+// Tensors by what they do: q, k, v, o; gate, up, down; routers; the embedding's
+// table; a head of its own; the gains of norms; biases.
+enum class TensorPart {
+  kAttention,
+  kFeedForward,
+  kRouter,
+  kEmbedding,
+  kHead,
+  kGains,
+  kBiases,
+};
+ANNULI_ENUM_WORDS(TensorPart, "attention", "feed-forward", "router",
+                  "embedding", "head", "gains", "biases");
 // What moments are kept in; an fp64 run keeps fp64 for fp32.
 enum class StateDtype { kFp32, kBf16 };
 ANNULI_ENUM_WORDS(StateDtype, "fp32", "bf16");
@@ -75,6 +95,14 @@ struct ModelPlan {
   bool operator==(const ModelPlan&) const = default;
 };
 
+// Rate and decay of the tensors of some parts.
+struct OptimizerGroup {
+  std::vector<TensorPart> parts;
+  double lr_factor = 1;                // times the phase's learning rate
+  std::optional<double> weight_decay;  // nullopt: as for the others
+  bool operator==(const OptimizerGroup&) const = default;
+};
+
 struct OptimizerPlan {
   OptimizerType type = OptimizerType::kAdamw;
   double adam_beta1 = 0.9;
@@ -85,8 +113,29 @@ struct OptimizerPlan {
   double decay_rate = 0.8;       // adafactor: b2 = 1 - t^-decay_rate
   double clip_threshold = 1;     // adafactor: of the update's rms
   bool scale_parameter = false;  // adafactor: rate times the weight's rms
+  double muon_momentum = 0.95;   // muon: matrices of the blocks; adam_* for all
+  MuonScale muon_scale = MuonScale::kMoonlight;
   StateDtype state_dtype = StateDtype::kFp32;
+  std::vector<OptimizerGroup> groups;  // no part stands in two
   bool operator==(const OptimizerPlan&) const = default;
+};
+
+// The learning rate over the whole run: a share, 0 .. 1, of each phase's
+// learning_rate. Amounts are "500" (steps), "2%" (of the run's tokens) or "1e6
+// tokens".
+struct SchedulePlan {
+  LrSchedulerType type = LrSchedulerType::kWsd;
+  std::string warmup = "0";
+  std::string decay = "20%";  // wsd: at the end, within the last phase
+  double min_lr_ratio = 0;    // linear, cosine, wsd: the last share
+  bool operator==(const SchedulePlan&) const = default;
+};
+
+// What a run may spend: exactly one is set.
+struct BudgetPlan {
+  std::optional<double> tokens;
+  std::optional<double> flops;
+  bool operator==(const BudgetPlan&) const = default;
 };
 
 struct ProbePlan {
@@ -137,6 +186,8 @@ struct Plan {
   DataPlan data;
   ModelPlan model;
   OptimizerPlan optimizer;
+  std::optional<SchedulePlan> schedule;  // of all phases that have none
+  std::optional<BudgetPlan> budget;      // of all phases that have a share
   ProbePlan probe;
   EvaluationPlan evaluation;
   SamplesPlan samples;

@@ -14,8 +14,30 @@
 namespace annuli {
 
 void visit_fields(auto&& visit, Is<TrainPlan> auto& train) {
-  visit({"max_steps", "Number of updates in this phase", between(1, 1e9), true},
+  visit({.name = "max_steps",
+         .help = "Number of updates in this phase",
+         .range = between(1, 1e9),
+         .required = true,
+         .instead = {"max_tokens", "max_flops", "share"}},
         train.max_steps);
+  visit({.name = "max_tokens",
+         .help = "Instead of max_steps: as many updates as this number of "
+                 "tokens allows",
+         .range = at_least(1),
+         .hashed_if_set = true},
+        train.max_tokens);
+  visit({.name = "max_flops",
+         .help = "Instead of max_steps: as many updates as this number of "
+                 "floating-point operations allows",
+         .range = at_least(1),
+         .hashed_if_set = true},
+        train.max_flops);
+  visit({.name = "share",
+         .help = "Instead of max_steps: share of the plan's budget; what a "
+                 "phase cannot spend is left to the next",
+         .range = Range{.min = 0, .max = 1, .min_open = true},
+         .hashed_if_set = true},
+        train.share);
   visit({"learning_rate",
          "Highest learning rate, which holds between warm-up and decay",
          above(0), true},
@@ -56,6 +78,17 @@ void visit_fields(auto&& visit, Is<TrainPlan> auto& train) {
        "wsd: share of max_steps, at the end, in which the learning rate decays",
        between(0, 1)},
       train.decay_ratio);
+  visit({.name = "schedule",
+         .help = "In a plan with a schedule: whether the phase follows it "
+                 "(run), or lr_scheduler_type and its like (phase)",
+         .hashed_if_set = true},
+        train.schedule);
+  visit({.name = "rewarm_steps",
+         .help = "Number of first steps in which the learning rate rises from "
+                 "0 to what it would be, for example after growth",
+         .range = at_least(0),
+         .hashed_if_set = true},
+        train.rewarm_steps);
   visit({"max_grad_norm",
          "A gradient with a larger norm is scaled down to this norm; 0 never "
          "scales",
@@ -161,6 +194,15 @@ void visit_fields(auto&& visit, Is<Plan> auto& plan) {
          .required = true},
         plan.model);
   visit({"optimizer", "How weights are updated"}, plan.optimizer);
+  visit({.name = "schedule",
+         .help = "The learning rate over the whole run (if not given: each "
+                 "phase has its own)",
+         .hashed_if_set = true},
+        plan.schedule);
+  visit({.name = "budget",
+         .help = "What the whole run may spend; phases have a share of it",
+         .hashed_if_set = true},
+        plan.budget);
   visit({"probe", "The text on which growth is proved"}, plan.probe);
   visit({"evaluation", "Loss on held-out text"}, plan.evaluation);
   visit({"samples", "Text that the model writes after each phase"},

@@ -1,4 +1,5 @@
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include "annuli/config/plan_fields.h"
 #include "annuli/config/plan_json.h"
@@ -66,8 +67,9 @@ struct HelpWriter {
       section(key, field, value);
     } else if constexpr (kIsOptionalSection<T>) {
       section(key, field, typename T::value_type{});
-    } else if constexpr (std::is_same_v<T, std::vector<PhasePlan>>) {
-      section(key + ".N", field, PhasePlan{});
+    } else if constexpr (kIsSectionList<T> &&
+                         !std::is_same_v<T, std::vector<GrowthStep>>) {
+      section(key + ".N", field, typename T::value_type{});
     } else {
       line(key, field, type_text<T>(), default_text(value));
     }
@@ -93,8 +95,10 @@ struct HelpWriter {
     std::string facts = type;
     const std::string range = field.range.text();
     if (!range.empty()) facts += ", " + range;
-    if (field.required) {
+    if (field.required && field.instead.empty()) {
       facts += "; required";
+    } else if (field.required) {
+      facts += fmt::format("; required, or {}", fmt::join(field.instead, ", "));
     } else if (!fallback.empty()) {
       facts += "; default " + fallback;
     }

@@ -63,11 +63,28 @@ struct SectionReader {
   const YamlTree& map;
   const std::string& path;
 
+  // The field that stands in this one's place; nullptr if none does.
+  const YamlTree* other(const Field& field) const {
+    for (const std::string& name : field.instead) {
+      const YamlTree* node = map.find(name);
+      if (node != nullptr && !is_null(*node, true)) return node;
+    }
+    return nullptr;
+  }
+
   template <typename T>
   void operator()(const Field& field, T& value) const {
     const std::string key = join(path, field.name);
+    const YamlTree* instead = other(field);
     if (const YamlTree* node = map.find(field.name)) {
+      if (instead != nullptr) {
+        reject(*node, key,
+               fmt::format("one of {}, {}", field.name,
+                           fmt::join(field.instead, ", ")));
+      }
       read_value(*node, key, field, value);
+    } else if (instead != nullptr) {
+      value = {};
     } else if (field.required && map.find("from") == nullptr) {
       user_error("reading {}: {} is missing; expected it ({})", map.place, key,
                  field.help);

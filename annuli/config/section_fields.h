@@ -117,6 +117,47 @@ void visit_fields(auto&& visit, Is<ModelPlan> auto& model) {
         model.initializer_range);
 }
 
+void visit_fields(auto&& visit, Is<OptimizerGroup> auto& group) {
+  visit({"parts",
+         "Tensors of the group: attention, feed-forward, router, embedding, "
+         "head (if it has a table of its own), gains, biases"},
+        group.parts);
+  visit({"lr_factor", "The learning rate is multiplied by it", at_least(0)},
+        group.lr_factor);
+  visit({"weight_decay",
+         "Weight decay of these tensors (if not given: as for the others)",
+         at_least(0)},
+        group.weight_decay);
+}
+
+void visit_fields(auto&& visit, Is<SchedulePlan> auto& schedule) {
+  visit({"type",
+         "After the warm-up: constant; a linear or cosine decay; or constant "
+         "with a decay at the end (wsd)"},
+        schedule.type);
+  visit({"warmup",
+         "First part of the run, in which the rate rises in a line: 500 "
+         "(steps), 2% (of the run's tokens) or 1e6 tokens"},
+        schedule.warmup);
+  visit({"decay",
+         "wsd: last part of the run, in which the rate decays, in the same "
+         "words; it does not begin before the last phase that grows"},
+        schedule.decay);
+  visit({"min_lr_ratio",
+         "Learning rate at the end of the decay, as a share of the highest",
+         between(0, 1)},
+        schedule.min_lr_ratio);
+}
+
+void visit_fields(auto&& visit, Is<BudgetPlan> auto& budget) {
+  visit({"tokens", "Number of tokens to train on", at_least(1)}, budget.tokens);
+  visit({"flops",
+         "Number of floating-point operations of training: three forward "
+         "passes for each token",
+         at_least(1)},
+        budget.flops);
+}
+
 void visit_fields(auto&& visit, Is<OptimizerPlan> auto& optimizer) {
   visit({"type", "Algorithm that updates the weights"}, optimizer.type);
   visit({"adam_beta1",
@@ -157,8 +198,26 @@ void visit_fields(auto&& visit, Is<OptimizerPlan> auto& optimizer) {
          "adafactor: the learning rate is multiplied by the root mean square "
          "of each tensor"},
         optimizer.scale_parameter);
-  visit({"state_dtype", "Number type of adamw's moments and of sgd's momentum"},
+  visit({.name = "muon_momentum",
+         .help = "muon: share of the sum of gradients that is kept at each "
+                 "step",
+         .range = below_one(),
+         .hashed_if_set = true},
+        optimizer.muon_momentum);
+  visit({.name = "muon_scale",
+         .help = "muon: factor on the update of a matrix: keller, "
+                 "sqrt(max(1, rows / columns)); or moonlight, 0.2 "
+                 "sqrt(max(rows, columns)), with which a rate for adamw fits",
+         .hashed_if_set = true},
+        optimizer.muon_scale);
+  visit({"state_dtype",
+         "Number type of adamw's moments, of sgd's and muon's momentum"},
         optimizer.state_dtype);
+  visit({.name = "groups",
+         .help = "Rates and weight decay of the tensors of some parts; each "
+                 "entry names its parts",
+         .hashed_if_set = true},
+        optimizer.groups);
 }
 
 void visit_fields(auto&& visit, Is<ProbePlan> auto& probe) {
