@@ -1,0 +1,52 @@
+#include "annuli/core/file_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "annuli/core/error.h"
+
+namespace annuli {
+namespace {
+
+[[noreturn]] void fail(const std::filesystem::path& path) {
+  user_error("locking {}: {}", path.string(), std::strerror(errno));
+}
+
+int opened(const std::filesystem::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail(path);
+  return descriptor;
+}
+
+}  // namespace
+
+FileLock::FileLock(const std::filesystem::path& path)
+    : descriptor_(opened(path)) {
+  while (::flock(descriptor_, LOCK_EX) != 0) {
+    if (errno == EINTR) continue;
+    ::close(descriptor_);
+    fail(path);
+  }
+}
+
+std::optional<FileLock> FileLock::try_lock(const std::filesystem::path& path) {
+  FileLock lock;
+  lock.descriptor_ = opened(path);
+  if (::flock(lock.descriptor_, LOCK_EX | LOCK_NB) == 0) return lock;
+  if (errno == EWOULDBLOCK) return std::nullopt;
+  fail(path);
+}
+
+FileLock::~FileLock() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+FileLock::FileLock(FileLock&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+}  // namespace annuli

@@ -1,0 +1,48 @@
+#include "annuli/core/file_lock.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include "annuli/core/error.h"
+
+namespace annuli {
+namespace {
+
+namespace fs = std::filesystem;
+
+class FileLockTest : public testing::Test {
+ protected:
+  void SetUp() override { fs::create_directories(folder_); }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  fs::path folder_ = fs::path(testing::TempDir()) / "file_lock";
+};
+
+TEST_F(FileLockTest, OneHoldsIt) {
+  std::optional<FileLock> first = FileLock::try_lock(folder_);
+  ASSERT_TRUE(first.has_value());
+  EXPECT_FALSE(FileLock::try_lock(folder_).has_value());
+  first.reset();
+  EXPECT_TRUE(FileLock::try_lock(folder_).has_value());
+}
+
+TEST_F(FileLockTest, ItMovesWithTheObject) {
+  std::optional<FileLock> first = FileLock::try_lock(folder_);
+  {
+    const FileLock second = std::move(*first);
+    first.reset();
+    EXPECT_FALSE(FileLock::try_lock(folder_).has_value());
+  }
+  EXPECT_TRUE(FileLock::try_lock(folder_).has_value());
+}
+
+TEST_F(FileLockTest, WhatIsNotThereCannotBeLocked) {
+  EXPECT_THROW(FileLock(folder_ / "none"), UserError);
+  EXPECT_THROW(FileLock::try_lock(folder_ / "none"), UserError);
+}
+
+}  // namespace
+}  // namespace annuli
