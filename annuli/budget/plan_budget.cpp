@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "annuli/budget/compute.h"
+#include "annuli/budget/phase_steps.h"
 #include "annuli/budget/stage_parts.h"
 #include "annuli/budget/step_memory.h"
 #include "annuli/checkpoint/model_file.h"
@@ -17,14 +18,6 @@
 
 namespace annuli::budget {
 namespace {
-
-ModelConfig config_at_start(const Plan& plan) {
-  if (!plan.model.from.empty()) return ModelFile(plan.model.from).config();
-  const int64_t vocab_size = plan.model.vocab_size
-                                 ? *plan.model.vocab_size
-                                 : load_tokenizer(plan.tokenizer)->vocab_size();
-  return model_config(plan.model, vocab_size);
-}
 
 int64_t most_weight_buckets(const StageParts& parts) {
   int64_t most = 0;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "annuli/budget/budget_table.h"
+#include "annuli/budget/phase_steps.h"
 #include "annuli/budget/plan_budget.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/options.h"
@@ -19,6 +20,7 @@
 #include "annuli/kernels/threads.h"
 #include "annuli/model/number_types.h"
 #include "annuli/parallel/launcher.h"
+#include "annuli/train/schedule_text.h"
 
 namespace annuli::cli {
 namespace {
@@ -87,8 +89,20 @@ std::optional<double> step_time_of(const PlanOptions& options) {
   return seconds;
 }
 
+std::string rate_table(const Plan& plan) {
+  const std::vector<std::string> rates = train::schedule_text(plan);
+  std::vector<std::vector<std::string>> rows = {
+      {"phase", "steps", "learning rate"}};
+  for (size_t i = 0; i < rates.size(); ++i) {
+    const PhasePlan& phase = plan.phases[i];
+    rows.push_back(
+        {phase.name, std::to_string(phase.train.max_steps), rates[i]});
+  }
+  return aligned(rows, Align::kLeft);
+}
+
 void plan(const PlanOptions& options) {
-  const Plan plan = load_plan(options.plan, options.set);
+  const Plan plan = budget::with_steps(load_plan(options.plan, options.set));
   check_gates(plan);
   const auto limit = parse_memory_limit(options.memory_limit);
   const budget::Sharing sharing = sharing_of(options);
@@ -101,8 +115,16 @@ void plan(const PlanOptions& options) {
   if (sharing.processes > 1) {
     budget.all_shards = budget::compare_shards(plan, sharing);
   }
-  fmt::print("{}", options.json ? pretty(budget::to_json(budget, limit)) + "\n"
-                                : budget::to_table(budget, limit));
+  if (options.json) {
+    Json json = budget::to_json(budget, limit);
+    const std::vector<std::string> rates = train::schedule_text(plan);
+    for (size_t i = 0; i < rates.size(); ++i) {
+      json["phases"][i]["learning_rate"] = rates[i];
+    }
+    fmt::print("{}\n", pretty(json));
+  } else {
+    fmt::print("{}\n{}", budget::to_table(budget, limit), rate_table(plan));
+  }
   if (limit) budget::require_fits(plan, budget, *limit);
 }
 

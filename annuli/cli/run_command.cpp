@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "annuli/budget/phase_steps.h"
 #include "annuli/budget/plan_budget.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/options.h"
@@ -74,7 +75,7 @@ void run(const RunOptions& options) {
   if (options.plan.empty()) {
     user_error("running: no plan; give one, for example plans/quick.yaml");
   }
-  Plan plan = load_plan(options.plan, options.set);
+  Plan plan = budget::with_steps(load_plan(options.plan, options.set));
   if (!options.out.empty()) plan.output_dir = options.out;
   plan.allow.insert(plan.allow.end(), options.allow.begin(),
                     options.allow.end());

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "annuli/config/check_growth.h"
+#include "annuli/config/check_schedule.h"
 #include "annuli/config/field.h"
 #include "annuli/config/utf8.h"
 #include "annuli/core/quote.h"
@@ -101,13 +102,20 @@ void check_file(const Complain& complain, const std::string& key,
   }
 }
 
+// Steps to warm up by; not yet known where a budget is to say how many there
+// are.
+void check_warmup(const Complain& complain, const std::string& key,
+                  const char* field, int64_t steps, const TrainPlan& train) {
+  if (train.max_steps == 0 || steps <= train.max_steps) return;
+  complain(fmt::format("{}.{}", key, field),
+           fmt::format("found {}, expected at most max_steps, {}", steps,
+                       train.max_steps));
+}
+
 void check_train(const Complain& complain, const std::string& key,
                  const TrainPlan& train) {
-  if (train.warmup_steps > train.max_steps) {
-    complain(key + ".warmup_steps",
-             fmt::format("found {}, expected at most max_steps, {}",
-                         train.warmup_steps, train.max_steps));
-  }
+  check_warmup(complain, key, "warmup_steps", train.warmup_steps, train);
+  check_warmup(complain, key, "rewarm_steps", train.rewarm_steps, train);
   const int64_t micro = train.micro_batch_size.value_or(train.batch_size);
   if (micro > train.batch_size || train.batch_size % micro != 0) {
     complain(key + ".micro_batch_size",
@@ -212,6 +220,8 @@ void check_plan(const Plan& plan, const Locate& locate) {
     complain("phases", "found none, expected at least one");
   }
   check_phases(complain, plan);
+  check_schedule(complain, plan);
+  check_budget(complain, plan);
   check_growth(complain, plan);
 }
 

@@ -70,4 +70,20 @@ void apply_override(YamlTree& tree, const std::string& assignment) {
   child(*node, rest, place) = std::move(value);
 }
 
+void lay_over(YamlTree& tree, const YamlTree& over) {
+  const bool merges =
+      tree.kind == YamlTree::Kind::kMap && over.kind == YamlTree::Kind::kMap;
+  if (!merges) {
+    tree = over;
+    return;
+  }
+  for (const YamlEntry& entry : over.entries) {
+    if (YamlTree* found = tree.find(entry.key)) {
+      lay_over(*found, entry.node);
+    } else {
+      tree.entries.push_back(entry);
+    }
+  }
+}
+
 }  // namespace annuli

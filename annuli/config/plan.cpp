@@ -101,6 +101,10 @@ Plan parse_plan(std::string_view yaml, const std::string& source,
                 const std::vector<std::string>& overrides) {
   YamlTree tree = parse_yaml(yaml, one_line(source));
   for (const auto& assignment : overrides) apply_override(tree, assignment);
+  return plan_of(tree);
+}
+
+Plan plan_of(const YamlTree& tree) {
   Plan plan = read_plan(tree);
   follow_model_from(plan, tree);
   resolve(plan);

@@ -12,9 +12,9 @@
 namespace annuli {
 namespace {
 
-// What only measures or writes, and proofs that are still to come.
+// What only measures or writes, proofs and rates that are still to come.
 constexpr auto kFromHereOn = std::to_array<std::string_view>(
-    {"evaluation", "samples", "probe", "boundary_loss_budget"});
+    {"evaluation", "samples", "probe", "boundary_loss_budget", "schedule"});
 
 std::string text_of(const Json* value) {
   return value == nullptr ? "nothing" : value->dump();

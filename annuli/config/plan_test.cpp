@@ -218,8 +218,8 @@ TEST(PlanHelp, NamesFieldsRangesAndDefaults) {
       help,
       HasSubstr("phases.N.grow.widen.head: untie|fold|multiplier; default "
                 "untie"));
-  EXPECT_THAT(help, HasSubstr("phases.N.train.max_steps: integer, 1 to "
-                              "1000000000; required"));
+  EXPECT_THAT(help, HasSubstr("phases.N.train.batch_size: integer, 1 to "
+                              "1048576; required"));
   size_t longest = 0;
   std::istringstream lines(help);
   for (std::string line; std::getline(lines, line);) {

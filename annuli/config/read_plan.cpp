@@ -1,150 +1,24 @@
 #include "annuli/config/read_plan.h"
 
-#include <fmt/ranges.h>
-
-#include <algorithm>
-
 #include "annuli/config/plan_fields.h"
-#include "annuli/config/read_value.h"
+#include "annuli/config/read_section.h"
 #include "annuli/core/error.h"
-#include "annuli/core/quote.h"
-#include "annuli/core/text.h"
 
 namespace annuli {
-namespace {
-
-using Kind = YamlTree::Kind;
-
-std::string join(const std::string& path, const std::string& name) {
-  return path.empty() ? name : path + "." + name;
-}
-
-struct NameCollector {
-  std::vector<std::string>& names;
-  void operator()(const Field& field, const auto&) const {
-    names.push_back(field.name);
-  }
-};
-
-template <typename S>
-std::vector<std::string> field_names() {
-  std::vector<std::string> names;
-  const S section;
-  visit_fields(NameCollector{names}, section);
-  return names;
-}
-
-void reject_unknown_keys(const YamlTree& map, const std::string& path,
-                         const std::vector<std::string>& names) {
-  for (const auto& [key, node] : map.entries) {
-    if (std::ranges::find(names, key) != names.end()) continue;
-    const std::string hint = did_you_mean(key, names);
-    user_error("reading {}: unknown key {}{}", node.place,
-               quote(join(path, key)),
-               hint.empty()
-                   ? fmt::format(", expected one of {}", fmt::join(names, ", "))
-                   : hint);
-  }
-}
-
-template <Section S>
-void read_value(const YamlTree& node, const std::string& path,
-                const Field& field, S& section);
-template <typename T>
-void read_value(const YamlTree& node, const std::string& path,
-                const Field& field, std::optional<T>& value);
-template <typename T>
-void read_value(const YamlTree& node, const std::string& path,
-                const Field& field, std::vector<T>& values);
-
-// Reads each field of one section from one map. What a model is taken `from`
-// has the fields that would be required.
-struct SectionReader {
-  const YamlTree& map;
-  const std::string& path;
-
-  // The field that stands in this one's place; nullptr if none does.
-  const YamlTree* other(const Field& field) const {
-    for (const std::string& name : field.instead) {
-      const YamlTree* node = map.find(name);
-      if (node != nullptr && !is_null(*node, true)) return node;
-    }
-    return nullptr;
-  }
-
-  template <typename T>
-  void operator()(const Field& field, T& value) const {
-    const std::string key = join(path, field.name);
-    const YamlTree* instead = other(field);
-    if (const YamlTree* node = map.find(field.name)) {
-      if (instead != nullptr) {
-        reject(*node, key,
-               fmt::format("one of {}, {}", field.name,
-                           fmt::join(field.instead, ", ")));
-      }
-      read_value(*node, key, field, value);
-    } else if (instead != nullptr) {
-      value = {};
-    } else if (field.required && map.find("from") == nullptr) {
-      user_error("reading {}: {} is missing; expected it ({})", map.place, key,
-                 field.help);
-    }
-  }
-};
-
-template <Section S>
-void read_value(const YamlTree& node, const std::string& path,
-                const Field& field, S& section) {
-  if (node.kind == Kind::kNull && !field.required) return;
-  if (node.kind != Kind::kMap)
-    reject(node, path,
-           fmt::format("a map of {}", fmt::join(field_names<S>(), ", ")));
-  reject_unknown_keys(node, path, field_names<S>());
-  visit_fields(SectionReader{node, path}, section);
-}
-
-template <typename T>
-void read_value(const YamlTree& node, const std::string& path,
-                const Field& field, std::optional<T>& value) {
-  if (is_null(node, true)) {
-    value.reset();
-  } else {
-    read_value(node, path, field, value.emplace());
-  }
-}
-
-template <typename T>
-void read_value(const YamlTree& node, const std::string& path,
-                const Field& field, std::vector<T>& values) {
-  values.clear();
-  if (node.kind == Kind::kNull) return;
-  const bool single = node.kind == Kind::kScalar && !Section<T>;
-  if (single) return read_value(node, path, field, values.emplace_back());
-  if (node.kind != Kind::kList) reject(node, path, "a list");
-  for (size_t i = 0; i < node.entries.size(); ++i) {
-    read_value(node.entries[i].node, join(path, std::to_string(i)), field,
-               values.emplace_back());
-  }
-}
-
-}  // namespace
 
 Plan read_plan(const YamlTree& tree) {
-  if (tree.kind != Kind::kMap) {
+  if (tree.kind != YamlTree::Kind::kMap) {
     user_error(
         "reading {}: found {}, expected a map: a plan with name, model "
         "and phases",
         tree.place, describe(tree));
   }
-  Plan plan;
-  reject_unknown_keys(tree, "", field_names<Plan>());
-  visit_fields(SectionReader{tree, ""}, plan);
-  return plan;
+  return read_document<Plan>(tree);
 }
 
 GrowPlan read_growth(const YamlTree& tree) {
   GrowPlan plan;
-  if (tree.kind == Kind::kList) {
+  if (tree.kind == YamlTree::Kind::kList) {
     read_value(tree, "", {"chain", "operators"}, plan.chain);
   } else {
     read_value(tree, "", {"grow", "operators"}, plan);

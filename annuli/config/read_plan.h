@@ -9,6 +9,9 @@ namespace annuli {
 // depends on other fields is neither filled in nor checked.
 Plan read_plan(const YamlTree& tree);
 
+// The same, filled in and checked: what parse_plan makes of a text.
+Plan plan_of(const YamlTree& tree);
+
 // One operator, or several: {widen: {...}} or [{upcycle: {...}}, ...]. A map
 // may also hold `chain: [...]`.
 GrowPlan read_growth(const YamlTree& tree);

@@ -104,6 +104,14 @@ void read_value(const YamlTree& node, const std::string& path,
   }
 }
 
+void read_value(const YamlTree& node, const std::string& path,
+                const Field& field, YamlTree& value) {
+  if (node.kind != Kind::kMap) {
+    reject(node, path, fmt::format("a map: {}", field.help));
+  }
+  value = node;
+}
+
 size_t read_word(const YamlTree& node, const std::string& path,
                  const std::string_view* words, size_t count) {
   const std::vector<std::string> names(words, words + count);

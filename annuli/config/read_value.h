@@ -32,6 +32,9 @@ void read_value(const YamlTree& node, const std::string& path,
                 const Field& field, double& value);
 void read_value(const YamlTree& node, const std::string& path,
                 const Field& field, std::map<std::string, std::string>& value);
+// A map that is read later, perhaps with others laid over it.
+void read_value(const YamlTree& node, const std::string& path,
+                const Field& field, YamlTree& value);
 
 // Index into `words`.
 size_t read_word(const YamlTree& node, const std::string& path,

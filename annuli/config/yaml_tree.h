@@ -41,6 +41,10 @@ YamlTree parse_yaml(std::string_view text, const std::string& source,
 // the value of their `name`. Missing maps on the way are made.
 void apply_override(YamlTree& tree, const std::string& assignment);
 
+// Puts `over` on top: maps are merged key by key, anything else takes the place
+// of what was there.
+void lay_over(YamlTree& tree, const YamlTree& over);
+
 // What is found, for a message: quoted, on one line, shortened.
 std::string describe(const YamlTree& node);
 

@@ -32,6 +32,7 @@
 #include "annuli/run/running_plan.h"
 #include "annuli/run/session.h"
 #include "annuli/run/step_log.h"
+#include "annuli/train/schedule.h"
 #include "annuli/train/step_share.h"
 #include "annuli/train/trainer.h"
 
@@ -44,12 +45,15 @@ class PlanRunner {
  public:
   PlanRunner(const Plan& plan, RunFolder& folder, at::Device device,
              std::optional<profile::Profiler> profiler,
-             parallel::ProcessGroup& group)
+             parallel::ProcessGroup& group,
+             const std::optional<StopPoint>& stop)
       : plan_(plan),
         run_(plan, folder, device, group),
-        profiler_(std::move(profiler)) {}
+        profiler_(std::move(profiler)),
+        stop_(stop) {}
 
-  void run(IfPresent if_present) {
+  // Where it stopped, if it was to.
+  std::optional<StopPoint> run(IfPresent if_present) {
     std::optional<RunState> state = begin(if_present);
     run_.enter(*state);
     // Killed between its state and its samples.
@@ -59,11 +63,14 @@ class PlanRunner {
       grow_into_phase(run_, *state);
     }
     for (;;) {
+      if (stops_at(*state)) return StopPoint{state->phase, state->step};
       if (!state->phase_ended && !complete_phase(state)) continue;
+      if (stops_at(*state)) return StopPoint{state->phase, state->step};
       if (run_.is_last(*state)) break;
       begin_phase(run_, *state);
     }
     write_summary();
+    return std::nullopt;
   }
 
  private:
@@ -109,11 +116,17 @@ class PlanRunner {
     append_session(run_.folder().sessions(), session);
   }
 
+  bool stops_at(const RunState& state) const {
+    return stop_ && std::pair(state.phase, state.step) >=
+                        std::pair(stop_->phase, stop_->step);
+  }
+
   // Trains what is left of the phase and ends it. Where that fails and the plan
   // wants it, `state` becomes a saved one instead, and it is false.
   bool complete_phase(std::optional<RunState>& state) {
     try {
       if (state->step < run_.phase(*state).train.max_steps) train(*state);
+      if (stops_at(*state)) return true;
       end_phase(run_, *state);
       return true;
     } catch (const VerdictError& error) {
@@ -132,13 +145,15 @@ class PlanRunner {
         state.model, state.optimizer, run_.data().train(), plan,
         plan.weight_decay.value_or(plan_.optimizer.weight_decay),
         CounterRng(plan_.seed, "phase/" + phase.name).bits(0), run_.group(),
-        state.previous_norm, plan_.parallel.shard);
+        state.previous_norm, plan_.parallel.shard,
+        train::place_in_run(plan_, state.phase));
     train::WeightSample sample(state.model.table(),
                                state.recipe ? &*state.recipe : nullptr);
     StepLog log(run_.history(), phase.name,
                 StepLines(phase.name, state.step + 1, plan.max_steps,
                           plan_.logging_steps));
-    for (int64_t number = 1; state.step < plan.max_steps; ++number) {
+    for (int64_t number = 1; state.step < plan.max_steps && !stops_at(state);
+         ++number) {
       const int signal = train_step(state, trainer, sample, log, number);
       if (state.step < plan.max_steps) between_steps(state, log, signal);
     }
@@ -189,7 +204,7 @@ class PlanRunner {
       return every > 0 && state.step % every == 0;
     };
     const bool evaluates = falls_due(plan_.evaluation.eval_steps);
-    const bool saves = falls_due(plan_.save_steps);
+    const bool saves = falls_due(plan_.save_steps) || stops_at(state);
     log.check();
     if (!evaluates && !saves && signal == 0) return;
     log.finish();
@@ -211,6 +226,7 @@ class PlanRunner {
   const Plan& plan_;
   RunningPlan run_;
   std::optional<profile::Profiler> profiler_;
+  std::optional<StopPoint> stop_;
 };
 
 // UserError if it is, and its history is no more what it was then.
@@ -265,9 +281,12 @@ std::optional<profile::Profiler> profiler_of(
 
 }  // namespace
 
-void run_plan(const Plan& plan, const fs::path& plan_file, IfPresent if_present,
-              const std::optional<ProfileOptions>& profile,
-              std::optional<at::Device> device, parallel::ProcessGroup& group) {
+std::optional<StopPoint> run_plan(const Plan& plan, const fs::path& plan_file,
+                                  IfPresent if_present,
+                                  const std::optional<ProfileOptions>& profile,
+                                  std::optional<at::Device> device,
+                                  parallel::ProcessGroup& group,
+                                  const std::optional<StopPoint>& stop) {
   if (plan.threads > 0) {
     kernels::set_num_threads(static_cast<int>(plan.threads));
   }
@@ -288,11 +307,15 @@ void run_plan(const Plan& plan, const fs::path& plan_file, IfPresent if_present,
         folder.root().string());
   } else {
     if (if_present == IfPresent::kRefuse) refuse_begun(folder, plan);
-    PlanRunner(plan, folder, chosen, profiler_of(profile, folder), group)
-        .run(if_present);
+    const auto stopped = PlanRunner(plan, folder, chosen,
+                                    profiler_of(profile, folder), group, stop)
+                             .run(if_present);
+    if (stopped) return stopped;
   }
-  if (!folder.is_writer()) return;
-  say("{}", report::summary_table(plan, folder.history()));
+  if (folder.is_writer()) {
+    say("{}", report::summary_table(plan, folder.history()));
+  }
+  return std::nullopt;
 }
 
 }  // namespace annuli::run

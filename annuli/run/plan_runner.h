@@ -27,6 +27,13 @@ struct ProfileOptions {
   int64_t steps = 3;  // of each phase, after its first
 };
 
+// Where a run is to pause: after this step of this phase, which is not the
+// phase's last.
+struct StopPoint {
+  size_t phase = 0;
+  int64_t step = 0;
+};
+
 // Prints as it goes. If the folder holds the finished run of this very plan,
 // prints its table and does nothing else (unless forced).
 //
@@ -41,10 +48,14 @@ struct ProfileOptions {
 // same plan. It gives the bits of one process (docs/parallel.md). UserError on
 // all if they differ in plan, program or data, or if the batches have no parts
 // for them; LostProcess if one of them is lost.
-void run_plan(const Plan& plan, const std::filesystem::path& plan_file,
-              IfPresent if_present,
-              const std::optional<ProfileOptions>& profile = {},
-              std::optional<at::Device> device = {},
-              parallel::ProcessGroup& group = parallel::solo());
+// `stop`: the state there is saved and the run left unfinished, to be resumed;
+// one that is beyond it already does nothing. Returns where it stands then,
+// nullopt if it is finished.
+std::optional<StopPoint> run_plan(
+    const Plan& plan, const std::filesystem::path& plan_file,
+    IfPresent if_present, const std::optional<ProfileOptions>& profile = {},
+    std::optional<at::Device> device = {},
+    parallel::ProcessGroup& group = parallel::solo(),
+    const std::optional<StopPoint>& stop = {});
 
 }  // namespace annuli::run

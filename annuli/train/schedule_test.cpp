@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 namespace annuli::train {
 namespace {
@@ -62,6 +63,81 @@ TEST(Schedule, HoldsAtTheEndsOfItsFields) {
   plan.decay_ratio = 1;
   plan.warmup_steps = 0;
   EXPECT_DOUBLE_EQ(learning_rate(plan, 50), 2e-3 - 0.5 * 1.8e-3);
+}
+
+TEST(Schedule, WarmsUpOnceMoreFromZero) {
+  TrainPlan plan = plan_of(LrSchedulerType::kConstant);
+  plan.warmup_steps = 0;
+  plan.rewarm_steps = 4;
+  EXPECT_DOUBLE_EQ(learning_rate(plan, 1), 0.5e-3);
+  EXPECT_DOUBLE_EQ(learning_rate(plan, 3), 1.5e-3);
+  EXPECT_EQ(learning_rate(plan, 4), 2e-3);
+  EXPECT_EQ(learning_rate(plan, 5), 2e-3);
+}
+
+// Two phases of 100 and 50 steps; the second's have twice the tokens, so that
+// the run is 200 steps of the first kind.
+Plan run_of(SchedulePlan schedule) {
+  Plan plan;
+  plan.data.sequence_length = 8;
+  plan.phases.resize(2);
+  for (PhasePlan& phase : plan.phases) {
+    phase.train.learning_rate = 2e-3;
+    phase.train.batch_size = 4;
+  }
+  plan.phases[0].train.max_steps = 100;
+  plan.phases[1].train.max_steps = 50;
+  plan.phases[1].train.batch_size = 2;
+  plan.phases[1].train.gradient_accumulation_steps = 4;
+  plan.schedule = std::move(schedule);
+  return plan;
+}
+
+double rate_in(const Plan& plan, size_t phase, int64_t step) {
+  return learning_rate(plan.phases[phase].train, step,
+                       place_in_run(plan, phase));
+}
+
+TEST(Schedule, RunsOverAllPhases) {
+  const Plan plan = run_of(
+      {.type = LrSchedulerType::kLinear, .warmup = "20", .min_lr_ratio = 0.5});
+  EXPECT_DOUBLE_EQ(rate_in(plan, 0, 10), 1e-3);
+  EXPECT_DOUBLE_EQ(rate_in(plan, 0, 20), 2e-3);
+  EXPECT_DOUBLE_EQ(rate_in(plan, 0, 65), 2e-3 - 0.25 * 1e-3);
+  EXPECT_DOUBLE_EQ(rate_in(plan, 1, 5), 2e-3 - 0.5 * 1e-3);
+  EXPECT_DOUBLE_EQ(rate_in(plan, 1, 50), 1e-3);
+}
+
+TEST(Schedule, AmountsMeanStepsSharesAndTokens) {
+  const double tokens = 200 * 32;
+  const auto place = [](const char* warmup, const char* decay) {
+    return *place_in_run(run_of({.warmup = warmup, .decay = decay}), 1);
+  };
+  EXPECT_EQ(place("0", "0").end, tokens);
+  EXPECT_EQ(place("0", "0").before, tokens / 2);
+  EXPECT_EQ(place("120", "0").warmup_end, 100 * 32 + 20 * 64);
+  EXPECT_EQ(place("10%", "0").warmup_end, tokens / 10);
+  EXPECT_EQ(place("64 tokens", "0").warmup_end, 64);
+  EXPECT_EQ(place("0", "60 steps").decay_begin, tokens - 50 * 64 - 10 * 32);
+  EXPECT_EQ(place("0", "25%").decay_begin, tokens * 0.75);
+}
+
+// A decay of 80 % would begin in the first phase.
+TEST(Schedule, DoesNotDecayBeforeTheLastGrowth) {
+  Plan plan = run_of({.decay = "80%"});
+  EXPECT_LT(rate_in(plan, 0, 100), 2e-3);
+  plan.phases[1].grow = GrowPlan();
+  EXPECT_EQ(rate_in(plan, 0, 100), 2e-3);
+  EXPECT_DOUBLE_EQ(rate_in(plan, 1, 25), 1e-3);
+  EXPECT_EQ(rate_in(plan, 1, 50), 0);
+}
+
+TEST(Schedule, APhaseMayHaveItsOwn) {
+  Plan plan = run_of({.warmup = "20"});
+  plan.phases[0].train.schedule = ScheduleOf::kPhase;
+  EXPECT_EQ(rate_in(plan, 0, 1), 2e-3);
+  EXPECT_FALSE(place_in_run(plan, 0).has_value());
+  EXPECT_TRUE(place_in_run(plan, 1).has_value());
 }
 
 }  // namespace

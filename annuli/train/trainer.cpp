@@ -17,7 +17,6 @@
 #include "annuli/parallel/sum_tree.h"
 #include "annuli/train/batch_tensors.h"
 #include "annuli/train/router_projection.h"
-#include "annuli/train/schedule.h"
 #include "annuli/train/staged_gradients.h"
 
 namespace annuli::train {
@@ -48,10 +47,12 @@ double squares_of(const at::Tensor& gradient) {
 Trainer::Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
                  const TrainPlan& train, double weight_decay, uint64_t seed,
                  parallel::ProcessGroup& group,
-                 std::optional<double> previous_norm, Sharding shard)
+                 std::optional<double> previous_norm, Sharding shard,
+                 const std::optional<PlaceInRun>& place)
     : model_(model),
       optimizer_(optimizer),
       train_(train),
+      place_(place),
       weight_decay_(weight_decay),
       seed_(seed),
       previous_norm_(previous_norm),
@@ -72,7 +73,7 @@ StepRecord Trainer::step(int64_t step, WeightSample* sample) {
   sample_ = sample;
   StepRecord record;
   record.step = step;
-  record.learning_rate = learning_rate(train_, step);
+  record.learning_rate = learning_rate(train_, step, place_);
   norm_.clear();
   if (owners_) {
     finish(record, step_with_owners(record));

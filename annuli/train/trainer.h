@@ -15,6 +15,7 @@
 #include "annuli/train/gradient_norm.h"
 #include "annuli/train/gradient_sums.h"
 #include "annuli/train/optimizer.h"
+#include "annuli/train/schedule.h"
 #include "annuli/train/step_exchange.h"
 #include "annuli/train/step_record.h"
 #include "annuli/train/step_share.h"
@@ -69,7 +70,8 @@ class Trainer {
           const TrainPlan& train, double weight_decay, uint64_t seed,
           parallel::ProcessGroup& group,
           std::optional<double> previous_norm = std::nullopt,
-          Sharding shard = Sharding::kNone);
+          Sharding shard = Sharding::kNone,
+          const std::optional<PlaceInRun>& place = {});
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
@@ -112,6 +114,7 @@ class Trainer {
   Transformer& model_;
   Optimizer& optimizer_;
   const TrainPlan& train_;
+  std::optional<PlaceInRun> place_;
   double weight_decay_;
   uint64_t seed_;
   std::optional<double> previous_norm_;

@@ -1,0 +1,93 @@
+#include "annuli/budget/phase_steps.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "annuli/budget/compute.h"
+#include "annuli/checkpoint/model_file.h"
+#include "annuli/core/error.h"
+#include "annuli/grow/registry.h"
+#include "annuli/tokenizer/tokenizer.h"
+
+namespace annuli::budget {
+namespace {
+
+bool has_length(const PhasePlan& phase) {
+  const TrainPlan& train = phase.train;
+  return train.max_tokens || train.max_flops || train.share;
+}
+
+// Of one phase: what a step costs, in the units of what it may spend.
+class Spending {
+ public:
+  explicit Spending(const Plan& plan) : plan_(plan) {}
+
+  int64_t steps(const PhasePlan& phase, const ModelConfig& config) {
+    const TrainPlan& train = phase.train;
+    const double tokens = static_cast<double>(
+        train.batch_size * train.gradient_accumulation_steps *
+        plan_.data.sequence_length);
+    const double flops =
+        training_flops(config, plan_.data.sequence_length, tokens);
+    if (train.max_tokens) return whole(phase, *train.max_tokens, tokens);
+    if (train.max_flops) return whole(phase, *train.max_flops, flops);
+    if (!train.share) return train.max_steps;
+    const double cost = plan_.budget->flops ? flops : tokens;
+    const double all =
+        plan_.budget->flops.value_or(plan_.budget->tokens.value_or(0));
+    given_ += *train.share * all;
+    const int64_t count = whole(phase, given_ - spent_, cost);
+    spent_ += static_cast<double>(count) * cost;
+    return count;
+  }
+
+ private:
+  static int64_t whole(const PhasePlan& phase, double budget, double cost) {
+    // Shares such as 0.1 + 0.2 miss a whole number by a few roundings.
+    const double steps = std::floor(budget / cost * (1 + 1e-12));
+    if (steps >= 1 && steps <= 1e9) return static_cast<int64_t>(steps);
+    user_error(
+        "planning phase {}: found a budget of {:.3g}, expected 1 to 1e9 steps "
+        "of {:.3g} each; change it, or batch_size",
+        phase.name, budget, cost);
+  }
+
+  const Plan& plan_;
+  double given_ = 0;  // what the shares so far add up to
+  double spent_ = 0;  // of that
+};
+
+}  // namespace
+
+ModelConfig config_at_start(const Plan& plan) {
+  if (!plan.model.from.empty()) return ModelFile(plan.model.from).config();
+  const int64_t vocab_size = plan.model.vocab_size
+                                 ? *plan.model.vocab_size
+                                 : load_tokenizer(plan.tokenizer)->vocab_size();
+  return model_config(plan.model, vocab_size);
+}
+
+double training_flops(const ModelConfig& config, int64_t length,
+                      double tokens) {
+  return 3 * forward_flops(config, length) * tokens;
+}
+
+Plan with_steps(Plan plan) {
+  if (std::ranges::none_of(plan.phases, has_length)) return plan;
+  const Plan given = plan;
+  Spending spending(given);
+  ModelConfig config = config_at_start(plan);
+  for (PhasePlan& phase : plan.phases) {
+    if (phase.grow) {
+      config = grow::make_operator(*phase.grow)->recipe(config, 0).child;
+    }
+    phase.train.max_steps = spending.steps(phase, config);
+    phase.train.max_tokens = phase.train.max_flops = phase.train.share = {};
+  }
+  plan.budget.reset();
+  check(plan);
+  return plan;
+}
+
+}  // namespace annuli::budget
