@@ -1,0 +1,212 @@
+#include "annuli/study/comparison.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "annuli/core/markdown.h"
+#include "annuli/core/text.h"
+
+namespace annuli::study {
+namespace {
+
+// Results of all seeds at one point.
+std::vector<const Result*> results_at(const Study& study,
+                                      const StudyRunner& runner, const Arm& arm,
+                                      double rate, double point) {
+  std::vector<const Result*> found;
+  for (const int64_t seed : seeds_of(study, arm)) {
+    const Result* result =
+        runner.result(arm, {.seed = seed, .rate = rate, .point = point});
+    if (result != nullptr) found.push_back(result);
+  }
+  return found;
+}
+
+std::optional<double> crossing(const std::vector<CurvePoint>& curve,
+                               double target) {
+  if (curve.empty() || curve.front().loss.mean <= target) return std::nullopt;
+  for (size_t i = 1; i < curve.size(); ++i) {
+    const double before = curve[i - 1].loss.mean;
+    const double after = curve[i].loss.mean;
+    if (after > target) continue;
+    const double share = (before - target) / (before - after);
+    return std::exp(std::log(curve[i - 1].flops) +
+                    share * std::log(curve[i].flops / curve[i - 1].flops));
+  }
+  return std::nullopt;
+}
+
+ArmSummary summary_of(const Study& study, const StudyRunner& runner,
+                      const Arm& arm) {
+  ArmSummary summary{.arm = &arm, .rate = runner.best_rate(arm)};
+  summary.reached.resize(study.targets.size());
+  if (!summary.rate) return summary;
+  for (const double point : points_of(study, arm)) {
+    std::vector<double> losses;
+    double flops = 0;
+    double seconds = 0;
+    for (const Result* result :
+         results_at(study, runner, arm, *summary.rate, point)) {
+      if (!result->bits_per_byte) {
+        ++summary.failures;
+        continue;
+      }
+      losses.push_back(*result->bits_per_byte);
+      flops = result->flops;
+      summary.source_flops = result->source_flops;
+      seconds += result->seconds;
+    }
+    if (losses.empty()) continue;
+    summary.curve.push_back({point, flops, sample_of(losses)});
+    summary.seconds = seconds / static_cast<double>(losses.size());
+  }
+  for (size_t i = 0; i < study.targets.size(); ++i) {
+    summary.reached[i] = crossing(summary.curve, study.targets[i]);
+  }
+  return summary;
+}
+
+std::optional<Sample> difference_of(const StudyRunner& runner,
+                                    const Study& study, const ArmSummary& arm,
+                                    const ArmSummary& baseline) {
+  if (arm.arm == baseline.arm || !arm.rate || !baseline.rate) return {};
+  std::vector<double> differences;
+  for (const int64_t seed : seeds_of(study, *arm.arm)) {
+    const Result* one =
+        runner.result(*arm.arm, {.seed = seed, .rate = arm.rate});
+    const Result* other =
+        runner.result(*baseline.arm, {.seed = seed, .rate = baseline.rate});
+    if (one == nullptr || other == nullptr) continue;
+    if (!one->bits_per_byte || !other->bits_per_byte) continue;
+    differences.push_back(*one->bits_per_byte - *other->bits_per_byte);
+  }
+  if (differences.empty()) return {};
+  return sample_of(differences);
+}
+
+bool has_end(const ArmSummary& arm) {
+  return !arm.curve.empty() && arm.curve.back().point == 1;
+}
+
+std::string interval_text(const Sample& sample) {
+  if (!std::isfinite(sample.half_width)) {
+    return fmt::format("{:+.4f} (one seed)", sample.mean);
+  }
+  return fmt::format("{:+.4f} [{:+.4f}, {:+.4f}]", sample.mean,
+                     sample.mean - sample.half_width,
+                     sample.mean + sample.half_width);
+}
+
+// Operations, and the same as a share of what the baseline needs.
+std::string reached_text(const std::optional<double>& arm,
+                         const std::optional<double>& baseline) {
+  if (!arm) return "-";
+  if (!baseline) return fmt::format("{:.3g}", *arm);
+  return fmt::format("{:.3g} ({:.2f})", *arm, *arm / *baseline);
+}
+
+std::vector<std::string> row_of(const ArmSummary& arm,
+                                const ArmSummary& baseline) {
+  std::vector<std::string> row = {arm.arm->name};
+  row.push_back(arm.rate ? fmt::format("{:.1e}", *arm.rate) : "-");
+  const Sample end = has_end(arm) ? arm.curve.back().loss : Sample();
+  row.push_back(fmt::format("{}", end.count));
+  row.push_back(end.count > 0 ? fmt::format("{:.4f}", end.mean) : "-");
+  row.push_back(end.count > 1 ? fmt::format("{:.4f}", end.deviation) : "-");
+  row.push_back(arm.difference ? interval_text(*arm.difference) : "-");
+  for (size_t i = 0; i < arm.reached.size(); ++i) {
+    row.push_back(reached_text(arm.reached[i], baseline.reached[i]));
+  }
+  row.push_back(has_end(arm)
+                    ? fmt::format("{:.0f} %", 100 * arm.source_flops /
+                                                  arm.curve.back().flops)
+                    : "-");
+  row.push_back(end.count > 0 ? format_duration(arm.seconds) : "-");
+  row.push_back(fmt::format("{}", arm.failures));
+  return row;
+}
+
+std::vector<std::vector<std::string>> rows_of(
+    const Study& study, const std::vector<ArmSummary>& arms) {
+  std::vector<std::string> heading = {
+      "arm",           "rate",      "seeds",
+      "bits per byte", "deviation", "less " + study.baseline + " [95 %]"};
+  for (const double target : study.targets) {
+    heading.push_back(fmt::format("FLOPs to {:g}", target));
+  }
+  heading.insert(heading.end(), {"before growth", "time", "failed"});
+  std::vector<std::vector<std::string>> rows = {heading};
+  const auto baseline = std::ranges::find(
+      arms, study.baseline, [](const ArmSummary& a) { return a.arm->name; });
+  for (const ArmSummary& arm : arms) rows.push_back(row_of(arm, *baseline));
+  return rows;
+}
+
+Json to_json(const Sample& sample) {
+  Json json = {{"count", sample.count},
+               {"mean", sample.mean},
+               {"deviation", sample.deviation},
+               {"half_width", nullptr}};
+  if (std::isfinite(sample.half_width)) json["half_width"] = sample.half_width;
+  return json;
+}
+
+template <typename T>
+Json value_or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
+}
+
+Json to_json(const ArmSummary& arm) {
+  Json curve = Json::array();
+  for (const CurvePoint& point : arm.curve) {
+    curve.push_back({{"point", point.point},
+                     {"flops", point.flops},
+                     {"bits_per_byte", to_json(point.loss)}});
+  }
+  Json reached = Json::array();
+  for (const auto& flops : arm.reached) reached.push_back(value_or_null(flops));
+  return {{"arm", arm.arm->name},
+          {"about", arm.arm->about},
+          {"rate", value_or_null(arm.rate)},
+          {"curve", curve},
+          {"failures", arm.failures},
+          {"difference", arm.difference ? to_json(*arm.difference) : Json()},
+          {"flops_to_targets", reached},
+          {"source_flops", arm.source_flops},
+          {"seconds", arm.seconds}};
+}
+
+}  // namespace
+
+std::vector<ArmSummary> summarise(const Study& study,
+                                  const StudyRunner& runner) {
+  std::vector<ArmSummary> arms;
+  for (const Arm& arm : study.arms) {
+    arms.push_back(summary_of(study, runner, arm));
+  }
+  const auto baseline = std::ranges::find(
+      arms, study.baseline, [](const ArmSummary& a) { return a.arm->name; });
+  for (ArmSummary& arm : arms) {
+    arm.difference = difference_of(runner, study, arm, *baseline);
+  }
+  return arms;
+}
+
+std::string to_table(const Study& study, const std::vector<ArmSummary>& arms) {
+  return aligned(rows_of(study, arms), Align::kRight);
+}
+
+std::string to_markdown(const Study& study,
+                        const std::vector<ArmSummary>& arms) {
+  return markdown_table(rows_of(study, arms));
+}
+
+Json to_json(const Study& study, const std::vector<ArmSummary>& arms) {
+  Json all = Json::array();
+  for (const ArmSummary& arm : arms) all.push_back(to_json(arm));
+  return {{"study", study.name},      {"about", study.about},
+          {"flops", study.flops},     {"baseline", study.baseline},
+          {"targets", study.targets}, {"arms", all}};
+}
+
+}  // namespace annuli::study

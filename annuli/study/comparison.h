@@ -1,0 +1,44 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "annuli/core/json.h"
+#include "annuli/study/student_t.h"
+#include "annuli/study/study_runner.h"
+
+// What a study says: each arm beside the baseline, from the results there are.
+namespace annuli::study {
+
+struct CurvePoint {
+  double point = 1;  // share of the operations
+  double flops = 0;
+  Sample loss;  // bits per byte, over seeds
+};
+
+struct ArmSummary {
+  const Arm* arm = nullptr;
+  std::optional<double> rate;
+  std::vector<CurvePoint> curve;  // in order; points without results left out
+  int64_t failures = 0;           // runs without a loss
+  // Of the last point, arm less baseline, over the seeds that both have.
+  std::optional<Sample> difference;
+  // For each target: operations at which the mean curve reaches it, between
+  // points by a line over the logarithm of operations; nullopt if it does not,
+  // or has reached it by its first point.
+  std::vector<std::optional<double>> reached;
+  double source_flops = 0;  // of the last point: what was spent before growth
+  double seconds = 0;       // of the last point, mean; as the machines were
+};
+
+std::vector<ArmSummary> summarise(const Study& study,
+                                  const StudyRunner& runner);
+
+// For a terminal, for a document, for a program.
+std::string to_table(const Study& study, const std::vector<ArmSummary>& arms);
+std::string to_markdown(const Study& study,
+                        const std::vector<ArmSummary>& arms);
+Json to_json(const Study& study, const std::vector<ArmSummary>& arms);
+
+}  // namespace annuli::study

@@ -1,0 +1,277 @@
+#include "annuli/study/study_runner.h"
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+#include <utility>
+
+#include "annuli/core/error.h"
+#include "annuli/core/file_lock.h"
+#include "annuli/core/say.h"
+#include "annuli/core/stop_request.h"
+#include "annuli/parallel/solo.h"
+#include "annuli/run/plan_runner.h"
+#include "annuli/run/session.h"
+#include "annuli/run/stopped.h"
+
+namespace annuli::study {
+namespace {
+
+namespace fs = std::filesystem;
+using run::IfPresent;
+
+Plan in_folder(const Plan& plan, const fs::path& folder) {
+  Plan moved = plan;
+  moved.output_dir = folder.string();
+  return moved;
+}
+
+// What is not needed once the results are there.
+void remove_weights(const fs::path& folder) {
+  for (const char* part : {"state", "checkpoints"}) {
+    fs::remove_all(folder / part);
+  }
+}
+
+}  // namespace
+
+StudyRunner::StudyRunner(const Study& study, Results& results, fs::path file)
+    : study_(study), results_(results), file_(std::move(file)) {}
+
+// What others have in hand may be what the next runs here wait for.
+void StudyRunner::run() {
+  constexpr std::chrono::milliseconds kPause{200};
+  for (;;) {
+    if (take_one()) continue;
+    results_.read();
+    if (has_all()) break;
+    if (const int signal = stop_requested(); signal != 0) {
+      throw run::Stopped(signal, "stopped; go on with the same command");
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+  for (const Arm& arm : study_.arms) {
+    if (best_rate(arm)) continue;
+    say("study {}: no rate of arm {} ended; it has no curve\n", study_.name,
+        arm.name);
+  }
+}
+
+// False if there is none that nobody has in hand.
+bool StudyRunner::take_one() {
+  for (const Unit& unit : units()) {
+    if (!is_missing(unit)) continue;
+    const fs::path folder = folder_of(unit.whole);
+    fs::create_directories(folder);
+    const auto lock = FileLock::try_lock(folder);
+    if (!lock) continue;
+    results_.read();
+    if (is_missing(unit)) {
+      run_unit(unit);
+      return true;
+    }
+  }
+  return false;
+}
+
+// Trials, and curves of arms whose rate is known.
+std::vector<StudyRunner::Unit> StudyRunner::units() const {
+  std::vector<Unit> all;
+  for (const Arm& arm : study_.arms) {
+    if (!has_trials(arm)) continue;
+    for (const Trial& trial : trials_of(arm)) {
+      const Job whole = job(arm, trial);
+      all.push_back({.whole = whole, .points = {whole}});
+    }
+  }
+  for (const Arm& arm : study_.arms) {
+    const std::optional<double> rate = best_rate(arm);
+    if (!rate) continue;
+    for (const int64_t seed : seeds_of(study_, arm)) {
+      all.push_back(curve_of(arm, *rate, seed));
+    }
+  }
+  return all;
+}
+
+// An arm none of whose trials ended has all that it will have.
+bool StudyRunner::has_all() const {
+  const std::vector<Unit> all = units();
+  if (std::ranges::any_of(all, [&](const Unit& u) { return is_missing(u); })) {
+    return false;
+  }
+  return std::ranges::all_of(study_.arms, [&](const Arm& arm) {
+    const Arm& tried =
+        arm.rate_of.empty() ? arm : find_arm(study_, arm.rate_of);
+    return std::ranges::all_of(trials_of(tried), [&](const Trial& trial) {
+      return !has_trials(tried) || !is_missing(job(tried, trial));
+    });
+  });
+}
+
+std::optional<double> StudyRunner::best_rate(const Arm& arm) const {
+  if (!arm.rate_of.empty()) return best_rate(find_arm(study_, arm.rate_of));
+  const std::vector<Trial> trials = trials_of(arm);
+  if (trials.size() == 1) return trials.front().rate;
+  std::optional<double> best;
+  double lowest = 0;
+  for (const Trial& trial : trials) {
+    const Result* found = result(arm, trial);
+    if (found == nullptr) return std::nullopt;
+    if (!found->bits_per_byte) continue;
+    if (!best || *found->bits_per_byte < lowest) {
+      best = trial.rate;
+      lowest = *found->bits_per_byte;
+    }
+  }
+  return best;
+}
+
+const Result* StudyRunner::result(const Arm& arm, const Trial& trial) const {
+  return results_.find(arm.name, job(arm, trial).hash);
+}
+
+Job StudyRunner::job(const Arm& arm, const Trial& trial) const {
+  Job job{.arm = &arm, .trial = trial, .plan = arm_plan(study_, arm, trial)};
+  job.hash = plan_hash(job.plan);
+  return job;
+}
+
+bool StudyRunner::has_trials(const Arm& arm) const {
+  return arm.rate_of.empty() && arm.rates.size() > 1;
+}
+
+// An arm without rates has its plan's.
+std::vector<Trial> StudyRunner::trials_of(const Arm& arm) const {
+  const int64_t seed = seeds_of(study_, arm).front();
+  if (arm.rates.empty()) {
+    const Plan plan = arm_plan(study_, arm, {.seed = seed});
+    return {{.seed = seed, .rate = plan.phases.front().train.learning_rate}};
+  }
+  std::vector<Trial> trials;
+  for (const double rate : arm.rates) {
+    trials.push_back({.seed = seed, .rate = rate});
+  }
+  return trials;
+}
+
+StudyRunner::Unit StudyRunner::curve_of(const Arm& arm, double rate,
+                                        int64_t seed) const {
+  Unit unit{.whole = job(arm, {.seed = seed, .rate = rate})};
+  for (const double point : points_of(study_, arm)) {
+    unit.points.push_back(
+        job(arm, {.seed = seed, .rate = rate, .point = point}));
+  }
+  return unit;
+}
+
+bool StudyRunner::is_missing(const Job& job) const {
+  return results_.find(job.arm->name, job.hash) == nullptr;
+}
+
+bool StudyRunner::is_missing(const Unit& unit) const {
+  return std::ranges::any_of(unit.points,
+                             [&](const Job& job) { return is_missing(job); });
+}
+
+fs::path StudyRunner::folder_of(const Job& job) const {
+  return fs::path(study_.output_dir) / job.arm->name /
+         fmt::format("rate-{:.2e}-seed-{}", *job.trial.rate, job.trial.seed);
+}
+
+void StudyRunner::run_unit(const Unit& unit) {
+  bool goes_on = true;
+  for (const Job& job : unit.points) {
+    if (!is_missing(job)) continue;
+    if (!goes_on) {
+      record(job, {}, "its run failed before this point");
+    } else if (job.hash == unit.whole.hash) {
+      run_to_end(job, folder_of(job));
+    } else {
+      goes_on = run_branch(unit.whole, job);
+    }
+  }
+  remove_weights(folder_of(unit.whole));
+}
+
+void StudyRunner::run_to_end(const Job& job, const fs::path& folder) {
+  say("study {}: arm {}, seed {}, rate {:.2e}, {:.0f} % of the operations\n",
+      study_.name, job.arm->name, job.trial.seed, *job.trial.rate,
+      100 * job.trial.point);
+  std::string failure;
+  try {
+    run::run_plan(in_folder(job.plan, folder), file_, IfPresent::kResume);
+  } catch (const VerdictError& error) {
+    failure = error.what();
+    say("study {}: arm {} failed: {}\n", study_.name, job.arm->name, failure);
+  }
+  record(job, folder, failure);
+}
+
+// False if the run that is to be copied failed before. A copy is whole once it
+// has its name.
+bool StudyRunner::run_branch(const Job& whole, const Job& branch) {
+  const fs::path folder =
+      folder_of(branch) / fmt::format("point-{:.4g}", branch.trial.point);
+  const fs::path from = folder_of(whole);
+  const std::optional<run::StopPoint> stop = branch_point(branch.plan);
+  if (stop && !fs::exists(folder)) {
+    if (!pause(whole, *stop)) {
+      record(branch, {}, "its run failed before this point");
+      return false;
+    }
+    const fs::path half = folder.string() + ".copy";
+    fs::remove_all(half);
+    fs::create_directories(half);
+    for (const auto& entry : fs::directory_iterator(from)) {
+      const std::string name = entry.path().filename();
+      if (name.starts_with("point-")) continue;
+      fs::copy(entry.path(), half / name, fs::copy_options::recursive);
+    }
+    fs::rename(half, folder);
+  }
+  run_to_end(branch, folder);
+  remove_weights(folder);
+  return true;
+}
+
+// False if the run failed before. A run that is beyond the point, because
+// points were added, begins anew.
+bool StudyRunner::pause(const Job& whole, const run::StopPoint& stop) {
+  const Plan plan = in_folder(whole.plan, folder_of(whole));
+  const auto run_to = [&](IfPresent present) {
+    const auto at =
+        run::run_plan(plan, file_, present, {}, {}, parallel::solo(), stop);
+    return at && at->phase == stop.phase && at->step == stop.step;
+  };
+  say("study {}: arm {}, seed {}, rate {:.2e}, up to step {} of phase {}\n",
+      study_.name, whole.arm->name, whole.trial.seed, *whole.trial.rate,
+      stop.step, plan.phases[stop.phase].name);
+  try {
+    const bool is_there =
+        run_to(IfPresent::kResume) || run_to(IfPresent::kForce);
+    ANNULI_CHECK(is_there, "a run did not stop where it was to");
+    return true;
+  } catch (const VerdictError& error) {
+    say("study {}: arm {} failed: {}\n", study_.name, whole.arm->name,
+        error.what());
+    return false;
+  }
+}
+
+void StudyRunner::record(const Job& job, const fs::path& folder,
+                         const std::string& failure) {
+  Result result = failure.empty() ? result_of_run(folder) : Result();
+  result.arm = job.arm->name;
+  result.seed = job.trial.seed;
+  result.rate = *job.trial.rate;
+  result.point = job.trial.point;
+  result.plan_hash = job.hash;
+  result.flops = flops_of(job.plan);
+  result.source_flops = flops_of(job.plan, /*source=*/true);
+  result.failure = failure;
+  result.session = run::session_json(parallel::solo());
+  results_.add(result);
+}
+
+}  // namespace annuli::study

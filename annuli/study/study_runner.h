@@ -1,0 +1,80 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "annuli/study/arm_plan.h"
+#include "annuli/study/results.h"
+#include "annuli/study/study_plan.h"
+
+// Runs what is missing of a study.
+//
+// Each arm first tries its rates with its first seed, all for the whole budget;
+// the best one's seeds are then run, each once up to the last of its branch
+// points, where the run is copied and the copy trained to its end. Losses do
+// not depend on what else the machine does; seconds do.
+//
+// It can be killed at any moment: results are kept one by one, and the run at
+// hand resumes from its last saved state. A run that fails (a loss that is not
+// finite, a proof that fails) is a result without a loss. Of a run whose
+// results are there history, plan and proofs stay; its weights are removed.
+//
+// Several processes may run one study: each takes runs that no other has in
+// hand, and waits where what it could do next depends on them.
+namespace annuli::study {
+
+// A run that the study asks for.
+struct Job {
+  const Arm* arm = nullptr;
+  Trial trial;
+  Plan plan;
+  std::string hash;
+};
+
+class StudyRunner {
+ public:
+  // Both are borrowed. `file` is where the study was read.
+  StudyRunner(const Study& study, Results& results, std::filesystem::path file);
+
+  // Until nothing is missing. Throws run::Stopped if a signal asks for it.
+  void run();
+
+  // The rate whose trial ended best; the only one there is; nullopt if a trial
+  // is missing, or none ended.
+  std::optional<double> best_rate(const Arm& arm) const;
+
+  // Its result, if there is one.
+  const Result* result(const Arm& arm, const Trial& trial) const;
+
+ private:
+  // Runs of one rate and seed, in the order of their points.
+  struct Unit {
+    Job whole;
+    std::vector<Job> points;  // the last one may be `whole`
+  };
+
+  Job job(const Arm& arm, const Trial& trial) const;
+  bool has_trials(const Arm& arm) const;
+  std::vector<Trial> trials_of(const Arm& arm) const;
+  std::vector<Unit> units() const;
+  Unit curve_of(const Arm& arm, double rate, int64_t seed) const;
+  bool is_missing(const Job& job) const;
+  bool is_missing(const Unit& unit) const;
+  bool has_all() const;
+  bool take_one();
+  std::filesystem::path folder_of(const Job& job) const;
+  void run_unit(const Unit& unit);
+  bool run_branch(const Job& whole, const Job& branch);
+  void run_to_end(const Job& job, const std::filesystem::path& folder);
+  bool pause(const Job& whole, const run::StopPoint& stop);
+  void record(const Job& job, const std::filesystem::path& folder,
+              const std::string& failure);
+
+  const Study& study_;
+  Results& results_;
+  std::filesystem::path file_;
+};
+
+}  // namespace annuli::study

@@ -1,0 +1,121 @@
+// A study is what its runs are one by one, and may be killed at any moment.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "annuli/study/study_for_tests.h"
+#include "tests/cli/program.h"
+#include "tests/resume/run_outcome.h"
+
+namespace annuli::test {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+class StudyVerb : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::ofstream text(scratch_.file("x.txt"));
+    for (int i = 0; i < 400; ++i) {
+      text << "The " << i * i % 97 << " trees of " << i << " stand in rows of "
+           << i * 7 % 31 << ".\n\n";
+    }
+  }
+
+  std::string study(const std::string& folder) {
+    const std::string file = scratch_.file(folder + ".yaml");
+    std::ofstream(file) << study::small_study(scratch_.file("x.txt"),
+                                              scratch_.file(folder));
+    return file;
+  }
+
+  Outcome run(const std::vector<std::string>& arguments) {
+    return run_program(arguments, scratch_.path());
+  }
+
+  using Key = std::tuple<std::string, int64_t, double, double>;
+  std::map<Key, double> losses(const std::string& folder) const {
+    std::map<Key, double> found;
+    std::ifstream file(scratch_.path() / folder / "results.jsonl");
+    for (std::string line; std::getline(file, line);) {
+      const json one = json::parse(line);
+      const Key key = {one.at("arm"), one.at("seed"), one.at("rate"),
+                       one.at("point")};
+      EXPECT_FALSE(found.contains(key)) << line;
+      found[key] = one.at("bits_per_byte");
+    }
+    return found;
+  }
+
+  ScratchFolder scratch_;
+};
+
+TEST_F(StudyVerb, RunsEveryArmAndComparesThem) {
+  const std::string file = study("small");
+  const Outcome done = run({"study", file});
+  ASSERT_EQ(done.status, 0) << done.err;
+  EXPECT_THAT(done.out, HasSubstr("less scratch [95 %]"));
+  // Two rates, then two points of two seeds of two arms, of which the best
+  // rate's end with the first seed was there.
+  EXPECT_EQ(losses("small").size(), 2 + 2 * 2 * 2 - 1);
+  const Outcome table = run({"study", file, "--table", "--json"});
+  const json arms = json::parse(table.out).at("arms");
+  EXPECT_EQ(arms[1].at("curve").size(), 2);
+  EXPECT_EQ(arms[1].at("difference").at("count"), 2);
+  EXPECT_THAT(run({"study", file, "--plan"}).out, HasSubstr("all"));
+  // Weights of what was measured are gone.
+  for (const std::string& left : scratch_.files()) {
+    EXPECT_FALSE(left.ends_with(".pt")) << left;
+  }
+}
+
+// A branch is the run that it stands for: the plan in its folder, run alone.
+TEST_F(StudyVerb, ABranchEndsAsItsPlanRunAlone) {
+  ASSERT_EQ(run({"study", study("small")}).status, 0);
+  const auto found = losses("small");
+  for (const char* arm : {"scratch", "stack"}) {
+    const auto of_arm = std::ranges::find_if(found, [&](const auto& one) {
+      const auto& [name, seed, rate, point] = one.first;
+      return name == arm && seed == 2 && point == 0.5;
+    });
+    ASSERT_NE(of_arm, found.end());
+    const std::string rate =
+        fmt::format("rate-{:.2e}-seed-2", std::get<2>(of_arm->first));
+    const std::string folder = fmt::format("small/{}/{}/point-0.5", arm, rate);
+    const std::string alone = std::string("alone-") + arm;
+    const Outcome done = run({"run", scratch_.file(folder + "/plan.yaml"),
+                              "--out", scratch_.file(alone)});
+    ASSERT_EQ(done.status, 0) << done.err;
+    EXPECT_EQ(outcome_of(scratch_.path() / alone).history,
+              outcome_of(scratch_.path() / folder).history);
+  }
+}
+
+TEST_F(StudyVerb, KilledAndResumedItFindsTheSame) {
+  ASSERT_EQ(run({"study", study("whole")}).status, 0);
+  const std::vector<std::string> arguments = {"study", study("killed")};
+  bool ended = false;
+  for (int round = 0; !ended; ++round) {
+    ASSERT_LT(round, 100);
+    ended = !run_for(arguments, 300 + 170 * round);
+  }
+  EXPECT_EQ(losses("killed"), losses("whole"));
+}
+
+TEST_F(StudyVerb, QuickIsAStudyOfItsOwn) {
+  const Outcome done = run({"study", study("small"), "--quick"});
+  ASSERT_EQ(done.status, 0) << done.err;
+  EXPECT_EQ(losses("small").size(), 0);
+  EXPECT_EQ(losses("small-quick").size(), 2 + 2 * 2 - 1);
+}
+
+}  // namespace
+}  // namespace annuli::test
