@@ -102,20 +102,14 @@ void check_file(const Complain& complain, const std::string& key,
   }
 }
 
-// Steps to warm up by; not yet known where a budget is to say how many there
-// are.
-void check_warmup(const Complain& complain, const std::string& key,
-                  const char* field, int64_t steps, const TrainPlan& train) {
-  if (train.max_steps == 0 || steps <= train.max_steps) return;
-  complain(fmt::format("{}.{}", key, field),
-           fmt::format("found {}, expected at most max_steps, {}", steps,
-                       train.max_steps));
-}
-
 void check_train(const Complain& complain, const std::string& key,
                  const TrainPlan& train) {
-  check_warmup(complain, key, "warmup_steps", train.warmup_steps, train);
-  check_warmup(complain, key, "rewarm_steps", train.rewarm_steps, train);
+  const bool is_known = train.max_steps > 0;  // or a budget is to say
+  if (is_known && train.warmup_steps > train.max_steps) {
+    complain(key + ".warmup_steps",
+             fmt::format("found {}, expected at most max_steps, {}",
+                         train.warmup_steps, train.max_steps));
+  }
   const int64_t micro = train.micro_batch_size.value_or(train.batch_size);
   if (micro > train.batch_size || train.batch_size % micro != 0) {
     complain(key + ".micro_batch_size",

@@ -22,16 +22,19 @@ std::vector<const Result*> results_at(const Study& study,
   return found;
 }
 
-std::optional<double> crossing(const std::vector<CurvePoint>& curve,
-                               double target) {
-  if (curve.empty() || curve.front().loss.mean <= target) return std::nullopt;
+std::optional<Reached> crossing(const std::vector<CurvePoint>& curve,
+                                double target) {
+  if (curve.empty()) return std::nullopt;
+  if (curve.front().loss.mean <= target) {
+    return Reached{.flops = curve.front().flops, .at_most = curve.size() > 1};
+  }
   for (size_t i = 1; i < curve.size(); ++i) {
     const double before = curve[i - 1].loss.mean;
     const double after = curve[i].loss.mean;
     if (after > target) continue;
     const double share = (before - target) / (before - after);
-    return std::exp(std::log(curve[i - 1].flops) +
-                    share * std::log(curve[i].flops / curve[i - 1].flops));
+    const double ratio = curve[i].flops / curve[i - 1].flops;
+    return Reached{.flops = curve[i - 1].flops * std::pow(ratio, share)};
   }
   return std::nullopt;
 }
@@ -98,11 +101,15 @@ std::string interval_text(const Sample& sample) {
 }
 
 // Operations, and the same as a share of what the baseline needs.
-std::string reached_text(const std::optional<double>& arm,
-                         const std::optional<double>& baseline) {
+std::string reached_text(const std::optional<Reached>& arm,
+                         const std::optional<Reached>& baseline) {
   if (!arm) return "-";
-  if (!baseline) return fmt::format("{:.3g}", *arm);
-  return fmt::format("{:.3g} ({:.2f})", *arm, *arm / *baseline);
+  const char* sign = arm->at_most ? "<= " : "";
+  if (!baseline || baseline->at_most) {
+    return fmt::format("{}{:.3g}", sign, arm->flops);
+  }
+  return fmt::format("{}{:.3g} ({:.2f})", sign, arm->flops,
+                     arm->flops / baseline->flops);
 }
 
 std::vector<std::string> row_of(const ArmSummary& arm,
@@ -151,9 +158,9 @@ Json to_json(const Sample& sample) {
   return json;
 }
 
-template <typename T>
-Json value_or_null(const std::optional<T>& value) {
-  return value ? Json(*value) : Json();
+Json to_json(const std::optional<Reached>& reached) {
+  if (!reached) return {};
+  return {{"flops", reached->flops}, {"at_most", reached->at_most}};
 }
 
 Json to_json(const ArmSummary& arm) {
@@ -164,10 +171,10 @@ Json to_json(const ArmSummary& arm) {
                      {"bits_per_byte", to_json(point.loss)}});
   }
   Json reached = Json::array();
-  for (const auto& flops : arm.reached) reached.push_back(value_or_null(flops));
+  for (const auto& one : arm.reached) reached.push_back(to_json(one));
   return {{"arm", arm.arm->name},
           {"about", arm.arm->about},
-          {"rate", value_or_null(arm.rate)},
+          {"rate", arm.rate ? Json(*arm.rate) : Json()},
           {"curve", curve},
           {"failures", arm.failures},
           {"difference", arm.difference ? to_json(*arm.difference) : Json()},

@@ -17,6 +17,11 @@ struct CurvePoint {
   Sample loss;  // bits per byte, over seeds
 };
 
+struct Reached {
+  double flops = 0;
+  bool at_most = false;  // by its first point already
+};
+
 struct ArmSummary {
   const Arm* arm = nullptr;
   std::optional<double> rate;
@@ -25,9 +30,8 @@ struct ArmSummary {
   // Of the last point, arm less baseline, over the seeds that both have.
   std::optional<Sample> difference;
   // For each target: operations at which the mean curve reaches it, between
-  // points by a line over the logarithm of operations; nullopt if it does not,
-  // or has reached it by its first point.
-  std::vector<std::optional<double>> reached;
+  // points by a line over the logarithm of operations; nullopt if it does not.
+  std::vector<std::optional<Reached>> reached;
   double source_flops = 0;  // of the last point: what was spent before growth
   double seconds = 0;       // of the last point, mean; as the machines were
 };

@@ -94,7 +94,19 @@ TEST_F(Comparison, TargetsAreReachedBetweenPoints) {
   const ArmSummary scratch = summary_of(0);
   ASSERT_EQ(scratch.curve.size(), 2);
   ASSERT_TRUE(scratch.reached[0].has_value());
-  EXPECT_NEAR(*scratch.reached[0], study_.flops * std::sqrt(0.5), 1);
+  EXPECT_NEAR(scratch.reached[0]->flops, study_.flops * std::sqrt(0.5), 1);
+  EXPECT_FALSE(scratch.reached[0]->at_most);
+}
+
+TEST_F(Comparison, ATargetReachedByTheFirstPointHasABound) {
+  add("stack", 1, 1e-2, 0.5, 7.4);
+  add("stack", 1, 1e-2, 1, 7.3);
+  const auto reached = summary_of(1).reached[0];
+  ASSERT_TRUE(reached.has_value());
+  EXPECT_EQ(reached->flops, study_.flops / 2);
+  EXPECT_TRUE(reached->at_most);
+  EXPECT_THAT(to_table(study_, summarise(study_, runner_)),
+              HasSubstr("<= 2e+08"));
 }
 
 TEST_F(Comparison, ATargetThatIsNotReachedHasNoCost) {
