@@ -5,7 +5,7 @@ export CCACHE_BASEDIR := $(CURDIR)
 
 .PHONY: help run test build bench bench-decode bench-grow bench-memory \
         bench-save bench-tokenizer bench-all compare faults fuzz \
-        asan tsan coverage tidy setup format clean
+        asan tsan coverage tidy setup study-text format clean
 
 help:
 	@echo 'make run      set up, build, run $(PLAN)' \
@@ -37,6 +37,8 @@ help:
 	@echo 'make tidy     set up, clang-tidy every source (FILES=...: some)'
 	@echo 'make build    set up, build the program: build/annuli'
 	@echo 'make setup    packages, LibTorch and data only'
+	@echo 'make study-text   the text and the vocabulary of plans/studies,' \
+	      'into build/data/study'
 	@echo 'make format   clang-format every source'
 	@echo 'make clean    remove build/ (the cache and runs/ stay)'
 
@@ -116,6 +118,9 @@ tidy:
 
 setup:
 	@tools/setup
+
+study-text:
+	@tools/setup --study
 
 format:
 	@clang-format -i $$(git ls-files '*.h' '*.cpp')
