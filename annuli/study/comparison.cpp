@@ -26,7 +26,7 @@ std::optional<Reached> crossing(const std::vector<CurvePoint>& curve,
                                 double target) {
   if (curve.empty()) return std::nullopt;
   if (curve.front().loss.mean <= target) {
-    return Reached{.flops = curve.front().flops, .at_most = curve.size() > 1};
+    return Reached{.flops = curve.front().flops, .at_most = true};
   }
   for (size_t i = 1; i < curve.size(); ++i) {
     const double before = curve[i - 1].loss.mean;
@@ -42,7 +42,7 @@ std::optional<Reached> crossing(const std::vector<CurvePoint>& curve,
 ArmSummary summary_of(const Study& study, const StudyRunner& runner,
                       const Arm& arm) {
   ArmSummary summary{.arm = &arm, .rate = runner.best_rate(arm)};
-  summary.reached.resize(study.targets.size());
+  summary.reached.resize(1 + study.targets.size());
   if (!summary.rate) return summary;
   for (const double point : points_of(study, arm)) {
     std::vector<double> losses;
@@ -63,10 +63,21 @@ ArmSummary summary_of(const Study& study, const StudyRunner& runner,
     summary.curve.push_back({point, flops, sample_of(losses)});
     summary.seconds = seconds / static_cast<double>(losses.size());
   }
-  for (size_t i = 0; i < study.targets.size(); ++i) {
-    summary.reached[i] = crossing(summary.curve, study.targets[i]);
-  }
   return summary;
+}
+
+bool has_end(const ArmSummary& arm) {
+  return !arm.curve.empty() && arm.curve.back().point == 1;
+}
+
+void note_reached(const Study& study, const ArmSummary& baseline,
+                  ArmSummary& arm) {
+  if (has_end(baseline)) {
+    arm.reached[0] = crossing(arm.curve, baseline.curve.back().loss.mean);
+  }
+  for (size_t i = 0; i < study.targets.size(); ++i) {
+    arm.reached[1 + i] = crossing(arm.curve, study.targets[i]);
+  }
 }
 
 std::optional<Sample> difference_of(const StudyRunner& runner,
@@ -85,10 +96,6 @@ std::optional<Sample> difference_of(const StudyRunner& runner,
   }
   if (differences.empty()) return {};
   return sample_of(differences);
-}
-
-bool has_end(const ArmSummary& arm) {
-  return !arm.curve.empty() && arm.curve.back().point == 1;
 }
 
 std::string interval_text(const Sample& sample) {
@@ -138,6 +145,7 @@ std::vector<std::vector<std::string>> rows_of(
   std::vector<std::string> heading = {
       "arm",           "rate",      "seeds",
       "bits per byte", "deviation", "less " + study.baseline + " [95 %]"};
+  heading.push_back(fmt::format("FLOPs to {}'s end", study.baseline));
   for (const double target : study.targets) {
     heading.push_back(fmt::format("FLOPs to {:g}", target));
   }
@@ -195,6 +203,7 @@ std::vector<ArmSummary> summarise(const Study& study,
       arms, study.baseline, [](const ArmSummary& a) { return a.arm->name; });
   for (ArmSummary& arm : arms) {
     arm.difference = difference_of(runner, study, arm, *baseline);
+    note_reached(study, *baseline, arm);
   }
   return arms;
 }

@@ -93,15 +93,26 @@ TEST_F(Comparison, TargetsAreReachedBetweenPoints) {
   add("scratch", 1, 1e-2, 0.5, 8.0);
   const ArmSummary scratch = summary_of(0);
   ASSERT_EQ(scratch.curve.size(), 2);
-  ASSERT_TRUE(scratch.reached[0].has_value());
-  EXPECT_NEAR(scratch.reached[0]->flops, study_.flops * std::sqrt(0.5), 1);
-  EXPECT_FALSE(scratch.reached[0]->at_most);
+  ASSERT_TRUE(scratch.reached[1].has_value());
+  EXPECT_NEAR(scratch.reached[1]->flops, study_.flops * std::sqrt(0.5), 1);
+  EXPECT_FALSE(scratch.reached[1]->at_most);
+}
+
+// The baseline ends at 7, which the other reaches from 8 to 6 at the geometric
+// mean.
+TEST_F(Comparison, TheBaselinesEndIsATarget) {
+  add("scratch", 1, 1e-2, 0.5, 8.0);
+  add("stack", 1, 1e-2, 0.5, 8.0);
+  add("stack", 1, 1e-2, 1, 6.0);
+  EXPECT_EQ(summary_of(0).reached[0]->flops, study_.flops);
+  EXPECT_NEAR(summary_of(1).reached[0]->flops, study_.flops * std::sqrt(0.5),
+              1);
 }
 
 TEST_F(Comparison, ATargetReachedByTheFirstPointHasABound) {
   add("stack", 1, 1e-2, 0.5, 7.4);
   add("stack", 1, 1e-2, 1, 7.3);
-  const auto reached = summary_of(1).reached[0];
+  const auto reached = summary_of(1).reached[1];
   ASSERT_TRUE(reached.has_value());
   EXPECT_EQ(reached->flops, study_.flops / 2);
   EXPECT_TRUE(reached->at_most);
@@ -112,7 +123,7 @@ TEST_F(Comparison, ATargetReachedByTheFirstPointHasABound) {
 TEST_F(Comparison, ATargetThatIsNotReachedHasNoCost) {
   add("stack", 1, 1e-2, 0.5, 8.0);
   add("stack", 1, 1e-2, 1, 7.6);
-  EXPECT_FALSE(summary_of(1).reached[0].has_value());
+  EXPECT_FALSE(summary_of(1).reached[1].has_value());
 }
 
 TEST_F(Comparison, EveryFormHasTheArms) {

@@ -18,6 +18,7 @@ targets: [7.5]
 baseline: scratch
 plan:
   precision: fp64
+  threads: 1
   tokenizer: bytes
   save_steps: 10
   logging_steps: 1000
