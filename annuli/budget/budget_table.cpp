@@ -142,6 +142,7 @@ Json to_json(const PlanBudget& budget, std::optional<int64_t> limit) {
         {"checkpoint_bytes", phase.checkpoint_bytes},
         {"state_bytes", phase.state_bytes},
         {"step_flops", phase.step_flops},
+        {"counted_flops", phase.counted_flops},
         {"train_flops", phase.train_flops},
         {"proof_flops", phase.proof_flops},
     };

@@ -32,6 +32,7 @@ PlanBudget budget_of_two() {
   large.checkpoint_bytes = 77'000;
   large.state_bytes = 88'000;
   large.step_flops = 2.5e12;
+  large.counted_flops = 2.25e12;
   large.train_flops = 5e12;
   large.proof_flops = 1e12;
   budget.kept_disk = 91'000;
@@ -94,6 +95,7 @@ TEST(BudgetTable, JsonIsTheSameInPlainNumbers) {
       {"checkpoint_bytes", 77'000},
       {"state_bytes", 88'000},
       {"step_flops", 2.5e12},
+      {"counted_flops", 2.25e12},
       {"train_flops", 5e12},
       {"proof_flops", 1e12},
   };

@@ -21,11 +21,12 @@ double forward_flops(const ModelConfig& config, int64_t length) {
 }
 
 double step_flops(const ModelConfig& config, const TrainPlan& train,
-                  int64_t sequence_length) {
+                  int64_t sequence_length, double frozen) {
   const PassWork work = work_of(config, sequence_length);
   const double blocks = 2 * work.blocks + work.attention;
   // Backward is twice forward; attention computes its scores once more.
   double token = 3 * (blocks + 2 * work.head) + work.attention / 2;
+  token -= 2 * frozen;
   if (train.gradient_checkpointing) token += blocks;
   if (train.max_grad_norm > 0 && train.clip == ClipNorm::kTwoPass) token *= 2;
   return token * static_cast<double>(train.batch_size * sequence_length *

@@ -12,8 +12,9 @@ namespace annuli::budget {
 double forward_flops(const ModelConfig& config, int64_t length);
 
 // One update: forward and backward of every pass, forward again where blocks
-// are checkpointed, all of it twice where the norm is found first.
+// are checkpointed, all of it twice where the norm is found first. `frozen`:
+// entries of matrices that a token meets and that have no gradient.
 double step_flops(const ModelConfig& config, const TrainPlan& train,
-                  int64_t sequence_length);
+                  int64_t sequence_length, double frozen = 0);
 
 }  // namespace annuli::budget

@@ -254,12 +254,13 @@ int64_t weight_bytes(const ModelConfig& config, const NumberTypes& numbers) {
 }
 
 int64_t state_bytes(const ModelConfig& config, const Plan& plan,
-                    int64_t holders) {
+                    int64_t holders, const std::vector<bool>& frozen) {
   const TensorTable table = tensor_table(config);
   const RowOwners owners(table, holders);
   const RowBytes bytes = state_row(plan);
   std::vector<int64_t> shares(static_cast<size_t>(holders));
   for (size_t row = 0; row < table.size(); ++row) {
+    if (!frozen.empty() && frozen[row]) continue;
     shares[static_cast<size_t>(owners.owner(row))] += bytes(table[row]);
   }
   return std::ranges::max(shares);

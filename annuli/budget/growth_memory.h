@@ -36,7 +36,8 @@ Moment phase_proof(const GrowthShape& shape);
 // Bytes of a model's weights, and of its optimizer's state; of the holder that
 // has most of it.
 int64_t weight_bytes(const ModelConfig& config, const NumberTypes& numbers);
+// `frozen`: rows that have no state; empty: all have.
 int64_t state_bytes(const ModelConfig& config, const Plan& plan,
-                    int64_t holders = 1);
+                    int64_t holders = 1, const std::vector<bool>& frozen = {});
 
 }  // namespace annuli::budget

@@ -8,12 +8,10 @@
 #include "annuli/budget/phase_steps.h"
 #include "annuli/budget/stage_parts.h"
 #include "annuli/budget/step_memory.h"
-#include "annuli/checkpoint/model_file.h"
-#include "annuli/config/model_from.h"
 #include "annuli/core/rng.h"
 #include "annuli/grow/registry.h"
 #include "annuli/model/row_owners.h"
-#include "annuli/tokenizer/tokenizer.h"
+#include "annuli/train/frozen_entries.h"
 #include "annuli/train/step_share.h"
 
 namespace annuli::budget {
@@ -44,7 +42,8 @@ class Phase {
     budget_.config = recipe_ ? recipe_->child : parent;
     budget_.parameters = count_parameters(budget_.config);
     budget_.weights = weight_bytes(budget_.config, numbers_);
-    budget_.optimizer = state_bytes(budget_.config, plan, holders_);
+    note_frozen();
+    budget_.optimizer = state_bytes(budget_.config, plan, holders_, frozen_);
   }
 
   PhaseBudget budget(int64_t program) {
@@ -63,6 +62,46 @@ class Phase {
             .weights_in_parts = in_parts()};
   }
 
+  // Rows that stay frozen; what is frozen for a time counts as trained.
+  void note_frozen() {
+    const auto& freeze = phase_.train.freeze;
+    if (!freeze || freeze->unfreeze_after) return;
+    frozen_ = train::FrozenEntries(*freeze, tensor_table(budget_.config),
+                                   recipe_ ? &*recipe_ : nullptr)
+                  .whole_rows();
+  }
+
+  // Of frozen rows: entries that a token meets, and bytes of gradients.
+  struct Frozen {
+    double met_entries = 0;
+    int64_t gradients = 0;
+    bool head = false;
+  };
+  Frozen frozen() const {
+    Frozen sum;
+    const ModelConfig& config = budget_.config;
+    const TensorTable table = tensor_table(config);
+    const double chosen =
+        config.is_mixture() ? static_cast<double>(config.num_experts_per_tok) /
+                                  static_cast<double>(config.num_experts)
+                            : 1;
+    for (size_t row = 0; row < frozen_.size(); ++row) {
+      if (!frozen_[row]) continue;
+      const TensorSpec& spec = table[row];
+      sum.gradients += tensor_bytes(spec.numel(), numbers_.arithmetic);
+      const bool is_head =
+          spec.part == Part::kHead ||
+          (spec.part == Part::kEmbedding && config.tie_word_embeddings);
+      sum.head = sum.head || is_head;
+      const bool is_product = spec.layer >= 0 && spec.is_matrix();
+      if (is_product || is_head) {
+        sum.met_entries +=
+            static_cast<double>(spec.numel()) * (spec.expert >= 0 ? chosen : 1);
+      }
+    }
+    return sum;
+  }
+
   bool in_parts() const {
     return holders_ > 1 && plan_.parallel.shard == Sharding::kFull;
   }
@@ -70,6 +109,7 @@ class Phase {
   StepMemory step() const {
     const TrainPlan& train = phase_.train;
     const train::StepShare share(train, 0, processes_);
+    const Frozen none = frozen();
     return step_memory({.config = budget_.config,
                         .numbers = numbers_,
                         .batch_size = share.windows_of_pass,
@@ -80,7 +120,9 @@ class Phase {
                         .passes = share.passes_of_part,
                         .processes = processes_,
                         .shard = plan_.parallel.shard,
-                        .sums_wait = train.max_grad_norm > 0});
+                        .sums_wait = train.max_grad_norm > 0,
+                        .frozen_gradients = none.gradients,
+                        .frozen_head = none.head});
   }
 
   // Weights in parts are whole only where samples are generated.
@@ -130,14 +172,20 @@ class Phase {
     const int64_t files = phase_.init_checkpoint.empty() ? 1 : 2;
     const int64_t weights = weight_bytes(budget_.config, numbers_);
     budget_.checkpoint_bytes = files * weights;
-    budget_.state_bytes = weights + state_bytes(budget_.config, plan_);
+    budget_.state_bytes =
+        weights + state_bytes(budget_.config, plan_, 1, frozen_);
   }
 
   void compute() {
     const TrainPlan& train = phase_.train;
     const int64_t length = plan_.data.sequence_length;
     const auto steps = static_cast<double>(train.max_steps);
-    budget_.step_flops = step_flops(budget_.config, train, length);
+    budget_.step_flops =
+        step_flops(budget_.config, train, length, frozen().met_entries);
+    budget_.counted_flops = training_flops(
+        budget_.config, length,
+        static_cast<double>(train.batch_size * length *
+                            train.gradient_accumulation_steps));
     budget_.train_flops = steps * budget_.step_flops;
     budget_.sending = sending_of_step(budget_.config, numbers_, train,
                                       processes_, plan_.parallel.shard);
@@ -180,6 +228,7 @@ class Phase {
   int64_t holders_;  // those that hold parts, or 1
   NumberTypes numbers_;
   std::optional<grow::Recipe> recipe_;
+  std::vector<bool> frozen_;  // rows; empty: none is
   PhaseBudget budget_;
 };
 

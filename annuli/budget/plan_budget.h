@@ -34,11 +34,12 @@ struct PhaseBudget {
   int64_t checkpoint_bytes = 0;  // on disk: what the phase writes and keeps
   int64_t state_bytes = 0;       // on disk: the state to go on from
 
-  double step_flops = 0;
-  double train_flops = 0;  // all steps
-  double proof_flops = 0;  // growth's forward and backward passes, evaluation
-  double moved_bytes = 0;  // by all updates: weights, gradients, state
-  Sending sending;         // of each process in a step
+  double step_flops = 0;     // as it is computed
+  double counted_flops = 0;  // of a step, as a run's budget counts them
+  double train_flops = 0;    // all steps
+  double proof_flops = 0;    // growth's forward and backward passes, evaluation
+  double moved_bytes = 0;    // by all updates: weights, gradients, state
+  Sending sending;           // of each process in a step
   std::optional<double> seconds;  // at the measured rates
   std::optional<StepTimes> step;  // of those, one step of a process
 };

@@ -56,6 +56,7 @@ class Moments {
 
   const StepShape& shape_;
   SizeOps pass_;
+  int64_t all_gradients_ = 0;
   int64_t block_ = 0;  // what one keeps
   int64_t top_ = 0;    // when the last block's backward pass begins
   int64_t held_ = 0;   // sums of passes before
@@ -77,10 +78,10 @@ Moments::Moments(const StepShape& shape)
   const int64_t blocks = pass_.kept() - size.stream();
   block_ = blocks / shape.config.num_hidden_layers;
   top_ = blocks + (shape.gradient_checkpointing ? pass_.kept_of_block() : 0);
+  all_gradients_ = size.all_gradients() - shape.frozen_gradients;
   // From the second pass on sums of the passes before are there.
-  held_ =
-      train::sets_beside_pass(shape.parts, shape.passes) * size.all_gradients();
-  table_ = size.gradient(size.table());
+  held_ = train::sets_beside_pass(shape.parts, shape.passes) * all_gradients_;
+  table_ = shape.frozen_head ? 0 : size.gradient(size.table());
 }
 
 std::vector<StepMemory> Moments::in_block(const Waiting& before,
@@ -105,8 +106,7 @@ StepMemory Moments::largest() const {
   const bool head_waits =
       shape_.config.tie_word_embeddings || shape_.holds_gradient;
   // What several processes send goes while the pass does.
-  const int64_t sending =
-      sending_memory(size.all_gradients(), shape_.processes);
+  const int64_t sending = sending_memory(all_gradients_, shape_.processes);
   const Waiting waiting = {.gradients = held_ + (head_waits ? table_ : 0)};
   StepMemory most = at_head(held_);
   for (const StepMemory& moment :
@@ -116,7 +116,7 @@ StepMemory Moments::largest() const {
   StepMemory at_bottom = {.gradients = held_ + table_ + sending,
                           .activations = 2 * size.stream()};
   if (shape_.holds_gradient && held_ == 0) {
-    at_bottom.gradients += size.all_gradients() - table_;
+    at_bottom.gradients += all_gradients_ - table_;
   }
   return larger(most, at_bottom);
 }

@@ -33,6 +33,10 @@ struct StepShape {
   // their own rows that wait until the norm of all is known.
   Sharding shard = Sharding::kNone;
   bool sums_wait = false;
+  // Bytes of gradients that there are not, because tensors are frozen; and
+  // whether the head's is among them. (Processes that hold parts count them.)
+  int64_t frozen_gradients = 0;
+  bool frozen_head = false;
 };
 
 // At the moment when all together are largest.

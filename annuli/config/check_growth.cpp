@@ -74,24 +74,69 @@ void follow_growth(const Complain& complain, const std::string& key,
   }
 }
 
+void check_numbers(const Complain& complain, const std::string& key,
+                   const std::vector<int64_t>& numbers, int64_t count,
+                   const char* what) {
+  for (const int64_t number : numbers) {
+    if (number < count) continue;
+    complain(key, fmt::format("found {}, expected a number below {}, the {} of "
+                              "the phase's model",
+                              number, count, what));
+  }
+}
+
+void check_freeze(const Complain& complain, const std::string& key,
+                  const PhasePlan& phase,
+                  const std::optional<ModelConfig>& config) {
+  if (!phase.train.freeze) return;
+  const FreezePlan& freeze = *phase.train.freeze;
+  if (!freeze.parent && freeze.parts.empty() && freeze.layers.empty() &&
+      freeze.experts.empty()) {
+    complain(key, "found nothing, expected parent, parts, layers or experts");
+  }
+  if (freeze.parent && !phase.grow) {
+    complain(key + ".parent",
+             "found it in a phase without growth, expected parts or layers");
+  }
+  if (phase.train.max_steps > 0 &&
+      freeze.unfreeze_after.value_or(0) > phase.train.max_steps) {
+    complain(key + ".unfreeze_after",
+             fmt::format("found {}, expected at most max_steps, {}",
+                         *freeze.unfreeze_after, phase.train.max_steps));
+  }
+  if (!config) return;
+  check_numbers(complain, key + ".layers", freeze.layers,
+                config->num_hidden_layers, "layers");
+  check_numbers(complain, key + ".experts", freeze.experts, config->num_experts,
+                "experts");
+}
+
 }  // namespace
 
 void check_growth(const Complain& complain, const Plan& plan) {
   if (plan.model.from.empty()) check_model(complain, plan.model);
   const std::optional<ModelConfig> first = first_config(plan.model);
-  if (!first) return;  // a file: its growth is checked when it is opened
+  const auto check_frozen = [&](size_t i,
+                                const std::optional<ModelConfig>& config) {
+    check_freeze(complain, fmt::format("phases.{}.train.freeze", i),
+                 plan.phases[i], config);
+  };
+  if (!first) {  // a file: its growth is checked when it is opened
+    for (size_t i = 0; i < plan.phases.size(); ++i) check_frozen(i, {});
+    return;
+  }
   ModelConfig config = *first;
   check_config(complain, "model", config);
   for (size_t i = 0; i < plan.phases.size(); ++i) {
     const auto& grow = plan.phases[i].grow;
-    if (!grow) continue;
     const std::string key = fmt::format("phases.{}.grow", i);
-    if (i == 0 && plan.model.from.empty()) {
+    if (grow && i == 0 && plan.model.from.empty()) {
       complain(key,
                "found an operator in the first phase, which has no "
                "parent; expected training only, or model.from");
     }
-    follow_growth(complain, key, *grow, config);
+    if (grow) follow_growth(complain, key, *grow, config);
+    check_frozen(i, config);
   }
 }
 

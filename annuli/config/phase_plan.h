@@ -28,6 +28,19 @@ ANNULI_ENUM_WORDS(DeepenOutputs, "zero", "keep");
 enum class MatrixGroup { kAttention, kFeedForward, kRouter, kEmbedding };
 ANNULI_ENUM_WORDS(MatrixGroup, "attention", "feed-forward", "router",
                   "embedding");
+// Tensors by what they do: q, k, v, o; gate, up, down; routers; the embedding's
+// table; a head of its own; the gains of norms; biases.
+enum class TensorPart {
+  kAttention,
+  kFeedForward,
+  kRouter,
+  kEmbedding,
+  kHead,
+  kGains,
+  kBiases,
+};
+ANNULI_ENUM_WORDS(TensorPart, "attention", "feed-forward", "router",
+                  "embedding", "head", "gains", "biases");
 enum class OptimizerState { kCarry, kReset };
 ANNULI_ENUM_WORDS(OptimizerState, "carry", "reset");
 enum class Dynamics { kPlain, kExact };
@@ -143,6 +156,16 @@ struct GrowPlan : GrowthStep {
   bool operator==(const GrowPlan&) const = default;
 };
 
+// What a phase leaves as it is: whatever one of these names.
+struct FreezePlan {
+  bool parent = false;  // what the phase's growth found, but copies of it
+  std::vector<TensorPart> parts;
+  std::vector<int64_t> layers;
+  std::vector<int64_t> experts;           // by number, of all layers
+  std::optional<int64_t> unfreeze_after;  // steps; nullopt: never
+  bool operator==(const FreezePlan&) const = default;
+};
+
 struct TrainPlan {
   int64_t max_steps = 10;  // loaded: 0 where one of the next three stands
   std::optional<double> max_tokens;
@@ -164,6 +187,7 @@ struct TrainPlan {
   double max_grad_norm = 0;  // 0: no clipping
   ClipNorm clip = ClipNorm::kWhole;
   std::optional<double> weight_decay;  // nullopt: the optimizer's
+  std::optional<FreezePlan> freeze;
   double router_aux_loss_coef = 0.01;
   double router_z_loss_coef = 0;
   // nullopt until loaded; then true where the router began as `random`.

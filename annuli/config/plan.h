@@ -37,19 +37,6 @@ enum class MuonScale {
   kMoonlight,  // 0.2 sqrt(max(rows, columns)), the rms of AdamW's updates
 };
 ANNULI_ENUM_WORDS(MuonScale, "keller", "moonlight");
-// Tensors by what they do: q, k, v, o; gate, up, down; routers; the embedding's
-// table; a head of its own; the gains of norms; biases.
-enum class TensorPart {
-  kAttention,
-  kFeedForward,
-  kRouter,
-  kEmbedding,
-  kHead,
-  kGains,
-  kBiases,
-};
-ANNULI_ENUM_WORDS(TensorPart, "attention", "feed-forward", "router",
-                  "embedding", "head", "gains", "biases");
 // What moments are kept in; an fp64 run keeps fp64 for fp32.
 enum class StateDtype { kFp32, kBf16 };
 ANNULI_ENUM_WORDS(StateDtype, "fp32", "bf16");

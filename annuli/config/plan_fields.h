@@ -13,6 +13,25 @@
 // Defaults are the members' initialisers.
 namespace annuli {
 
+void visit_fields(auto&& visit, Is<FreezePlan> auto& freeze) {
+  visit({"parent",
+         "What was there before this phase's growth; of a wider tensor the "
+         "entries of the first copy, of experts that are copies the first"},
+        freeze.parent);
+  visit({"parts",
+         "All tensors of these parts: attention, feed-forward, router, "
+         "embedding, head (if it has a table of its own), gains, biases"},
+        freeze.parts);
+  visit({"layers", "All tensors of these layers, from 0", at_least(0)},
+        freeze.layers);
+  visit({"experts", "These experts of every layer, from 0", at_least(0)},
+        freeze.experts);
+  visit({"unfreeze_after",
+         "Number of steps after which all is trained (if not given: never)",
+         at_least(1)},
+        freeze.unfreeze_after);
+}
+
 void visit_fields(auto&& visit, Is<TrainPlan> auto& train) {
   visit({.name = "max_steps",
          .help = "Number of updates in this phase",
@@ -104,6 +123,11 @@ void visit_fields(auto&& visit, Is<TrainPlan> auto& train) {
          "Weight decay in this phase (if not given: the optimizer's)",
          at_least(0)},
         train.weight_decay);
+  visit({.name = "freeze",
+         .help = "What this phase does not train: it has no gradient and no "
+                 "optimizer's state, and is the same to the byte at the end",
+         .hashed_if_set = true},
+        train.freeze);
   visit({"router_aux_loss_coef",
          "Weight of the loss that gives experts equal load, in a mixture",
          at_least(0)},

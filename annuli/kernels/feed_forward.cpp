@@ -92,7 +92,11 @@ struct FeedForwardNode : torch::autograd::Function<FeedForwardNode> {
     const Kept kept(ctx, ctx->get_saved_variables());
     const at::Tensor dy = rows_of(grads[0]);
     ParameterGradients gradients;
-    const at::Tensor dx = backward_rows(kept, dy, gradients);
+    const bool gated = kept.gate.defined();
+    const std::array<bool, 3> wanted = {ctx->needs_input_grad(1),
+                                        ctx->needs_input_grad(2),
+                                        gated && ctx->needs_input_grad(3)};
+    const at::Tensor dx = backward_rows(kept, dy, wanted, gradients);
     variable_list result{dx.view(ctx->saved_data["shape"].toIntVector())};
     for (int i = 0; i < 3; ++i) {
       if (i == 2 && !kept.gate.defined()) continue;
@@ -105,7 +109,9 @@ struct FeedForwardNode : torch::autograd::Function<FeedForwardNode> {
     return result;
   }
 
+  // `wanted`: the gradients of which weights.
   static at::Tensor backward_rows(const Kept& kept, const at::Tensor& dy,
+                                  const std::array<bool, 3>& wanted,
                                   ParameterGradients& to) {
     const at::Tensor dout = kept.rounded ? operand(dy) : dy;
     at::Tensor dactive;
@@ -113,14 +119,14 @@ struct FeedForwardNode : torch::autograd::Function<FeedForwardNode> {
     const ActivationGradients through =
         activate_backward(kept.kind, dactive, kept.x, kept.gate, kept.rounded);
     dactive.reset();
-    to.weights[1] = weight_gradient(dout, through.out);
+    if (wanted[1]) to.weights[1] = weight_gradient(dout, through.out);
     const at::Tensor rows = kept.rounded ? operand(kept.rows) : kept.rows;
     at::Tensor dx;
     add_input_gradient(dx, through.dx, kept.up_matrix);
-    to.weights[0] = weight_gradient(through.dx, rows);
+    if (wanted[0]) to.weights[0] = weight_gradient(through.dx, rows);
     if (kept.gate.defined()) {
       add_input_gradient(dx, through.dgate, kept.gate_matrix);
-      to.weights[2] = weight_gradient(through.dgate, rows);
+      if (wanted[2]) to.weights[2] = weight_gradient(through.dgate, rows);
     }
     if (kept.biases & 1) to.biases[0] = bias_gradient(through.dx);
     if (kept.biases & 2) to.biases[1] = bias_gradient(dy);

@@ -35,11 +35,13 @@ void Transformer::backward(const at::Tensor& total, const GradientSink& sink) {
   ANNULI_CHECK(total.requires_grad(),
                "backward of a loss computed outside a GradientScope");
   for (size_t row = 0; row < weights_.size(); ++row) {
+    if (!weights_[row].requires_grad()) continue;
     torch::autograd::impl::set_post_acc_grad_hooks(
         weights_[row], std::make_unique<HandOver>(row, sink));
   }
   const auto remove_hooks = [&] {
     for (const at::Tensor& weight : weights_) {
+      if (!weight.requires_grad()) continue;
       torch::autograd::impl::set_post_acc_grad_hooks(weight, nullptr);
       weight.mutable_grad().reset();
     }
@@ -53,12 +55,17 @@ void Transformer::backward(const at::Tensor& total, const GradientSink& sink) {
   remove_hooks();
 }
 
-GradientScope::GradientScope(Transformer& model) : model_(model) {
+GradientScope::GradientScope(Transformer& model,
+                             const std::vector<bool>& frozen)
+    : model_(model) {
   for (const at::Tensor& weight : model_.weights_) {
     ANNULI_CHECK(weight.scalar_type() == model_.weight_dtype(),
                  "a stored weight is for reading only");
   }
-  for (at::Tensor& weight : model_.weights_) {
+  model_.records_ = true;
+  for (size_t row = 0; row < model_.weights_.size(); ++row) {
+    if (!frozen.empty() && frozen[row]) continue;
+    at::Tensor& weight = model_.weights_[row];
     weight.set_requires_grad(true);
     torch::autograd::impl::get_autograd_meta(weight)->set_grad_dtype(
         model_.dtype(), weight);
@@ -66,6 +73,7 @@ GradientScope::GradientScope(Transformer& model) : model_(model) {
 }
 
 GradientScope::~GradientScope() {
+  model_.records_ = false;
   for (at::Tensor& weight : model_.weights_) weight.set_requires_grad(false);
 }
 

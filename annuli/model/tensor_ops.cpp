@@ -85,6 +85,9 @@ at::Tensor TensorOps::embed(const at::Tensor& tokens) {
                       table.requires_grad();
   if (!shared) {
     const at::Tensor x = kernels::embedding(table, tokens, arithmetic());
+    // What blocks do on the way back hangs on their inputs' gradients.
+    const bool is_graph = model_.records() && at::GradMode::is_enabled();
+    if (is_graph && !x.requires_grad()) x.set_requires_grad(true);
     begin_trace(x);
     return x;
   }

@@ -133,6 +133,8 @@ class Transformer {
   // The row's weight wherever it lies; where processes hold parts, all of them
   // call it (weight_parts.h).
   at::Tensor read_weight(size_t row) const;
+  // Whether forward passes build a graph.
+  bool records() const { return records_; }
   // Null: all weights are here.
   const WeightParts* parts() const { return parts_.get(); }
   void set_parts(std::shared_ptr<const WeightParts> parts);
@@ -185,13 +187,16 @@ class Transformer {
   at::Device device_;
   std::vector<at::Tensor> weights_;
   std::shared_ptr<const WeightParts> parts_;
+  bool records_ = false;  // within a GradientScope
 };
 
-// While it lives, the model's weights record gradients; otherwise no forward
-// pass builds a graph.
+// While it lives, the model's weights record gradients, but for rows that are
+// `frozen` (by row; empty: none is); otherwise no forward pass builds a graph.
+// The graph reaches down to the embedding whatever is frozen.
 class GradientScope {
  public:
-  explicit GradientScope(Transformer& model);
+  explicit GradientScope(Transformer& model,
+                         const std::vector<bool>& frozen = {});
   ~GradientScope();
   GradientScope(const GradientScope&) = delete;
   GradientScope& operator=(const GradientScope&) = delete;

@@ -82,6 +82,7 @@ void begin_phase(RunningPlan& run, RunState& state) {
   state.step = 0;
   state.phase_ended = false;
   state.previous_norm.reset();
+  state.frozen_hash.clear();
   state.recipe.reset();
   state.control.reset();
   reset_peak_resident();

@@ -16,6 +16,7 @@
 #include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/model/weight_parts.h"
 #include "annuli/run/console.h"
+#include "annuli/run/freezing.h"
 #include "annuli/run/records.h"
 #include "annuli/run/samples.h"
 #include "annuli/train/evaluate.h"
@@ -24,10 +25,11 @@
 namespace annuli::run {
 namespace {
 
-void prove(RunningPlan& run, const RunState& state) {
-  if (!state.recipe) return;
+// Of the growth that began the phase, if one did.
+std::vector<verify::Verdict> growth_verdicts(RunningPlan& run,
+                                             const RunState& state) {
+  if (!state.recipe) return {};
   const Plan& plan = run.plan();
-  const PhasePlan& phase = run.phase(state);
   const ModelFile parent(
       state.phase == 0
           ? fs::path(plan.model.from)
@@ -41,7 +43,16 @@ void prove(RunningPlan& run, const RunState& state) {
       .steps = state.step,
       .group = run.group(),
   };
-  auto verdicts = verify::verify_phase(evidence, state.model);
+  return verify::verify_phase(evidence, state.model);
+}
+
+void prove(RunningPlan& run, const RunState& state) {
+  const PhasePlan& phase = run.phase(state);
+  auto verdicts = growth_verdicts(run, state);
+  const auto frozen =
+      is_frozen(phase, state) ? frozen_verdict(phase, state) : std::nullopt;
+  if (frozen) verdicts.push_back(*frozen);
+  if (verdicts.empty() && !state.recipe) return;
   verify::allow(verdicts, run.allowed(phase));
   print_verdicts(verdicts);
   if (run.is_writer()) {

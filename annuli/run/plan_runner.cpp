@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <set>
@@ -26,6 +27,7 @@
 #include "annuli/run/console.h"
 #include "annuli/run/end_phase.h"
 #include "annuli/run/first_state.h"
+#include "annuli/run/freezing.h"
 #include "annuli/run/resume.h"
 #include "annuli/run/rollback.h"
 #include "annuli/run/run_names.h"
@@ -35,6 +37,7 @@
 #include "annuli/train/schedule.h"
 #include "annuli/train/step_share.h"
 #include "annuli/train/trainer.h"
+#include "annuli/verify/verdict.h"
 
 namespace annuli::run {
 namespace {
@@ -136,7 +139,21 @@ class PlanRunner {
     }
   }
 
+  // What the phase freezes for a time is trained by another trainer after it.
   void train(RunState& state) {
+    const PhasePlan& phase = run_.phase(state);
+    begin_freezing(phase, state);
+    if (const auto last = thaws_after(phase, state)) {
+      train_until(state, std::min(*last, phase.train.max_steps));
+      if (stops_at(state) || state.step < *last) return;
+      if (const auto same = frozen_verdict(phase, state)) {
+        verify::require({*same});
+      }
+    }
+    train_until(state, phase.train.max_steps);
+  }
+
+  void train_until(RunState& state, int64_t last) {
     const PhasePlan& phase = run_.phase(state);
     TrainPlan plan = phase.train;
     plan.learning_rate *= state.lr_factor;
@@ -146,14 +163,13 @@ class PlanRunner {
         plan.weight_decay.value_or(plan_.optimizer.weight_decay),
         CounterRng(plan_.seed, "phase/" + phase.name).bits(0), run_.group(),
         state.previous_norm, plan_.parallel.shard,
-        train::place_in_run(plan_, state.phase));
+        train::place_in_run(plan_, state.phase), frozen_now(phase, state));
     train::WeightSample sample(state.model.table(),
                                state.recipe ? &*state.recipe : nullptr);
     StepLog log(run_.history(), phase.name,
                 StepLines(phase.name, state.step + 1, plan.max_steps,
                           plan_.logging_steps));
-    for (int64_t number = 1; state.step < plan.max_steps && !stops_at(state);
-         ++number) {
+    for (int64_t number = 1; state.step < last && !stops_at(state); ++number) {
       const int signal = train_step(state, trainer, sample, log, number);
       if (state.step < plan.max_steps) between_steps(state, log, signal);
     }

@@ -41,7 +41,9 @@ std::set<std::string> names_of(const Plan& plan) {
     if (!phase.init_checkpoint.empty()) {
       names.insert("checkpoints/" + phase.init_checkpoint);
     }
-    if (phase.grow) names.insert("verify/" + phase.name + ".json");
+    if (phase.grow || phase.train.freeze) {
+      names.insert("verify/" + phase.name + ".json");
+    }
     if (!plan.samples.prompts.empty()) {
       names.insert("samples/" + phase.name + ".txt");
     }

@@ -51,6 +51,7 @@ Json progress_of(const RunState& state, const Plan& plan) {
   };
   progress.update(train::to_json(state.history));
   if (state.previous_norm) progress["previous_norm"] = *state.previous_norm;
+  if (!state.frozen_hash.empty()) progress["frozen_hash"] = state.frozen_hash;
   if (state.recipe) progress["recipe"] = grow::to_json(*state.recipe);
   if (state.control) {
     progress["control"] = state.control->gradient_difference;
@@ -221,6 +222,7 @@ std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
       .recipe = std::nullopt,
       .control = std::nullopt,
       .previous_norm = std::nullopt,
+      .frozen_hash = "",
       .recent_losses = progress.at("recent_losses"),
       .rollbacks = progress.at("rollbacks"),
       .after_rollback = progress.at("after_rollback"),
@@ -231,6 +233,7 @@ std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
   if (progress.contains("previous_norm")) {
     state.previous_norm = progress.at("previous_norm").get<double>();
   }
+  state.frozen_hash = progress.value("frozen_hash", "");
   if (progress.contains("recipe")) {
     state.recipe = grow::recipe_from_json(progress.at("recipe"));
   }

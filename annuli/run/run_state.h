@@ -34,6 +34,7 @@ struct RunState {
   std::optional<grow::Recipe> recipe;
   std::optional<verify::SymmetryControl> control;
   std::optional<double> previous_norm;  // train::Trainer's
+  std::string frozen_hash;              // of what the phase freezes, at first
   std::vector<double> recent_losses;    // train::LossWatch's
 
   // Of the phase at hand: how often it went back to a saved state, what that

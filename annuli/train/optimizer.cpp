@@ -90,6 +90,11 @@ Optimizer::Optimizer(OptimizerPlan plan, size_t rows)
 Optimizer::Optimizer(OptimizerPlan plan, std::vector<optim::TensorState> states)
     : plan_(plan), states_(std::move(states)) {}
 
+void Optimizer::forget(size_t row) {
+  optim::release_parts(states_.at(row));
+  states_[row].step = 0;
+}
+
 double Optimizer::update(const TensorSpec& spec, size_t row, at::Tensor& weight,
                          const at::Tensor& gradient,
                          const UpdateSettings& settings) {

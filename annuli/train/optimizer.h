@@ -44,6 +44,9 @@ class Optimizer {
   // Counts an update of a row that another process makes, which has its parts.
   void skip(size_t row) { ++states_.at(row).step; }
 
+  // Nothing is remembered of the row; multipliers stay.
+  void forget(size_t row);
+
   const OptimizerPlan& plan() const { return plan_; }
   const std::vector<optim::TensorState>& states() const { return states_; }
   std::vector<optim::TensorState> take_states() { return std::move(states_); }

@@ -48,11 +48,12 @@ Trainer::Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
                  const TrainPlan& train, double weight_decay, uint64_t seed,
                  parallel::ProcessGroup& group,
                  std::optional<double> previous_norm, Sharding shard,
-                 const std::optional<PlaceInRun>& place)
+                 const std::optional<PlaceInRun>& place, FrozenEntries frozen)
     : model_(model),
       optimizer_(optimizer),
       train_(train),
       place_(place),
+      frozen_(std::move(frozen)),
       weight_decay_(weight_decay),
       seed_(seed),
       previous_norm_(previous_norm),
@@ -105,7 +106,7 @@ Loss Trainer::forward(const data::Batch& batch, int64_t step, int64_t pass) {
 
 // The norm of the gradient of a batch, and nothing else.
 void Trainer::measure(const data::Batch& batch, int64_t step) {
-  const GradientScope scope(model_);
+  const GradientScope scope(model_, frozen_.whole_rows());
   const Loss loss = forward(batch, step, 0);
   require_finite(loss, step);
   model_.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
@@ -128,7 +129,7 @@ StepSums Trainer::step_inside_backward(StepRecord& record) {
   StepSums sums;
   std::vector<bool> reached(model_.table().size(), false);
   {
-    GradientScope scope(model_);
+    GradientScope scope(model_, frozen_.whole_rows());
     const Loss loss = forward(batch, record.step, 0);
     require_finite(loss, record.step);
     sums = sums_of(loss, 1);
@@ -226,7 +227,8 @@ StepSums Trainer::step_with_owners(StepRecord& record) {
   }
   for (parallel::Begun& one : given) one.wait();
   for (size_t row = 0; row < rows; ++row) {
-    if (!is_own(row)) optimizer_.skip(row);  // counted, wherever it was made
+    // Counted, wherever it was made.
+    if (!is_own(row) && !frozen_.is_whole(row)) optimizer_.skip(row);
   }
   return sums;
 }
@@ -279,7 +281,7 @@ StepSums Trainer::run_parts(int64_t step, GradientSums& gradients,
   for (int64_t i = 0; i < share_.passes(); ++i) {
     const bool is_last = i + 1 == share_.passes();
     const data::Batch batch = batches_.next(i);
-    GradientScope scope(model_);
+    GradientScope scope(model_, frozen_.whole_rows());
     const Loss loss = forward(batch, step, share_.first_pass() + i);
     if (fault.empty()) fault = fault_of(loss, step);
     if (!fault.empty() && (is_last || model_.parts() == nullptr)) {
@@ -309,12 +311,18 @@ double Trainer::update(size_t row, const at::Tensor& gradient,
   RECORD_USER_SCOPE("optimizer");
   at::Tensor weight = model_.weight(row).detach();
   if (sample_ != nullptr) sample_->before(row, weight);
+  if (frozen_.is_whole(row)) {
+    if (sample_ != nullptr) sample_->after(row, weight);
+    return 0;
+  }
+  const std::vector<at::Tensor> kept = frozen_.copy_of(row, weight);
   const double squares =
       optimizer_.update(model_.table()[row], row, weight, gradient,
                         {.learning_rate = record.learning_rate,
                          .weight_decay = weight_decay_,
                          .gradient_scale = scale,
                          .seed = seed_});
+  frozen_.put_back(row, kept, weight);
   if (sample_ != nullptr) sample_->after(row, weight);
   return squares;
 }
@@ -334,7 +342,10 @@ void Trainer::finish(StepRecord& record, StepSums sums) {
     project_routers(
         model_, sums.router_mean,
         CounterRng(seed_, fmt::format("train/projection/{}", record.step)),
-        [&](size_t row) { return model_.parts() == nullptr || is_own(row); });
+        [&](size_t row) {
+          const bool is_frozen = frozen_.is_whole(row) || frozen_.has_part(row);
+          return !is_frozen && (model_.parts() == nullptr || is_own(row));
+        });
   }
 }
 

@@ -12,6 +12,7 @@
 #include "annuli/model/transformer.h"
 #include "annuli/parallel/process_group.h"
 #include "annuli/train/batch_ahead.h"
+#include "annuli/train/frozen_entries.h"
 #include "annuli/train/gradient_norm.h"
 #include "annuli/train/gradient_sums.h"
 #include "annuli/train/optimizer.h"
@@ -23,6 +24,9 @@
 #include "annuli/train/weight_sample.h"
 
 // Training steps of one phase.
+//
+// What the phase freezes (frozen_entries.h) has no gradient; a row that is
+// frozen in part is updated, and its frozen entries are put back.
 //
 // A step is a pure function of (weights, optimizer state, loader state, step
 // number; with clip: previous_norm, the norm before): nothing else is kept, so
@@ -71,7 +75,8 @@ class Trainer {
           parallel::ProcessGroup& group,
           std::optional<double> previous_norm = std::nullopt,
           Sharding shard = Sharding::kNone,
-          const std::optional<PlaceInRun>& place = {});
+          const std::optional<PlaceInRun>& place = {},
+          FrozenEntries frozen = {});
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
@@ -115,6 +120,7 @@ class Trainer {
   Optimizer& optimizer_;
   const TrainPlan& train_;
   std::optional<PlaceInRun> place_;
+  FrozenEntries frozen_;
   double weight_decay_;
   uint64_t seed_;
   std::optional<double> previous_norm_;

@@ -124,8 +124,10 @@ class TrainerProcesses : public data::DataTest {
     const TrainPlan train = plan(setting);
     const bool in_parts = setting.shard == Sharding::kFull && group.size() > 1;
     if (in_parts) hold_in_parts(trained, group);
+    FrozenEntries frozen;
+    if (train.freeze) frozen = {*train.freeze, trained.table(), nullptr};
     Trainer trainer(trained, optimizer, windows, train, 0.1, 7, group,
-                    std::nullopt, setting.shard);
+                    std::nullopt, setting.shard, {}, frozen);
     const RowOwners owners(trained.table(), group.size());
     Outcome outcome;
     for (int64_t step = 1; step <= steps; ++step) {
@@ -294,6 +296,10 @@ TEST_F(TrainerProcesses, GiveTheSameBitsHoweverAStepIsTaken) {
       [](TrainPlan& train) { train.gradient_accumulation_steps = 3; },
       [](TrainPlan& train) { train.gradient_checkpointing = true; },
       [](TrainPlan& train) { train.router_aux_loss_coef = 0; },
+      [](TrainPlan& train) {
+        train.freeze = FreezePlan{.parts = {TensorPart::kEmbedding},
+                                  .layers = {0, 2}};
+      },
   };
   for (size_t i = 0; i < changes.size(); ++i) {
     SCOPED_TRACE(i);
