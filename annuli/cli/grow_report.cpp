@@ -38,6 +38,9 @@ std::string copies_of(const grow::TensorRecipe& tensor) {
 }
 
 std::string how(const grow::TensorRecipe& tensor) {
+  if (tensor.source == grow::Source::kFresh) {
+    return tensor.transforms.front()->in_words();
+  }
   if (tensor.source != grow::Source::kParent) {
     return grow::to_string(tensor.source);
   }

@@ -256,6 +256,20 @@ void check_perturbed(const ModelConfig& parent, const PerturbPlan& plan,
   }
 }
 
+void check_tied(const ModelConfig& parent, const Complain& complain) {
+  if (parent.tie_word_embeddings) return;
+  complain("untie",
+           "found a parent whose head has a table of its own already, expected "
+           "one with tie_word_embeddings");
+}
+
+void check_shrunk(const ShrinkPerturbPlan& plan, const Complain& complain) {
+  if (plan.shrink != 1 || plan.relative_std != 0) return;
+  complain("shrink_perturb",
+           "found shrink 1 and relative_std 0, which change nothing; expected "
+           "shrink below 1, or relative_std above 0");
+}
+
 }  // namespace
 
 ModelConfig grown_shape(const ModelConfig& parent, const GrowthStep& step,
@@ -268,7 +282,10 @@ ModelConfig grown_shape(const ModelConfig& parent, const GrowthStep& step,
   if (step.merge_experts) return merged(parent, *step.merge_experts, complain);
   ANNULI_CHECK(count_operators(step) == 1, "not one operator in a step");
   if (step.perturb) check_perturbed(parent, *step.perturb, complain);
+  if (step.shrink_perturb) check_shrunk(*step.shrink_perturb, complain);
+  if (step.untie) check_tied(parent, complain);
   ModelConfig child = parent;
+  if (step.untie) child.tie_word_embeddings = false;
   if (!step.deepen) return child;  // what changes values alone
   child.num_hidden_layers = static_cast<int64_t>(
       layer_map(*step.deepen, parent.num_hidden_layers, complain).size());

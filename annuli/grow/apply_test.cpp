@@ -6,6 +6,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
@@ -14,6 +15,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/grow/axis_rule.h"
+#include "annuli/grow/transforms/fresh.h"
 #include "annuli/grow/transforms/noise.h"
 #include "annuli/grow/transforms/random_router.h"
 #include "annuli/kernels/normal_fill.h"
@@ -200,6 +202,38 @@ TEST(RandomRouter, IsOrthogonalToTheMean) {
   const at::Tensor router = apply(recipe, {}, 1, at::kFloat, mean);
   // 4096 numbers: the standard error of their deviation is 1.1 %.
   EXPECT_NEAR(norm(router) / std::sqrt(8.0 * 512) / 0.02, 1, 0.06);
+}
+
+TensorRecipe fresh(std::vector<int64_t> shape, FirstValues values) {
+  TensorRecipe recipe;
+  recipe.child = "fresh";
+  recipe.source = Source::kFresh;
+  recipe.shape = std::move(shape);
+  recipe.stream = 6;
+  recipe.set(std::make_shared<Fresh>(values, 0.02));
+  return recipe;
+}
+
+// 7 * 5 numbers, so that a piece's begin anywhere in a block of four.
+TEST(Fresh, PiecesAreTheWholeOfANewTensor) {
+  for (const at::ScalarType dtype :
+       {at::kFloat, at::kDouble, at::kBFloat16, at::kHalf}) {
+    const TensorRecipe recipe = fresh({7, 5}, FirstValues::kNormal);
+    at::Tensor expected = at::empty({7, 5}, at::kDouble);
+    kernels::fill_normal(expected, CounterRng(11, uint64_t{6}), 0.02);
+    const RowMaker maker(recipe, {}, 11, dtype);
+    for (int64_t piece = 1; piece <= 7; ++piece) {
+      at::Tensor rows = at::empty({7, 5}, dtype);
+      for (int64_t row = 0; row < 7; row += piece) {
+        maker.make(row, std::min<int64_t>(7, row + piece),
+                   rows[row].data_ptr());
+      }
+      EXPECT_TRUE(at::equal(rows, expected.to(dtype))) << piece;
+    }
+  }
+  EXPECT_TRUE(
+      at::equal(apply(fresh({9}, FirstValues::kOne), {}, 1, at::kBFloat16),
+                at::ones({9}, at::kBFloat16)));
 }
 
 // Rows made in pieces of every size are the rows of the whole, noise included.

@@ -59,6 +59,10 @@ struct AxisRule {
   // those norms' gains are.
   bool zero_new_outputs = false;
 
+  // New layers are no copies: they begin as those of a new model do, with the
+  // multipliers of the layer that their entry names.
+  bool random_new_layers = false;
+
   // One entry per child expert; empty: the parent's own. Experts of a dense
   // parent and their router start training anew.
   std::vector<ExpertRule> experts;
@@ -77,6 +81,10 @@ struct AxisRule {
   bool carry_state = true;         // of everything
   bool carry_expert_state = true;  // of experts and routers
   bool carry_kv_state = true;      // of what has key/value heads
+  // Of a table that is untied: its moments are those of the sum of the two
+  // gradients that table and head have now.
+  bool carry_untied_table = false;
+  bool carry_untied_head = false;
 
   // A tied parent whose residual axis is copied n times would get logits n
   // times too large. Untied, the child's head is the table's copies / n; with a

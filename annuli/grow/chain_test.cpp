@@ -71,6 +71,27 @@ std::vector<ChainCase> chain_cases() {
        "[upcycle: {num_experts: 4}, deepen: {add_layers: 1}, "
        "perturb: {relative_std: 0.1}, widen: {factor: 1.5}]",
        dense},
+      {"random_layers_widened",
+       "[deepen: {add_layers: 1, weights: random, outputs: keep}, "
+       "widen: {factor: 1.5}, deepen: {add_layers: 1}]",
+       mixture},
+      {"random_layers_cut",
+       "[deepen: {add_layers: 1, weights: random, outputs: keep}, "
+       "upcycle: {num_experts: 2, granularity: 2}, "
+       "deepen: {preset: interpose, add_layers: 2, weights: random}]",
+       dense},
+      {"untied_and_divided",
+       "[untie: {}, widen: {factor: 2}, deepen: {add_layers: 1}]", dense},
+      {"untied_anew", "[untie: {head_state: reset}, widen: {factor: 3}]",
+       dense},
+      {"shrunk",
+       "[deepen: {add_layers: 1}, shrink_perturb: {shrink: 0.5}, "
+       "widen: {factor: 2}]",
+       dense},
+      {"shrunk_copies",
+       "[widen: {factor: 2, noise_snr_db: null, head: fold}, "
+       "shrink_perturb: {shrink: 0.5}, deepen: {add_layers: 1}]",
+       dense},
       {"layers_of_layers",
        "[deepen: {add_layers: 1}, deepen: {preset: stack, add_layers: 2}, "
        "widen: {ffn: 80}]",

@@ -67,7 +67,23 @@ bool cuts_what_was_measured(const TensorRecipe& first,
          });
 }
 
+// Noise on copies is judged where it lies (verify/sketch.h).
+void refuse_another_layout(const TensorRecipe& first,
+                           const TensorRecipe& then) {
+  const bool keeps = then.is_identity() && first.shape == then.shape;
+  if (first.steps.empty() || keeps) return;
+  for (const TransformPtr& transform : first.steps.back().transforms) {
+    if (transform->added() == nullptr) continue;
+    user_error(
+        "chaining: found {} of copies that were given noise, expected noise in "
+        "front of the step that copies, or what follows it as a growth of its "
+        "own",
+        then.child);
+  }
+}
+
 TensorRecipe compose_line(const TensorRecipe& first, const TensorRecipe& then) {
+  refuse_another_layout(first, then);
   TensorRecipe line = then;
   compose_state(first, line);
   line.parent = first.parent;

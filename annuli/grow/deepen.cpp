@@ -22,6 +22,7 @@ GrowthRule deepen_rule(const DeepenOptions& options, const ModelConfig& parent,
     if (!is_new) ++next;
     rule.layers.push_back({layer, is_new});
   }
+  rule.random_new_layers = options.weights == LayerSource::kRandom;
   rule.zero_new_outputs = options.outputs == DeepenOutputs::kZero;
   const bool grows = child.num_hidden_layers > parent.num_hidden_layers;
   growth.exact = rule.zero_new_outputs || !grows;

@@ -17,6 +17,11 @@
 // `keep` nothing is preserved; the jump of the loss is measured against a
 // budget.
 //
+// With `weights: random` (zero/one-layer progressive training, 2511.04981) new
+// layers are no copies but what a new model's layers are: matrices from
+// normal(0, initializer_range), gains one, biases zero. Presets and layer_map
+// then say where they stand. What holds of outputs holds of them too.
+//
 // Which of two equal layers is new: the later one, always. Per preset, for L
 // parent layers and m added ones:
 //   copy-last   0 .. L-1, then L-1 m times; the appended m are new
@@ -30,7 +35,8 @@
 //   layer_map   any order in which the first occurrences are 0 .. L-1; further
 //               occurrences are new
 //
-// AdamW's state: new layers start anew, the others carry on.
+// AdamW's state: new layers start anew, with the multipliers of the layer they
+// copy or stand in place of a copy of; the others carry on.
 namespace annuli::grow {
 
 using DeepenOptions = DeepenPlan;

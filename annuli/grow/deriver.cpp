@@ -10,6 +10,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/rng.h"
 #include "annuli/grow/transforms/fill.h"
+#include "annuli/grow/transforms/fresh.h"
 #include "annuli/grow/transforms/noise.h"
 #include "annuli/grow/transforms/random_router.h"
 
@@ -81,6 +82,10 @@ TensorRecipe Deriver::tensor(const TensorSpec& child) const {
     tensor.source = Source::kZero;
     return tensor;
   }
+  if (is_new_layer(child) && rule_.random_new_layers) {
+    make_fresh(child, tensor);
+    return tensor;
+  }
   ANNULI_CHECK(row >= 0, "{} has no counterpart in the parent", child.name);
   tensor.parent = parent_table_[row].name;
   map_dimensions(child, parent_table_[row], tensor);
@@ -143,10 +148,23 @@ bool Deriver::carries_state(const TensorSpec& child) const {
   if (of_kv_heads && !rule_.carry_kv_state) return false;
   const bool routed = child.expert >= 0 || child.part == Part::kRouter;
   if (routed && (dense_parent_ || !rule_.carry_expert_state)) return false;
-  // A tied table's moments are those of the sum of two gradients.
-  const bool of_table =
-      child.part == Part::kEmbedding || child.part == Part::kHead;
-  return !(unties_ && of_table);
+  if (unties_ && child.part == Part::kEmbedding) {
+    return rule_.carry_untied_table;
+  }
+  return !(unties_ && child.part == Part::kHead) || rule_.carry_untied_head;
+}
+
+void Deriver::make_fresh(const TensorSpec& child, TensorRecipe& tensor) const {
+  const FirstValues values = first_values(child);
+  if (values == FirstValues::kZero) {
+    tensor.source = Source::kZero;
+    return;
+  }
+  tensor.source = Source::kFresh;
+  tensor.stream = stream_id("grow/fresh/" + child.name);
+  tensor.set(std::make_shared<Fresh>(
+      values,
+      values == FirstValues::kNormal ? recipe_.child.initializer_range : 0));
 }
 
 TensorRecipe Deriver::new_router(const TensorSpec& child) const {

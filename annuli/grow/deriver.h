@@ -22,6 +22,7 @@ class Deriver {
   bool carries_state(const TensorSpec& child) const;
 
   TensorRecipe new_router(const TensorSpec& child) const;
+  void make_fresh(const TensorSpec& child, TensorRecipe& tensor) const;
   std::vector<Slice> slices(const TensorSpec& child, const Dimension& dimension,
                             int64_t parent_count) const;
   void map_dimensions(const TensorSpec& child, const TensorSpec& parent,

@@ -47,6 +47,7 @@ enum class Source {
   kZero,          // zeros (a new layer's output projection); nothing is done
                   // to them
   kRandomRouter,  // drawn by the line's RandomRouter
+  kFresh,         // made by the line's Fresh: a tensor of a random layer
 };
 
 struct TensorRecipe {

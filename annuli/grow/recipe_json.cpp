@@ -7,6 +7,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/grow/arguments.h"
+#include "annuli/grow/transforms/fresh.h"
 
 namespace annuli::grow {
 namespace {
@@ -79,13 +80,13 @@ Json tensor_to_json(const TensorRecipe& tensor) {
 }
 
 Source source_from(const std::string& name) {
-  for (Source source :
-       {Source::kParent, Source::kZero, Source::kRandomRouter}) {
+  for (Source source : {Source::kParent, Source::kZero, Source::kRandomRouter,
+                        Source::kFresh}) {
     if (name == to_string(source)) return source;
   }
   user_error(
-      "reading a recipe: source '{}', expected parent, zero or "
-      "random_router",
+      "reading a recipe: source '{}', expected parent, zero, random_router "
+      "or fresh",
       name);
 }
 
@@ -96,6 +97,17 @@ Axis axis_from(const std::string& name) {
     if (name == to_string(axis)) return axis;
   }
   user_error("reading a recipe: found an axis '{}'", name);
+}
+
+void check_fresh(const TensorRecipe& tensor) {
+  if (tensor.source != Source::kFresh) return;
+  const TensorRecipe& drawn =
+      tensor.steps.empty() ? tensor : tensor.steps.front();
+  if (drawn.source == Source::kFresh && drawn.find<Fresh>() != nullptr) return;
+  user_error(
+      "reading a recipe: found {} from 'fresh', expected 'fresh' to say "
+      "what it is filled with",
+      tensor.child);
 }
 
 TensorRecipe tensor_from_json(const Json& json) {
@@ -127,6 +139,7 @@ TensorRecipe tensor_from_json(const Json& json) {
       tensor.steps.push_back(tensor_from_json(step));
     }
   }
+  check_fresh(tensor);
   return tensor;
 }
 
@@ -206,6 +219,8 @@ const char* to_string(Source source) {
       return "zero";
     case Source::kRandomRouter:
       return "random_router";
+    case Source::kFresh:
+      return "fresh";
   }
   return "?";
 }

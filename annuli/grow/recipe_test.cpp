@@ -9,6 +9,7 @@
 #include "annuli/grow/arguments.h"
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/registry.h"
+#include "annuli/grow/transforms/fresh.h"
 #include "annuli/grow/transforms/noise.h"
 #include "annuli/grow/transforms/random_router.h"
 #include "annuli/grow/upcycle.h"
@@ -142,6 +143,32 @@ TEST(Recipe, NewLayersAreTheLaterOnesAndZeroTheirOutputs) {
   EXPECT_EQ(find(recipe, Part::kDown, 4, 3).source, Source::kZero);
   EXPECT_EQ(find(recipe, Part::kO, 3).source, Source::kParent);
   EXPECT_EQ(find(recipe, Part::kUp, 2, 0).source, Source::kParent);
+}
+
+// A random layer reads nothing of the parent, and has the multipliers of the
+// layer that it stands in place of a copy of.
+TEST(Recipe, RandomLayersAreFreshOrZero) {
+  const tiny::Flavour flavour{.gated = true, .qkv_bias = true};
+  const DeepenOptions options{.weights = LayerSource::kRandom,
+                              .layer_map = {0, 1, 0, 2}};
+  const Recipe recipe = Deepen(options).recipe(tiny::config(flavour), 1);
+  EXPECT_TRUE(recipe.exact);
+  const TensorRecipe& q = find(recipe, Part::kQ, 2);
+  EXPECT_EQ(q.source, Source::kFresh);
+  EXPECT_EQ(q.parent, "");
+  EXPECT_FALSE(q.carry_state);
+  EXPECT_EQ(q.settings_from, "model.layers.0.self_attn.q_proj.weight");
+  EXPECT_EQ(q.find<Fresh>()->std, tiny::config(flavour).initializer_range);
+  EXPECT_EQ(find(recipe, Part::kInputNorm, 2).find<Fresh>()->values,
+            FirstValues::kOne);
+  EXPECT_EQ(find(recipe, Part::kQBias, 2).source, Source::kZero);
+  EXPECT_EQ(find(recipe, Part::kO, 2).source, Source::kZero);
+  EXPECT_TRUE(find(recipe, Part::kQ, 3).is_identity());
+  Json json = to_json(recipe);
+  EXPECT_EQ(to_json(recipe_from_json(json)), json);
+  for (Json& line : json["tensors"]) line.erase("fresh");
+  EXPECT_THAT([&] { recipe_from_json(json); },
+              ThrowsMessage<UserError>(HasSubstr("expected 'fresh' to say")));
 }
 
 TEST(Recipe, KeptOutputsAreNotExactAndHaveABudget) {

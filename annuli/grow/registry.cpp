@@ -15,9 +15,11 @@
 #include "annuli/grow/merge_experts.h"
 #include "annuli/grow/transforms/drop.h"
 #include "annuli/grow/transforms/fill.h"
+#include "annuli/grow/transforms/fresh.h"
 #include "annuli/grow/transforms/noise.h"
 #include "annuli/grow/transforms/perturb.h"
 #include "annuli/grow/transforms/random_router.h"
+#include "annuli/grow/untie.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
 
@@ -86,8 +88,9 @@ const std::vector<RegistryEntry>& registry() {
           "deepen",
           {"Du et al., Stacking Your Transformers, 2405.15319",
            "the function exactly with `outputs: zero`; otherwise nothing",
-           "Add layers that copy others and begin with zero outputs; the "
-           "function is kept, except with --outputs keep.",
+           "Add layers that copy others, or are random (--weights random), and "
+           "begin with zero outputs; the function is kept, except with "
+           "--outputs keep.",
            "annuli grow deepen SmolLM2-135M --out SmolLM2-deep --preset "
            "interpose --add-layers 6"}),
       entry<ExpandExperts>(
@@ -114,6 +117,23 @@ const std::vector<RegistryEntry>& registry() {
            "is measured.",
            "annuli grow perturb SmolLM2-135M --out SmolLM2-noisy "
            "--relative-std 0.01 --tensors attention,feed-forward"}),
+      entry<Untie>(
+          "untie",
+          {"modded-nanogpt, 178: untied at two thirds of the training",
+           "the function exactly",
+           "Give a head that is the embedding's table a table of its own, "
+           "equal to that; the function is kept.",
+           "annuli grow untie SmolLM2-135M --out SmolLM2-untied"}),
+      entry<ShrinkPerturbation>(
+          "shrink_perturb",
+          {"Ash and Adams, Shrink and Perturb, 1910.08475; Mallik et al., "
+           "2605.13405",
+           "nothing; every matrix in its direction, to the size of the noise",
+           "Make every matrix smaller and add normal noise against what its "
+           "root mean square was; the function is not kept, and the change of "
+           "the loss is measured.",
+           "annuli grow shrink-perturb SmolLM2-135M --out SmolLM2-shrunk "
+           "--shrink 0.5 --relative-std 0.1"}),
       {"chain", "several of the above in one pass",
        "what all of its steps preserve",
        "Carry out several operators in one pass, with one proof; what all of "
@@ -132,9 +152,9 @@ const std::vector<RegistryEntry>& registry() {
 
 const std::vector<TransformKind>& transform_kinds() {
   static const std::vector<TransformKind> kinds = {
-      transform_kind<RandomRouter>(), transform_kind<Noise>(),
-      transform_kind<Fill>(), transform_kind<Drop>(),
-      transform_kind<Perturb>()};
+      transform_kind<RandomRouter>(), transform_kind<Fresh>(),
+      transform_kind<Noise>(),        transform_kind<Fill>(),
+      transform_kind<Drop>(),         transform_kind<Perturb>()};
   return kinds;
 }
 

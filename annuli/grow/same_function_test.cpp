@@ -1,5 +1,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -7,11 +9,15 @@
 #include <utility>
 
 #include "annuli/checkpoint/model_file.h"
+#include "annuli/core/error.h"
 #include "annuli/grow/apply.h"
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/grow.h"
+#include "annuli/grow/optimizer_state.h"
+#include "annuli/grow/untie.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
+#include "annuli/kernels/normal_fill.h"
 #include "tests/support/growth_checks.h"
 #include "tests/support/tiny_model.h"
 
@@ -299,7 +305,7 @@ TEST(DeepenFunction, IsKeptBitForBitWithZeroOutputs) {
     for (DeepenPreset preset :
          {DeepenPreset::kCopyLast, DeepenPreset::kStack, DeepenPreset::kMiddle,
           DeepenPreset::kInterpose}) {
-      DeepenOptions options{preset, 2, DeepenOutputs::kZero, {}};
+      DeepenOptions options{.preset = preset, .add_layers = 2};
       const Transformer same =
           grown(parent, Deepen(options).recipe(parent.config(), 3));
       EXPECT_EQ(same.config().num_hidden_layers, 5);
@@ -312,15 +318,157 @@ TEST(DeepenFunction, IsKeptBitForBitWithZeroOutputs) {
   }
 }
 
+TEST(DeepenFunction, IsKeptBitForBitByRandomLayersWithZeroOutputs) {
+  for (const tiny::Flavour& flavour : tiny::all_flavours()) {
+    const Transformer parent = tiny::model(tiny::config(flavour), at::kFloat);
+    const at::Tensor tokens = probe(parent.config());
+    SCOPED_TRACE(tiny::name_of(flavour));
+    DeepenOptions options{.preset = DeepenPreset::kInterpose,
+                          .add_layers = 2,
+                          .weights = LayerSource::kRandom};
+    const Transformer same =
+        grown(parent, Deepen(options).recipe(parent.config(), 3));
+    EXPECT_TRUE(at::equal(parent.logits(tokens), same.logits(tokens)));
+    options.outputs = DeepenOutputs::kKeep;
+    const Transformer other =
+        grown(parent, Deepen(options).recipe(parent.config(), 3));
+    EXPECT_GE(logit_error(parent, other), 1e-3);
+  }
+}
+
 TEST(DeepenFunction, NewOutputsLearnFromTheFirstStep) {
-  const Transformer parent = tiny::model(tiny::config(), at::kDouble);
-  Transformer child =
-      grown(parent, Deepen(DeepenOptions{}).recipe(parent.config(), 3));
-  const auto gradients =
-      tiny::gradients(child, probe(parent.config()), probe(parent.config(), 8));
-  for (Part part : {Part::kO, Part::kDown}) {
-    const int64_t row = find_row(child.table(), part, 5);
-    EXPECT_GT(gradients[row].abs().max().item<double>(), 0);
+  for (const LayerSource weights : {LayerSource::kCopy, LayerSource::kRandom}) {
+    const Transformer parent = tiny::model(tiny::config(), at::kDouble);
+    Transformer child = grown(
+        parent,
+        Deepen(DeepenOptions{.weights = weights}).recipe(parent.config(), 3));
+    const auto gradients = tiny::gradients(child, probe(parent.config()),
+                                           probe(parent.config(), 8));
+    for (Part part : {Part::kO, Part::kDown}) {
+      const int64_t row = find_row(child.table(), part, 5);
+      EXPECT_GT(gradients[row].abs().max().item<double>(), 0);
+    }
+  }
+}
+
+// What a new model of the child's shape would have, from the stream of the
+// tensor's name; the parent's own layers are theirs.
+TEST(RandomLayers, AreThoseOfANewModel) {
+  for (const tiny::Flavour& flavour : tiny::all_flavours()) {
+    const ModelConfig config = tiny::config(flavour);
+    const Transformer parent = tiny::model(config, at::kFloat);
+    const Recipe recipe = Deepen({.preset = DeepenPreset::kInterpose,
+                                  .add_layers = 1,
+                                  .weights = LayerSource::kRandom,
+                                  .outputs = DeepenOutputs::kKeep})
+                              .recipe(config, 3);
+    const Transformer child = grown(parent, recipe);
+    for (size_t row = 0; row < child.table().size(); ++row) {
+      const TensorSpec& spec = child.table()[row];
+      SCOPED_TRACE(spec.name);
+      const at::Tensor found = child.weight(row);
+      if (spec.layer < 0 || recipe.layer_is_mapped[spec.layer]) {
+        EXPECT_TRUE(
+            at::equal(found, parent.weight(recipe.tensors[row].parent)));
+        continue;
+      }
+      at::Tensor expected = at::zeros(spec.shape(), at::kFloat);
+      if (spec.is_matrix()) {
+        kernels::fill_normal(expected, CounterRng(3, "grow/fresh/" + spec.name),
+                             config.initializer_range);
+      } else if (!is_bias(spec.part)) {
+        expected.fill_(1);
+      }
+      EXPECT_TRUE(at::equal(found, expected));
+    }
+  }
+}
+
+TEST(RandomLayers, FollowFromTheSeed) {
+  const Transformer parent = tiny::model(tiny::config(), at::kFloat);
+  const Deepen deepen({.weights = LayerSource::kRandom});
+  const auto q = [&](uint64_t seed) {
+    const Transformer child =
+        grown(parent, deepen.recipe(parent.config(), seed));
+    return child.weight(find_row(child.table(), Part::kQ, 4));
+  };
+  EXPECT_TRUE(at::equal(q(1), q(1)));
+  EXPECT_FALSE(at::equal(q(1), q(2)));
+}
+
+TEST(UntieFunction, IsKeptBitForBit) {
+  for (const tiny::Flavour& flavour : tiny::all_flavours()) {
+    if (!flavour.tied) continue;
+    SCOPED_TRACE(tiny::name_of(flavour));
+    for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+      const Transformer parent = tiny::model(tiny::config(flavour), dtype);
+      const Transformer child =
+          grown(parent, Untie({}).recipe(parent.config(), 3));
+      const at::Tensor tokens = probe(parent.config());
+      EXPECT_TRUE(at::equal(parent.logits(tokens), child.logits(tokens)));
+      const at::Tensor head =
+          child.weight(find_row(child.table(), Part::kHead));
+      EXPECT_NE(head.const_data_ptr(), child.weight(0).const_data_ptr());
+    }
+  }
+}
+
+// The tied table's gradient is the sum of the two; every other is the same.
+TEST(UntieFunction, PartsTheGradientOfTheTable) {
+  Transformer parent =
+      tiny::model(tiny::config({.logit_multiplier = 0.5}), at::kDouble);
+  Transformer child = grown(parent, Untie({}).recipe(parent.config(), 3));
+  const at::Tensor inputs = probe(parent.config());
+  const at::Tensor targets = probe(parent.config(), 8);
+  const auto of_parent = tiny::gradients(parent, inputs, targets);
+  auto of_child = tiny::gradients(child, inputs, targets);
+  EXPECT_GT(of_child.back().abs().max().item<double>(), 0);
+  of_child.front() = of_child.front() + of_child.back();
+  of_child.pop_back();
+  ASSERT_EQ(of_child.size(), of_parent.size());
+  for (size_t row = 0; row < of_parent.size(); ++row) {
+    EXPECT_LE(tiny::relative_error(of_parent[row], of_child[row]), 1e-13);
+  }
+}
+
+TEST(UntieFunction, AnUntiedParentIsRefusedInOneLine) {
+  try {
+    Untie({}).recipe(tiny::config({.tied = false}), 3);
+    FAIL() << "untied twice";
+  } catch (const UserError& error) {
+    EXPECT_STREQ(error.what(),
+                 "growing: untie: found a parent whose head has a table of its "
+                 "own already, expected one with tie_word_embeddings");
+  }
+}
+
+TEST(UntieState, IsTheTablesOrNone) {
+  const ModelConfig config = tiny::config();
+  std::vector<TensorState> states;
+  for (const TensorSpec& spec : tensor_table(config)) {
+    states.push_back({.m = at::full(spec.shape(), 0.5, at::kFloat),
+                      .v = at::full(spec.shape(), 0.25, at::kFloat),
+                      .step = 7});
+  }
+  for (const OptimizerState head :
+       {OptimizerState::kCarry, OptimizerState::kReset}) {
+    std::vector<TensorState> given = states;
+    const auto carried =
+        grow_state(Untie({head}).recipe(config, 3), std::move(given),
+                   {OptimizerState::kCarry, Dynamics::kExact});
+    EXPECT_TRUE(at::equal(carried.front().m, states.front().m));
+    EXPECT_EQ(carried.front().step, 7);
+    EXPECT_EQ(carried.back().lr_multiplier, 1);
+    if (head == OptimizerState::kCarry) {
+      EXPECT_TRUE(at::equal(carried.back().m, states.front().m));
+      EXPECT_TRUE(at::equal(carried.back().v, states.front().v));
+      EXPECT_NE(carried.back().m.const_data_ptr(),
+                carried.front().m.const_data_ptr());
+      EXPECT_EQ(carried.back().step, 7);
+    } else {
+      EXPECT_FALSE(carried.back().m.defined());
+      EXPECT_EQ(carried.back().step, 0);
+    }
   }
 }
 

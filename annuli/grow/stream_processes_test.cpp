@@ -8,8 +8,10 @@
 #include "annuli/checkpoint/safetensors_filler.h"
 #include "annuli/checkpoint/test_files.h"
 #include "annuli/core/error.h"
+#include "annuli/grow/deepen.h"
 #include "annuli/grow/shard_stream.h"
 #include "annuli/grow/stream.h"
+#include "annuli/grow/untie.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
 #include "tests/support/model_folder.h"
@@ -79,10 +81,15 @@ TEST_F(StreamProcesses, WriteTheBytesOfOne) {
   const Recipe widened =
       Widen({.factor = 2, .noise_snr_db = 10}).recipe(parent_.config(), 5);
   const Recipe upcycled = Upcycle({}).recipe(parent_.config(), 5);
+  const Recipe deepened =
+      Deepen({.weights = LayerSource::kRandom}).recipe(parent_.config(), 5);
+  const Recipe untied = Untie({}).recipe(parent_.config(), 5);
   for (const int64_t shard : {int64_t{20'000}, INT64_MAX}) {
     SCOPED_TRACE(shard);
     expect_same(widened, shard);
     expect_same(upcycled, shard);
+    expect_same(deepened, shard);
+    expect_same(untied, shard);
   }
 }
 

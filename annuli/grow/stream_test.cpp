@@ -19,6 +19,7 @@
 #include "annuli/grow/registry.h"
 #include "annuli/grow/replay.h"
 #include "annuli/grow/transforms/perturb.h"
+#include "annuli/grow/untie.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
 #include "tests/support/tiny_model.h"
@@ -40,6 +41,18 @@ Recipe deepened(const ModelConfig& parent) {
   return Deepen({}).recipe(parent, kSeed);
 }
 
+Recipe deepened_at_random(const ModelConfig& parent) {
+  return Deepen({.add_layers = 2,
+                 .weights = LayerSource::kRandom,
+                 .outputs = DeepenOutputs::kKeep})
+      .recipe(parent, kSeed);
+}
+Recipe untied(const ModelConfig& parent) {
+  return Untie({}).recipe(parent, kSeed);
+}
+Recipe shrunk(const ModelConfig& parent) {
+  return ShrinkPerturbation({}).recipe(parent, kSeed);
+}
 Recipe perturbed(const ModelConfig& parent) {
   return Perturbation({.relative_std = 0.1}).recipe(parent, kSeed);
 }
@@ -69,6 +82,9 @@ INSTANTIATE_TEST_SUITE_P(
         Step{"widen", widened, {.gated = true, .num_key_value_heads = 2}},
         Step{"widen_mixture", widened, {.mixture = true, .tied = false}},
         Step{"perturb", perturbed, {.mixture = true, .tied = false}},
+        Step{"shrink_perturb", shrunk, {.mixture = true, .tied = false}},
+        Step{"untie", untied, {.gated = true}},
+        Step{"deepen_random", deepened_at_random, {.qkv_bias = true}},
         Step{"deepen", deepened, {.mixture = true, .gated = true}}),
     [](const auto& info) { return std::string(info.param.name); });
 

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <optional>
 
 #include "annuli/config/model_fields.h"
@@ -13,6 +14,7 @@
 #include "annuli/core/json.h"
 #include "annuli/grow/axis_rule.h"
 #include "annuli/grow/registry.h"
+#include "annuli/grow/transforms/fresh.h"
 #include "annuli/verify/demands.h"
 #include "annuli/verify/verdict.h"
 
@@ -56,6 +58,44 @@ grow::Recipe identity_recipe(const ModelConfig& parent) {
   return recipe;
 }
 
+// Nobody tells the seed of random layers: their numbers are not demanded.
+void forget_numbers(grow::TensorRecipe& line) {
+  const auto* fresh = line.find<grow::Fresh>();
+  if (fresh != nullptr && fresh->values == FirstValues::kNormal) {
+    line.set(std::make_shared<grow::Fresh>(FirstValues::kNormal));
+  }
+  for (grow::TensorRecipe& step : line.steps) forget_numbers(step);
+}
+
+// The parent's layer that a layer is nearest to, and how far it is from that:
+// the largest difference of projections, in units of their root mean square.
+struct LayerMatch {
+  int64_t parent = 0;
+  double distance = std::numeric_limits<double>::infinity();
+
+  // A copy differs by roundings; what has nothing to do with the parent's
+  // differs by the parent's own size at least.
+  bool is_stranger() const { return distance > 0.5; }
+};
+
+// With `added` random layers among the parent's own, none at the bottom; each
+// is mapped to the layer below it.
+std::optional<std::vector<int64_t>> map_with_strangers(
+    const std::vector<LayerMatch>& matches, int64_t added) {
+  std::vector<int64_t> map;
+  int64_t own = 0;
+  for (const LayerMatch& match : matches) {
+    if (!match.is_stranger()) {
+      if (match.parent != own) return std::nullopt;
+      ++own;
+    }
+    if (own == 0) return std::nullopt;
+    map.push_back(own - 1);
+  }
+  const bool right = std::ssize(matches) - own == added;
+  return right ? std::optional(map) : std::nullopt;
+}
+
 class Inference {
  public:
   Inference(const ModelConfig& parent, const std::vector<Sketch>& sketches,
@@ -70,6 +110,7 @@ class Inference {
   grow::Recipe recipe() {
     add_experts();
     add_width();
+    add_head();
     add_depth();
     grow::Recipe recipe = made();
     if (!same_shapes(recipe.child, grown_)) {
@@ -91,7 +132,9 @@ class Inference {
     } else {
       plan.chain = steps_;
     }
-    return grow::make_operator(plan)->recipe(parent_, 0);
+    grow::Recipe recipe = grow::make_operator(plan)->recipe(parent_, 0);
+    for (grow::TensorRecipe& line : recipe.tensors) forget_numbers(line);
+    return recipe;
   }
 
   void add_experts() {
@@ -177,6 +220,12 @@ class Inference {
     return divided ? WidenHead::kMultiplier : WidenHead::kFold;
   }
 
+  void add_head() {
+    if (made().child.tie_word_embeddings && !grown_.tie_word_embeddings) {
+      steps_.push_back({.untie = UntiePlan{}});
+    }
+  }
+
   void add_depth() {
     if (grown_.num_hidden_layers <= parent_.num_hidden_layers) return;
     const grow::Recipe so_far = made();
@@ -185,7 +234,15 @@ class Inference {
     // Layers can be matched only where they have the shapes.
     if (!same_shapes(as_deep, grown_)) return;
     DeepenPlan plan;
-    plan.layer_map = match_layers(so_far);
+    const std::vector<LayerMatch> matches = match_layers(so_far);
+    for (const LayerMatch& match : matches) {
+      plan.layer_map.push_back(match.parent);
+    }
+    if (const auto map = map_with_strangers(
+            matches, grown_.num_hidden_layers - parent_.num_hidden_layers)) {
+      plan.layer_map = *map;
+      plan.weights = LayerSource::kRandom;
+    }
     const Part output = grown_.norm_placement == NormPlacement::kPost
                             ? Part::kAttentionOutNorm
                             : Part::kO;
@@ -195,37 +252,36 @@ class Inference {
   }
 
   // For every child layer the parent's that is nearest.
-  std::vector<int64_t> match_layers(const grow::Recipe& so_far) const {
-    std::vector<int64_t> map;
+  std::vector<LayerMatch> match_layers(const grow::Recipe& so_far) const {
+    std::vector<LayerMatch> matches;
     for (int64_t layer = 0; layer < grown_.num_hidden_layers; ++layer) {
-      double nearest = std::numeric_limits<double>::infinity();
-      int64_t best = 0;
+      LayerMatch best;
       for (int64_t from = 0; from < parent_.num_hidden_layers; ++from) {
         const double distance = layer_distance(so_far, from, layer);
-        if (distance < nearest) {
-          nearest = distance;
-          best = from;
-        }
+        if (distance < best.distance) best = {from, distance};
       }
-      map.push_back(best);
+      matches.push_back(best);
     }
-    return map;
+    return matches;
   }
 
-  // Of projections in front of the outputs, which depth growth never zeroes.
+  // The mean over projections in front of the outputs, which depth growth never
+  // zeroes.
   double layer_distance(const grow::Recipe& so_far, int64_t from,
                         int64_t layer) const {
     const TensorTable middle = tensor_table(so_far.child);
     const Demands demands(so_far);
     double sum = 0;
+    int64_t parts = 0;
     for (const Part part : {Part::kQ, Part::kK, Part::kV, Part::kQkv}) {
       const int64_t found = find_row(middle, part, from);
       if (found < 0) continue;
       const auto line = static_cast<size_t>(found);
       const int64_t row = find_row(child_.table(), part, layer);
       sum += distance(so_far, line, row, demands.factor(line));
+      ++parts;
     }
-    return sum;
+    return sum / static_cast<double>(parts);
   }
 
   bool same_rows_at(const grow::Recipe& recipe, int64_t row) const {

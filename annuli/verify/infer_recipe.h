@@ -12,10 +12,13 @@ namespace annuli::verify {
 //   experts   0 -> E upcycle (shards, shared expert), E -> mE expand, several
 //             parents merge
 //   width     every axis by itself, untied, folded or by the multiplier
-//   depth     each child layer mapped to the parent layer that it is nearest to
+//   head      untied without another width
+//   depth     each child layer mapped to the parent layer that it is nearest
+//             to; random, where as many as were added are near none
 // The noise of widening and a router's deviation are not known (none and 0 in
-// the recipe); verification needs neither. Units drawn anew (drop_ratio) and
-// noise on weights (perturb) are not recognised: they follow from a seed that
+// the recipe); verification needs neither. Of random layers the matrices are
+// not judged, and of units drawn anew (drop_ratio) and noise on weights
+// (perturb, shrink_perturb) nothing is recognised: they follow from a seed that
 // nobody tells. Throws UserError saying what differs if it is none of these.
 grow::Recipe infer_recipe(const ModelConfig& parent,
                           const std::vector<Sketch>& parent_sketches,

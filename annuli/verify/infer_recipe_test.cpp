@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/grow/chain.h"
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
@@ -78,6 +79,40 @@ TEST(InferLayerMap, OfEveryPreset) {
                                          grow::Deepen(options)));
     }
   }
+}
+
+// Where random layers stand, with outputs of zero and with their own; also
+// after the matrices were tiled.
+TEST(InferLayerMap, OfRandomLayers) {
+  for (const DeepenOutputs outputs :
+       {DeepenOutputs::kZero, DeepenOutputs::kKeep}) {
+    for (const DeepenPreset preset :
+         {DeepenPreset::kCopyLast, DeepenPreset::kInterpose}) {
+      const DeepenPlan plan{.preset = preset,
+                            .add_layers = 2,
+                            .weights = LayerSource::kRandom,
+                            .outputs = outputs};
+      expect_recognised(tiny::grown_pair(
+          {.mixture = true, .gated = true, .tied = false}, grow::Deepen(plan)));
+      expect_recognised(tiny::grown_pair(
+          {.gated = true, .tied = false},
+          grow::Chain({{.widen = WidenPlan{.factor = 2}}, {.deepen = plan}})));
+    }
+  }
+}
+
+// A layer of the parent's that was damaged is not taken for a random one.
+TEST(InferLayerMap, ADamagedLayerIsNamed) {
+  auto pair =
+      tiny::grown_pair({.gated = true}, grow::Deepen({.add_layers = 1}));
+  pair.weight(Part::kQ, 1).mul_(-3);
+  pair.weight(Part::kK, 1).mul_(-3);
+  pair.recipe = inferred(pair);
+  EXPECT_EQ(pair.recipe.arguments.at("weights"), "copy");
+  const auto verdicts = pair.verdicts();
+  const Verdict* failure = tiny::first_failure(verdicts);
+  ASSERT_NE(failure, nullptr);
+  EXPECT_EQ(failure->layer, 1);
 }
 
 // A router's deviation is not known from outside, and zero is one of them.

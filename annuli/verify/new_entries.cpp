@@ -10,6 +10,9 @@
 #include <map>
 #include <vector>
 
+#include "annuli/grow/transforms/drop.h"
+#include "annuli/grow/transforms/fill.h"
+#include "annuli/grow/transforms/fresh.h"
 #include "annuli/grow/transforms/random_router.h"
 #include "annuli/verify/axis_layout.h"
 #include "annuli/verify/verdict.h"
@@ -82,6 +85,13 @@ double eps_of(at::ScalarType dtype) {
 
 }  // namespace
 
+// Some of the tensor's new entries may be what a transform put there.
+bool draws_entries(const grow::TensorRecipe& recipe) {
+  return recipe.find<grow::Fill>() != nullptr ||
+         recipe.find<grow::Drop>() != nullptr ||
+         std::ranges::any_of(recipe.steps, draws_entries);
+}
+
 double zero_fault(const at::Tensor& tensor) {
   return tensor.abs().max().item<double>() == 0 ? 0 : kFault;
 }
@@ -119,12 +129,21 @@ double router_fault(const grow::TensorRecipe& recipe, const at::Tensor& router,
   return worse(fault, mean_overlap(router, laid_out(recipe, mean)) / limit);
 }
 
+double fresh_fault(const grow::TensorRecipe& recipe, const at::Tensor& drawn,
+                   double initializer_range) {
+  const auto* fresh = recipe.find<grow::Fresh>();
+  if (fresh->values == FirstValues::kOne) return zero_fault(drawn - 1);
+  return deviation_fault(drawn, initializer_range,
+                         {drawn.size(0), drawn.size(1)});
+}
+
 double new_entries_fault(const Demands& demands, size_t row,
                          const grow::TensorRecipe& recipe,
                          const at::Tensor& tensor) {
   double fault = 0;
+  const bool is_drawn = draws_entries(recipe);
   for (size_t d = 0; d < recipe.dimensions.size(); ++d) {
-    const bool zero = demands.new_entries_are_zero(row, d);
+    const bool zero = !is_drawn || demands.new_entries_are_zero(row, d);
     int64_t begin = 0;
     for (const grow::Slice& slice : recipe.dimensions[d].slices) {
       if (slice.is_new() && zero) {

@@ -17,7 +17,13 @@ double zero_fault(const at::Tensor& tensor);
 double router_fault(const grow::TensorRecipe& recipe, const at::Tensor& router,
                     const at::Tensor& mean, int64_t equal_rows);
 
-// Entries of a copied tensor that are new: zero where the function needs it.
+// What the seed says a tensor of a random layer is: of the deviation that a new
+// model's weights have.
+double fresh_fault(const grow::TensorRecipe& recipe, const at::Tensor& drawn,
+                   double initializer_range);
+
+// Entries of a copied tensor that are new: zero where the function needs it, and
+// where nothing was drawn for them.
 double new_entries_fault(const Demands& demands, size_t row,
                          const grow::TensorRecipe& recipe,
                          const at::Tensor& tensor);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "annuli/grow/apply.h"
+#include "annuli/grow/chain.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/transforms/perturb.h"
 #include "annuli/verify/tensor_audit.h"
@@ -123,6 +124,78 @@ TEST(PerturbAudit, NoiseOnATensorOfAnotherGroupIsNamed) {
   const size_t row = pair.row(Part::kEmbedding);
   pair.child.weight(row).copy_(with(pair, row, 0.01, 5));
   expect_named(pair, row);
+}
+
+// Matrices that were shrunk by another factor, against another size, or not.
+TEST(ShrinkPerturbAudit, AnotherFactorOrNoiseIsNamed) {
+  tiny::GrownPair pair =
+      tiny::grown_pair(kModel, grow::ShrinkPerturbation(ShrinkPerturbPlan{
+                                   .shrink = 0.5, .relative_std = 0.1}));
+  EXPECT_EQ(tiny::first_failure(audit(pair)), nullptr);
+  for (const Part part : {Part::kEmbedding, Part::kHead}) {
+    const size_t row = pair.row(part);
+    pair.child.weight(row).mul_(1.001);
+    expect_named(pair, row);
+    pair.child.weight(row).div_(1.001);
+  }
+  for (const Part part : kParts) {
+    const size_t row = pair.row(part, 1);
+    const at::Tensor right = pair.child.weight(row).clone();
+    grow::TensorRecipe line = pair.recipe.tensors[row];
+    const uint64_t stream = line.find<grow::Perturb>()->noise.stream;
+    const auto remake = [&](double relative_std, double shrink) {
+      line.set(std::make_shared<grow::Perturb>(relative_std, stream, shrink));
+      pair.child.weight(row).copy_(
+          grow::apply(line, pair.parent.weight(line.parent), pair.recipe.seed,
+                      pair.child.weight_dtype()));
+    };
+    for (const auto& [relative_std, shrink] :
+         {std::pair{0.1, 1.0}, std::pair{0.1, 0.501}, std::pair{0.05, 0.5},
+          std::pair{0.1001, 0.5}, std::pair{0.0, 0.5}}) {
+      remake(relative_std, shrink);
+      expect_named(pair, row);
+    }
+    remake(0.1, 0.5);
+    EXPECT_TRUE(pair.child.weight(row).equal(right));
+  }
+}
+
+// Noise that was added to copies, each its own.
+TEST(ShrinkPerturbAudit, NoiseOnCopiesIsFollowed) {
+  const WidenPlan plain{.factor = 2, .noise_snr_db = std::nullopt};
+  tiny::GrownPair pair = tiny::grown_pair(
+      kModel,
+      grow::Chain({{.widen = plain}, {.shrink_perturb = ShrinkPerturbPlan{}}}));
+  EXPECT_EQ(tiny::first_failure(audit(pair)), nullptr)
+      << tiny::lines(audit(pair));
+  for (const Part part : {Part::kEmbedding, Part::kHead, Part::kQ, Part::kO,
+                          Part::kUp, Part::kDown}) {
+    const bool outside = part == Part::kEmbedding || part == Part::kHead;
+    const size_t row = pair.row(part, outside ? -1 : 1);
+    const at::Tensor weight = pair.child.weight(row);
+    const at::Tensor right = weight.clone();
+    grow::TensorRecipe line = pair.recipe.tensors[row];
+    ASSERT_EQ(line.steps.size(), 2);
+    const grow::AddedNoise asked = *line.find<grow::Perturb>()->added();
+    const auto remake = [&](double relative_std, double shrink,
+                            uint64_t stream) {
+      line.steps.back().set(
+          std::make_shared<grow::Perturb>(relative_std, stream, shrink));
+      weight.copy_(grow::apply(line, pair.parent.weight(line.parent),
+                               pair.recipe.seed, pair.child.weight_dtype()));
+    };
+    remake(asked.relative_std, 0.501, asked.stream);
+    expect_named(pair, row);
+    remake(1.001 * asked.relative_std, 0.5, asked.stream);
+    expect_named(pair, row);
+    remake(asked.relative_std, 0.5, asked.stream + 1);
+    expect_named(pair, row);
+    remake(0, 0.5, asked.stream);
+    expect_named(pair, row);
+    remake(asked.relative_std, 0.5, asked.stream);
+    EXPECT_TRUE(weight.equal(right));
+  }
+  EXPECT_EQ(tiny::first_failure(audit(pair)), nullptr);
 }
 
 // The function changes and the budget is what holds it.

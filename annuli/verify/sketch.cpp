@@ -4,6 +4,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
@@ -20,6 +21,9 @@ namespace annuli::verify {
 namespace {
 
 constexpr int64_t kPiece = int64_t{1} << 20;  // entries at a time
+// Fewer results than this (of a shared expert's gate there is one) may all be
+// small by chance, and say little of what rounding puts on them.
+constexpr int64_t kFewResults = 8;
 
 // The one contracted dimension, or -1 for a gain.
 int64_t contracted_dimension(const TensorSpec& spec) {
@@ -94,17 +98,29 @@ SketchDistance of_vector(const Sketch& parent, const Demanded& demanded,
   return {largest_ratio((in_double(child) - expected) * parts.kept, expected)};
 }
 
+// The size of the results of a matrix times r: theirs, and of few not less than
+// what it is on average, sqrt(C) of the entries' (`entries`: their root mean
+// square).
+double size_of(const at::Tensor& results, double entries, int64_t contracted) {
+  const double found = std::sqrt(results.square().mean().item<double>());
+  if (results.numel() >= kFewResults) return found;
+  return std::max(found, entries * std::sqrt(static_cast<double>(contracted)));
+}
+
+double relative(const at::Tensor& difference, double size) {
+  const double largest = difference.abs().max().item<double>();
+  return size > 0 ? largest / size : largest;
+}
+
 // The share found is 1 + <difference, noise> / <noise, noise>. Entries that are
-// off by themselves put differences of the size of `expected` on each of P
-// numbers, and |expected| / (|noise| sqrt(P)) on the share.
-double noise_off(const at::Tensor& difference, const at::Tensor& expected,
+// off by themselves put differences of `size` on each of P numbers, and
+// size / |noise| on the share.
+double noise_off(const at::Tensor& difference, double size,
                  const at::Tensor& noise) {
   const double power = noise.square().sum().item<double>();
   if (power == 0) return 0;
   const double off = (difference * noise).sum().item<double>() / power;
-  const double unit =
-      std::sqrt(expected.square().mean().item<double>() / power);
-  return std::abs(off) / unit;
+  return std::abs(off) / (size / std::sqrt(power));
 }
 
 SketchDistance of_matrix(const Sketch& parent, const Demanded& demanded,
@@ -122,18 +138,24 @@ SketchDistance of_matrix(const Sketch& parent, const Demanded& demanded,
   if (demanded.child.dimensions[1 - contracted].role == AxisRole::kContracted) {
     factor /= static_cast<double>(demanded.recipe.contracted_copies);
   }
-  const at::Tensor expected = lay_out(parent.value, 0, other.slices) * factor;
+  at::Tensor expected = lay_out(parent.value, 0, other.slices) * factor;
+  if (demanded.noise.defined()) expected = expected + demanded.noise;
   const Parts parts =
       parts_of(demanded, 1 - contracted,
                counted(other, expected.size(0), demanded.new_produced_is_zero));
   const at::Tensor difference = found - expected;
-  SketchDistance result{against_rms(difference * parts.kept, expected)};
-  if (parent.noise.defined()) {
-    result.noise = noise_off(difference * parts.kept, expected,
-                             lay_out(parent.noise, 0, other.slices) * factor);
+  const double size =
+      size_of(expected, std::abs(factor) * parent.rms, r.size(0));
+  SketchDistance result{relative(difference * parts.kept, size)};
+  if (parent.noise.defined() || demanded.noise.defined()) {
+    result.noise =
+        noise_off(difference * parts.kept, size,
+                  demanded.noise.defined()
+                      ? demanded.noise
+                      : lay_out(parent.noise, 0, other.slices) * factor);
   }
   if (parts.drawn.defined()) {
-    result.drawn = against_rms(difference * parts.drawn, expected);
+    result.drawn = relative(difference * parts.drawn, size);
   }
   return result;
 }
@@ -195,35 +217,70 @@ std::vector<Sketch> sketches_of(const Transformer& model,
   return sketches;
 }
 
-Sketch with_noise(Sketch sketch, const TensorSpec& parent,
-                  const grow::AddedNoise& noise, uint64_t seed) {
-  const int64_t contracted = contracted_dimension(parent);
-  const int64_t rows = parent.dimensions[0].size();
-  const int64_t columns = parent.dimensions[1].size();
-  const double deviation = noise.relative_std * sketch.rms;
-  const at::Tensor r =
-      random_input(sketch.name, parent.dimensions[contracted].size());
-  const at::Tensor l = sketch.by_unit.defined()
-                           ? random_input(rows_name(sketch.name), rows)
-                           : at::Tensor();
-  sketch.noise = at::zeros_like(sketch.value);
-  if (l.defined()) sketch.by_unit = sketch.by_unit.clone();
+namespace {
+
+// d Z of a matrix, some rows after the other: use(first row, rows).
+template <typename Use>
+void for_noise_rows(const TensorSpec& spec, const grow::AddedNoise& noise,
+                    double deviation, uint64_t seed, const Use& use) {
+  const int64_t rows = spec.dimensions[0].size();
+  const int64_t columns = spec.dimensions[1].size();
   const int64_t step = std::max<int64_t>(1, kPiece / columns);
   for (int64_t first = 0; first < rows; first += step) {
     const int64_t count = std::min(step, rows - first);
-    const at::Tensor z = at::tensor(noise.numbers(seed, first, count, columns))
-                             .to(at::kDouble)
-                             .view({count, columns})
-                             .mul(deviation);
-    if (contracted == 1) {
-      sketch.noise.narrow(0, first, count) += z.matmul(r);
-    } else {
-      sketch.noise += z.t().matmul(r.narrow(0, first, count));
-    }
-    if (l.defined()) {
-      sketch.by_unit += z.t().matmul(l.narrow(0, first, count));
-    }
+    use(first, at::tensor(noise.numbers(seed, first, count, columns))
+                   .to(at::kDouble)
+                   .view({count, columns})
+                   .mul(deviation));
   }
+}
+
+// Adds to `sum` what rows [first, ..) of a matrix give with r.
+void add_product(at::Tensor& sum, int64_t first, const at::Tensor& rows,
+                 int64_t contracted, const at::Tensor& r) {
+  if (contracted == 1) {
+    sum.narrow(0, first, rows.size(0)) += rows.matmul(r);
+  } else {
+    sum += rows.t().matmul(r.narrow(0, first, rows.size(0)));
+  }
+}
+
+}  // namespace
+
+at::Tensor noise_on_copies(const Demanded& demanded,
+                           const grow::AddedNoise& noise, double deviation) {
+  const int64_t contracted = contracted_dimension(demanded.parent);
+  const at::Tensor r =
+      lay_out(random_input(demanded.parent.name,
+                           demanded.parent.dimensions[contracted].size()),
+              0, demanded.recipe.dimensions.at(contracted).slices);
+  at::Tensor sum = at::zeros({demanded.child.dimensions[1 - contracted].size()},
+                             at::kDouble);
+  for_noise_rows(demanded.child, noise, deviation, demanded.seed,
+                 [&](int64_t first, const at::Tensor& rows) {
+                   add_product(sum, first, rows, contracted, r);
+                 });
+  return sum;
+}
+
+Sketch with_noise(Sketch sketch, const TensorSpec& parent,
+                  const grow::AddedNoise& noise, uint64_t seed) {
+  const int64_t contracted = contracted_dimension(parent);
+  const at::Tensor r =
+      random_input(sketch.name, parent.dimensions[contracted].size());
+  const at::Tensor l =
+      sketch.by_unit.defined()
+          ? random_input(rows_name(sketch.name), parent.dimensions[0].size())
+          : at::Tensor();
+  sketch.noise = at::zeros_like(sketch.value);
+  if (l.defined()) sketch.by_unit = sketch.by_unit.clone();
+  for_noise_rows(parent, noise, noise.relative_std * sketch.rms, seed,
+                 [&](int64_t first, const at::Tensor& rows) {
+                   add_product(sketch.noise, first, rows, contracted, r);
+                   if (l.defined()) {
+                     add_product(sketch.by_unit, first, rows, 0, l);
+                   }
+                 });
   sketch.value = sketch.value + sketch.noise;
   return sketch;
 }

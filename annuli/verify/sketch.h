@@ -35,7 +35,8 @@
 // sketch is moved by what the very same numbers add to it, s + d Z r, with d
 // from the parent's root mean square, and the child must give that. Where the
 // stored type rounds as coarsely as the noise is fine, the P numbers together
-// still tell how much of d Z r is there.
+// still tell how much of d Z r is there. Noise that was added to copies has the
+// child's layout, and so has what it adds (`Demanded::noise`).
 //
 // Matrices are read in the order in which they are stored, some megabytes of
 // rows at a time.
@@ -69,7 +70,13 @@ struct Demanded {
   double factor = 1;
   bool new_produced_is_zero = true;  // new entries count: they must give 0
   uint64_t seed = 0;                 // that units were drawn anew by
+  at::Tensor noise = {};  // that copies were given: an entry per produced one
 };
+
+// d Z r, for noise on a tensor of the child that is made of `parent`: d its
+// deviation, r the parent's random input laid out by the recipe.
+at::Tensor noise_on_copies(const Demanded& demanded,
+                           const grow::AddedNoise& noise, double deviation);
 
 struct SketchDistance {
   // max |s_child - factor * s| / rms(factor * s) over all that is the parent's;

@@ -1,13 +1,16 @@
 #include "annuli/verify/sketch.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
+#include <string>
 
 #include "annuli/grow/apply.h"
 #include "annuli/grow/widen.h"
+#include "annuli/kernels/normal_fill.h"
 #include "tests/support/tiny_model.h"
 
 namespace annuli::verify {
@@ -135,6 +138,33 @@ TEST_F(SketchTest, OutlivesTheTensor) {
   const double before = sketch.value[0].item<double>();
   gain.fill_(5);
   EXPECT_EQ(sketch.value[0].item<double>(), before);
+}
+
+// A shared expert's gate has one row, and so one result, which may be near 0 by
+// chance. What storing rounds is judged against what it is on average; an entry
+// that is off by a hundredth still shows.
+TEST(SketchOfOneRow, IsNotRefusedByChance) {
+  TensorSpec spec{.part = Part::kSharedGate,
+                  .dimensions = {{Axis::kUnit, AxisRole::kProduced, 1},
+                                 {Axis::kResidual, AxisRole::kContracted, 64}}};
+  grow::TensorRecipe line;
+  line.shape = {1, 64};
+  line.dimensions = {{{{0, 1}}, 1}, {{{0, 64}}, 1}};
+  for (int i = 0; i < 200; ++i) {
+    spec.name = "gate " + std::to_string(i);
+    at::Tensor parent = at::empty({1, 64}, at::kDouble);
+    kernels::fill_normal(parent, CounterRng(i, "one row"), 0.1);
+    const auto kept = [&](const at::Tensor& child) {
+      return sketch_distance(sketch_of(spec, parent),
+                             {.parent = spec, .recipe = line, .child = spec},
+                             child)
+          .kept;
+    };
+    at::Tensor child = parent.to(at::kFloat);
+    EXPECT_LE(kept(child), 8 * 0x1p-24) << i;
+    child.view(-1)[i % 64].add_(0.001);
+    EXPECT_GT(kept(child), 8 * 0x1p-24) << i;
+  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <set>
 #include <string>
@@ -12,6 +13,8 @@
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/grow/apply.h"
+#include "annuli/grow/transforms/fresh.h"
 #include "annuli/model/shared_work.h"
 #include "annuli/verify/demands.h"
 #include "annuli/verify/layer_pairs.h"
@@ -172,7 +175,9 @@ class Audit {
     Finding finding{.whole = is_whole(weight)};
     const grow::TensorRecipe* tensor = recipe_of(row);
     if (!finding.whole || tensor == nullptr) return finding;
-    if (tensor->source != grow::Source::kParent) {
+    if (tensor->source == grow::Source::kFresh) {
+      measure_fresh(row, *tensor, weight, finding);
+    } else if (tensor->source != grow::Source::kParent) {
       finding.fault = fault_of_made(row, *tensor, weight);
     } else if (parent_row_.contains(tensor->parent)) {
       measure_copied(row, *tensor, weight, finding);
@@ -191,8 +196,8 @@ class Audit {
       if (!parent_row_.contains(tensor->parent)) {
         return fault(spec, "no parent");
       }
-      roundoff_ = std::max(roundoff_, finding.roundoff);
     }
+    roundoff_ = std::max(roundoff_, finding.roundoff);
     if (finding.fault) {
       has_made_ = true;
       made_.see(*finding.fault, 1, spec);
@@ -205,9 +210,25 @@ class Audit {
   Sketch sketch_for(const grow::TensorRecipe& tensor, size_t from) const {
     Sketch sketch = mean_sketch(tensor, from);
     const grow::AddedNoise* noise = added_noise(tensor);
-    return noise == nullptr ? sketch
-                            : with_noise(std::move(sketch), parent_table_[from],
-                                         *noise, recipe_.seed);
+    if (noise == nullptr || is_noise_on_copies(tensor)) return sketch;
+    // The sketch is multiplied afterwards.
+    return with_noise(std::move(sketch), parent_table_[from],
+                      {noise->relative_std / factor_of(tensor), noise->stream},
+                      recipe_.seed);
+  }
+
+  // The noise was added to what an earlier step of a chain had laid out.
+  static bool is_noise_on_copies(const grow::TensorRecipe& tensor) {
+    return !tensor.steps.empty() && added_noise(tensor.steps.back()) != nullptr;
+  }
+
+  // Of all that transforms multiply the parent's values by.
+  static double factor_of(const grow::TensorRecipe& tensor) {
+    double factor = 1;
+    for (const grow::TransformPtr& transform : tensor.transforms) {
+      factor *= transform->factor();
+    }
+    return factor;
   }
 
   // The mean of the models that the tensor is made of. (A dense layer's down,
@@ -226,20 +247,90 @@ class Audit {
   void measure_copied(size_t row, const grow::TensorRecipe& tensor,
                       const at::Tensor& weight, Finding& finding) {
     const size_t parent = parent_row_.at(tensor.parent);
-    const Sketch sketch = sketch_for(tensor, parent);
-    const TensorSpec& from = parent_table_[parent];
-    const Demanded demanded{
-        .parent = from,
-        .recipe = tensor,
-        .child = table()[row],
-        .factor = demands_.factor(row),
-        .new_produced_is_zero =
-            demands_.new_entries_are_zero(row, produced_dimension(from)),
-        .seed = recipe_.seed};
-    finding.roundoff =
-        entry_roundoff(digits(row, tensor), sketch.dtype, weight.scalar_type());
+    finding.roundoff = entry_roundoff(
+        digits(row, tensor), stored_type(tensor, parent), weight.scalar_type());
+    Origin origin{sketch_for(tensor, parent), parent_table_[parent],
+                  demands_.factor(row) * factor_of(tensor)};
+    if (is_noise_on_copies(tensor)) {
+      origin.noise = added_noise(tensor);
+      origin.deviation = origin.noise->relative_std * origin.sketch.rms *
+                         std::abs(demands_.entry_factor(row));
+    }
+    measure_against(origin, row, tensor, weight, finding);
+  }
+
+  at::ScalarType stored_type(const grow::TensorRecipe& tensor,
+                             size_t parent) const {
+    return parents_.at(tensor.models.at(0)).at(parent).dtype;
+  }
+
+  // A tensor of a random layer, drawn once more from the seed: what the child
+  // holds is that, laid out by the steps that came after it. Nothing is asked
+  // where nobody knows the seed.
+  void measure_fresh(size_t row, const grow::TensorRecipe& tensor,
+                     const at::Tensor& weight, Finding& finding) {
+    grow::TensorRecipe laid_out = tensor;
+    if (laid_out.dimensions.empty()) {
+      for (const int64_t size : tensor.shape) {
+        laid_out.dimensions.push_back({{{0, size}}, 1});
+      }
+    }
+    const grow::TensorRecipe& first =
+        tensor.steps.empty() ? tensor : tensor.steps.front();
+    const auto* fresh = first.find<grow::Fresh>();
+    ANNULI_CHECK(fresh != nullptr, "nobody says how {} is drawn", first.child);
+    const bool is_known = fresh->values == FirstValues::kOne || fresh->std > 0;
+    if (!is_known) return;
+    const at::Tensor drawn =
+        grow::apply(first, {}, recipe_.seed, weight.scalar_type());
+    finding.fault = fresh_fault(first, drawn, recipe_.child.initializer_range);
+    const double stated =
+        tensor.scale * static_cast<double>(tensor.contracted_copies);
+    finding.roundoff = entry_roundoff(tensor.scale, weight.scalar_type(),
+                                      weight.scalar_type());
+    const TensorSpec from = spec_of_drawn(row, first);
+    measure_against({sketch_of(from, drawn), from, stated}, row, laid_out,
+                    weight, finding);
+  }
+
+  // The row as it was in the model that the tensor was drawn for.
+  TensorSpec spec_of_drawn(size_t row, const grow::TensorRecipe& drawn) const {
+    TensorSpec spec = table()[row];
+    spec.name = drawn.child;
+    if (find_row(table(), drawn.child) < 0) spec.expert = -1;  // of a dense one
+    for (size_t i = 0; i < spec.dimensions.size(); ++i) {
+      Dimension& dimension = spec.dimensions[i];
+      dimension.count = drawn.shape[i] / dimension.block;
+    }
+    return spec;
+  }
+
+  // What a tensor is made of, and by how much that is multiplied.
+  struct Origin {
+    Sketch sketch;
+    const TensorSpec& spec;
+    double factor;
+    const grow::AddedNoise* noise = nullptr;  // on copies
+    double deviation = 0;
+  };
+
+  void measure_against(const Origin& origin, size_t row,
+                       const grow::TensorRecipe& tensor,
+                       const at::Tensor& weight, Finding& finding) {
+    const auto& [sketch, from, factor, noise, deviation] = origin;
+    Demanded demanded{.parent = from,
+                      .recipe = tensor,
+                      .child = table()[row],
+                      .factor = factor,
+                      .new_produced_is_zero = demands_.new_entries_are_zero(
+                          row, produced_dimension(from)),
+                      .seed = recipe_.seed};
+    if (noise != nullptr) {
+      demanded.noise = noise_on_copies(demanded, *noise, deviation);
+    }
     if (has_new_entries(tensor)) {
-      finding.fault = new_entries_fault(demands_, row, tensor, weight);
+      finding.fault = worse(finding.fault.value_or(0),
+                            new_entries_fault(demands_, row, tensor, weight));
     }
     finding.is_judged = true;
     if (!is_part_of_a_sum(sketch, demanded)) {

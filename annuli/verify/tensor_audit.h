@@ -16,8 +16,8 @@
 // by the scale the recipe states, once for those that storage keeps exactly and
 // once for those that it rounds; and what was made (zeros are zero, a random
 // router is of its deviation and orthogonal to the mean activation, entries
-// that no parent has are zero where the function needs it, noise on weights is
-// the seed's).
+// that no parent has are zero where the function needs it, noise on weights and
+// layers that are random are the seed's).
 //
 // Shards of a layer that was widened first are judged by their sum (UnitSums),
 // under the name of the last shard of the copy.

@@ -105,6 +105,9 @@ TEST_F(Grow, EveryOperatorAndSharding) {
       {"deepen", "--layer-map", "0,0,1,2"},
       {"deepen", "--layer-map", "[0, 0,1,2]"},
       {"perturb", "--tensors", "attention,embedding"},
+      {"deepen", "--weights", "random", "--add-layers", "2"},
+      {"untie"},
+      {"shrink-perturb", "--loss-budget", "9"},
       {"widen", "--noise-snr-db", "none", "--max-shard-size", "100kB"}};
   for (size_t i = 0; i < steps.size(); ++i) {
     const std::string out = std::to_string(i);
@@ -112,7 +115,7 @@ TEST_F(Grow, EveryOperatorAndSharding) {
     EXPECT_EQ(outcome.status, 0) << out << outcome.out << outcome.err;
     EXPECT_TRUE(ModelFile(path(out)).faults().empty()) << out;
   }
-  EXPECT_TRUE(fs::exists(path("5") + "/model.safetensors.index.json"));
+  EXPECT_TRUE(fs::exists(path("8") + "/model.safetensors.index.json"));
 }
 
 TEST_F(Grow, PerturbsProvesReplaysAndVerifies) {
@@ -138,6 +141,53 @@ TEST_F(Grow, PerturbsProvesReplaysAndVerifies) {
   expect_refused_flag({"--tensors", "router"}, "the parent is dense");
 }
 
+// The same bytes from the lineage; verified by it, and by the models alone
+// where they tell how the child was made.
+TEST_F(Grow, NewOperatorsReplayAndVerify) {
+  const std::vector<std::vector<std::string>> steps = {
+      {"untie", "--head-state", "reset"},
+      {"deepen", "--weights", "random", "--outputs", "keep"},
+      {"shrink-perturb", "--loss-budget", "9"}};
+  for (const std::vector<std::string>& step : steps) {
+    SCOPED_TRACE(step[0]);
+    std::vector<std::string> words = step;
+    words.emplace_back("--force");
+    ASSERT_EQ(grow_into("child", words).status, 0);
+    const Outcome replay =
+        grow({"--replay", path("child") + "/lineage.json", path("parent"),
+              "--out", path("twin"), "--force"});
+    ASSERT_EQ(replay.status, 0) << replay.err;
+    EXPECT_TRUE(read_file(path("twin") + "/model.safetensors") ==
+                read_file(path("child") + "/model.safetensors"));
+    const std::vector<std::string> verify = {
+        "verify",   path("parent"), path("child"),   "--windows", "2",
+        "--length", "32",           "--loss-budget", "9"};
+    EXPECT_EQ(run(verify).status, 0) << run(verify).out;
+    fs::remove(path("child") + "/lineage.json");
+    const Outcome alone = run(verify);
+    EXPECT_EQ(alone.status, step[0] == "shrink-perturb" ? 1 : 0)
+        << alone.out << alone.err;
+  }
+}
+
+TEST_F(Grow, NewOperatorsSayWhatTheyDo) {
+  const Outcome dry =
+      grow({"deepen", path("parent"), "--weights", "random", "--dry-run"});
+  EXPECT_THAT(dry.out, HasSubstr("random, standard deviation 0."));
+  EXPECT_THAT(dry.out, HasSubstr("ones"));
+  EXPECT_THAT(grow({"shrink-perturb", path("parent"), "--dry-run"}).out,
+              HasSubstr("times 0.5, noise of 0.1 of its size"));
+  EXPECT_THAT(grow({"untie", "--help"}).out, HasSubstr("--head-state"));
+  ASSERT_EQ(grow_into("child", {"untie"}).status, 0);
+  const Outcome twice = grow({"untie", path("child"), "--out", path("no")});
+  EXPECT_EQ(twice.status, 2);
+  EXPECT_THAT(twice.err, HasSubstr("a table of its own already"));
+  EXPECT_EQ(std::ranges::count(twice.err, '\n'), 1) << twice.err;
+  const std::string card = read_file(path("child") + "/README.md");
+  EXPECT_THAT(card, HasSubstr("grown by `untie` with `head_state carry`. This "
+                              "keeps the function exactly."));
+}
+
 // The limit of the loss that a growth is held to.
 TEST_F(Grow, TheBudgetIsTheOperatorsUnlessItIsGiven) {
   const auto budget = [&](std::vector<std::string> words) {
@@ -152,6 +202,7 @@ TEST_F(Grow, TheBudgetIsTheOperatorsUnlessItIsGiven) {
   EXPECT_EQ(budget({"upcycle", "--drop-ratio", "0.5"}), 2);
   EXPECT_EQ(budget({"deepen", "--outputs", "keep"}), 0.5);
   EXPECT_EQ(budget({"perturb"}), 0.1);
+  EXPECT_EQ(budget({"shrink-perturb"}), 2);
   EXPECT_EQ(budget({"upcycle", "--drop-ratio", "0.5", "--loss-budget", "3"}),
             3);
 }

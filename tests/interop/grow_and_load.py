@@ -32,6 +32,7 @@ UPCYCLE = ["upcycle", "--num-experts", "4", "--num-experts-per-tok", "2"]
 # name: (arguments, for which models, exact); a comma parts the steps
 ANY = lambda name: True
 MIXTURE = lambda name: name in families.MIXTURES
+TIED = lambda name: "tied" in name or name in ("arcee", "gpt_neox_serial")
 NEOX = lambda name: name.startswith("gpt_neox")
 # A mixture class of transformers exists for the parent's shape.
 TO_MIXTURE = lambda name: name in (
@@ -41,7 +42,7 @@ OPERATORS = {
     "widen 2, 10 dB": (WIDEN + ["2", "--noise-snr-db", "10"], ANY, True),
     "widen 3, 10 dB": (WIDEN + ["3", "--noise-snr-db", "10"], ANY, True),
     "widen 2, folded head": (
-        WIDEN + ["2", "--head", "fold"], lambda n: "tied" in n or n in ("arcee", "gpt_neox_serial"), True),
+        WIDEN + ["2", "--head", "fold"], TIED, True),
     "widen heads, kv kept": (
         ["widen", "--hidden", "96", "--heads", "+2x", "--kv-heads", "+1x"],
         lambda n: not NEOX(n), True),
@@ -57,6 +58,9 @@ OPERATORS = {
     "deepen zero-output": (["deepen", "--preset", "zero-output", "--add-layers", "2"], ANY, True),
     "deepen copy-last, zero": (
         ["deepen", "--preset", "copy-last", "--outputs", "zero", "--add-layers", "1"], ANY, True),
+    "deepen random, zero": (
+        ["deepen", "--weights", "random", "--add-layers", "2"], ANY, True),
+    "untie": (["untie"], TIED, True),
     "deepen stack": (["deepen", "--preset", "stack", "--outputs", "keep", "--add-layers", "3"], ANY, False),
     "upcycle random": (UPCYCLE + ["--router", "random"], TO_MIXTURE, True),
     "upcycle fine-grained": (
@@ -70,6 +74,7 @@ OPERATORS = {
         ["expand-experts", "--factor", "2", "--num-experts-per-tok", "4"], MIXTURE, True),
     "expand experts, k kept": (
         ["expand-experts", "--factor", "2", "--num-experts-per-tok", "2"], MIXTURE, False),
+    "shrink 0.5, perturb 0.1": (["shrink-perturb"], ANY, False),
     "perturb 0.01": (
         ["perturb", "--tensors", "attention,feed-forward,embedding"], ANY, False),
     # The mean and the mixture of equal models is that model.

@@ -11,6 +11,7 @@
 #include "annuli/grow/grow.h"
 #include "annuli/grow/transforms/drop.h"
 #include "annuli/grow/transforms/perturb.h"
+#include "annuli/grow/untie.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
 #include "annuli/verify/layer_pairs.h"
@@ -115,6 +116,72 @@ void add_perturbations(std::vector<GrowthCase>& cases) {
                           {.perturb = PerturbPlan{.relative_std = 0.05}}});
 }
 
+// Layers that are no copies: with outputs of zero and with their own, and cut,
+// tiled and padded after they were drawn.
+void add_random_layers(std::vector<GrowthCase>& cases) {
+  const DeepenPlan random{.add_layers = 2, .weights = LayerSource::kRandom};
+  DeepenPlan kept = random;
+  kept.outputs = DeepenOutputs::kKeep;
+  for (const Flavour& flavour : {kBiased, kPostNorm, kShared}) {
+    add_case(cases, "deepen_random", flavour,
+             std::make_shared<grow::Deepen>(random));
+  }
+  add_case(cases, "deepen_random_keep", kBiased,
+           std::make_shared<grow::Deepen>(kept));
+  const auto add = [&](const char* name, const std::vector<GrowthStep>& steps) {
+    add_case(cases, name, {.gated = true, .tied = false, .qk_norm = true},
+             std::make_shared<grow::Chain>(steps));
+  };
+  add("deepen_random_widen",
+      {{.deepen = random}, {.widen = WidenPlan{.factor = 2}}});
+  add("deepen_random_pad",
+      {{.deepen = kept}, {.widen = WidenPlan{.factor = 1.5}}});
+  add("deepen_random_shards",
+      {{.deepen = kept},
+       {.upcycle = UpcyclePlan{.num_experts = 4, .granularity = 2}}});
+}
+
+// A head that gets the table, by itself and before it is divided.
+void add_untyings(std::vector<GrowthCase>& cases) {
+  const Flavour grouped{
+      .gated = true, .qk_norm = true, .num_key_value_heads = 2};
+  for (const Flavour& flavour :
+       {grouped, Flavour{.mixture = true, .logit_multiplier = 0.25}}) {
+    add_case(cases, "untie", flavour,
+             std::make_shared<grow::Untie>(UntiePlan{}));
+    add_case(cases, "untie_widen", flavour,
+             std::make_shared<grow::Chain>(std::vector<GrowthStep>{
+                 {.untie = UntiePlan{}}, {.widen = WidenPlan{.factor = 2}}}));
+  }
+}
+
+void add_shrinkings(std::vector<GrowthCase>& cases) {
+  const ShrinkPerturbPlan half{.shrink = 0.5, .relative_std = 0.1};
+  for (const Flavour& flavour : {kBiased, kPostNorm, kShared}) {
+    add_case(cases, "shrink", flavour,
+             std::make_shared<grow::ShrinkPerturbation>(half));
+  }
+  add_case(cases, "shrink_alone", kBiased,
+           std::make_shared<grow::ShrinkPerturbation>(
+               ShrinkPerturbPlan{.shrink = 0.3, .relative_std = 0}));
+  const auto add = [&](const char* name, const std::vector<GrowthStep>& steps) {
+    add_case(cases, name,
+             {.gated = true, .tied = true, .num_key_value_heads = 2},
+             std::make_shared<grow::Chain>(steps));
+  };
+  add("shrink_widen",
+      {{.shrink_perturb = half}, {.widen = WidenPlan{.factor = 2}}});
+  add("widen_shrink",
+      {{.widen = WidenPlan{.factor = 2, .noise_snr_db = std::nullopt}},
+       {.shrink_perturb = half}});
+  add("deepen_shrink",
+      {{.deepen = DeepenPlan{.add_layers = 1}}, {.shrink_perturb = half}});
+  add("shrink_deepen_random",
+      {{.shrink_perturb = half},
+       {.deepen =
+            DeepenPlan{.add_layers = 1, .weights = LayerSource::kRandom}}});
+}
+
 // The noise of the widening cancels over all shards of a copy only.
 void add_chain(std::vector<GrowthCase>& cases) {
   const UpcyclePlan shards{
@@ -214,18 +281,28 @@ std::vector<GrowthCase> growth_cases() {
   add_other_shapes(cases);
   add_chain(cases);
   add_perturbations(cases);
+  add_random_layers(cases);
+  add_untyings(cases);
+  add_shrinkings(cases);
   return cases;
 }
 
 bool can_be_inferred(const grow::Recipe& recipe) {
-  if (recipe.op == "chain" && verify::shards_of(recipe) > 1) return false;
+  const bool is_chain = recipe.op == "chain";
+  if (is_chain && verify::shards_of(recipe) > 1) return false;
+  if (is_chain && recipe.width_factor > 1 &&
+      recipe.parent.tie_word_embeddings && !recipe.child.tie_word_embeddings) {
+    return false;
+  }
   const auto draws = [](const grow::TransformPtr& transform) {
     return transform->name() == std::string_view(grow::Drop::kName) ||
            transform->added() != nullptr;
   };
   return std::ranges::none_of(
       recipe.tensors, [&](const grow::TensorRecipe& tensor) {
-        return std::ranges::any_of(tensor.transforms, draws);
+        const bool laid_out =
+            tensor.source == grow::Source::kFresh && !tensor.steps.empty();
+        return laid_out || std::ranges::any_of(tensor.transforms, draws);
       });
 }
 

@@ -47,8 +47,9 @@ struct GrowthCase {
 std::vector<GrowthCase> growth_cases();
 
 // Models alone tell how the child was made. Which units were drawn anew follows
-// from a seed, which they do not tell; and a wide layer in shards may be a
-// layer of another width in shards.
+// from a seed, which they do not tell; a wide layer in shards may be a layer of
+// another width in shards; and of two steps that commute, or where the second
+// would have done for both, the order or the first is lost.
 bool can_be_inferred(const grow::Recipe& recipe);
 
 // The first verdict that failed, or null.

@@ -19,20 +19,23 @@ namespace {
 // Noise of a hundredth costs thousandths of a nat; what costs more than this is
 // damage, to be asked for by name.
 constexpr double kLossBudget = 0.1;
+// Half of every matrix costs about one nat of a trained model.
+constexpr double kShrinkBudget = 2;
 constexpr int64_t kEntries = int64_t{1} << 20;  // of a piece
 
 template <typename Stored>
 class PerturbedRows : public RowSource {
  public:
   PerturbedRows(RowSourcePtr rows, const RowContext& context,
-                const AddedNoise& noise)
+                const Perturb& perturb)
       : rows_(std::move(rows)),
         columns_(context.line.shape.back()),
         seed_(context.seed),
-        noise_(noise) {
+        shrink_(perturb.shrink),
+        noise_(perturb.noise) {
     const int64_t count =
         context.line.shape.size() == 2 ? context.line.shape[0] : 1;
-    deviation_ = noise.relative_std * rms(count);
+    deviation_ = noise_.relative_std * rms(count);
   }
 
   void make(int64_t begin, int64_t end, void* target) const override {
@@ -44,7 +47,7 @@ class PerturbedRows : public RowSource {
           noise_.numbers(seed_, begin + a, b - a, columns_);
       for (int64_t i = 0; i < (b - a) * columns_; ++i) {
         Stored& entry = out[a * columns_ + i];
-        entry = static_cast<Stored>(static_cast<double>(entry) +
+        entry = static_cast<Stored>(shrink_ * static_cast<double>(entry) +
                                     deviation_ * static_cast<double>(z[i]));
       }
     });
@@ -70,14 +73,40 @@ class PerturbedRows : public RowSource {
   RowSourcePtr rows_;
   int64_t columns_;
   uint64_t seed_;
+  double shrink_;
   AddedNoise noise_;
   double deviation_ = 0;
 };
 
+// From the first entry on without a gap, each as often as the others (which
+// copies_of has checked).
+bool is_without_gap(std::vector<Slice> slices) {
+  std::ranges::sort(slices, {}, &Slice::start);
+  int64_t reached = 0;
+  for (const Slice& slice : slices) {
+    if (slice.start > reached) return false;
+    reached = std::max(reached, slice.start + slice.length);
+  }
+  return true;
+}
+
+// Of such a tensor the root mean square is the parent's, times the scale.
+bool is_of_whole_copies(const TensorRecipe& line) {
+  return line.source == Source::kParent && line.models.size() == 1 &&
+         line.transforms.empty() && !line.has_new_entries() &&
+         std::ranges::all_of(line.dimensions, [](const DimensionRecipe& d) {
+           return is_without_gap(d.slices);
+         });
+}
+
 }  // namespace
 
 std::string Perturb::in_words() const {
-  return fmt::format("noise of {} of its size", noise.relative_std);
+  const std::string added =
+      fmt::format("noise of {} of its size", noise.relative_std);
+  if (shrink == 1) return added;
+  const std::string factor = fmt::format("times {}", shrink);
+  return noise.relative_std == 0 ? factor : factor + ", " + added;
 }
 
 RowSourcePtr Perturb::on_rows(RowSourcePtr rows,
@@ -86,7 +115,7 @@ RowSourcePtr Perturb::on_rows(RowSourcePtr rows,
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kHalf, at::kBFloat16, context.dtype, "perturb", [&] {
         perturbed = std::make_unique<PerturbedRows<scalar_t>>(std::move(rows),
-                                                              context, noise);
+                                                              context, *this);
       });
   return perturbed;
 }
@@ -96,29 +125,33 @@ TransformPtr Perturb::on_zeros(const TransformPtr& self) const {
 }
 
 void Perturb::check_after(const TensorRecipe& first) const {
-  if (first.is_identity()) return;
+  if (first.is_identity() || is_of_whole_copies(first)) return;
+  const char* name = shrink == 1 ? "perturb" : "shrink_perturb";
   user_error(
-      "chaining perturb: found {}, which an earlier step cuts, copies or "
-      "changes; expected perturb in front of that step, or as a growth of its "
-      "own",
-      first.child);
+      "chaining {}: found {}, which an earlier step cuts, pads, draws or gives "
+      "noise; expected {} in front of that step, or as a growth of its own",
+      name, first.child, name);
 }
 
 bool Perturb::changes_layer(const TensorRecipe& line) const { return true; }
 
 const AddedNoise* Perturb::added() const { return &noise; }
 
+double Perturb::factor() const { return shrink; }
+
 void Perturb::write(const Perturb* stated, Json& line) {
   if (stated == nullptr) return;
   line["perturb"] = {{"relative_std", stated->noise.relative_std},
                      {"stream", stated->noise.stream}};
+  if (stated->shrink != 1) line["perturb"]["shrink"] = stated->shrink;
 }
 
 TransformPtr Perturb::read(const Json& line) {
   if (!line.contains("perturb")) return nullptr;
   const Json& perturb = line.at("perturb");
   return std::make_shared<Perturb>(perturb.at("relative_std").get<double>(),
-                                   perturb.at("stream").get<uint64_t>());
+                                   perturb.at("stream").get<uint64_t>(),
+                                   perturb.value("shrink", 1.0));
 }
 
 GrowthRule perturb_rule(const PerturbPlan& options, const ModelConfig& parent,
@@ -129,6 +162,21 @@ GrowthRule perturb_rule(const PerturbPlan& options, const ModelConfig& parent,
         if (!is_of_groups(spec, options.tensors)) return nullptr;
         return std::make_shared<Perturb>(
             options.relative_std, stream_id("grow/perturb/" + spec.name));
+      });
+  return rule;
+}
+
+GrowthRule shrink_perturb_rule(const ShrinkPerturbPlan& options,
+                               const ModelConfig& parent,
+                               const ModelConfig& child) {
+  GrowthRule rule{.exact = false, .loss_budget = kShrinkBudget};
+  rule.axes.carry_state = options.shrink == 1;
+  rule.axes.transforms.push_back(
+      [options](const TensorSpec& spec, const TensorRecipe&) -> TransformPtr {
+        if (!spec.is_matrix()) return nullptr;
+        return std::make_shared<Perturb>(options.relative_std,
+                                         stream_id("grow/perturb/" + spec.name),
+                                         options.shrink);
       });
   return rule;
 }

@@ -87,6 +87,66 @@ TEST(Perturb, PiecesAreTheWhole) {
   }
 }
 
+// c W + s rms(W) z: the noise is set against what stood there before.
+TEST(ShrinkPerturb, IsPerturbationOfWhatIsMadeSmaller) {
+  const at::Tensor parent = random({33, 301}, at::kDouble);
+  const at::Tensor noise =
+      apply(perturbed(33, 301, 0.1), parent, 4, at::kDouble) - parent;
+  TensorRecipe line = perturbed(33, 301, 0.1);
+  line.set(std::make_shared<Perturb>(0.1, 9, 0.4));
+  const at::Tensor child = apply(line, parent, 4, at::kDouble);
+  EXPECT_LE((child - (0.4 * parent + noise)).abs().max().item<double>(), 1e-15);
+  line.set(std::make_shared<Perturb>(0, 9, 0.5));
+  EXPECT_TRUE(at::equal(apply(line, parent, 4, at::kDouble), 0.5 * parent));
+}
+
+TEST(ShrinkPerturb, TouchesEveryMatrixAndNothingElse) {
+  const ModelConfig config = tiny::config({.mixture = true,
+                                           .gated = true,
+                                           .tied = false,
+                                           .qk_norm = true,
+                                           .qkv_bias = true,
+                                           .shared_expert = true});
+  const Recipe recipe = ShrinkPerturbation({}).recipe(config, 3);
+  EXPECT_EQ(recipe.child, config);
+  EXPECT_FALSE(recipe.exact);
+  const TensorTable table = tensor_table(config);
+  for (size_t row = 0; row < table.size(); ++row) {
+    const auto* found = recipe.tensors[row].find<Perturb>();
+    ASSERT_EQ(found != nullptr, table[row].is_matrix()) << table[row].name;
+    if (found != nullptr) EXPECT_EQ(found->factor(), 0.5);
+    EXPECT_FALSE(recipe.tensors[row].carry_state);
+    EXPECT_EQ(recipe.tensors[row].lr_multiplier, 1);
+  }
+  const Json json = to_json(recipe);
+  EXPECT_EQ(to_json(recipe_from_json(json)), json);
+}
+
+TEST(ShrinkPerturb, NothingToDoIsRefused) {
+  EXPECT_THAT(
+      [&] {
+        ShrinkPerturbation({.shrink = 1, .relative_std = 0})
+            .recipe(tiny::config(), 3);
+      },
+      ThrowsMessage<UserError>(HasSubstr("which change nothing")));
+  EXPECT_THAT(
+      [&] {
+        make_operator(read_chain("[widen: {}, shrink_perturb: {}]", "test"))
+            ->recipe(tiny::config(), 3);
+      },
+      ThrowsMessage<UserError>(
+          HasSubstr("expected shrink_perturb in front of that step")));
+  EXPECT_THAT(
+      [&] {
+        make_operator(
+            read_chain("[widen: {noise_snr_db: null}, shrink_perturb: "
+                       "{}, widen: {noise_snr_db: null}]",
+                       "test"))
+            ->recipe(tiny::config(), 3);
+      },
+      ThrowsMessage<UserError>(HasSubstr("copies that were given noise")));
+}
+
 TEST(Perturb, LeavesZerosAlone) {
   const at::Tensor zeros = at::zeros({4, 6}, at::kFloat);
   EXPECT_TRUE(

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "annuli/core/json.h"
+#include "annuli/core/rng.h"
 
 // A change of a tensor's values beyond "slices of the parent's, times a scale":
 // noise, units drawn anew, what new entries hold. A line of a recipe has a list
@@ -27,13 +28,18 @@ class RowSource;
 class Transform;
 using TransformPtr = std::shared_ptr<const Transform>;
 
+// N(0, 1) for rows [first, first + rows) of a matrix: number i of the matrix,
+// row by row, is number i of `rng`.
+std::vector<float> normal_rows(const CounterRng& rng, int64_t first,
+                               int64_t rows, int64_t columns);
+
 // Noise of which the seed tells every number: times `relative_std` and the root
 // mean square of what it is added to.
 struct AddedNoise {
   double relative_std;
   uint64_t stream;
 
-  // N(0, 1) for rows [first, first + rows) of a matrix: row by row.
+  // normal_rows of it.
   std::vector<float> numbers(uint64_t seed, int64_t first, int64_t rows,
                              int64_t columns) const;
 };
@@ -72,6 +78,9 @@ class Transform {
   // For the audit: what must be found added to the parent's values; null:
   // nothing that a product with the whole tensor shows.
   virtual const AddedNoise* added() const;
+  // For the audit: what the parent's values are multiplied by, before that is
+  // added. (A line's scale is what the function and the moments follow.)
+  virtual double factor() const;
 };
 
 // How a kind stands in a line's JSON.
