@@ -161,6 +161,9 @@ void visit_operators(auto&& visit, auto& step) {
   visit({"merge_experts", "Make one mixture of several dense models"},
         step.merge_experts);
   visit({"perturb", "Add noise to chosen matrices"}, step.perturb);
+  visit({"untie", "Give the output head a table of its own"}, step.untie);
+  visit({"shrink_perturb", "Make all matrices smaller and add noise"},
+        step.shrink_perturb);
 }
 
 void visit_fields(auto&& visit, Is<GrowthStep> auto& step) {
