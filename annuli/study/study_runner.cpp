@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "annuli/core/error.h"
@@ -19,6 +20,10 @@ namespace {
 
 namespace fs = std::filesystem;
 using run::IfPresent;
+
+// Names in the folder of a unit.
+constexpr const char* kPoint = "point-";
+constexpr const char* kTrunk = "trunk";
 
 Plan in_folder(const Plan& plan, const fs::path& folder) {
   Plan moved = plan;
@@ -61,7 +66,7 @@ void StudyRunner::run() {
 bool StudyRunner::take_one() {
   for (const Unit& unit : units()) {
     if (!is_missing(unit)) continue;
-    const fs::path folder = folder_of(unit.whole);
+    const fs::path folder = folder_of(unit);
     fs::create_directories(folder);
     const auto lock = FileLock::try_lock(folder);
     if (!lock) continue;
@@ -131,9 +136,14 @@ const Result* StudyRunner::result(const Arm& arm, const Trial& trial) const {
   return results_.find(arm.name, job(arm, trial).hash);
 }
 
-Job StudyRunner::job(const Arm& arm, const Trial& trial) const {
-  Job job{.arm = &arm, .trial = trial, .plan = arm_plan(study_, arm, trial)};
-  job.hash = plan_hash(job.plan);
+const Job& StudyRunner::job(const Arm& arm, const Trial& trial) const {
+  const auto [place, is_new] = jobs_.try_emplace(
+      std::tuple(arm.name, trial.seed, trial.rate, trial.point));
+  Job& job = place->second;
+  if (is_new) {
+    job = {.arm = &arm, .trial = trial, .plan = arm_plan(study_, arm, trial)};
+    job.hash = plan_hash(job.plan);
+  }
   return job;
 }
 
@@ -174,24 +184,34 @@ bool StudyRunner::is_missing(const Unit& unit) const {
                              [&](const Job& job) { return is_missing(job); });
 }
 
-fs::path StudyRunner::folder_of(const Job& job) const {
+// Of another plan it is another one.
+fs::path StudyRunner::folder_of(const Unit& unit) const {
+  const Job& job = unit.whole;
   return fs::path(study_.output_dir) / job.arm->name /
-         fmt::format("rate-{:.2e}-seed-{}", *job.trial.rate, job.trial.seed);
+         fmt::format("rate-{:.2e}-seed-{}-{}", *job.trial.rate, job.trial.seed,
+                     job.hash.substr(0, 8));
 }
 
+// A run that has ended before, as a trial, is made once more to branch from,
+// for its history is of use.
 void StudyRunner::run_unit(const Unit& unit) {
+  const fs::path folder = folder_of(unit);
+  const fs::path trunk = is_missing(unit.whole) ? folder : folder / kTrunk;
   bool goes_on = true;
   for (const Job& job : unit.points) {
     if (!is_missing(job)) continue;
     if (!goes_on) {
       record(job, {}, "its run failed before this point");
     } else if (job.hash == unit.whole.hash) {
-      run_to_end(job, folder_of(job));
+      run_to_end(job, folder);
     } else {
-      goes_on = run_branch(unit.whole, job);
+      goes_on =
+          run_branch(unit.whole, job, trunk,
+                     folder / fmt::format("{}{:.4g}", kPoint, job.trial.point));
     }
   }
-  remove_weights(folder_of(unit.whole));
+  remove_weights(folder);
+  remove_weights(trunk);
 }
 
 void StudyRunner::run_to_end(const Job& job, const fs::path& folder) {
@@ -210,22 +230,20 @@ void StudyRunner::run_to_end(const Job& job, const fs::path& folder) {
 
 // False if the run that is to be copied failed before. A copy is whole once it
 // has its name.
-bool StudyRunner::run_branch(const Job& whole, const Job& branch) {
-  const fs::path folder =
-      folder_of(branch) / fmt::format("point-{:.4g}", branch.trial.point);
-  const fs::path from = folder_of(whole);
+bool StudyRunner::run_branch(const Job& whole, const Job& branch,
+                             const fs::path& trunk, const fs::path& folder) {
   const std::optional<run::StopPoint> stop = branch_point(branch.plan);
   if (stop && !fs::exists(folder)) {
-    if (!pause(whole, *stop)) {
+    if (!pause(whole, trunk, *stop)) {
       record(branch, {}, "its run failed before this point");
       return false;
     }
     const fs::path half = folder.string() + ".copy";
     fs::remove_all(half);
     fs::create_directories(half);
-    for (const auto& entry : fs::directory_iterator(from)) {
+    for (const auto& entry : fs::directory_iterator(trunk)) {
       const std::string name = entry.path().filename();
-      if (name.starts_with("point-")) continue;
+      if (name.starts_with(kPoint) || name == kTrunk) continue;
       fs::copy(entry.path(), half / name, fs::copy_options::recursive);
     }
     fs::rename(half, folder);
@@ -237,8 +255,9 @@ bool StudyRunner::run_branch(const Job& whole, const Job& branch) {
 
 // False if the run failed before. A run that is beyond the point, because
 // points were added, begins anew.
-bool StudyRunner::pause(const Job& whole, const run::StopPoint& stop) {
-  const Plan plan = in_folder(whole.plan, folder_of(whole));
+bool StudyRunner::pause(const Job& whole, const fs::path& trunk,
+                        const run::StopPoint& stop) {
+  const Plan plan = in_folder(whole.plan, trunk);
   const auto run_to = [&](IfPresent present) {
     const auto at =
         run::run_plan(plan, file_, present, {}, {}, parallel::solo(), stop);

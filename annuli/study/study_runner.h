@@ -1,8 +1,10 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "annuli/study/arm_plan.h"
@@ -55,7 +57,8 @@ class StudyRunner {
     std::vector<Job> points;  // the last one may be `whole`
   };
 
-  Job job(const Arm& arm, const Trial& trial) const;
+  // Made once.
+  const Job& job(const Arm& arm, const Trial& trial) const;
   bool has_trials(const Arm& arm) const;
   std::vector<Trial> trials_of(const Arm& arm) const;
   std::vector<Unit> units() const;
@@ -64,17 +67,24 @@ class StudyRunner {
   bool is_missing(const Unit& unit) const;
   bool has_all() const;
   bool take_one();
-  std::filesystem::path folder_of(const Job& job) const;
+  std::filesystem::path folder_of(const Unit& unit) const;
   void run_unit(const Unit& unit);
-  bool run_branch(const Job& whole, const Job& branch);
+  bool run_branch(const Job& whole, const Job& branch,
+                  const std::filesystem::path& trunk,
+                  const std::filesystem::path& folder);
   void run_to_end(const Job& job, const std::filesystem::path& folder);
-  bool pause(const Job& whole, const run::StopPoint& stop);
+  bool pause(const Job& whole, const std::filesystem::path& trunk,
+             const run::StopPoint& stop);
   void record(const Job& job, const std::filesystem::path& folder,
               const std::string& failure);
 
   const Study& study_;
   Results& results_;
   std::filesystem::path file_;
+  // By arm, seed, rate and point.
+  mutable std::map<
+      std::tuple<std::string, int64_t, std::optional<double>, double>, Job>
+      jobs_;
 };
 
 }  // namespace annuli::study

@@ -41,6 +41,16 @@ class StudyVerb : public testing::Test {
     return run_program(arguments, scratch_.path());
   }
 
+  // The one in `in` whose name begins so.
+  fs::path folder_of(const std::string& in, const std::string& begin) const {
+    for (const auto& entry : fs::directory_iterator(scratch_.path() / in)) {
+      const std::string name = entry.path().filename();
+      if (name.starts_with(begin)) return entry.path();
+    }
+    ADD_FAILURE() << "nothing in " << in << " begins with " << begin;
+    return {};
+  }
+
   using Key = std::tuple<std::string, int64_t, double, double>;
   std::map<Key, double> losses(const std::string& folder) const {
     std::map<Key, double> found;
@@ -87,9 +97,11 @@ TEST_F(StudyVerb, ABranchEndsAsItsPlanRunAlone) {
       return name == arm && seed == 2 && point == 0.5;
     });
     ASSERT_NE(of_arm, found.end());
-    const std::string rate =
-        fmt::format("rate-{:.2e}-seed-2", std::get<2>(of_arm->first));
-    const std::string folder = fmt::format("small/{}/{}/point-0.5", arm, rate);
+    const fs::path unit = folder_of(
+        fmt::format("small/{}", arm),
+        fmt::format("rate-{:.2e}-seed-2-", std::get<2>(of_arm->first)));
+    const std::string folder =
+        fs::relative(unit, scratch_.path()) / "point-0.5";
     const std::string alone = std::string("alone-") + arm;
     const Outcome done = run({"run", scratch_.file(folder + "/plan.yaml"),
                               "--out", scratch_.file(alone)});
@@ -108,6 +120,13 @@ TEST_F(StudyVerb, KilledAndResumedItFindsTheSame) {
     ended = !run_for(arguments, 300 + 170 * round);
   }
   EXPECT_EQ(losses("killed"), losses("whole"));
+}
+
+TEST_F(StudyVerb, ProcessesThatShareItFindTheSame) {
+  ASSERT_EQ(run({"study", study("alone")}).status, 0);
+  const Outcome shared = run({"study", study("shared"), "--jobs", "3"});
+  ASSERT_EQ(shared.status, 0) << shared.err;
+  EXPECT_EQ(losses("shared"), losses("alone"));
 }
 
 TEST_F(StudyVerb, QuickIsAStudyOfItsOwn) {
