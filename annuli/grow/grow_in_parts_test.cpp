@@ -6,6 +6,7 @@
 
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/grow.h"
+#include "annuli/grow/untie.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
 #include "annuli/kernels/memory/lent_memory.h"
@@ -18,9 +19,15 @@ namespace annuli::grow {
 namespace {
 
 std::vector<Recipe> recipes_of(const ModelConfig& config) {
-  return {Upcycle({}).recipe(config, 5),
-          Widen({2, 10, WidenHead::kUntie}).recipe(config, 5),
-          Deepen({DeepenPreset::kStack, 2}).recipe(config, 5)};
+  std::vector<Recipe> recipes = {
+      Upcycle({}).recipe(config, 5),
+      Widen({2, 10, WidenHead::kUntie}).recipe(config, 5),
+      Deepen({DeepenPreset::kStack, 2}).recipe(config, 5),
+      Deepen({.weights = LayerSource::kRandom}).recipe(config, 5)};
+  if (config.tie_word_embeddings) {
+    recipes.push_back(Untie({}).recipe(config, 5));
+  }
+  return recipes;
 }
 
 TEST(GrowInParts, GivesTheChildOfOneProcess) {

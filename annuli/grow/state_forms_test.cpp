@@ -17,6 +17,7 @@
 #include "annuli/grow/optimizer_state.h"
 #include "annuli/grow/registry.h"
 #include "annuli/grow/stream_state.h"
+#include "annuli/grow/untie.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
 #include "annuli/kernels/quantize/block_quantization.h"
@@ -235,9 +236,12 @@ std::string bytes_of(const at::Tensor& tensor) {
 // Each process has its part before and after, bit for bit that of one.
 TEST_P(StateForms, AreGrownInPartsAsByOneProcess) {
   ModelConfig config = parent_config(false);
+  ModelConfig tied = config;
+  tied.tie_word_embeddings = true;
   for (const Recipe& recipe :
        {widened(config, 2), Upcycle({}).recipe(config, 5),
-        Deepen({DeepenPreset::kStack, 2}).recipe(config, 5)}) {
+        Deepen({DeepenPreset::kStack, 2}).recipe(config, 5),
+        Untie({}).recipe(tied, 5)}) {
     StateGrowth growth = {.dynamics = Dynamics::kExact};
     const auto alone =
         grow_state(recipe, states_of(recipe.parent, GetParam()), growth);
