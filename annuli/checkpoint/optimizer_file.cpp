@@ -13,13 +13,6 @@ namespace {
 
 constexpr int kFormatVersion = 1;
 
-OptimizerRow row_from(const Json& json) {
-  return {.step = json.at("step"),
-          .lr_multiplier = json.at("lr_multiplier"),
-          .eps_multiplier = json.at("eps_multiplier"),
-          .weight_decay_multiplier = json.at("weight_decay_multiplier")};
-}
-
 struct Settings {
   OptimizerRows rows;
   std::string optimizer;
@@ -35,7 +28,7 @@ Settings read_settings(const fs::path& path) {
     }
     settings.optimizer = json.at("optimizer");
     for (const auto& [name, row] : json.at("tensors").items()) {
-      settings.rows[name] = row_from(row);
+      settings.rows[name] = optimizer_row_from_json(row);
     }
   } catch (const Json::exception& error) {
     user_error("reading {}: {}", path.string(), reason_of(error));
@@ -44,6 +37,53 @@ Settings read_settings(const fs::path& path) {
 }
 
 }  // namespace
+
+OptimizerRow row_of(const optim::TensorState& state) {
+  return {.step = state.step,
+          .lr_multiplier = state.lr_multiplier,
+          .eps_multiplier = state.eps_multiplier,
+          .weight_decay_multiplier = state.weight_decay_multiplier,
+          .row_copies = state.row_copies,
+          .column_copies = state.column_copies};
+}
+
+void set_row(optim::TensorState& state, const OptimizerRow& row) {
+  state.step = row.step;
+  state.lr_multiplier = row.lr_multiplier;
+  state.eps_multiplier = row.eps_multiplier;
+  state.weight_decay_multiplier = row.weight_decay_multiplier;
+  state.row_copies = row.row_copies;
+  state.column_copies = row.column_copies;
+}
+
+Json to_json(const OptimizerRow& row) {
+  Json json = {{"step", row.step},
+               {"lr_multiplier", row.lr_multiplier},
+               {"eps_multiplier", row.eps_multiplier},
+               {"weight_decay_multiplier", row.weight_decay_multiplier}};
+  if (row.row_copies != 1 || row.column_copies != 1) {
+    json["copies"] = {row.row_copies, row.column_copies};
+  }
+  return json;
+}
+
+OptimizerRow optimizer_row_from_json(const Json& json) {
+  OptimizerRow row = {
+      .step = json.at("step"),
+      .lr_multiplier = json.at("lr_multiplier"),
+      .eps_multiplier = json.at("eps_multiplier"),
+      .weight_decay_multiplier = json.at("weight_decay_multiplier")};
+  if (!json.contains("copies")) return row;
+  json.at("copies").at(0).get_to(row.row_copies);
+  json.at("copies").at(1).get_to(row.column_copies);
+  if (row.row_copies < 1 || row.column_copies < 1) {
+    user_error(
+        "reading an optimizer's state: found copies {}, expected two numbers "
+        "from 1 on",
+        json.at("copies").dump());
+  }
+  return row;
+}
 
 std::unique_ptr<OptimizerFile> OptimizerFile::open(const fs::path& folder) {
   std::error_code error;
@@ -92,12 +132,7 @@ at::Tensor OptimizerFile::part(const std::string& part,
 void write_optimizer_rows(const fs::path& folder, const OptimizerRows& rows,
                           const std::string& optimizer) {
   Json tensors = Json::object();
-  for (const auto& [name, row] : rows) {
-    tensors[name] = {{"step", row.step},
-                     {"lr_multiplier", row.lr_multiplier},
-                     {"eps_multiplier", row.eps_multiplier},
-                     {"weight_decay_multiplier", row.weight_decay_multiplier}};
-  }
+  for (const auto& [name, row] : rows) tensors[name] = to_json(row);
   write_json(folder / kOptimizerRows, {{"format_version", kFormatVersion},
                                        {"optimizer", optimizer},
                                        {"tensors", tensors}});

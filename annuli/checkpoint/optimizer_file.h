@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "annuli/checkpoint/safetensors.h"
+#include "annuli/core/json.h"
+#include "annuli/optim/tensor_state.h"
 
 // The optimizer's state beside the weights of a model folder:
 //   optimizer.safetensors  its parts, "<part>.<tensor>": m and v, and what else
@@ -21,9 +23,19 @@ struct OptimizerRow {
   double lr_multiplier = 1;
   double eps_multiplier = 1;
   double weight_decay_multiplier = 1;
+  int64_t row_copies = 1;  // 1 where the file does not say
+  int64_t column_copies = 1;
 
   bool operator==(const OptimizerRow&) const = default;
 };
+// What is not in tensors of a state, and the way back.
+OptimizerRow row_of(const optim::TensorState& state);
+void set_row(optim::TensorState& state, const OptimizerRow& row);
+// As optimizer.json and training states hold it. Reading throws Json::exception
+// and, where copies are no positive numbers, UserError.
+Json to_json(const OptimizerRow& row);
+OptimizerRow optimizer_row_from_json(const Json& json);
+
 using OptimizerRows = std::map<std::string, OptimizerRow>;
 
 inline constexpr const char* kOptimizerTensors = "optimizer.safetensors";

@@ -43,6 +43,24 @@ TEST_F(OptimizerFileTest, RoundTrips) {
   EXPECT_EQ(file->part("m", "b").sum().item<double>(), 15);
 }
 
+// How often growth has copied a matrix is said where it has, so that files from
+// before say nothing else.
+TEST_F(OptimizerFileTest, CopiesAreSaidWhereThereAreSome) {
+  EXPECT_FALSE(
+      read_json(folder_ / kOptimizerRows)["tensors"]["b"].contains("copies"));
+  const OptimizerRows copied = {
+      {"b", {.step = 3, .row_copies = 2, .column_copies = 6}}};
+  write_optimizer_rows(folder_.path(), copied, "muon");
+  EXPECT_EQ(OptimizerFile::open(folder_.path())->rows(), copied);
+}
+
+TEST_F(OptimizerFileTest, CopiesArePositiveNumbers) {
+  EXPECT_THAT(said_of("copies", {2, 0}), HasSubstr("found copies [2,0]"));
+  EXPECT_THAT(said_of("copies", {-1, 2}), HasSubstr("found copies [-1,2]"));
+  EXPECT_THAT(said_of("copies", {2}), HasSubstr("reading "));
+  EXPECT_THAT(said_of("copies", 2), HasSubstr("reading "));
+}
+
 // A fraction would be cut, and what no integer holds is undefined.
 TEST_F(OptimizerFileTest, StepsAreWholeNumbers) {
   EXPECT_THAT(said_of("step", 1e20),

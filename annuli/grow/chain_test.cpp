@@ -197,6 +197,8 @@ TEST_P(Chains, CarryTheStateOfTheirSteps) {
     EXPECT_DOUBLE_EQ(at_once[row].eps_multiplier, stepwise[row].eps_multiplier);
     EXPECT_DOUBLE_EQ(at_once[row].weight_decay_multiplier,
                      stepwise[row].weight_decay_multiplier);
+    EXPECT_EQ(at_once[row].row_copies, stepwise[row].row_copies);
+    EXPECT_EQ(at_once[row].column_copies, stepwise[row].column_copies);
   }
 }
 

@@ -37,6 +37,8 @@ void compose_state(const TensorRecipe& first, TensorRecipe& line) {
   line.lr_multiplier *= first.lr_multiplier;
   line.eps_multiplier *= first.eps_multiplier;
   line.weight_decay_multiplier *= first.weight_decay_multiplier;
+  line.row_copies *= first.row_copies;
+  line.column_copies *= first.column_copies;
   line.settings_from = first.settings_from;
 }
 

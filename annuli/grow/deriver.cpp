@@ -187,6 +187,7 @@ TensorRecipe Deriver::new_router(const TensorSpec& child) const {
   shared.source = Source::kParent;
   shared.dimensions = {{rule_.router.rows, copies_of(rule_.router.rows)},
                        {{{0, tensor.shape[1]}}, 1}};
+  shared.row_copies = tensor.row_copies = shared.dimensions[0].copies;
   tensor.dimensions = shared.dimensions;
   tensor.steps = {drawn, shared};
   return tensor;
@@ -230,6 +231,10 @@ void Deriver::map_dimensions(const TensorSpec& child, const TensorSpec& parent,
                                     : tensor.contracted_copies) *=
         mapped.copies;
     tensor.dimensions.push_back(std::move(mapped));
+  }
+  if (child.is_matrix()) {
+    tensor.row_copies = tensor.dimensions[0].copies;
+    tensor.column_copies = tensor.dimensions[1].copies;
   }
   if (child.expert >= 0) tensor.produced_copies *= expert_copies_;
 }

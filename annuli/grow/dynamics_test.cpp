@@ -286,6 +286,8 @@ TEST_F(StateGrowthRules, NewLayersInheritTheMultipliers) {
   for (Part part : {Part::kO, Part::kUp}) {
     EXPECT_EQ(state(deep, part, 4).lr_multiplier, 0.5);
     EXPECT_EQ(state(deep, part, 4).weight_decay_multiplier, 2);
+    EXPECT_EQ(state(deep, part, 4).row_copies, 2);
+    EXPECT_EQ(state(deep, part, 4).column_copies, 2);
   }
 }
 

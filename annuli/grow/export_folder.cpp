@@ -88,10 +88,7 @@ void add_tokenizer(const ModelFile& model, Json& extra) {
 OptimizerRows rows_of(const Json& saved, const TensorTable& table) {
   OptimizerRows rows;
   for (size_t row = 0; row < table.size(); ++row) {
-    const Json& json = saved.at(row);
-    rows[table[row].name] = {json.at("step"), json.at("lr_multiplier"),
-                             json.at("eps_multiplier"),
-                             json.at("weight_decay_multiplier")};
+    rows[table[row].name] = optimizer_row_from_json(saved.at(row));
   }
   return rows;
 }

@@ -28,11 +28,15 @@ void set_multipliers(const TensorRecipe& tensor, const TensorState* parent,
     child.lr_multiplier = parent->lr_multiplier;
     child.eps_multiplier = parent->eps_multiplier;
     child.weight_decay_multiplier = parent->weight_decay_multiplier;
+    child.row_copies = parent->row_copies;
+    child.column_copies = parent->column_copies;
   }
   if (dynamics != Dynamics::kExact) return;
   child.lr_multiplier *= tensor.lr_multiplier;
   child.eps_multiplier *= tensor.eps_multiplier;
   child.weight_decay_multiplier *= tensor.weight_decay_multiplier;
+  child.row_copies *= tensor.row_copies;
+  child.column_copies *= tensor.column_copies;
 }
 
 // Rows that make whole blocks of codes.
@@ -120,6 +124,7 @@ TensorState taken(const TensorState& parent) {
   TensorState child = parent;
   child.lr_multiplier = child.eps_multiplier = child.weight_decay_multiplier =
       1;
+  child.row_copies = child.column_copies = 1;
   return child;
 }
 

@@ -66,8 +66,8 @@ struct TensorRecipe {
   // are made orthogonal to; -1 if that model is never made.
   int64_t layer = -1;
 
-  // How AdamW's state follows. The gradient of every copy is the parent's
-  // times gradient_scale = 1 / (a b scale), a = `produced_copies`, b =
+  // How the optimizer's state follows. The gradient of every copy is the
+  // parent's times gradient_scale = 1 / (a b scale), a = `produced_copies`, b =
   // `contracted_copies`: m scales with it, v with its square, or both start at
   // zero where carrying is not defined.
   bool carry_state = true;
@@ -81,6 +81,10 @@ struct TensorRecipe {
   double lr_multiplier = 1;            // scale
   double eps_multiplier = 1;           // gradient_scale
   double weight_decay_multiplier = 1;  // 1 / scale
+  // Copies of the parent's matrix below and beside each other, which Muon's
+  // step is told of too.
+  int64_t row_copies = 1;
+  int64_t column_copies = 1;
   std::string settings_from;
 
   // Not empty: how the child is made, one step after the other, each rounded to

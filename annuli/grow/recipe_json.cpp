@@ -41,6 +41,21 @@ Json expert_to_json(const ExpertRule& expert) {
           {"ffn", slices_to_json(expert.ffn)}};
 }
 
+// What the dimensions say, which is mostly so.
+void set_matrix_copies(TensorRecipe& tensor) {
+  if (tensor.dimensions.size() != 2) return;
+  tensor.row_copies = tensor.dimensions[0].copies;
+  tensor.column_copies = tensor.dimensions[1].copies;
+}
+
+bool dimensions_say_copies(const TensorRecipe& tensor) {
+  TensorRecipe said;
+  said.dimensions = tensor.dimensions;
+  set_matrix_copies(said);
+  return said.row_copies == tensor.row_copies &&
+         said.column_copies == tensor.column_copies;
+}
+
 Json tensor_to_json(const TensorRecipe& tensor) {
   Json dimensions = Json::array();
   for (const DimensionRecipe& dimension : tensor.dimensions) {
@@ -65,6 +80,9 @@ Json tensor_to_json(const TensorRecipe& tensor) {
       {"weight_decay_multiplier", tensor.weight_decay_multiplier},
       {"settings_from", tensor.settings_from},
   };
+  if (!dimensions_say_copies(tensor)) {
+    json["matrix_copies"] = {tensor.row_copies, tensor.column_copies};
+  }
   for (const TransformKind& kind : transform_kinds()) {
     const auto stated =
         std::ranges::find_if(tensor.transforms, [&](const TransformPtr& of) {
@@ -131,6 +149,11 @@ TensorRecipe tensor_from_json(const Json& json) {
   json.at("eps_multiplier").get_to(tensor.eps_multiplier);
   json.at("weight_decay_multiplier").get_to(tensor.weight_decay_multiplier);
   json.at("settings_from").get_to(tensor.settings_from);
+  set_matrix_copies(tensor);
+  if (json.contains("matrix_copies")) {
+    json.at("matrix_copies").at(0).get_to(tensor.row_copies);
+    json.at("matrix_copies").at(1).get_to(tensor.column_copies);
+  }
   for (const TransformKind& kind : transform_kinds()) {
     if (TransformPtr stated = kind.read(json)) tensor.set(std::move(stated));
   }

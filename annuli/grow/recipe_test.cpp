@@ -8,6 +8,7 @@
 #include "annuli/core/error.h"
 #include "annuli/grow/arguments.h"
 #include "annuli/grow/deepen.h"
+#include "annuli/grow/expand_experts.h"
 #include "annuli/grow/registry.h"
 #include "annuli/grow/transforms/fresh.h"
 #include "annuli/grow/transforms/noise.h"
@@ -36,6 +37,30 @@ void expect_class(const TensorRecipe& tensor, double scale, double gradient) {
   EXPECT_DOUBLE_EQ(tensor.lr_multiplier, scale);
   EXPECT_DOUBLE_EQ(tensor.eps_multiplier, gradient);
   EXPECT_DOUBLE_EQ(tensor.weight_decay_multiplier, 1 / scale);
+}
+
+using Copies = std::pair<int64_t, int64_t>;
+Copies matrix_copies(const TensorRecipe& tensor) {
+  return {tensor.row_copies, tensor.column_copies};
+}
+
+// Of a matrix in itself; experts beside each other are matrices of their own.
+TEST(Recipe, MatricesKnowTheirCopies) {
+  const ModelConfig config = tiny::config({.mixture = true, .gated = true});
+  const Recipe wide = Widen({.factor = std::nullopt,
+                             .noise_snr_db = {},
+                             .head = WidenHead::kFold,
+                             .hidden = 2 * config.hidden_size,
+                             .ffn = 3 * config.intermediate_size})
+                          .recipe(config, 1);
+  EXPECT_EQ(matrix_copies(find(wide, Part::kQ, 0)), Copies(1, 2));
+  EXPECT_EQ(matrix_copies(find(wide, Part::kO, 0)), Copies(2, 1));
+  EXPECT_EQ(matrix_copies(find(wide, Part::kUp, 1, 2)), Copies(3, 2));
+  EXPECT_EQ(matrix_copies(find(wide, Part::kDown, 1, 2)), Copies(2, 3));
+  EXPECT_EQ(matrix_copies(find(wide, Part::kInputNorm, 0)), Copies(1, 1));
+  const Recipe more = ExpandExperts({.factor = 2}).recipe(config, 1);
+  EXPECT_EQ(matrix_copies(find(more, Part::kUp, 1, 5)), Copies(1, 1));
+  EXPECT_EQ(find(more, Part::kUp, 1, 5).produced_copies, 2);
 }
 
 TEST(Recipe, WideningFollowsTheClassesOfCopies) {

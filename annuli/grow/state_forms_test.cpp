@@ -264,6 +264,7 @@ TEST_P(StateForms, AreGrownInPartsAsByOneProcess) {
           EXPECT_EQ(child[row].step, alone[row].step) << name;
           EXPECT_EQ(child[row].lr_multiplier, alone[row].lr_multiplier);
           EXPECT_EQ(child[row].eps_multiplier, alone[row].eps_multiplier);
+          EXPECT_EQ(child[row].row_copies, alone[row].row_copies);
           std::vector<std::string> found, wanted;
           visit_parts(child[row], [&](const char*, const at::Tensor& part) {
             found.push_back(bytes_of(part));

@@ -25,8 +25,7 @@ void save(const tiny::Trainee& trainee, const fs::path& folder) {
   for (size_t row = 0; row < trainee.states.size(); ++row) {
     const TensorState& state = trainee.states[row];
     const std::string& name = trainee.model.table()[row].name;
-    rows[name] = {state.step, state.lr_multiplier, state.eps_multiplier,
-                  state.weight_decay_multiplier};
+    rows[name] = row_of(state);
     visit_parts(state, [&](const char* part, const at::Tensor& tensor) {
       if (!tensor.defined()) return;
       moments.push_back({fmt::format("{}.{}", part, name), tensor});
@@ -41,12 +40,8 @@ tiny::Trainee load(const fs::path& folder) {
   const auto file = OptimizerFile::open(folder);
   for (size_t row = 0; file && row < trainee.states.size(); ++row) {
     const std::string& name = trainee.model.table()[row].name;
-    const OptimizerRow& saved = file->rows().at(name);
     TensorState& state = trainee.states[row];
-    state.step = saved.step;
-    state.lr_multiplier = saved.lr_multiplier;
-    state.eps_multiplier = saved.eps_multiplier;
-    state.weight_decay_multiplier = saved.weight_decay_multiplier;
+    set_row(state, file->rows().at(name));
     visit_parts(state, [&](const char* part, at::Tensor& tensor) {
       const std::string key = fmt::format("{}.{}", part, name);
       if (!file->tensors().contains(key)) return;

@@ -32,6 +32,8 @@ OptimizerRow row_of(const TensorRecipe& tensor, const OptimizerFile& parent,
     row.lr_multiplier *= tensor.lr_multiplier;
     row.eps_multiplier *= tensor.eps_multiplier;
     row.weight_decay_multiplier *= tensor.weight_decay_multiplier;
+    row.row_copies *= tensor.row_copies;
+    row.column_copies *= tensor.column_copies;
   }
   return row;
 }

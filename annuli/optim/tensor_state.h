@@ -16,7 +16,7 @@
 namespace annuli::optim {
 
 struct TensorState {
-  at::Tensor m;         // first moment, or sgd's momentum
+  at::Tensor m;         // first moment, or sgd's or muon's momentum
   at::Tensor m_scales;  // fp32, of m's blocks, if m is codes
   at::Tensor v;         // second moment
   at::Tensor v_scales;
@@ -26,6 +26,10 @@ struct TensorState {
   double lr_multiplier = 1;
   double eps_multiplier = 1;
   double weight_decay_multiplier = 1;
+  // How often growth has laid the matrix beside and below itself, which only
+  // what sees a whole matrix feels: muon.
+  int64_t row_copies = 1;
+  int64_t column_copies = 1;
 };
 
 // Calls visit(name, tensor) for each part, defined or not. The names are those

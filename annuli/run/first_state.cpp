@@ -46,12 +46,11 @@ std::vector<optim::TensorState> states_of(const ModelFile& file,
     const std::string& name = model.table()[row].name;
     const auto found = saved->rows().find(name);
     if (found == saved->rows().end()) continue;
-    const OptimizerRow& known = found->second;
-    states[row].lr_multiplier = known.lr_multiplier;
-    states[row].eps_multiplier = known.eps_multiplier;
-    states[row].weight_decay_multiplier = known.weight_decay_multiplier;
-    if (!can_go_on(saved->optimizer(), type)) continue;
-    states[row].step = known.step;
+    set_row(states[row], found->second);
+    if (!can_go_on(saved->optimizer(), type)) {
+      states[row].step = 0;
+      continue;
+    }
     optim::visit_parts(states[row], [&](const char* part, at::Tensor& tensor) {
       const at::Tensor read = saved->part(part, name);
       if (!read.defined()) return;

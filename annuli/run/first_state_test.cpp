@@ -37,7 +37,9 @@ class FirstStateTest : public testing::Test {
       rows[weight.name] = {.step = 5,
                            .lr_multiplier = 2.0 + row,
                            .eps_multiplier = 3.0 + row,
-                           .weight_decay_multiplier = 4.0 + row};
+                           .weight_decay_multiplier = 4.0 + row,
+                           .row_copies = 5 + row,
+                           .column_copies = 6 + row};
       moments.push_back({"m." + weight.name, m(weight.tensor)});
       moments.push_back({"v." + weight.name, weight.tensor.square()});
     }
@@ -74,6 +76,8 @@ TEST_F(FirstStateTest, AFoldersModelGoesOnWithItsOptimizer) {
       EXPECT_EQ(is.lr_multiplier, 2.0 + row);
       EXPECT_EQ(is.eps_multiplier, 3.0 + row);
       EXPECT_EQ(is.weight_decay_multiplier, 4.0 + row);
+      EXPECT_EQ(is.row_copies, static_cast<int64_t>(5 + row));
+      EXPECT_EQ(is.column_copies, static_cast<int64_t>(6 + row));
       EXPECT_TRUE(at::equal(is.m, model_.weight(row) * 2)) << row;
       EXPECT_TRUE(at::equal(is.v, model_.weight(row).square())) << row;
     }
@@ -83,13 +87,15 @@ TEST_F(FirstStateTest, AFoldersModelGoesOnWithItsOptimizer) {
 // What growth has made of the rates holds for any optimizer, its moments do
 // not.
 TEST_F(FirstStateTest, AnotherOptimizerBeginsAnew) {
-  for (const auto type : {OptimizerType::kSgd, OptimizerType::kAdafactor}) {
+  for (const auto type :
+       {OptimizerType::kSgd, OptimizerType::kAdafactor, OptimizerType::kMuon}) {
     plan_.optimizer.type = type;
     const FirstState state = first();
     for (size_t row = 0; row < state.optimizer.size(); ++row) {
       const optim::TensorState& is = state.optimizer[row];
       EXPECT_EQ(is.step, 0);
       EXPECT_EQ(is.lr_multiplier, 2.0 + row);
+      EXPECT_EQ(is.row_copies, static_cast<int64_t>(5 + row));
       EXPECT_FALSE(is.m.defined());
       EXPECT_FALSE(is.v.defined());
     }

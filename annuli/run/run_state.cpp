@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "annuli/checkpoint/content_hash.h"
+#include "annuli/checkpoint/optimizer_file.h"
 #include "annuli/checkpoint/training_state.h"
 #include "annuli/config/field.h"
 #include "annuli/core/error.h"
@@ -21,11 +22,7 @@ namespace {
 Json optimizer_json(const RunState& state) {
   Json rows = Json::array();
   for (const optim::TensorState& tensor : state.optimizer.states()) {
-    rows.push_back(
-        {{"step", tensor.step},
-         {"lr_multiplier", tensor.lr_multiplier},
-         {"eps_multiplier", tensor.eps_multiplier},
-         {"weight_decay_multiplier", tensor.weight_decay_multiplier}});
+    rows.push_back(annuli::to_json(row_of(tensor)));
   }
   return rows;
 }
@@ -110,12 +107,8 @@ std::vector<optim::TensorState> states_from(const Json& rows,
   }
   std::vector<optim::TensorState> states(table.size());
   for (size_t row = 0; row < table.size(); ++row) {
-    const Json& saved = rows.at(row);
     optim::TensorState& state = states[row];
-    state.step = saved.at("step");
-    state.lr_multiplier = saved.at("lr_multiplier");
-    state.eps_multiplier = saved.at("eps_multiplier");
-    state.weight_decay_multiplier = saved.at("weight_decay_multiplier");
+    set_row(state, optimizer_row_from_json(rows.at(row)));
     optim::visit_parts(state, [&](const char* part, at::Tensor& tensor) {
       const auto found =
           by_name.find(fmt::format("{}.{}", part, table[row].name));

@@ -27,7 +27,9 @@ RunState state_of(const Transformer& model) {
                     .step = static_cast<int64_t>(row) + 3,
                     .lr_multiplier = 2 + x,
                     .eps_multiplier = 3 + x,
-                    .weight_decay_multiplier = 4 + x});
+                    .weight_decay_multiplier = 4 + x,
+                    .row_copies = 1 + static_cast<int64_t>(row),
+                    .column_copies = 5});
   }
   const std::string hash = content_hash(model);
   return {
@@ -97,6 +99,8 @@ TEST_F(RunStateTest, ComesBackAsItWas) {
     EXPECT_EQ(is.lr_multiplier, was.lr_multiplier);
     EXPECT_EQ(is.eps_multiplier, was.eps_multiplier);
     EXPECT_EQ(is.weight_decay_multiplier, was.weight_decay_multiplier);
+    EXPECT_EQ(is.row_copies, was.row_copies);
+    EXPECT_EQ(is.column_copies, was.column_copies);
   }
 }
 
