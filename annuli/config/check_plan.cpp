@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "annuli/config/check_growth.h"
@@ -156,13 +157,18 @@ void check_optimizer(const Complain& complain, const Plan& plan) {
   only("clip_threshold", optimizer.clip_threshold != defaults.clip_threshold,
        OptimizerType::kAdafactor);
   only("scale_parameter", optimizer.scale_parameter, OptimizerType::kAdafactor);
+  only("muon_momentum", optimizer.muon_momentum != defaults.muon_momentum,
+       OptimizerType::kMuon);
+  only("muon_scale", optimizer.muon_scale != defaults.muon_scale,
+       OptimizerType::kMuon);
   const bool has_moments =
       optimizer.type == OptimizerType::kAdamw ||
+      optimizer.type == OptimizerType::kMuon ||
       (optimizer.type == OptimizerType::kSgd && optimizer.momentum > 0);
   if (optimizer.state_dtype == StateDtype::kBf16 && !has_moments) {
     complain("optimizer.state_dtype",
              fmt::format("found bf16 beside optimizer.type {}, expected it "
-                         "with adamw or with sgd and its momentum",
+                         "with adamw, with muon or with sgd and its momentum",
                          type));
   }
   if (plan.precision == Precision::kFp64 &&
@@ -171,6 +177,24 @@ void check_optimizer(const Complain& complain, const Plan& plan) {
     complain("optimizer",
              "found state of 16 or 8 bits beside precision fp64, "
              "expected another precision or adamw in fp32");
+  }
+}
+
+void check_groups(const Complain& complain, const Plan& plan) {
+  std::map<TensorPart, size_t> group_of;
+  for (size_t i = 0; i < plan.optimizer.groups.size(); ++i) {
+    const std::string key = fmt::format("optimizer.groups.{}.parts", i);
+    const OptimizerGroup& group = plan.optimizer.groups[i];
+    if (group.parts.empty()) {
+      complain(key, "found none, expected some, as attention");
+    }
+    for (const TensorPart part : group.parts) {
+      const auto [other, is_new] = group_of.emplace(part, i);
+      if (is_new) continue;
+      complain(key, fmt::format("found {}, which groups.{} has; expected each "
+                                "part once",
+                                word_of(part), other->second));
+    }
   }
 }
 
@@ -207,6 +231,7 @@ void check_plan(const Plan& plan, const Locate& locate) {
   check_output_dir(complain, plan.output_dir);
   check_data(complain, plan);
   check_optimizer(complain, plan);
+  check_groups(complain, plan);
   check_allow(complain, "allow", plan.allow);
   check_names_in(complain, "report_to", plan.report_to, {"tensorboard"},
                  "formats");

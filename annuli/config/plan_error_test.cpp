@@ -69,7 +69,23 @@ TEST(PlanError, OptimizersAndClippingThatContradict) {
   const Contradiction cases[] = {
       {{"optimizer.type=lion"},
        "optimizer.type: found 'lion', expected one of adamw, adamw_8bit, "
-       "adafactor, sgd"},
+       "adafactor, sgd, muon"},
+      {{"optimizer.muon_momentum=0.9"}, "expected it with muon alone"},
+      {{"optimizer.type=sgd", "optimizer.muon_scale=keller"},
+       "optimizer.muon_scale: found beside optimizer.type sgd"},
+      {{"optimizer.muon_scale=adam"},
+       "found 'adam', expected one of keller, moonlight"},
+      {{"optimizer.groups=[{lr_factor: 2}]"},
+       "optimizer.groups.0.parts: found none, expected some, as attention"},
+      {{"optimizer.groups=[{parts: [head]}, {parts: [gains, head]}]"},
+       "optimizer.groups.1.parts: found head, which groups.0 has"},
+      {{"optimizer.groups=[{parts: [head, head]}]"},
+       "optimizer.groups.0.parts: found head, which groups.0 has"},
+      {{"optimizer.groups=[{parts: [heads]}]"}, "found 'heads'"},
+      {{"optimizer.groups=[{parts: [head], lr_factor: -1}]"},
+       "optimizer.groups.0.lr_factor: found '-1'"},
+      {{"optimizer.groups=[{parts: [head], rate: 2}]"},
+       "unknown key 'optimizer.groups.0.rate'"},
       {{"optimizer.momentum=0.9"},
        "optimizer.momentum: found beside optimizer.type adamw, expected it "
        "with sgd alone"},
@@ -105,6 +121,10 @@ TEST(PlanError, OptimizersAndClippingThatFit) {
        "optimizer.decay_rate=0.7"},
       {"optimizer.type=sgd", "optimizer.momentum=0.9",
        "optimizer.state_dtype=bf16"},
+      {"optimizer.type=muon", "optimizer.state_dtype=bf16",
+       "optimizer.muon_momentum=0.9", "optimizer.muon_scale=keller"},
+      {"optimizer.groups=[{parts: [head, embedding], lr_factor: 0}, {parts: "
+       "[gains], weight_decay: 0.1}]"},
       {"phases.first.train.clip=two_pass",
        "phases.first.train.max_grad_norm=1"},
   };

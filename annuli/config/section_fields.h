@@ -124,10 +124,12 @@ void visit_fields(auto&& visit, Is<OptimizerGroup> auto& group) {
         group.parts);
   visit({"lr_factor", "The learning rate is multiplied by it", at_least(0)},
         group.lr_factor);
-  visit({"weight_decay",
-         "Weight decay of these tensors (if not given: as for the others)",
-         at_least(0)},
-        group.weight_decay);
+  visit(
+      {"weight_decay",
+       "Weight decay of these tensors, gains and biases too (if not given: as "
+       "for the others)",
+       at_least(0)},
+      group.weight_decay);
 }
 
 void visit_fields(auto&& visit, Is<SchedulePlan> auto& schedule) {
@@ -199,8 +201,9 @@ void visit_fields(auto&& visit, Is<OptimizerPlan> auto& optimizer) {
          "of each tensor"},
         optimizer.scale_parameter);
   visit({.name = "muon_momentum",
-         .help = "muon: share of the sum of gradients that is kept at each "
-                 "step",
+         .help = "muon: share of the mean gradient that is kept at each step; "
+                 "acts on matrices of attention and feed-forwards, all other "
+                 "tensors have adamw's updates",
          .range = below_one(),
          .hashed_if_set = true},
         optimizer.muon_momentum);

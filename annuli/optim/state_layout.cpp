@@ -4,7 +4,9 @@
 #include <string_view>
 
 #include "annuli/kernels/memory/owned_memory.h"
+#include "annuli/kernels/optim/newton_schulz.h"
 #include "annuli/kernels/quantize/block_quantization.h"
+#include "annuli/model/tensor_part.h"
 
 namespace annuli::optim {
 namespace {
@@ -34,6 +36,27 @@ Layout adafactor(const TensorSpec& spec, at::ScalarType full) {
 
 }  // namespace
 
+int64_t matrices_in(const TensorSpec& spec) {
+  return spec.part == Part::kQkv ? 3 : 1;
+}
+
+bool has_orthogonal_update(const OptimizerPlan& plan, const TensorSpec& spec) {
+  if (plan.type != OptimizerType::kMuon || !spec.is_matrix()) return false;
+  const TensorPart part = tensor_part(spec);
+  return part == TensorPart::kAttention || part == TensorPart::kFeedForward;
+}
+
+std::vector<int64_t> update_entries(const OptimizerPlan& plan,
+                                    const TensorSpec& spec) {
+  if (!has_orthogonal_update(plan, spec)) return {};
+  const int64_t parts = matrices_in(spec);
+  const std::vector<int64_t> shape = spec.shape();
+  std::vector<int64_t> held =
+      kernels::orthogonalize_entries(shape[0] / parts, shape[1]);
+  if (parts > 1) held.push_back(spec.numel());  // they are taken out of it
+  return held;
+}
+
 Layout state_layout(const OptimizerPlan& plan, const TensorSpec& spec,
                     at::ScalarType weights) {
   const std::vector<int64_t> shape = spec.shape();
@@ -41,6 +64,9 @@ Layout state_layout(const OptimizerPlan& plan, const TensorSpec& spec,
   const at::ScalarType kept =
       plan.state_dtype == StateDtype::kBf16 ? at::kBFloat16 : full;
   switch (plan.type) {
+    case OptimizerType::kMuon:
+      if (has_orthogonal_update(plan, spec)) return {{"m", kept, shape}};
+      [[fallthrough]];
     case OptimizerType::kAdamw:
       return {{"m", kept, shape}, {"v", kept, shape}};
     case OptimizerType::kAdamw8bit:

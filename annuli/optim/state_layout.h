@@ -17,9 +17,23 @@
 //   adafactor    the mean of v over each row and column, fp32; v itself, fp32,
 //                where the tensor is no matrix
 //   sgd          m, state_dtype; nothing without momentum
+//   muon         m, state_dtype, of matrices of the blocks; else as adamw
 //
 // A run in fp64 keeps fp64 wherever fp32 stands here.
 namespace annuli::optim {
+
+// Muon's own: a matrix of attention or of a feed-forward. All other tensors
+// have AdamW's update.
+bool has_orthogonal_update(const OptimizerPlan& plan, const TensorSpec& spec);
+
+// 3 of q, k and v in one tensor, where they stand in turn, head by head; each
+// of them is a matrix of its own.
+int64_t matrices_in(const TensorSpec& spec);
+
+// Entries of the tensors that the update of one tensor holds at once, in the
+// type of the arithmetic: of muon's products (kernels/optim/newton_schulz.h).
+std::vector<int64_t> update_entries(const OptimizerPlan& plan,
+                                    const TensorSpec& spec);
 
 // Smallest matrix whose moments become codes.
 inline constexpr int64_t kLeastCodedEntries = 4096;

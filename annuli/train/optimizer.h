@@ -14,9 +14,10 @@
 // State: per row what optim/state_layout.h says, a step counter, and the
 // multipliers on learning rate, eps and weight decay that growth may have left.
 // Parts are made (zero), or brought into the plan's form, at a row's first
-// update. Weight decay acts on matrices and tables, not on gains. A row that a
-// backward pass never reached (an expert no token chose) has gradient zero and
-// is updated with it, like any other.
+// update. Weight decay acts on matrices and tables, not on gains, unless a
+// group of the plan says so. A row that a backward pass never reached (an
+// expert no token chose) has gradient zero and is updated with it, like any
+// other.
 //
 // Weights in bf16 are computed with in fp32 and rounded stochastically when
 // they are stored, and so is bf16 state

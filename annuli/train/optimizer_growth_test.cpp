@@ -2,53 +2,12 @@
 // carried and `dynamics: exact` the child repeats the parent's losses.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
-#include <utility>
-#include <vector>
-
-#include "annuli/grow/grow.h"
-#include "annuli/grow/optimizer_state.h"
 #include "annuli/grow/widen.h"
-#include "annuli/train/optimizer.h"
+#include "tests/support/optimizer_training.h"
 #include "tests/support/tiny_model.h"
 
 namespace annuli::train {
 namespace {
-
-struct Trainee {
-  Transformer model;
-  Optimizer optimizer;
-};
-
-double step(Trainee& trainee, int64_t number, double rate) {
-  Transformer& model = trainee.model;
-  const int64_t V = model.config().vocab_size;
-  const uint64_t batch = 100 + 2 * (number % 4);
-  std::vector<at::Tensor> gradients(model.table().size());
-  const GradientScope scope(model);
-  const Loss loss = model.loss(tiny::tokens(2, 12, V, batch),
-                               tiny::tokens(2, 12, V, batch + 1));
-  model.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
-    gradients[row] = gradient;
-  });
-  for (size_t row = 0; row < gradients.size(); ++row) {
-    at::Tensor weight = model.weight(row).detach();
-    trainee.optimizer.update(
-        model.table()[row], row, weight, gradients[row],
-        {.learning_rate = rate, .weight_decay = 0.1, .seed = 1});
-  }
-  return loss.total.item<double>();
-}
-
-std::vector<double> train(Trainee& trainee, int64_t first, int64_t steps,
-                          double rate) {
-  std::vector<double> losses;
-  for (int64_t i = 0; i < steps; ++i) {
-    losses.push_back(step(trainee, first + i, rate));
-  }
-  return losses;
-}
 
 struct Case {
   const char* name;
@@ -58,37 +17,21 @@ struct Case {
 
 class OptimizerGrowth : public testing::TestWithParam<Case> {
  protected:
-  // A model after 20 steps; eps large enough to be felt.
-  Trainee trained() const {
+  // The largest difference of the losses of 30 steps from the parent's, of a
+  // model after 20; eps large enough to be felt.
+  double difference(const grow::StateGrowth& growth) const {
     ModelConfig config = tiny::config({.gated = true, .tied = false});
     config.num_hidden_layers = 2;
-    Transformer model = tiny::model(config, at::kDouble);
-    const size_t rows = model.table().size();
     OptimizerPlan plan = GetParam().plan;
     plan.adam_epsilon = 1e-4;
-    Trainee trainee{std::move(model), Optimizer(plan, rows)};
-    train(trainee, 0, 20, GetParam().rate);
-    return trainee;
-  }
-
-  // The largest difference of the losses of 30 steps from the parent's.
-  double difference(const grow::StateGrowth& growth) const {
-    Trainee parent = trained();
-    const auto expected = train(parent, 20, 30, GetParam().rate);
-    Trainee origin = trained();
+    const double rate = GetParam().rate;
+    tiny::OptimizerTrainee parent =
+        tiny::trained(tiny::model(config, at::kDouble), plan, 20, rate);
     const grow::Recipe recipe =
-        grow::Widen({2, std::nullopt, WidenHead::kUntie})
-            .recipe(origin.model.config(), 3);
-    auto states =
-        grow::grow_state(recipe, origin.optimizer.take_states(), growth);
-    Trainee child{grow::grow(std::move(origin.model), recipe),
-                  Optimizer(origin.optimizer.plan(), std::move(states))};
-    const auto measured = train(child, 20, 30, GetParam().rate);
-    double largest = 0;
-    for (size_t i = 0; i < expected.size(); ++i) {
-      largest = std::max(largest, std::abs(expected[i] - measured[i]));
-    }
-    return largest;
+        grow::Widen({2, std::nullopt, WidenHead::kUntie}).recipe(config, 3);
+    tiny::OptimizerTrainee child = tiny::grown(parent, recipe, growth);
+    return tiny::largest_difference(tiny::train(parent, 20, 30, rate),
+                                    tiny::train(child, 20, 30, rate));
   }
 };
 

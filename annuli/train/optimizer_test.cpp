@@ -40,10 +40,12 @@ OptimizerPlan plan_of(OptimizerType type) {
 
 std::vector<OptimizerPlan> all_plans() {
   std::vector<OptimizerPlan> plans;
-  for (const auto type : {OptimizerType::kAdamw, OptimizerType::kAdamw8bit,
-                          OptimizerType::kAdafactor, OptimizerType::kSgd}) {
+  for (const auto type :
+       {OptimizerType::kAdamw, OptimizerType::kAdamw8bit,
+        OptimizerType::kAdafactor, OptimizerType::kSgd, OptimizerType::kMuon}) {
     plans.push_back(plan_of(type));
-    if (type == OptimizerType::kAdamw || type == OptimizerType::kSgd) {
+    if (type != OptimizerType::kAdamw8bit &&
+        type != OptimizerType::kAdafactor) {
       plans.push_back(plan_of(type));
       plans.back().state_dtype = StateDtype::kBf16;
     }
@@ -113,6 +115,15 @@ TEST(StateLayout, IsWhatEachOptimizerNeeds) {
   EXPECT_EQ(of({.type = OptimizerType::kSgd}, kMatrix), Parts{});
   EXPECT_EQ(of(plan_of(OptimizerType::kSgd), kMatrix),
             (Parts{{"m", at::kFloat}}));
+  const OptimizerPlan muon = plan_of(OptimizerType::kMuon);
+  EXPECT_EQ(of(muon, kMatrix), (Parts{{"m", at::kFloat}}));
+  EXPECT_EQ(of(muon, kMatrix, at::kDouble), (Parts{{"m", at::kDouble}}));
+  EXPECT_EQ(of(muon, kGain), numbers);
+  for (const Part part : {Part::kEmbedding, Part::kHead, Part::kRouter}) {
+    TensorSpec spec = kMatrix;
+    spec.part = part;
+    EXPECT_EQ(of(muon, spec), numbers) << to_string(part);
+  }
 }
 
 TEST(StateLayout, BytesAreThoseOfTheTensors) {
@@ -176,6 +187,91 @@ TEST(Optimizer, WeightDecayActsOnMatricesAlone) {
                                {.learning_rate = 0.5, .weight_decay = 0.5});
       const double left = (trainee.weight.norm() / start.norm()).item<double>();
       EXPECT_NEAR(left, spec.is_matrix() ? 0.75 : 1, 1e-6);
+    }
+  }
+}
+
+// What a group says, and nothing of other parts.
+TEST(Optimizer, GroupsHaveRatesAndDecayOfTheirOwn) {
+  TensorSpec head = kMatrix;
+  head.part = Part::kHead;
+  TensorSpec gain = kGain;
+  gain.part = Part::kInputNorm;
+  const UpdateSettings given{.learning_rate = 1e-2, .weight_decay = 0.1};
+  const auto after = [](const OptimizerPlan& plan, const TensorSpec& spec,
+                        const UpdateSettings& settings) {
+    Trainee trainee(plan, spec);
+    trainee.step(1, settings);
+    return trainee.weight;
+  };
+  for (const OptimizerPlan& plain : all_plans()) {
+    OptimizerPlan grouped = plain;
+    grouped.groups = {
+        {.parts = {TensorPart::kHead, TensorPart::kGains}, .lr_factor = 0.5},
+        {.parts = {TensorPart::kRouter}, .weight_decay = 0.3}};
+    UpdateSettings half = given;
+    half.learning_rate = 5e-3;
+    for (const TensorSpec& spec : {head, gain}) {
+      EXPECT_TRUE(
+          same_bits(after(grouped, spec, given), after(plain, spec, half)));
+      EXPECT_FALSE(
+          same_bits(after(grouped, spec, given), after(plain, spec, given)));
+    }
+    EXPECT_TRUE(same_bits(after(grouped, kMatrix, given),
+                          after(plain, kMatrix, given)));
+    UpdateSettings more = given;
+    more.weight_decay = 0.3;
+    TensorSpec router = kMatrix;
+    router.part = Part::kRouter;
+    EXPECT_TRUE(
+        same_bits(after(grouped, router, given), after(plain, router, more)));
+    EXPECT_FALSE(
+        same_bits(after(grouped, router, given), after(plain, router, given)));
+  }
+}
+
+// Gains have no decay, but a group may give them one.
+TEST(Optimizer, AGroupsDecayActsOnGainsToo) {
+  TensorSpec gain = kGain;
+  gain.part = Part::kInputNorm;
+  OptimizerPlan plan;
+  plan.groups = {{.parts = {TensorPart::kGains}, .weight_decay = 0.5}};
+  Trainee trainee(plan, gain);
+  const at::Tensor start = trainee.weight.clone();
+  trainee.optimizer.update(gain, 0, trainee.weight, {}, {.learning_rate = 0.5});
+  EXPECT_NEAR((trainee.weight.norm() / start.norm()).item<double>(), 0.75,
+              1e-6);
+}
+
+// A matrix W that growth has laid 3 times below and 2 times beside itself, as
+// W / 2, moves by half of what W moves, also where its gradient is below the
+// least norm that is divided by.
+TEST(Optimizer, MuonMovesATileAsWhatItRepeats) {
+  for (const MuonScale scale : {MuonScale::kKeller, MuonScale::kMoonlight}) {
+    for (const double size : {1.0, 1e-9}) {
+      OptimizerPlan plan = plan_of(OptimizerType::kMuon);
+      plan.muon_scale = scale;
+      const TensorSpec tile = spec_of("tile", {24, 12});
+      Trainee parent(plan, kSmall, at::kDouble);
+      Trainee child(plan, tile, at::kDouble);
+      child.weight = parent.weight.repeat({3, 2}) / 2;
+      child.optimizer = Optimizer(
+          plan, std::vector{optim::TensorState{.lr_multiplier = 1.0 / 2,
+                                               .eps_multiplier = 1.0 / 3,
+                                               .weight_decay_multiplier = 2,
+                                               .row_copies = 3,
+                                               .column_copies = 2}});
+      const at::Tensor start = parent.weight.clone();
+      const at::Tensor g = random_tensor({8, 6}, "g") * size;
+      const UpdateSettings settings{.learning_rate = 0.1, .weight_decay = 0.1};
+      parent.optimizer.update(kSmall, 0, parent.weight, g, settings);
+      child.optimizer.update(tile, 0, child.weight, g.repeat({3, 2}) / 3,
+                             settings);
+      EXPECT_LE(
+          test::relative_error(child.weight * 2, parent.weight.repeat({3, 2})),
+          1e-11);
+      EXPECT_GT(test::relative_error(start - start * 0.01, parent.weight),
+                1e-3);
     }
   }
 }

@@ -275,6 +275,7 @@ TEST_F(TrainerProcesses, GiveTheSameBitsWithEveryOptimizer) {
       {.type = OptimizerType::kAdamw8bit},
       {.type = OptimizerType::kAdafactor},
       {.type = OptimizerType::kSgd, .momentum = 0.9},
+      {.type = OptimizerType::kMuon},
   };
   for (const OptimizerPlan& optimizer : optimizers) {
     SCOPED_TRACE(static_cast<int>(optimizer.type));

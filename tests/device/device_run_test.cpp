@@ -81,6 +81,7 @@ std::vector<Variant> variants() {
       {"sgd_with_momentum",
        {"optimizer.type=sgd", "optimizer.momentum=0.9", "precision=bf16"},
        kBf16},
+      {"muon", {"optimizer.type=muon", kFewSteps}},
       {"clip_whole", in_every_phase({"max_grad_norm=0.5"})},
       {"clip_in_two_passes",
        in_every_phase({"max_grad_norm=0.5", "clip=two_pass"})},

@@ -102,6 +102,7 @@ TEST_F(ResumeTest, EveryOptimizerResumes) {
       {"optimizer.type=sgd", "optimizer.momentum=0.9",
        "optimizer.state_dtype=bf16", "allow=[router_health]"},
       {"optimizer.state_dtype=bf16"},
+      {"optimizer.type=muon", "phases.medium.grow.dynamics=exact"},
       // Proofs and symmetry in bf16 on the way.
       {"optimizer.type=adamw_8bit", "precision=bf16"},
   };

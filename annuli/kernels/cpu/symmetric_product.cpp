@@ -13,7 +13,7 @@ namespace {
 
 // Rows of one product. Fewer rows compute less below the diagonal, and the
 // library packs the other factor more often.
-constexpr int64_t kPanelRows = 128;
+constexpr int64_t kPanelRows = 64;
 // Rows and columns that are turned at a time: both fit the first cache.
 constexpr int64_t kTurned = 32;
 
