@@ -110,19 +110,21 @@ class Phase {
     const TrainPlan& train = phase_.train;
     const train::StepShare share(train, 0, processes_);
     const Frozen none = frozen();
-    return step_memory({.config = budget_.config,
-                        .numbers = numbers_,
-                        .batch_size = share.windows_of_pass,
-                        .sequence_length = plan_.data.sequence_length,
-                        .gradient_checkpointing = train.gradient_checkpointing,
-                        .holds_gradient = train::holds_gradient(train),
-                        .parts = share.parts,
-                        .passes = share.passes_of_part,
-                        .processes = processes_,
-                        .shard = plan_.parallel.shard,
-                        .sums_wait = train.max_grad_norm > 0,
-                        .frozen_gradients = none.gradients,
-                        .frozen_head = none.head});
+    return step_memory(
+        {.config = budget_.config,
+         .numbers = numbers_,
+         .batch_size = share.windows_of_pass,
+         .sequence_length = plan_.data.sequence_length,
+         .gradient_checkpointing = train.gradient_checkpointing,
+         .holds_gradient = train::holds_gradient(train),
+         .parts = share.parts,
+         .passes = share.passes_of_part,
+         .processes = processes_,
+         .shard = plan_.parallel.shard,
+         .sums_wait = train.max_grad_norm > 0,
+         .update = update_memory(budget_.config, plan_.optimizer, numbers_),
+         .frozen_gradients = none.gradients,
+         .frozen_head = none.head});
   }
 
   // Weights in parts are whole only where samples are generated.
@@ -182,10 +184,10 @@ class Phase {
     const auto steps = static_cast<double>(train.max_steps);
     budget_.step_flops =
         step_flops(budget_.config, train, length, frozen().met_entries);
-    budget_.counted_flops = training_flops(
-        budget_.config, length,
-        static_cast<double>(train.batch_size * length *
-                            train.gradient_accumulation_steps));
+    budget_.counted_flops =
+        training_flops(budget_.config, length,
+                       static_cast<double>(train.batch_size * length *
+                                           train.gradient_accumulation_steps));
     budget_.train_flops = steps * budget_.step_flops;
     budget_.sending = sending_of_step(budget_.config, numbers_, train,
                                       processes_, plan_.parallel.shard);

@@ -7,6 +7,7 @@
 #include "annuli/budget/size_ops.h"
 #include "annuli/budget/stage_parts.h"
 #include "annuli/model/forward.h"
+#include "annuli/optim/state_layout.h"
 #include "annuli/train/gradient_sums.h"
 
 namespace annuli::budget {
@@ -98,7 +99,7 @@ std::vector<StepMemory> Moments::in_block(const Waiting& before,
           {.gradients = waits + weights,
            .activations = working + size.weight_factor(size.largest())},
           {.gradients = after.gradients + weights + after.sending,
-           .activations = kept - back.kept}};
+           .activations = kept - back.kept + shape_.update}};
 }
 
 StepMemory Moments::largest() const {
@@ -114,7 +115,7 @@ StepMemory Moments::largest() const {
     most = larger(most, moment);
   }
   StepMemory at_bottom = {.gradients = held_ + table_ + sending,
-                          .activations = 2 * size.stream()};
+                          .activations = 2 * size.stream() + shape_.update};
   if (shape_.holds_gradient && held_ == 0) {
     at_bottom.gradients += all_gradients_ - table_;
   }
@@ -168,7 +169,7 @@ StepMemory Moments::largest(const StageParts& parts) const {
   }
   const auto at_bottom = [&](Waiting waiting, int64_t gradients) {
     note({.gradients = waiting.gradients - tied + waiting.sending + gradients,
-          .activations = 2 * pass_.size().stream()},
+          .activations = 2 * pass_.size().stream() + shape_.update},
          outside);
   };
   if (head > 2) at_bottom(under_way(2), table_ + parts.gradients(1));
@@ -190,6 +191,21 @@ StepMemory step_memory(const StepShape& shape) {
   }
   return moments.largest(
       StageParts(shape.config, shape.numbers, shape.processes));
+}
+
+int64_t update_memory(const ModelConfig& config, const OptimizerPlan& plan,
+                      const NumberTypes& numbers) {
+  const at::ScalarType type =
+      numbers.weights == at::kDouble ? at::kDouble : at::kFloat;
+  int64_t most = 0;
+  for (const TensorSpec& spec : tensor_table(config)) {
+    int64_t bytes = 0;
+    for (const int64_t entries : optim::update_entries(plan, spec)) {
+      bytes += tensor_bytes(entries, type);
+    }
+    most = std::max(most, bytes);
+  }
+  return most;
 }
 
 int64_t forward_memory(const ModelConfig& config, const NumberTypes& numbers,

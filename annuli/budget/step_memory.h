@@ -33,6 +33,7 @@ struct StepShape {
   // their own rows that wait until the norm of all is known.
   Sharding shard = Sharding::kNone;
   bool sums_wait = false;
+  int64_t update = 0;  // held while a matrix is updated
   // Bytes of gradients that there are not, because tensors are frozen; and
   // whether the head's is among them. (Processes that hold parts count them.)
   int64_t frozen_gradients = 0;
@@ -48,6 +49,10 @@ struct StepMemory {
 };
 
 StepMemory step_memory(const StepShape& shape);
+
+// What the update of the matrix that takes most holds (StepShape::update).
+int64_t update_memory(const ModelConfig& config, const OptimizerPlan& plan,
+                      const NumberTypes& numbers);
 
 // A forward pass without a graph over `rows` tokens: one block at its widest,
 // and the stream.

@@ -7,6 +7,7 @@
 #include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/model/transformer.h"
 #include "annuli/train/gradient_sums.h"
+#include "annuli/train/optimizer.h"
 #include "tests/support/tiny_model.h"
 
 // The count of a step's tensors against what the allocator saw of a real step.
@@ -29,19 +30,24 @@ struct Case {
   // LayerNorm, biases, blocks beside each other, q, k and v in one tensor, a
   // quarter of each head turned.
   bool gpt_neox = false;
+  bool muon = false;  // each matrix is updated as its gradient comes
+
+  OptimizerPlan optimizer() const {
+    return {.type = muon ? OptimizerType::kMuon : OptimizerType::kAdamw};
+  }
 };
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
   const Case& c = info.param;
   return fmt::format(
-      "{}_{}_{}{}{}{}_{}_qknorm{}{}{}{}{}", c.mixture ? "mixture" : "dense",
+      "{}_{}_{}{}{}{}_{}_qknorm{}{}{}{}{}{}", c.mixture ? "mixture" : "dense",
       c.tied ? "tied" : "untied", c.gated ? "gated" : "ungated",
       c.checkpointing ? "_checkpointing" : "", c.holds_gradient ? "_held" : "",
       c.parts > 1 ? fmt::format("_parts{}", c.parts) : "",
       static_cast<int>(c.precision), static_cast<int>(c.qk_norm),
       c.norm_placement == NormPlacement::kPost ? "_post" : "",
       c.shared_expert ? "_shared" : "", c.norm_topk_prob ? "" : "_unscaled",
-      c.gpt_neox ? "_gptneox" : "");
+      c.gpt_neox ? "_gptneox" : "", c.muon ? "_muon" : "");
 }
 
 // Large enough that what malloc serves (below 1 MiB) is next to nothing.
@@ -85,13 +91,16 @@ class StepMemoryTest : public testing::TestWithParam<Case> {
   static constexpr int64_t kTokens = 1024;
 
   StepMemory counted() const {
-    return step_memory({.config = config_of(GetParam()),
-                        .numbers = number_types(GetParam().precision),
-                        .batch_size = kBatch,
-                        .sequence_length = kTokens,
-                        .gradient_checkpointing = GetParam().checkpointing,
-                        .holds_gradient = GetParam().holds_gradient,
-                        .parts = GetParam().parts});
+    return step_memory(
+        {.config = config_of(GetParam()),
+         .numbers = number_types(GetParam().precision),
+         .batch_size = kBatch,
+         .sequence_length = kTokens,
+         .gradient_checkpointing = GetParam().checkpointing,
+         .holds_gradient = GetParam().holds_gradient,
+         .parts = GetParam().parts,
+         .update = update_memory(config_of(GetParam()), GetParam().optimizer(),
+                                 number_types(GetParam().precision))});
   }
 
   // Most bytes in use at once during one step, weights not counted.
@@ -103,6 +112,7 @@ class StepMemoryTest : public testing::TestWithParam<Case> {
     const at::Tensor tokens = tiny::tokens(kBatch, kTokens, config.vocab_size);
     kernels::release_cached_blocks();
     const int64_t before = kernels::cached_blocks().live;
+    train::Optimizer optimizer(GetParam().optimizer(), model.table().size());
     train::GradientSums sums(model.table().size(), GetParam().parts, 1, false);
     for (int64_t part = 0; part < GetParam().parts; ++part) {
       GradientScope scope(model);
@@ -112,6 +122,10 @@ class StepMemoryTest : public testing::TestWithParam<Case> {
       const Loss loss = model.loss(tokens, tokens, options);
       model.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
         if (GetParam().holds_gradient) sums.add(row, gradient);
+        if (!GetParam().muon) return;
+        at::Tensor weight = model.weight(row).detach();
+        optimizer.update(model.table()[row], row, weight, gradient,
+                         {.learning_rate = 1e-3});
       });
       sums.end_pass();
     }
@@ -157,6 +171,11 @@ std::vector<Case> cases() {
   }
   all.push_back(
       {.tied = false, .precision = Precision::kBf16Mixed, .gpt_neox = true});
+  all.push_back({.muon = true});
+  all.push_back({.mixture = true, .gated = true, .muon = true});
+  all.push_back({.tied = false, .gpt_neox = true, .muon = true});
+  all.push_back(
+      {.checkpointing = true, .precision = Precision::kBf16, .muon = true});
   return all;
 }
 
