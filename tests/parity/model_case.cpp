@@ -45,6 +45,10 @@ SafetensorsFile ModelCase::steps() const {
   return SafetensorsFile(folder_ / "steps.safetensors");
 }
 
+SafetensorsFile ModelCase::optimizers() const {
+  return SafetensorsFile(folder_ / "optimizers.safetensors");
+}
+
 LossAndGradients loss_and_gradients(Transformer& model,
                                     const at::Tensor& tokens,
                                     const at::Tensor& targets,

@@ -28,6 +28,8 @@ class ModelCase {
   SafetensorsFile gradients() const;
   // tokens, targets [S, B, T]; losses [S].
   SafetensorsFile steps() const;
+  // losses [S] by the name of the optimizer, on the same batches.
+  SafetensorsFile optimizers() const;
 
  private:
   fs::path folder_;

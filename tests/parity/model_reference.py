@@ -12,6 +12,10 @@ where transformers has no class, of tools/reference/annuli_reference.py) in fp32
     batch.safetensors  tokens, targets [B, T]; logits [B, T, V]; loss, a scalar
     gradients.safetensors  of that loss, for every weight, under its name
     steps.safetensors  tokens, targets [S, B, T]; losses [S]: AdamW, step by step
+    optimizers.safetensors  of some cases, losses [S] on the same batches:
+                       muon_keller, muon_moonlight: torch.optim.Muon, its products
+                       in fp32, with AdamW for what is no matrix of a block;
+                       groups: AdamW with GROUPS; decay acts on matrices alone
 
 OUT/stamp is written last and holds what made the rest; if it fits, nothing is
 done. Everything here is drawn from fixed seeds.
@@ -32,6 +36,14 @@ SOURCES = [Path(__file__), TOOLS / "annuli_reference.py"]
 V, B, T, STEPS = 307, 2, 33, 10
 ADAMW = {"lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01}
 AUX_COEF, Z_COEF = 0.02, 0.01
+# The cases whose blocks have matrices of two dimensions in transformers too.
+OPTIMIZER_CASES = ("llama", "arcee_tied", "annuli_moe")
+MUON_SCALES = {"keller": "original", "moonlight": "match_rms_adamw"}
+GROUPS = {  # by part: (factor on the rate, weight decay)
+    "attention": (0.5, 0.1),
+    "gains": (1.0, 0.05),
+    "embedding": (2.0, 0.01),
+}
 
 SHAPE = dict(
     vocab_size=V,
@@ -248,6 +260,9 @@ class Transformers:
     def parameters(self):
         return list(self.model.parameters())
 
+    def named_parameters(self):
+        return dict(self.model.named_parameters())
+
     def loss_coefficients(self):
         return {
             "router_aux_loss_coef": AUX_COEF if self.mixture else 0.0,
@@ -376,6 +391,9 @@ class Plain:
     def parameters(self):
         return list(self.weights.values())
 
+    def named_parameters(self):
+        return self.weights
+
     def loss_coefficients(self):
         return {"router_aux_loss_coef": AUX_COEF, "router_z_loss_coef": Z_COEF}
 
@@ -423,17 +441,97 @@ def write_case(folder, subject):
     save(folder / "batch.safetensors", batch)
     save(folder / "gradients.safetensors", subject.named("grad"))
 
-    optimizer = torch.optim.AdamW(subject.parameters(), **ADAMW)
-    tokens, targets = draw_batches(STEPS)
+    start = [parameter.detach().clone() for parameter in subject.parameters()]
+    batches = draw_batches(STEPS)
+    losses = train(subject, batches, [torch.optim.AdamW(subject.parameters(), **ADAMW)])
+    steps = dict(zip(("tokens", "targets"), batches)) | {"losses": losses}
+    save(folder / "steps.safetensors", steps)
+    if folder.name not in OPTIMIZER_CASES:
+        return
+    found = {}
+    for name, optimizers in other_optimizers(subject.named_parameters()):
+        with torch.no_grad():
+            for parameter, before in zip(subject.parameters(), start):
+                parameter.copy_(before)
+        found[name] = train(subject, batches, optimizers)
+    save(folder / "optimizers.safetensors", found)
+
+
+def train(subject, batches, optimizers):
+    import torch
+
     losses = []
-    for step in range(STEPS):
-        optimizer.zero_grad()
-        _, loss = loss_of(subject, tokens[step], targets[step])
+    for tokens, targets in zip(*batches):
+        for parameter in subject.parameters():
+            parameter.grad = None
+        _, loss = loss_of(subject, tokens, targets)
         losses.append(loss.item())
         loss.backward()
-        optimizer.step()
-    steps = {"tokens": tokens, "targets": targets, "losses": torch.tensor(losses)}
-    save(folder / "steps.safetensors", steps)
+        for optimizer in optimizers:
+            optimizer.step()
+    return torch.tensor(losses)
+
+
+def part_of(name, parameter):
+    if parameter.dim() == 1:
+        return "biases" if name.endswith(".bias") else "gains"
+    if "embed" in name:
+        return "embedding"
+    if "lm_head" in name:
+        return "head"
+    if name.endswith("mlp.gate.weight"):
+        return "router"
+    return "attention" if "self_attn" in name else "feed-forward"
+
+
+def other_optimizers(parameters):
+    """(name, optimizers that share the step), made when the weights are set."""
+    import torch
+
+    parts = {name: part_of(name, tensor) for name, tensor in parameters.items()}
+
+    def adamw(names):
+        groups = []
+        for name in names:
+            decay = ADAMW["weight_decay"] if parameters[name].dim() > 1 else 0.0
+            groups.append({"params": [parameters[name]], "weight_decay": decay})
+        return groups
+
+    in_blocks = [n for n, part in parts.items() if part in ("attention", "feed-forward")]
+    others = [n for n in parameters if n not in in_blocks]
+    multiply_in_float()
+    for scale, word in MUON_SCALES.items():
+        yield f"muon_{scale}", [
+            torch.optim.Muon(
+                [parameters[n] for n in in_blocks],
+                lr=ADAMW["lr"],
+                weight_decay=ADAMW["weight_decay"],
+                momentum=0.95,
+                adjust_lr_fn=word,
+            ),
+            torch.optim.AdamW(adamw(others), **ADAMW),
+        ]
+    groups = adamw(parameters)
+    for group, part in zip(groups, parts.values()):
+        if part in GROUPS:
+            factor, decay = GROUPS[part]
+            group |= {"lr": factor * ADAMW["lr"], "weight_decay": decay}
+    yield "groups", [torch.optim.AdamW(groups, **ADAMW)]
+
+
+def multiply_in_float():
+    """PyTorch's own steps, without its rounding to bf16, which moves the update by
+    2^-9 of itself and more."""
+    import inspect
+
+    from torch.optim import _muon
+
+    if getattr(_muon, "multiplies_in_float", False):
+        return
+    source = inspect.getsource(_muon._zeropower_via_newtonschulz)
+    assert "grad.bfloat16()" in source, "torch.optim.Muon has changed"
+    exec(source.replace("grad.bfloat16()", "grad.clone()"), _muon.__dict__)
+    _muon.multiplies_in_float = True
 
 
 def check_plain_reference(subject, tokens, logits):
