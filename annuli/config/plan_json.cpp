@@ -78,7 +78,7 @@ OrderedJson plan_to_json(const Plan& plan, bool hashed_only) {
 }
 
 OrderedJson step_to_json(const GrowthStep& step) {
-  return section_json(step, /*hashed_only=*/false);
+  return section_json(step, /*hashed_only=*/true);
 }
 
 }  // namespace annuli

@@ -189,11 +189,20 @@ TEST(Recipe, RandomLayersAreFreshOrZero) {
   EXPECT_EQ(find(recipe, Part::kQBias, 2).source, Source::kZero);
   EXPECT_EQ(find(recipe, Part::kO, 2).source, Source::kZero);
   EXPECT_TRUE(find(recipe, Part::kQ, 3).is_identity());
+  EXPECT_EQ(recipe.arguments.at("weights"), "random");
   Json json = to_json(recipe);
   EXPECT_EQ(to_json(recipe_from_json(json)), json);
   for (Json& line : json["tensors"]) line.erase("fresh");
   EXPECT_THAT([&] { recipe_from_json(json); },
               ThrowsMessage<UserError>(HasSubstr("expected 'fresh' to say")));
+}
+
+// A lineage of copied layers reads as it did before layers could be random.
+TEST(Recipe, OptionsThatAreNewAreStatedWhereTheyAreSet) {
+  const Recipe recipe = Deepen(DeepenOptions{}).recipe(tiny::config(), 1);
+  EXPECT_EQ(recipe.arguments.dump(),
+            R"({"add_layers":3,"layer_map":[],"outputs":"zero",)"
+            R"("preset":"copy-last"})");
 }
 
 TEST(Recipe, KeptOutputsAreNotExactAndHaveABudget) {
