@@ -204,8 +204,10 @@ TEST(StepMemory, LeversSaveWhatTheyShould) {
   EXPECT_GT(step_memory(shape).gradients, 2 * accumulated.gradients);
 }
 
-// Most bytes in use at once during a step of one window, weights not counted.
-int64_t peak_of_a_step(const ModelConfig& config, int64_t tokens) {
+// Most bytes in use at once during a step of one window, weights not counted;
+// with an optimizer that updates each row as its gradient comes.
+int64_t peak_of_a_step(const ModelConfig& config, int64_t tokens,
+                       train::Optimizer* optimizer = nullptr) {
   kernels::use_caching_allocator();
   Transformer model(config, NumberTypes());
   initialize(model, 1);
@@ -214,7 +216,12 @@ int64_t peak_of_a_step(const ModelConfig& config, int64_t tokens) {
   const int64_t before = kernels::cached_blocks().live;
   GradientScope scope(model);
   const Loss loss = model.loss(ids, ids, {.as_trained = true});
-  model.backward(loss.total, [](size_t, const at::Tensor&) {});
+  model.backward(loss.total, [&](size_t row, const at::Tensor& gradient) {
+    if (optimizer == nullptr) return;
+    at::Tensor weight = model.weight(row).detach();
+    optimizer->update(model.table()[row], row, weight, gradient,
+                      {.learning_rate = 1e-3});
+  });
   return kernels::cached_blocks().peak - before;
 }
 
@@ -238,6 +245,23 @@ TEST(StepMemory, OfFewTokensIsThatOfALayersGradients) {
     EXPECT_EQ(gradients_of_few_tokens(config),
               (gated ? 3 : 2) * tensor_bytes(384 * 6144, at::kFloat));
   }
+}
+
+// And what an update of one of them with Muon holds: two matrices like it, and
+// a square that malloc serves.
+TEST(StepMemory, OfFewTokensHasAMuonUpdateBesideThem) {
+  ModelConfig config = config_of({.tied = false});
+  config.vocab_size = 128;
+  config.intermediate_size = 6144;
+  const OptimizerPlan plan{.type = OptimizerType::kMuon};
+  train::Optimizer optimizer(plan, tensor_table(config).size());
+  StepShape shape{.config = config, .batch_size = 1, .sequence_length = 32};
+  const StepMemory without = step_memory(shape);
+  shape.update = update_memory(config, plan, shape.numbers);
+  EXPECT_GE(step_memory(shape).total(), without.gradients + shape.update);
+  EXPECT_EQ(
+      peak_of_a_step(config, 32, &optimizer),
+      without.gradients + shape.update - tensor_bytes(384 * 384, at::kFloat));
 }
 
 // The gradient of a table that is the head too begins at the head and ends at
