@@ -4,8 +4,9 @@
 
 transformers as a contestant (see contestant.py): loads FOLDER/model, then does
 a training step over the next batch of FOLDER/batches.i64 for each line "step":
-forward, backward, norm of the gradient, fused AdamW. bf16 is autocast over fp32
-weights. What torch.compile compiles is compiled before "ready".
+forward, backward, norm of the gradient, fused AdamW; or, if the plan says muon,
+torch.optim.Muon for the matrices of the blocks. bf16 is autocast over fp32 weights.
+What torch.compile compiles is compiled before "ready".
 
 --experts fastest: transformers has a loop over experts and a grouped product;
 the one that is faster in a trial step is kept. Without it, its default.
@@ -46,7 +47,7 @@ class Peer:
         if self.share == "ddp":
             self.forward = torch.nn.parallel.DistributedDataParallel(
                 self.forward, gradient_as_bucket_view=True, static_graph=True)
-        self.optimizer = self.make_optimizer(plan)
+        self.optimizers = self.make_optimizers(plan)
         self.batches = torch.from_file(
             f"{arguments.folder}/batches.i64", dtype=torch.int64,
             size=os.path.getsize(f"{arguments.folder}/batches.i64") // 8,
@@ -59,15 +60,29 @@ class Peer:
         torch._dynamo.reset()
         return torch.compile(self.model)
 
-    def make_optimizer(self, plan):
+    def make_optimizers(self, plan):
         """Decays matrices and tables, not gains, as ours does."""
-        matrices = [p for p in self.model.parameters() if p.dim() > 1]
-        gains = [p for p in self.model.parameters() if p.dim() == 1]
-        return torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": plan["weight_decay"]},
-             {"params": gains, "weight_decay": 0.0}],
+        of_muon = self.blocks() if plan["optimizer"] == "muon" else []
+        known = {id(p) for p in of_muon}
+        rest = [p for p in self.model.parameters() if id(p) not in known]
+        adamw = torch.optim.AdamW(
+            [{"params": [p for p in rest if p.dim() > 1],
+              "weight_decay": plan["weight_decay"]},
+             {"params": [p for p in rest if p.dim() == 1], "weight_decay": 0.0}],
             lr=plan["learning_rate"], betas=(plan["beta1"], plan["beta2"]),
             eps=plan["epsilon"], fused=True)
+        if not of_muon:
+            return [adamw]
+        scales = {"keller": "original", "moonlight": "match_rms_adamw"}
+        return [adamw, torch.optim.Muon(
+            of_muon, lr=plan["learning_rate"], weight_decay=plan["weight_decay"],
+            momentum=plan["muon_momentum"],
+            adjust_lr_fn=scales[plan["muon_scale"]])]
+
+    def blocks(self):
+        """Matrices of attention and of dense feed-forwards."""
+        return [p for name, p in self.model.named_parameters()
+                if p.dim() == 2 and (".self_attn." in name or ".mlp." in name)]
 
     def gradients(self, batch):
         """Forward and backward; returns the loss."""
@@ -89,8 +104,9 @@ class Peer:
         loss = self.gradients(self.next)
         norm = torch.nn.utils.get_total_norm(
             [p.grad for p in self.model.parameters() if p.grad is not None])
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.model.zero_grad(set_to_none=True)
         if self.share == "fsdp":
             norm = norm.full_tensor()
         if self.share:
