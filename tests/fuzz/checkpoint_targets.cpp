@@ -168,8 +168,9 @@ void read_state(const std::string& bytes) {
 std::vector<std::string> optimizer_seeds() {
   const fs::path folder = scratch() / "seed-rows";
   fs::create_directories(folder);
-  write_optimizer_rows(folder, {{"b", {.step = 3, .lr_multiplier = 0.5}}},
-                       "adamw");
+  write_optimizer_rows(
+      folder, {{"b", {.step = 3, .lr_multiplier = 0.5, .row_copies = 2}}},
+      "muon");
   return {read_file(folder / kOptimizerRows)};
 }
 
