@@ -142,6 +142,7 @@ class TrainFrozen : public data::DataTest {
 
   struct Outcome {
     std::vector<double> losses;
+    std::vector<double> norms;
     std::vector<at::Tensor> weights;
     std::vector<optim::TensorState> states;
   };
@@ -156,7 +157,9 @@ class TrainFrozen : public data::DataTest {
     Outcome outcome;
     for (int64_t step = 1; step <= 4; ++step) {
       const Transformer before = tiny::clone(model);
-      outcome.losses.push_back(trainer.step(step).loss);
+      const StepRecord record = trainer.step(step);
+      outcome.losses.push_back(record.loss);
+      outcome.norms.push_back(record.grad_norm);
       for (size_t row = 0; by_hand && row < model.table().size(); ++row) {
         at::Tensor weight = model.weight(row).detach();
         if (frozen.is_whole(row)) weight.copy_(before.weight(row));
@@ -222,6 +225,24 @@ TEST_F(TrainFrozen, IsTrainingTheRest) {
                    [](TrainPlan& t) { t.gradient_accumulation_steps = 2; });
     }
   }
+}
+
+// The whole gradient, which is held where it may be clipped, has nothing of
+// what is frozen.
+TEST_F(TrainFrozen, TheNormIsOfWhatIsTrained) {
+  const Transformer model = tiny::model(tiny::config(), at::kFloat);
+  const FrozenEntries frozen({.parts = {TensorPart::kFeedForward}},
+                             model.table(), nullptr);
+  TrainPlan train{.learning_rate = 1e-2, .batch_size = 2};
+  const Outcome inside = run(tiny::clone(model), frozen, false, train);
+  train.max_grad_norm = 1e9;  // never binds
+  const Outcome held = run(tiny::clone(model), frozen, false, train);
+  const Outcome all = run(tiny::clone(model), {}, false, train);
+  EXPECT_EQ(inside.losses, held.losses);
+  for (size_t i = 0; i < inside.norms.size(); ++i) {
+    EXPECT_NEAR(inside.norms[i], held.norms[i], 1e-12 * held.norms[i]);
+  }
+  EXPECT_LT(held.norms[0], all.norms[0]);
 }
 
 TEST_F(TrainFrozen, OfAWiderModelTheNewEntriesAreTrained) {
