@@ -1,5 +1,7 @@
 #include "annuli/study/study_runner.h"
 
+#include <string.h>
+
 #include <algorithm>
 #include <chrono>
 #include <thread>
@@ -51,7 +53,7 @@ void StudyRunner::run() {
     results_.read();
     if (has_all()) break;
     if (const int signal = stop_requested(); signal != 0) {
-      throw run::Stopped(signal, "stopped; go on with the same command");
+      leave(signal);
     }
     std::this_thread::sleep_for(kPause);
   }
@@ -60,6 +62,14 @@ void StudyRunner::run() {
     say("study {}: no rate of arm {} ended; it has no curve\n", study_.name,
         arm.name);
   }
+}
+
+// The run at hand has said the same of itself, with another command.
+void StudyRunner::leave(int signal) const {
+  throw run::Stopped(
+      signal, fmt::format("stopped by SIG{}, the run at hand is saved; go on "
+                          "with: annuli study {}",
+                          ::sigabbrev_np(signal), file_.string()));
 }
 
 // False if there is none that nobody has in hand.
@@ -221,6 +231,8 @@ void StudyRunner::run_to_end(const Job& job, const fs::path& folder) {
   std::string failure;
   try {
     run::run_plan(in_folder(job.plan, folder), file_, IfPresent::kResume);
+  } catch (const run::Stopped& stopped) {
+    leave(stopped.signal());
   } catch (const VerdictError& error) {
     failure = error.what();
     say("study {}: arm {} failed: {}\n", study_.name, job.arm->name, failure);
@@ -271,6 +283,8 @@ bool StudyRunner::pause(const Job& whole, const fs::path& trunk,
         run_to(IfPresent::kResume) || run_to(IfPresent::kForce);
     ANNULI_CHECK(is_there, "a run did not stop where it was to");
     return true;
+  } catch (const run::Stopped& stopped) {
+    leave(stopped.signal());
   } catch (const VerdictError& error) {
     say("study {}: arm {} failed: {}\n", study_.name, whole.arm->name,
         error.what());

@@ -67,6 +67,7 @@ class StudyRunner {
   bool is_missing(const Unit& unit) const;
   bool has_all() const;
   bool take_one();
+  [[noreturn]] void leave(int signal) const;
   std::filesystem::path folder_of(const Unit& unit) const;
   void run_unit(const Unit& unit);
   bool run_branch(const Job& whole, const Job& branch,
