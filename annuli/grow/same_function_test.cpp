@@ -1,7 +1,5 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -9,45 +7,21 @@
 #include <utility>
 
 #include "annuli/checkpoint/model_file.h"
-#include "annuli/core/error.h"
 #include "annuli/grow/apply.h"
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/grow.h"
-#include "annuli/grow/optimizer_state.h"
-#include "annuli/grow/untie.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
-#include "annuli/kernels/normal_fill.h"
 #include "tests/support/growth_checks.h"
 #include "tests/support/tiny_model.h"
 
 namespace annuli::grow {
 namespace {
 
-constexpr int64_t kBatch = 2;
-constexpr int64_t kTokens = 12;
-
-at::Tensor probe(const ModelConfig& config, uint64_t seed = 7) {
-  return tiny::tokens(kBatch, kTokens, config.vocab_size, seed);
-}
-
-double logit_error(const Transformer& parent, const Transformer& child) {
-  const at::Tensor tokens = probe(parent.config());
-  return tiny::relative_error(parent.logits(tokens), child.logits(tokens));
-}
-
-Transformer grown(const Transformer& parent, const Recipe& recipe) {
-  return grow(tiny::clone(parent), recipe);
-}
-
-// The limits: fp64 has 2.2e-16, times at most some
-// hundred roundings along a path through three layers; paired copies with 10 dB
-// noise add terms that are larger than their sum, a factor below 10. fp32 has
-// 1.2e-7, and 1e-5 is the program's own limit.
-double limit(at::ScalarType dtype, bool noise) {
-  if (dtype == at::kFloat) return 1e-5;
-  return noise ? 1e-12 : 1e-13;
-}
+using tiny::grown;
+using tiny::growth_limit;
+using tiny::growth_probe;
+using tiny::logit_error;
 
 struct WidenCase {
   tiny::Flavour flavour;
@@ -88,13 +62,13 @@ TEST_P(WidenFunction, IsKept) {
     const Transformer parent = tiny::model(config(), dtype);
     for (int64_t n : {2, 3, 4}) {
       EXPECT_LE(logit_error(parent, grown(parent, recipe(n, std::nullopt))),
-                limit(dtype, false))
+                growth_limit(dtype, false))
           << n;
     }
     EXPECT_LE(logit_error(parent, grown(parent, recipe(2, 10))),
-              limit(dtype, true));
+              growth_limit(dtype, true));
     EXPECT_LE(logit_error(parent, grown(parent, recipe(3, 10))),
-              limit(dtype, true));
+              growth_limit(dtype, true));
   }
 }
 
@@ -103,14 +77,14 @@ TEST_P(WidenFunction, EveryResidualStreamIsTiled) {
   const Transformer child = grown(parent, recipe(3, 10));
   const int64_t D = config().hidden_size;
   Trace of_parent, of_child;
-  parent.logits(probe(config()), {.trace = &of_parent});
-  child.logits(probe(config()), {.trace = &of_child});
+  parent.logits(growth_probe(config()), {.trace = &of_parent});
+  child.logits(growth_probe(config()), {.trace = &of_child});
   for (size_t layer = 0; layer < of_parent.layers.size(); ++layer) {
     for (int64_t copy = 0; copy < 3; ++copy) {
       EXPECT_LE(tiny::relative_error(
                     of_parent.layers[layer].residual,
                     of_child.layers[layer].residual.narrow(2, copy * D, D)),
-                limit(at::kDouble, true))
+                growth_limit(at::kDouble, true))
           << layer;
     }
   }
@@ -124,10 +98,11 @@ TEST_P(WidenFunction, GradientsFollowTheRecipe) {
   Transformer child = grown(parent, recipe);
   const LossOptions options{.router_aux_loss_coef = 0.01,
                             .router_z_loss_coef = 0.001};
-  const at::Tensor targets = probe(config(), 8);
+  const at::Tensor targets = growth_probe(config(), 8);
   const auto of_parent =
-      tiny::gradients(parent, probe(config()), targets, options);
-  auto of_child = tiny::gradients(child, probe(config()), targets, options);
+      tiny::gradients(parent, growth_probe(config()), targets, options);
+  auto of_child =
+      tiny::gradients(child, growth_probe(config()), targets, options);
   const bool unties =
       GetParam().flavour.tied && GetParam().head == WidenHead::kUntie;
   if (unties) {
@@ -166,7 +141,7 @@ class WidenFaults : public ::testing::Test {
 };
 
 TEST_F(WidenFaults, NoneToBeginWith) {
-  EXPECT_LE(logit_error(parent_, child_), limit(at::kDouble, true));
+  EXPECT_LE(logit_error(parent_, child_), growth_limit(at::kDouble, true));
 }
 
 TEST_F(WidenFaults, RouterNotDivided) {
@@ -222,7 +197,7 @@ TEST(AxisRules, OtherFactorsPerAxisKeepTheFunctionToo) {
   recipe.child.intermediate_size *= 3;
   derive(rule, recipe);
   EXPECT_LE(logit_error(parent, grown(parent, recipe)),
-            limit(at::kDouble, true));
+            growth_limit(at::kDouble, true));
   const TensorRecipe& k =
       recipe.tensors[find_row(tensor_table(recipe.child), Part::kK, 0)];
   EXPECT_EQ(k.scale, 0.5);
@@ -244,9 +219,9 @@ TEST(WidenOnDisk, KeepsTheFunction) {
     save_folder(child, folder);
     const Transformer loaded = load_model(folder);
     std::filesystem::remove_all(folder);
-    const at::Tensor tokens = probe(parent.config());
+    const at::Tensor tokens = growth_probe(parent.config());
     EXPECT_TRUE(at::equal(child.logits(tokens), loaded.logits(tokens)));
-    EXPECT_LE(logit_error(parent, loaded), limit(at::kFloat, true));
+    EXPECT_LE(logit_error(parent, loaded), growth_limit(at::kFloat, true));
   }
 }
 
@@ -259,11 +234,11 @@ TEST(UpcycleFunction, IsKeptBitForBitWithAnyRouter) {
         for (int64_t k : {1, 2, 3}) {
           const Transformer child = grown(
               parent, Upcycle({6, k, router, 0.5}).recipe(parent.config(), 3));
-          const at::Tensor tokens = probe(parent.config());
+          const at::Tensor tokens = growth_probe(parent.config());
           EXPECT_TRUE(at::equal(
               parent.logits(tokens),
               child.logits(tokens, {.dispatch = Dispatch::kFullBlock})));
-          EXPECT_LE(logit_error(parent, child), limit(dtype, false));
+          EXPECT_LE(logit_error(parent, child), growth_limit(dtype, false));
         }
       }
     }
@@ -297,181 +272,6 @@ TEST(UpcycleFunction, RoutersAreOrthogonalToTheMeans) {
   }
 }
 
-TEST(DeepenFunction, IsKeptBitForBitWithZeroOutputs) {
-  for (const tiny::Flavour& flavour : tiny::all_flavours()) {
-    const Transformer parent = tiny::model(tiny::config(flavour), at::kFloat);
-    const at::Tensor tokens = probe(parent.config());
-    SCOPED_TRACE(tiny::name_of(flavour));
-    for (DeepenPreset preset :
-         {DeepenPreset::kCopyLast, DeepenPreset::kStack, DeepenPreset::kMiddle,
-          DeepenPreset::kInterpose}) {
-      DeepenOptions options{.preset = preset, .add_layers = 2};
-      const Transformer same =
-          grown(parent, Deepen(options).recipe(parent.config(), 3));
-      EXPECT_EQ(same.config().num_hidden_layers, 5);
-      EXPECT_TRUE(at::equal(parent.logits(tokens), same.logits(tokens)));
-      options.outputs = DeepenOutputs::kKeep;
-      const Transformer other =
-          grown(parent, Deepen(options).recipe(parent.config(), 3));
-      EXPECT_GE(logit_error(parent, other), 1e-2);
-    }
-  }
-}
-
-TEST(DeepenFunction, IsKeptBitForBitByRandomLayersWithZeroOutputs) {
-  for (const tiny::Flavour& flavour : tiny::all_flavours()) {
-    const Transformer parent = tiny::model(tiny::config(flavour), at::kFloat);
-    const at::Tensor tokens = probe(parent.config());
-    SCOPED_TRACE(tiny::name_of(flavour));
-    DeepenOptions options{.preset = DeepenPreset::kInterpose,
-                          .add_layers = 2,
-                          .weights = LayerSource::kRandom};
-    const Transformer same =
-        grown(parent, Deepen(options).recipe(parent.config(), 3));
-    EXPECT_TRUE(at::equal(parent.logits(tokens), same.logits(tokens)));
-    options.outputs = DeepenOutputs::kKeep;
-    const Transformer other =
-        grown(parent, Deepen(options).recipe(parent.config(), 3));
-    EXPECT_GE(logit_error(parent, other), 1e-3);
-  }
-}
-
-TEST(DeepenFunction, NewOutputsLearnFromTheFirstStep) {
-  for (const LayerSource weights : {LayerSource::kCopy, LayerSource::kRandom}) {
-    const Transformer parent = tiny::model(tiny::config(), at::kDouble);
-    Transformer child = grown(
-        parent,
-        Deepen(DeepenOptions{.weights = weights}).recipe(parent.config(), 3));
-    const auto gradients = tiny::gradients(child, probe(parent.config()),
-                                           probe(parent.config(), 8));
-    for (Part part : {Part::kO, Part::kDown}) {
-      const int64_t row = find_row(child.table(), part, 5);
-      EXPECT_GT(gradients[row].abs().max().item<double>(), 0);
-    }
-  }
-}
-
-// What a new model of the child's shape would have, from the stream of the
-// tensor's name; the parent's own layers are theirs.
-TEST(RandomLayers, AreThoseOfANewModel) {
-  for (const tiny::Flavour& flavour : tiny::all_flavours()) {
-    const ModelConfig config = tiny::config(flavour);
-    const Transformer parent = tiny::model(config, at::kFloat);
-    const Recipe recipe = Deepen({.preset = DeepenPreset::kInterpose,
-                                  .add_layers = 1,
-                                  .weights = LayerSource::kRandom,
-                                  .outputs = DeepenOutputs::kKeep})
-                              .recipe(config, 3);
-    const Transformer child = grown(parent, recipe);
-    for (size_t row = 0; row < child.table().size(); ++row) {
-      const TensorSpec& spec = child.table()[row];
-      SCOPED_TRACE(spec.name);
-      const at::Tensor found = child.weight(row);
-      if (spec.layer < 0 || recipe.layer_is_mapped[spec.layer]) {
-        EXPECT_TRUE(
-            at::equal(found, parent.weight(recipe.tensors[row].parent)));
-        continue;
-      }
-      at::Tensor expected = at::zeros(spec.shape(), at::kFloat);
-      if (spec.is_matrix()) {
-        kernels::fill_normal(expected, CounterRng(3, "grow/fresh/" + spec.name),
-                             config.initializer_range);
-      } else if (!is_bias(spec.part)) {
-        expected.fill_(1);
-      }
-      EXPECT_TRUE(at::equal(found, expected));
-    }
-  }
-}
-
-TEST(RandomLayers, FollowFromTheSeed) {
-  const Transformer parent = tiny::model(tiny::config(), at::kFloat);
-  const Deepen deepen({.weights = LayerSource::kRandom});
-  const auto q = [&](uint64_t seed) {
-    const Transformer child =
-        grown(parent, deepen.recipe(parent.config(), seed));
-    return child.weight(find_row(child.table(), Part::kQ, 4));
-  };
-  EXPECT_TRUE(at::equal(q(1), q(1)));
-  EXPECT_FALSE(at::equal(q(1), q(2)));
-}
-
-TEST(UntieFunction, IsKeptBitForBit) {
-  for (const tiny::Flavour& flavour : tiny::all_flavours()) {
-    if (!flavour.tied) continue;
-    SCOPED_TRACE(tiny::name_of(flavour));
-    for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
-      const Transformer parent = tiny::model(tiny::config(flavour), dtype);
-      const Transformer child =
-          grown(parent, Untie({}).recipe(parent.config(), 3));
-      const at::Tensor tokens = probe(parent.config());
-      EXPECT_TRUE(at::equal(parent.logits(tokens), child.logits(tokens)));
-      const at::Tensor head =
-          child.weight(find_row(child.table(), Part::kHead));
-      EXPECT_NE(head.const_data_ptr(), child.weight(0).const_data_ptr());
-    }
-  }
-}
-
-// The tied table's gradient is the sum of the two; every other is the same.
-TEST(UntieFunction, PartsTheGradientOfTheTable) {
-  Transformer parent =
-      tiny::model(tiny::config({.logit_multiplier = 0.5}), at::kDouble);
-  Transformer child = grown(parent, Untie({}).recipe(parent.config(), 3));
-  const at::Tensor inputs = probe(parent.config());
-  const at::Tensor targets = probe(parent.config(), 8);
-  const auto of_parent = tiny::gradients(parent, inputs, targets);
-  auto of_child = tiny::gradients(child, inputs, targets);
-  EXPECT_GT(of_child.back().abs().max().item<double>(), 0);
-  of_child.front() = of_child.front() + of_child.back();
-  of_child.pop_back();
-  ASSERT_EQ(of_child.size(), of_parent.size());
-  for (size_t row = 0; row < of_parent.size(); ++row) {
-    EXPECT_LE(tiny::relative_error(of_parent[row], of_child[row]), 1e-13);
-  }
-}
-
-TEST(UntieFunction, AnUntiedParentIsRefusedInOneLine) {
-  try {
-    Untie({}).recipe(tiny::config({.tied = false}), 3);
-    FAIL() << "untied twice";
-  } catch (const UserError& error) {
-    EXPECT_STREQ(error.what(),
-                 "growing: untie: found a parent whose head has a table of its "
-                 "own already, expected one with tie_word_embeddings");
-  }
-}
-
-TEST(UntieState, IsTheTablesOrNone) {
-  const ModelConfig config = tiny::config();
-  std::vector<TensorState> states;
-  for (const TensorSpec& spec : tensor_table(config)) {
-    states.push_back({.m = at::full(spec.shape(), 0.5, at::kFloat),
-                      .v = at::full(spec.shape(), 0.25, at::kFloat),
-                      .step = 7});
-  }
-  for (const OptimizerState head :
-       {OptimizerState::kCarry, OptimizerState::kReset}) {
-    std::vector<TensorState> given = states;
-    const auto carried =
-        grow_state(Untie({head}).recipe(config, 3), std::move(given),
-                   {OptimizerState::kCarry, Dynamics::kExact});
-    EXPECT_TRUE(at::equal(carried.front().m, states.front().m));
-    EXPECT_EQ(carried.front().step, 7);
-    EXPECT_EQ(carried.back().lr_multiplier, 1);
-    if (head == OptimizerState::kCarry) {
-      EXPECT_TRUE(at::equal(carried.back().m, states.front().m));
-      EXPECT_TRUE(at::equal(carried.back().v, states.front().v));
-      EXPECT_NE(carried.back().m.const_data_ptr(),
-                carried.front().m.const_data_ptr());
-      EXPECT_EQ(carried.back().step, 7);
-    } else {
-      EXPECT_FALSE(carried.back().m.defined());
-      EXPECT_EQ(carried.back().step, 0);
-    }
-  }
-}
-
 TEST(Growth, ThreeStepsInARow) {
   const Transformer dense = tiny::model(tiny::config(), at::kDouble);
   Transformer model = tiny::clone(dense);
@@ -482,7 +282,7 @@ TEST(Growth, ThreeStepsInARow) {
   step(Upcycle({}));
   step(Widen({2, 10, WidenHead::kUntie}));
   step(Deepen(DeepenOptions{}));
-  EXPECT_LE(logit_error(dense, model), limit(at::kDouble, true));
+  EXPECT_LE(logit_error(dense, model), growth_limit(at::kDouble, true));
 }
 
 TEST(Growth, ConsumesTheParentAndSharesNothing) {

@@ -25,6 +25,15 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
+ModelConfig config_with_every_part() {
+  return tiny::config({.mixture = true,
+                       .gated = true,
+                       .tied = false,
+                       .qk_norm = true,
+                       .qkv_bias = true,
+                       .shared_expert = true});
+}
+
 double rms(const at::Tensor& x) {
   return x.to(at::kDouble).square().mean().sqrt().item<double>();
 }
@@ -101,12 +110,7 @@ TEST(ShrinkPerturb, IsPerturbationOfWhatIsMadeSmaller) {
 }
 
 TEST(ShrinkPerturb, TouchesEveryMatrixAndNothingElse) {
-  const ModelConfig config = tiny::config({.mixture = true,
-                                           .gated = true,
-                                           .tied = false,
-                                           .qk_norm = true,
-                                           .qkv_bias = true,
-                                           .shared_expert = true});
+  const ModelConfig config = config_with_every_part();
   const Recipe recipe = ShrinkPerturbation({}).recipe(config, 3);
   EXPECT_EQ(recipe.child, config);
   EXPECT_FALSE(recipe.exact);
@@ -114,7 +118,9 @@ TEST(ShrinkPerturb, TouchesEveryMatrixAndNothingElse) {
   for (size_t row = 0; row < table.size(); ++row) {
     const auto* found = recipe.tensors[row].find<Perturb>();
     ASSERT_EQ(found != nullptr, table[row].is_matrix()) << table[row].name;
-    if (found != nullptr) EXPECT_EQ(found->factor(), 0.5);
+    if (found != nullptr) {
+      EXPECT_EQ(found->factor(), 0.5);
+    }
     EXPECT_FALSE(recipe.tensors[row].carry_state);
     EXPECT_EQ(recipe.tensors[row].lr_multiplier, 1);
   }
@@ -160,12 +166,7 @@ Recipe recipe_of_groups(const ModelConfig& config,
 }
 
 TEST(Perturb, TouchesTheMatricesOfItsGroupsAlone) {
-  const ModelConfig config = tiny::config({.mixture = true,
-                                           .gated = true,
-                                           .tied = false,
-                                           .qk_norm = true,
-                                           .qkv_bias = true,
-                                           .shared_expert = true});
+  const ModelConfig config = config_with_every_part();
   const std::map<MatrixGroup, std::set<Part>> parts = {
       {MatrixGroup::kAttention, {Part::kQ, Part::kK, Part::kV, Part::kO}},
       {MatrixGroup::kFeedForward, {Part::kGate, Part::kUp, Part::kDown}},
