@@ -15,7 +15,8 @@ where transformers has no class, of tools/reference/annuli_reference.py) in fp32
     optimizers.safetensors  of some cases, losses [S] on the same batches:
                        muon_keller, muon_moonlight: torch.optim.Muon, its products
                        in fp32, with AdamW for what is no matrix of a block;
-                       groups: AdamW with GROUPS; decay acts on matrices alone
+                       groups: AdamW with optimizer_reference.GROUPS; decay
+                       acts on matrices alone
 
 OUT/stamp is written last and holds what made the rest; if it fits, nothing is
 done. Everything here is drawn from fixed seeds.
@@ -31,19 +32,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools" / "reference"
-SOURCES = [Path(__file__), TOOLS / "annuli_reference.py"]
+SOURCES = [
+    Path(__file__),
+    Path(__file__).parent / "optimizer_reference.py",
+    TOOLS / "annuli_reference.py",
+]
 
 V, B, T, STEPS = 307, 2, 33, 10
 ADAMW = {"lr": 1e-3, "betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.01}
 AUX_COEF, Z_COEF = 0.02, 0.01
-# The cases whose blocks have matrices of two dimensions in transformers too.
-OPTIMIZER_CASES = ("llama", "arcee_tied", "annuli_moe")
-MUON_SCALES = {"keller": "original", "moonlight": "match_rms_adamw"}
-GROUPS = {  # by part: (factor on the rate, weight decay)
-    "attention": (0.5, 0.1),
-    "gains": (1.0, 0.05),
-    "embedding": (2.0, 0.01),
-}
 
 SHAPE = dict(
     vocab_size=V,
@@ -424,6 +421,7 @@ def draw_batches(count):
 
 
 def write_case(folder, subject):
+    import optimizer_reference
     import torch
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -446,10 +444,12 @@ def write_case(folder, subject):
     losses = train(subject, batches, [torch.optim.AdamW(subject.parameters(), **ADAMW)])
     steps = dict(zip(("tokens", "targets"), batches)) | {"losses": losses}
     save(folder / "steps.safetensors", steps)
-    if folder.name not in OPTIMIZER_CASES:
+    if folder.name not in optimizer_reference.CASES:
         return
     found = {}
-    for name, optimizers in other_optimizers(subject.named_parameters()):
+    for name, optimizers in optimizer_reference.others(
+        subject.named_parameters(), ADAMW
+    ):
         with torch.no_grad():
             for parameter, before in zip(subject.parameters(), start):
                 parameter.copy_(before)
@@ -470,68 +470,6 @@ def train(subject, batches, optimizers):
         for optimizer in optimizers:
             optimizer.step()
     return torch.tensor(losses)
-
-
-def part_of(name, parameter):
-    if parameter.dim() == 1:
-        return "biases" if name.endswith(".bias") else "gains"
-    if "embed" in name:
-        return "embedding"
-    if "lm_head" in name:
-        return "head"
-    if name.endswith("mlp.gate.weight"):
-        return "router"
-    return "attention" if "self_attn" in name else "feed-forward"
-
-
-def other_optimizers(parameters):
-    """(name, optimizers that share the step), made when the weights are set."""
-    import torch
-
-    parts = {name: part_of(name, tensor) for name, tensor in parameters.items()}
-
-    def adamw(names):
-        groups = []
-        for name in names:
-            decay = ADAMW["weight_decay"] if parameters[name].dim() > 1 else 0.0
-            groups.append({"params": [parameters[name]], "weight_decay": decay})
-        return groups
-
-    in_blocks = [n for n, part in parts.items() if part in ("attention", "feed-forward")]
-    others = [n for n in parameters if n not in in_blocks]
-    multiply_in_float()
-    for scale, word in MUON_SCALES.items():
-        yield f"muon_{scale}", [
-            torch.optim.Muon(
-                [parameters[n] for n in in_blocks],
-                lr=ADAMW["lr"],
-                weight_decay=ADAMW["weight_decay"],
-                momentum=0.95,
-                adjust_lr_fn=word,
-            ),
-            torch.optim.AdamW(adamw(others), **ADAMW),
-        ]
-    groups = adamw(parameters)
-    for group, part in zip(groups, parts.values()):
-        if part in GROUPS:
-            factor, decay = GROUPS[part]
-            group |= {"lr": factor * ADAMW["lr"], "weight_decay": decay}
-    yield "groups", [torch.optim.AdamW(groups, **ADAMW)]
-
-
-def multiply_in_float():
-    """PyTorch's own steps, without its rounding to bf16, which moves the update by
-    2^-9 of itself and more."""
-    import inspect
-
-    from torch.optim import _muon
-
-    if getattr(_muon, "multiplies_in_float", False):
-        return
-    source = inspect.getsource(_muon._zeropower_via_newtonschulz)
-    assert "grad.bfloat16()" in source, "torch.optim.Muon has changed"
-    exec(source.replace("grad.bfloat16()", "grad.clone()"), _muon.__dict__)
-    _muon.multiplies_in_float = True
 
 
 def check_plain_reference(subject, tokens, logits):
