@@ -17,8 +17,8 @@ namespace {
   user_error("locking {}: {}", path.string(), std::strerror(errno));
 }
 
-int opened(const std::filesystem::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+int opened(const std::filesystem::path& path, int flags) {
+  const int descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0644);
   if (descriptor < 0) fail(path);
   return descriptor;
 }
@@ -26,7 +26,7 @@ int opened(const std::filesystem::path& path) {
 }  // namespace
 
 FileLock::FileLock(const std::filesystem::path& path)
-    : descriptor_(opened(path)) {
+    : descriptor_(opened(path, O_RDONLY)) {
   while (::flock(descriptor_, LOCK_EX) != 0) {
     if (errno == EINTR) continue;
     ::close(descriptor_);
@@ -35,8 +35,17 @@ FileLock::FileLock(const std::filesystem::path& path)
 }
 
 std::optional<FileLock> FileLock::try_lock(const std::filesystem::path& path) {
-  FileLock lock;
-  lock.descriptor_ = opened(path);
+  return try_opened(path, O_RDONLY);
+}
+
+std::optional<FileLock> FileLock::try_lock_file(
+    const std::filesystem::path& path) {
+  return try_opened(path, O_RDWR | O_CREAT);
+}
+
+std::optional<FileLock> FileLock::try_opened(const std::filesystem::path& path,
+                                             int flags) {
+  FileLock lock(opened(path, flags));
   if (::flock(lock.descriptor_, LOCK_EX | LOCK_NB) == 0) return lock;
   if (errno == EWOULDBLOCK) return std::nullopt;
   fail(path);

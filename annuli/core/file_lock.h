@@ -14,13 +14,18 @@ class FileLock {
   explicit FileLock(const std::filesystem::path& path);
   // nullopt if somebody else holds it.
   static std::optional<FileLock> try_lock(const std::filesystem::path& path);
+  // The same of an empty file, which is made if it is not there.
+  static std::optional<FileLock> try_lock_file(
+      const std::filesystem::path& path);
 
   ~FileLock();
   FileLock(FileLock&& other) noexcept;
   FileLock& operator=(FileLock&&) = delete;
 
  private:
-  FileLock() = default;
+  explicit FileLock(int descriptor) : descriptor_(descriptor) {}
+  static std::optional<FileLock> try_opened(const std::filesystem::path& path,
+                                            int flags);
 
   int descriptor_ = -1;
 };

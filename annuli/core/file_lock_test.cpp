@@ -29,6 +29,16 @@ TEST_F(FileLockTest, OneHoldsIt) {
   EXPECT_TRUE(FileLock::try_lock(folder_).has_value());
 }
 
+TEST_F(FileLockTest, AFileIsMadeForIt) {
+  const fs::path file = folder_ / ".lock";
+  const std::optional<FileLock> first = FileLock::try_lock_file(file);
+  ASSERT_TRUE(first.has_value());
+  EXPECT_TRUE(fs::exists(file));
+  EXPECT_FALSE(FileLock::try_lock_file(file).has_value());
+  EXPECT_FALSE(FileLock::try_lock(file).has_value());
+  EXPECT_THROW(FileLock::try_lock_file(folder_ / "none" / ".lock"), UserError);
+}
+
 TEST_F(FileLockTest, ItMovesWithTheObject) {
   std::optional<FileLock> first = FileLock::try_lock(folder_);
   {

@@ -1,12 +1,7 @@
 #include "annuli/run/run_folder.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -69,10 +64,6 @@ RunFolder::RunFolder(fs::path root, std::set<std::string> names,
   lock();
 }
 
-RunFolder::~RunFolder() {
-  if (lock_ >= 0) ::close(lock_);
-}
-
 bool RunFolder::is_ours(const std::string& path) const {
   if (path.starts_with(kStates)) {
     return !manifest_.empty() &&
@@ -133,18 +124,14 @@ void RunFolder::make_folders() const {
 }
 
 void RunFolder::lock() {
-  const fs::path lock = root_ / ".lock";
-  lock_ = ::open(lock.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-  if (lock_ < 0) {
-    user_error("locking {}: {}", lock.string(), std::strerror(errno));
-  }
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    ::close(lock_);
+  std::optional<FileLock> lock = FileLock::try_lock_file(root_ / ".lock");
+  if (!lock) {
     user_error(
         "locking {}: another run is writing this folder; wait for it, "
         "or choose another with --out",
         root_.string());
   }
+  lock_.emplace(std::move(*lock));
 }
 
 bool RunFolder::is_begun() const {

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <string>
 
+#include "annuli/core/file_lock.h"
 #include "annuli/core/input_paths.h"
 #include "annuli/core/manifest.h"
 #include "annuli/parallel/solo.h"
@@ -37,7 +39,6 @@ class RunFolder {
   RunFolder(fs::path root, std::set<std::string> names,
             const InputPaths& inputs, Claim claim,
             const parallel::ProcessGroup& group = parallel::solo());
-  ~RunFolder();
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
@@ -84,7 +85,7 @@ class RunFolder {
   Claim claim_;
   bool is_writer_;
   Manifest manifest_;
-  int lock_ = -1;
+  std::optional<FileLock> lock_;
 };
 
 }  // namespace annuli::run
