@@ -9,6 +9,7 @@
 #include "annuli/core/error.h"
 #include "annuli/grow/registry.h"
 #include "annuli/tokenizer/tokenizer.h"
+#include "annuli/train/schedule.h"
 
 namespace annuli::budget {
 namespace {
@@ -25,11 +26,9 @@ class Spending {
 
   int64_t steps(const PhasePlan& phase, const ModelConfig& config) {
     const TrainPlan& train = phase.train;
-    const double tokens = static_cast<double>(
-        train.batch_size * train.gradient_accumulation_steps *
-        plan_.data.sequence_length);
-    const double flops =
-        training_flops(config, plan_.data.sequence_length, tokens);
+    const int64_t length = plan_.data.sequence_length;
+    const double tokens = train::tokens_of_step(train, length);
+    const double flops = training_flops(config, length, tokens);
     if (train.max_tokens) return whole(phase, *train.max_tokens, tokens);
     if (train.max_flops) return whole(phase, *train.max_flops, flops);
     if (!train.share) return train.max_steps;
@@ -73,17 +72,27 @@ double training_flops(const ModelConfig& config, int64_t length,
   return 3 * forward_flops(config, length) * tokens;
 }
 
+std::vector<ModelConfig> configs_of_phases(const Plan& plan) {
+  std::vector<ModelConfig> configs;
+  ModelConfig config = config_at_start(plan);
+  for (const PhasePlan& phase : plan.phases) {
+    if (phase.grow) {
+      config = grow::make_operator(*phase.grow)->recipe(config, 0).child;
+    }
+    configs.push_back(config);
+  }
+  return configs;
+}
+
 Plan with_steps(Plan plan) {
   if (std::ranges::none_of(plan.phases, has_length)) return plan;
   const Plan given = plan;
   Spending spending(given);
-  ModelConfig config = config_at_start(plan);
-  for (PhasePlan& phase : plan.phases) {
-    if (phase.grow) {
-      config = grow::make_operator(*phase.grow)->recipe(config, 0).child;
-    }
-    phase.train.max_steps = spending.steps(phase, config);
-    phase.train.max_tokens = phase.train.max_flops = phase.train.share = {};
+  const std::vector<ModelConfig> configs = configs_of_phases(plan);
+  for (size_t i = 0; i < configs.size(); ++i) {
+    TrainPlan& train = plan.phases[i].train;
+    train.max_steps = spending.steps(given.phases[i], configs[i]);
+    train.max_tokens = train.max_flops = train.share = {};
   }
   plan.budget.reset();
   check(plan);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "annuli/config/plan.h"
 
 namespace annuli::budget {
@@ -7,6 +9,9 @@ namespace annuli::budget {
 // The model that the first phase starts from. Reads the tokenizer's size or the
 // config of the model that the plan names; throws UserError if it cannot.
 ModelConfig config_at_start(const Plan& plan);
+
+// The model that each phase trains.
+std::vector<ModelConfig> configs_of_phases(const Plan& plan);
 
 // Operations of training on `tokens` tokens: three forward passes each
 // (forward_flops), for a backward pass is two. What a run computes besides, to

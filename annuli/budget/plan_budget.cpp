@@ -12,6 +12,7 @@
 #include "annuli/grow/registry.h"
 #include "annuli/model/row_owners.h"
 #include "annuli/train/frozen_entries.h"
+#include "annuli/train/schedule.h"
 #include "annuli/train/step_share.h"
 
 namespace annuli::budget {
@@ -43,7 +44,8 @@ class Phase {
     budget_.parameters = count_parameters(budget_.config);
     budget_.weights = weight_bytes(budget_.config, numbers_);
     note_frozen();
-    budget_.optimizer = state_bytes(budget_.config, plan, holders_, frozen_);
+    budget_.optimizer =
+        state_bytes(budget_.config, plan, holders_, frozen_.rows);
   }
 
   PhaseBudget budget(int64_t program) {
@@ -66,40 +68,29 @@ class Phase {
   void note_frozen() {
     const auto& freeze = phase_.train.freeze;
     if (!freeze || freeze->unfreeze_after) return;
-    frozen_ = train::FrozenEntries(*freeze, tensor_table(budget_.config),
-                                   recipe_ ? &*recipe_ : nullptr)
-                  .whole_rows();
-  }
-
-  // Of frozen rows: entries that a token meets, and bytes of gradients.
-  struct Frozen {
-    double met_entries = 0;
-    int64_t gradients = 0;
-    bool head = false;
-  };
-  Frozen frozen() const {
-    Frozen sum;
     const ModelConfig& config = budget_.config;
     const TensorTable table = tensor_table(config);
+    frozen_.rows =
+        train::FrozenEntries(*freeze, table, recipe_ ? &*recipe_ : nullptr)
+            .whole_rows();
     const double chosen =
         config.is_mixture() ? static_cast<double>(config.num_experts_per_tok) /
                                   static_cast<double>(config.num_experts)
                             : 1;
-    for (size_t row = 0; row < frozen_.size(); ++row) {
-      if (!frozen_[row]) continue;
+    for (size_t row = 0; row < table.size(); ++row) {
+      if (!frozen_.rows[row]) continue;
       const TensorSpec& spec = table[row];
-      sum.gradients += tensor_bytes(spec.numel(), numbers_.arithmetic);
+      frozen_.gradients += tensor_bytes(spec.numel(), numbers_.arithmetic);
       const bool is_head =
           spec.part == Part::kHead ||
           (spec.part == Part::kEmbedding && config.tie_word_embeddings);
-      sum.head = sum.head || is_head;
+      frozen_.head = frozen_.head || is_head;
       const bool is_product = spec.layer >= 0 && spec.is_matrix();
       if (is_product || is_head) {
-        sum.met_entries +=
+        frozen_.met_entries +=
             static_cast<double>(spec.numel()) * (spec.expert >= 0 ? chosen : 1);
       }
     }
-    return sum;
   }
 
   bool in_parts() const {
@@ -109,7 +100,6 @@ class Phase {
   StepMemory step() const {
     const TrainPlan& train = phase_.train;
     const train::StepShare share(train, 0, processes_);
-    const Frozen none = frozen();
     return step_memory(
         {.config = budget_.config,
          .numbers = numbers_,
@@ -123,8 +113,8 @@ class Phase {
          .shard = plan_.parallel.shard,
          .sums_wait = train.max_grad_norm > 0,
          .update = update_memory(budget_.config, plan_.optimizer, numbers_),
-         .frozen_gradients = none.gradients,
-         .frozen_head = none.head});
+         .frozen_gradients = frozen_.gradients,
+         .frozen_head = frozen_.head});
   }
 
   // Weights in parts are whole only where samples are generated.
@@ -175,7 +165,7 @@ class Phase {
     const int64_t weights = weight_bytes(budget_.config, numbers_);
     budget_.checkpoint_bytes = files * weights;
     budget_.state_bytes =
-        weights + state_bytes(budget_.config, plan_, 1, frozen_);
+        weights + state_bytes(budget_.config, plan_, 1, frozen_.rows);
   }
 
   void compute() {
@@ -183,11 +173,9 @@ class Phase {
     const int64_t length = plan_.data.sequence_length;
     const auto steps = static_cast<double>(train.max_steps);
     budget_.step_flops =
-        step_flops(budget_.config, train, length, frozen().met_entries);
-    budget_.counted_flops =
-        training_flops(budget_.config, length,
-                       static_cast<double>(train.batch_size * length *
-                                           train.gradient_accumulation_steps));
+        step_flops(budget_.config, train, length, frozen_.met_entries);
+    budget_.counted_flops = training_flops(
+        budget_.config, length, train::tokens_of_step(train, length));
     budget_.train_flops = steps * budget_.step_flops;
     budget_.sending = sending_of_step(budget_.config, numbers_, train,
                                       processes_, plan_.parallel.shard);
@@ -230,7 +218,12 @@ class Phase {
   int64_t holders_;  // those that hold parts, or 1
   NumberTypes numbers_;
   std::optional<grow::Recipe> recipe_;
-  std::vector<bool> frozen_;  // rows; empty: none is
+  struct {
+    std::vector<bool> rows;  // empty: none is
+    double met_entries = 0;  // of theirs, those that a token is multiplied with
+    int64_t gradients = 0;   // bytes that there are not
+    bool head = false;       // among them
+  } frozen_;
   PhaseBudget budget_;
 };
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "annuli/budget/phase_steps.h"
 #include "annuli/config/read_plan.h"
 #include "annuli/core/error.h"
-#include "annuli/grow/registry.h"
 #include "annuli/train/schedule.h"
 
 namespace annuli::study {
@@ -35,16 +35,14 @@ void cut(Plan& plan, double point) {
   plan.phases = std::move(kept);
 }
 
-// The warm-up of a run that is cut is that of the whole one, for it is the
-// same run until it branches.
-void fix_warmup(Plan& plan) {
-  const Plan whole = budget::with_steps(plan);
+// The warm-up of a whole run, in tokens: that of one that is cut too, for it is
+// the same run until it branches.
+std::string warmup_of(const Plan& whole) {
   for (size_t i = 0; i < whole.phases.size(); ++i) {
     const auto place = train::place_in_run(whole, i);
-    if (!place) continue;
-    plan.schedule->warmup = fmt::format("{} tokens", place->warmup_end);
-    return;
+    if (place) return fmt::format("{} tokens", place->warmup_end);
   }
+  return whole.schedule->warmup;
 }
 
 void set_rate(Plan& plan, const std::optional<double>& rate) {
@@ -78,7 +76,9 @@ Plan arm_plan(const Study& study, const Arm& arm, const Trial& trial) {
   require_share(study, arm, plan);
   plan.seed = trial.seed;
   set_rate(plan, trial.rate);
-  fix_warmup(plan);
+  Plan whole = budget::with_steps(plan);
+  whole.schedule->warmup = plan.schedule->warmup = warmup_of(whole);
+  if (trial.point == 1) return whole;
   cut(plan, trial.point);
   return budget::with_steps(std::move(plan));
 }
@@ -98,18 +98,16 @@ std::optional<run::StopPoint> branch_point(const Plan& at_point) {
 }
 
 double flops_of(const Plan& plan, bool source) {
-  ModelConfig config = budget::config_at_start(plan);
+  const std::vector<ModelConfig> configs = budget::configs_of_phases(plan);
+  const int64_t length = plan.data.sequence_length;
   double sum = 0;
   double before_growth = 0;
-  for (const PhasePlan& phase : plan.phases) {
-    if (phase.grow) {
-      config = grow::make_operator(*phase.grow)->recipe(config, 0).child;
-      before_growth = sum;
-    }
-    const auto tokens = static_cast<double>(
-        phase.train.max_steps * phase.train.batch_size *
-        phase.train.gradient_accumulation_steps * plan.data.sequence_length);
-    sum += budget::training_flops(config, plan.data.sequence_length, tokens);
+  for (size_t i = 0; i < configs.size(); ++i) {
+    const TrainPlan& train = plan.phases[i].train;
+    if (plan.phases[i].grow) before_growth = sum;
+    sum += budget::training_flops(configs[i], length,
+                                  static_cast<double>(train.max_steps) *
+                                      train::tokens_of_step(train, length));
   }
   return source ? before_growth : sum;
 }

@@ -22,6 +22,13 @@ std::vector<const Result*> results_at(const Study& study,
   return found;
 }
 
+const ArmSummary& baseline_of(const Study& study,
+                              const std::vector<ArmSummary>& arms) {
+  return *std::ranges::find(arms, study.baseline, [](const ArmSummary& arm) {
+    return arm.arm->name;
+  });
+}
+
 std::optional<Reached> crossing(const std::vector<CurvePoint>& curve,
                                 double target) {
   if (curve.empty()) return std::nullopt;
@@ -151,9 +158,8 @@ std::vector<std::vector<std::string>> rows_of(
   }
   heading.insert(heading.end(), {"before growth", "time", "failed"});
   std::vector<std::vector<std::string>> rows = {heading};
-  const auto baseline = std::ranges::find(
-      arms, study.baseline, [](const ArmSummary& a) { return a.arm->name; });
-  for (const ArmSummary& arm : arms) rows.push_back(row_of(arm, *baseline));
+  const ArmSummary& baseline = baseline_of(study, arms);
+  for (const ArmSummary& arm : arms) rows.push_back(row_of(arm, baseline));
   return rows;
 }
 
@@ -199,11 +205,10 @@ std::vector<ArmSummary> summarise(const Study& study,
   for (const Arm& arm : study.arms) {
     arms.push_back(summary_of(study, runner, arm));
   }
-  const auto baseline = std::ranges::find(
-      arms, study.baseline, [](const ArmSummary& a) { return a.arm->name; });
+  const ArmSummary& baseline = baseline_of(study, arms);
   for (ArmSummary& arm : arms) {
-    arm.difference = difference_of(runner, study, arm, *baseline);
-    note_reached(study, *baseline, arm);
+    arm.difference = difference_of(runner, study, arm, baseline);
+    note_reached(study, baseline, arm);
   }
   return arms;
 }

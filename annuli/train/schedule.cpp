@@ -48,15 +48,9 @@ double rate_at(const Shape& shape, double at) {
   return rate;
 }
 
-double tokens_of_step(const Plan& plan, const TrainPlan& train) {
-  return static_cast<double>(train.batch_size *
-                             train.gradient_accumulation_steps *
-                             plan.data.sequence_length);
-}
-
 double tokens_of(const Plan& plan, const PhasePlan& phase) {
   return static_cast<double>(phase.train.max_steps) *
-         tokens_of_step(plan, phase.train);
+         tokens_of_step(phase.train, plan.data.sequence_length);
 }
 
 // Tokens of so many steps, the phases taken in the order given.
@@ -66,7 +60,7 @@ double tokens_of_steps(const Plan& plan, const Phases& phases, double steps) {
   for (const PhasePlan* phase : phases) {
     const double here =
         std::min(steps, static_cast<double>(phase->train.max_steps));
-    tokens += here * tokens_of_step(plan, phase->train);
+    tokens += here * tokens_of_step(phase->train, plan.data.sequence_length);
     steps -= here;
   }
   return tokens;
@@ -86,12 +80,17 @@ double tokens_in(const std::string& text, const Plan& plan, double total,
 
 }  // namespace
 
+double tokens_of_step(const TrainPlan& train, int64_t sequence_length) {
+  return static_cast<double>(
+      train.batch_size * train.gradient_accumulation_steps * sequence_length);
+}
+
 std::optional<PlaceInRun> place_in_run(const Plan& plan, size_t phase) {
   const TrainPlan& train = plan.phases.at(phase).train;
   if (!plan.schedule || train.schedule == ScheduleOf::kPhase) return {};
   PlaceInRun place{.type = plan.schedule->type,
                    .min_lr_ratio = plan.schedule->min_lr_ratio,
-                   .of_step = tokens_of_step(plan, train)};
+                   .of_step = tokens_of_step(train, plan.data.sequence_length)};
   double grown_at = 0;
   for (size_t i = 0; i < plan.phases.size(); ++i) {
     if (i == phase) place.before = place.end;

@@ -7,6 +7,9 @@
 
 namespace annuli::train {
 
+// Of all passes and parts of one update.
+double tokens_of_step(const TrainPlan& train, int64_t sequence_length);
+
 // Where a phase lies in a run that has a schedule, in tokens from the run's
 // beginning.
 struct PlaceInRun {
