@@ -1,10 +1,8 @@
 #include "annuli/train/frozen_entries.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <functional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,15 +23,6 @@ namespace {
 using test::same_bits;
 
 constexpr int64_t kLength = 12;
-
-std::set<std::string> whole_names(const FrozenEntries& frozen,
-                                  const TensorTable& table) {
-  std::set<std::string> names;
-  for (size_t row = 0; row < table.size(); ++row) {
-    if (frozen.is_whole(row)) names.insert(table[row].name);
-  }
-  return names;
-}
 
 grow::Recipe recipe_of(const GrowPlan& grow, const ModelConfig& parent) {
   return grow::make_operator(grow)->recipe(parent, 5);
