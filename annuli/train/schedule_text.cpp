@@ -17,18 +17,19 @@ std::set<int64_t> corners(const TrainPlan& train,
   std::set<int64_t> steps = {1, train.max_steps};
   const auto add = [&](double step) {
     const double last = static_cast<double>(train.max_steps);
-    if (step > 1 && step < last) steps.insert(std::llround(std::floor(step)));
+    if (step > 1 && step < last) steps.insert(std::llround(step));
   };
   add(static_cast<double>(train.rewarm_steps));
   const auto step_at = [&](double tokens) {
     return (tokens - place->before) / place->of_step;
   };
   const LrSchedulerType type = place ? place->type : train.lr_scheduler_type;
-  add(place ? step_at(place->warmup_end)
+  add(place ? std::ceil(step_at(place->warmup_end))
             : static_cast<double>(train.warmup_steps));
   if (type == LrSchedulerType::kWsd) {
-    add(place ? step_at(place->decay_begin)
-              : static_cast<double>(train.max_steps) * (1 - train.decay_ratio));
+    const auto last = static_cast<double>(train.max_steps);
+    add(std::floor(place ? step_at(place->decay_begin)
+                         : last * (1 - train.decay_ratio)));
   }
   return steps;
 }

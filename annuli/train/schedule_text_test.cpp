@@ -30,6 +30,16 @@ TEST(ScheduleText, NamesWhereARunsRateTurns) {
                 "falls to 0.0e+00 by step 400"}));
 }
 
+// A warm-up of 39.42 steps, and a decay from step 1576.8 on.
+TEST(ScheduleText, ATurnBetweenStepsIsNamedOnce) {
+  Plan plan = plan_of(1971, 1);
+  plan.phases.pop_back();
+  plan.schedule = SchedulePlan{.warmup = "2%", .decay = "20%"};
+  EXPECT_EQ(schedule_text(plan)[0],
+            "rises to 3.0e-03 by step 40, holds at 3.0e-03 to step 1576, falls "
+            "to 0.0e+00 by step 1971");
+}
+
 TEST(ScheduleText, NamesWhereAPhasesOwnTurns) {
   Plan plan = plan_of(100, 1);
   plan.phases[0].train.warmup_steps = 10;
