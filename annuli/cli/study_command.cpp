@@ -24,6 +24,7 @@ namespace {
 struct StudyOptions {
   std::string study;
   int64_t jobs = 1;
+  std::vector<std::string> arms;
   bool quick = false;
   bool plan = false;
   bool table = false;
@@ -48,6 +49,9 @@ std::vector<parallel::Child> helpers_of(const StudyOptions& options) {
     parallel::ChildOptions child{.rank = rank,
                                  .arguments = {"annuli", "study"}};
     if (options.quick) child.arguments.push_back("--quick");
+    for (const std::string& arm : options.arms) {
+      child.arguments.insert(child.arguments.end(), {"--arms", arm});
+    }
     child.arguments.insert(child.arguments.end(), {"--", options.study});
     helpers.emplace_back(child);
   }
@@ -57,7 +61,7 @@ std::vector<parallel::Child> helpers_of(const StudyOptions& options) {
 void study_command(const StudyOptions& options) {
   const study::Study study = study::load_study(options.study, options.quick);
   study::Results results(study.results);
-  study::StudyRunner runner(study, results, options.study);
+  study::StudyRunner runner(study, results, options.study, options.arms);
   if (options.plan) {
     print_cost(study, runner);
     return;
@@ -94,6 +98,13 @@ void add_study_command(CLI::App& app) {
                    "Number of runs at a time, each in a process of its own; "
                    "set the plan's threads so that all have cores (default: 1)")
       ->check(CLI::Range(1, 1024));
+  command
+      ->add_option("--arms", options->arms,
+                   "Run only these arms, and what their learning rates depend "
+                   "on (default: all)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("A,B,...");
   CLI::Option* plan = command->add_flag(
       "--plan", options->plan,
       "Only print what is still to be run and the time that it takes");

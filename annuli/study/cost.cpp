@@ -78,6 +78,7 @@ std::vector<ArmCost> cost_of(const Study& study, const StudyRunner& runner,
                              const budget::MachineRates& rates) {
   std::vector<ArmCost> costs;
   for (const Arm& arm : study.arms) {
+    if (!runner.runs(arm)) continue;
     costs.push_back(cost_of_arm(study, runner, arm, rates));
   }
   return costs;

@@ -1,5 +1,6 @@
 #include "annuli/study/study_runner.h"
 
+#include <fmt/ranges.h>
 #include <string.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/file_lock.h"
+#include "annuli/core/quote.h"
 #include "annuli/core/say.h"
 #include "annuli/core/stop_request.h"
 #include "annuli/parallel/solo.h"
@@ -42,8 +44,26 @@ void remove_weights(const fs::path& folder) {
 
 }  // namespace
 
-StudyRunner::StudyRunner(const Study& study, Results& results, fs::path file)
-    : study_(study), results_(results), file_(std::move(file)) {}
+StudyRunner::StudyRunner(const Study& study, Results& results, fs::path file,
+                         std::vector<std::string> only)
+    : study_(study),
+      results_(results),
+      file_(std::move(file)),
+      only_(std::move(only)) {
+  for (const std::string& name : only_) {
+    if (std::ranges::find(study.arms, name, &Arm::name) != study.arms.end()) {
+      continue;
+    }
+    std::vector<std::string> names;
+    for (const Arm& arm : study.arms) names.push_back(arm.name);
+    user_error("running the study {}: found no arm {}, expected one of {}",
+               study.name, quote(name), fmt::join(names, ", "));
+  }
+}
+
+bool StudyRunner::runs(const Arm& arm) const {
+  return only_.empty() || std::ranges::find(only_, arm.name) != only_.end();
+}
 
 // What others have in hand may be what the next runs here wait for.
 void StudyRunner::run() {
@@ -58,7 +78,7 @@ void StudyRunner::run() {
     std::this_thread::sleep_for(kPause);
   }
   for (const Arm& arm : study_.arms) {
-    if (best_rate(arm)) continue;
+    if (!runs(arm) || best_rate(arm)) continue;
     say("study {}: no rate of arm {} ended; it has no curve\n", study_.name,
         arm.name);
   }
@@ -89,21 +109,26 @@ bool StudyRunner::take_one() {
   return false;
 }
 
-// Trials, and curves of arms whose rate is known.
+// Trials, and curves of arms whose rate is known, seed by seed.
 std::vector<StudyRunner::Unit> StudyRunner::units() const {
   std::vector<Unit> all;
   for (const Arm& arm : study_.arms) {
-    if (!has_trials(arm)) continue;
+    if (!needs_trials(arm)) continue;
     for (const Trial& trial : trials_of(arm)) {
       const Job whole = job(arm, trial);
       all.push_back({.whole = whole, .points = {whole}});
     }
   }
+  size_t most_seeds = 0;
   for (const Arm& arm : study_.arms) {
-    const std::optional<double> rate = best_rate(arm);
-    if (!rate) continue;
-    for (const int64_t seed : seeds_of(study_, arm)) {
-      all.push_back(curve_of(arm, *rate, seed));
+    most_seeds = std::max(most_seeds, seeds_of(study_, arm).size());
+  }
+  for (size_t i = 0; i < most_seeds; ++i) {
+    for (const Arm& arm : study_.arms) {
+      const std::vector<int64_t>& seeds = seeds_of(study_, arm);
+      if (!runs(arm) || i >= seeds.size()) continue;
+      const std::optional<double> rate = best_rate(arm);
+      if (rate) all.push_back(curve_of(arm, *rate, seeds[i]));
     }
   }
   return all;
@@ -116,6 +141,7 @@ bool StudyRunner::has_all() const {
     return false;
   }
   return std::ranges::all_of(study_.arms, [&](const Arm& arm) {
+    if (!runs(arm)) return true;
     const Arm& tried =
         arm.rate_of.empty() ? arm : find_arm(study_, arm.rate_of);
     return std::ranges::all_of(trials_of(tried), [&](const Trial& trial) {
@@ -159,6 +185,15 @@ const Job& StudyRunner::job(const Arm& arm, const Trial& trial) const {
 
 bool StudyRunner::has_trials(const Arm& arm) const {
   return arm.rate_of.empty() && arm.rates.size() > 1;
+}
+
+// Of its own, or for an arm that takes its rate.
+bool StudyRunner::needs_trials(const Arm& arm) const {
+  return has_trials(arm) &&
+         std::ranges::any_of(study_.arms, [&](const Arm& other) {
+           return runs(other) &&
+                  (other.name == arm.name || other.rate_of == arm.name);
+         });
 }
 
 // An arm without rates has its plan's.

@@ -13,10 +13,12 @@
 
 // Runs what is missing of a study.
 //
-// Each arm first tries its rates with its first seed, all for the whole budget;
-// the best one's seeds are then run, each once up to the last of its branch
-// points, where the run is copied and the copy trained to its end. Losses do
-// not depend on what else the machine does; seconds do.
+// Each arm first tries its rates with its first seed, all for the whole budget.
+// With the best rate each seed is then run once up to the last of its branch
+// points, where the run is copied and the copy trained to its end: the first
+// seed of every arm, then the second of every arm, and so on, so that there is
+// something to compare early. Losses do not depend on what else the machine
+// does; seconds do.
 //
 // It can be killed at any moment: results are kept one by one, and the run at
 // hand resumes from its last saved state. A run that fails (a loss that is not
@@ -37,8 +39,11 @@ struct Job {
 
 class StudyRunner {
  public:
-  // Both are borrowed. `file` is where the study was read.
-  StudyRunner(const Study& study, Results& results, std::filesystem::path file);
+  // Both are borrowed. `file` is where the study was read. `only`: the arms to
+  // run, with the trials of those whose rate they take; empty: all. UserError
+  // for an arm that the study has not.
+  StudyRunner(const Study& study, Results& results, std::filesystem::path file,
+              std::vector<std::string> only = {});
 
   // Until nothing is missing. Throws run::Stopped if a signal asks for it.
   void run();
@@ -46,6 +51,8 @@ class StudyRunner {
   // The rate whose trial ended best; the only one there is; nullopt if a trial
   // is missing, or none ended.
   std::optional<double> best_rate(const Arm& arm) const;
+
+  bool runs(const Arm& arm) const;
 
   // Its result, if there is one.
   const Result* result(const Arm& arm, const Trial& trial) const;
@@ -60,6 +67,7 @@ class StudyRunner {
   // Made once.
   const Job& job(const Arm& arm, const Trial& trial) const;
   bool has_trials(const Arm& arm) const;
+  bool needs_trials(const Arm& arm) const;
   std::vector<Trial> trials_of(const Arm& arm) const;
   std::vector<Unit> units() const;
   Unit curve_of(const Arm& arm, double rate, int64_t seed) const;
@@ -82,6 +90,7 @@ class StudyRunner {
   const Study& study_;
   Results& results_;
   std::filesystem::path file_;
+  std::vector<std::string> only_;
   // By arm, seed, rate and point.
   mutable std::map<
       std::tuple<std::string, int64_t, std::optional<double>, double>, Job>

@@ -129,6 +129,20 @@ TEST_F(StudyVerb, ProcessesThatShareItFindTheSame) {
   EXPECT_EQ(losses("shared"), losses("alone"));
 }
 
+// The trials of `scratch` give the rate of `stack`.
+TEST_F(StudyVerb, RunsTheArmsThatItIsToldTo) {
+  const std::string file = study("small");
+  const Outcome done = run({"study", file, "--arms", "stack", "--jobs", "2"});
+  ASSERT_EQ(done.status, 0) << done.err;
+  std::map<std::string, int> runs;
+  for (const auto& [key, loss] : losses("small")) ++runs[std::get<0>(key)];
+  EXPECT_EQ(runs, (std::map<std::string, int>{{"scratch", 2}, {"stack", 4}}));
+  const Outcome refused = run({"study", file, "--arms", "stack,scrach"});
+  EXPECT_EQ(refused.status, 2);
+  EXPECT_THAT(refused.err, HasSubstr("found no arm \"scrach\""));
+  EXPECT_THAT(refused.err, HasSubstr("scratch, stack"));
+}
+
 TEST_F(StudyVerb, QuickIsAStudyOfItsOwn) {
   const Outcome done = run({"study", study("small"), "--quick"});
   ASSERT_EQ(done.status, 0) << done.err;
