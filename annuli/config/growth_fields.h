@@ -17,8 +17,9 @@ void visit_fields(auto&& visit, Is<UpcyclePlan> auto& upcycle) {
         upcycle.num_experts_per_tok);
   visit({"router",
          "First weights of routers: random; mean-orthogonal, random without "
-         "the directions that all tokens share; or zero, with which experts "
-         "may stay unused"},
+         "the directions that all tokens share; centroids of what the router "
+         "reads on the probe's text; or zero, with which experts may stay "
+         "unused"},
         upcycle.router);
   visit({"router_std", "Standard deviation of a random router's weights",
          above(0)},
@@ -39,6 +40,11 @@ void visit_fields(auto&& visit, Is<UpcyclePlan> auto& upcycle) {
          "0 the function is not kept",
          between(0, 1)},
         upcycle.drop_ratio);
+  visit({.name = "selection_bias",
+         .help = "Each expert gets a bias, of 0, by which experts are chosen "
+                 "and which training moves towards equal load",
+         .hashed_if_set = true},
+        upcycle.selection_bias);
 }
 
 void visit_fields(auto&& visit, Is<WidenPlan> auto& widen) {
@@ -102,6 +108,12 @@ void visit_fields(auto&& visit, Is<ExpandExpertsPlan> auto& expand) {
          "parent's times factor, which keeps the function)",
          between(1, 4096)},
         expand.num_experts_per_tok);
+  visit({.name = "selection_bias",
+         .help = "Copies begin with a selection bias that keeps them from "
+                 "being chosen, so that num_experts_per_tok may stay what it "
+                 "is; training opens them",
+         .hashed_if_set = true},
+        expand.selection_bias);
 }
 
 void visit_fields(auto&& visit, Is<MergeExpertsPlan> auto& merge) {

@@ -62,6 +62,9 @@ struct ModelConfig {
   int64_t shared_expert_intermediate_size = 0;
   // The chosen experts' probabilities are divided by their sum.
   bool norm_topk_prob = true;
+  // Experts are chosen by probability plus a bias of each expert, which is no
+  // part of the gate's value (2408.15664).
+  bool selection_bias = false;
   bool qkv_bias = false;
   bool o_bias = false;
   bool mlp_bias = false;

@@ -52,6 +52,7 @@ void visit_model_fields(auto&& visit) {
   add({"num_experts", kShape}, &C::num_experts, kOwn);
   add({"num_experts_per_tok", kShape}, &C::num_experts_per_tok, kOwn);
   add({"norm_topk_prob", kSetting}, &C::norm_topk_prob, &F::norm_topk_prob);
+  add({"selection_bias", kShape, true}, &C::selection_bias, kOwn);
   add({"shared_expert_intermediate_size", kShape},
       &C::shared_expert_intermediate_size, &F::shared_expert_width);
   add({"hidden_act", kSetting}, &C::hidden_act, kNamed);

@@ -12,8 +12,8 @@
 // checkpoint. Plain values with defaults; names are the keys of the YAML file.
 namespace annuli {
 
-enum class RouterInit { kRandom, kMeanOrthogonal, kZero };
-ANNULI_ENUM_WORDS(RouterInit, "random", "mean-orthogonal", "zero");
+enum class RouterInit { kRandom, kMeanOrthogonal, kZero, kCentroids };
+ANNULI_ENUM_WORDS(RouterInit, "random", "mean-orthogonal", "zero", "centroids");
 enum class ShardScale { kDown, kUpAndDown };
 ANNULI_ENUM_WORDS(ShardScale, "down", "up-and-down");
 enum class WidenHead { kUntie, kFold, kMultiplier };
@@ -57,6 +57,10 @@ ANNULI_ENUM_WORDS(LrSchedulerType, "constant", "linear", "cosine", "wsd");
 // Where a phase's schedule stands: in the plan, or in the phase.
 enum class ScheduleOf { kRun, kPhase };
 ANNULI_ENUM_WORDS(ScheduleOf, "run", "phase");
+// Which entries a rate that rises once more acts on: all, or those that the
+// phase's growth added.
+enum class RewarmOf { kAll, kNew };
+ANNULI_ENUM_WORDS(RewarmOf, "all", "new");
 enum class LayerSource { kCopy, kRandom };
 ANNULI_ENUM_WORDS(LayerSource, "copy", "random");
 
@@ -70,6 +74,7 @@ struct UpcyclePlan {
   ShardScale shard_scale = ShardScale::kDown;
   bool shared_expert = false;  // holds the parent's; routed ones add nothing
   double drop_ratio = 0;       // share of each expert's units drawn anew
+  bool selection_bias = false;
   bool operator==(const UpcyclePlan&) const = default;
 };
 
@@ -100,6 +105,7 @@ struct DeepenPlan {
 struct ExpandExpertsPlan {
   int64_t factor = 2;
   std::optional<int64_t> num_experts_per_tok;  // unset: times `factor` too
+  bool selection_bias = false;  // copies are closed at first; see the operator
   bool operator==(const ExpandExpertsPlan&) const = default;
 };
 
@@ -166,13 +172,21 @@ struct FreezePlan {
   bool operator==(const FreezePlan&) const = default;
 };
 
+// Ends a phase before its last step: see train/loss_slope.h.
+struct UntilPlan {
+  double slope = 0;  // nats per doubling of the run's operations
+  bool operator==(const UntilPlan&) const = default;
+};
+
 struct TrainPlan {
   int64_t max_steps = 10;  // loaded: 0 where one of the next three stands
   std::optional<double> max_tokens;
   std::optional<double> max_flops;
   std::optional<double> share;  // of the plan's budget
+  std::optional<UntilPlan> until;
   double learning_rate = 3e-4;
-  int64_t batch_size = 8;  // windows in one pass of all parts
+  std::optional<int64_t> sequence_length;  // nullopt: the data's
+  int64_t batch_size = 8;                  // windows in one pass of all parts
   // Windows of one part of a batch; nullopt: the whole batch. Parts may be
   // computed by different processes, and are summed as a tree.
   std::optional<int64_t> micro_batch_size;
@@ -184,12 +198,15 @@ struct TrainPlan {
   double decay_ratio = 0.2;  // wsd: share of max_steps spent decaying
   ScheduleOf schedule = ScheduleOf::kRun;  // kPhase, if the plan has none
   int64_t rewarm_steps = 0;  // the rate rises in a line from 0 once more
+  RewarmOf rewarm_of = RewarmOf::kAll;
   double max_grad_norm = 0;  // 0: no clipping
   ClipNorm clip = ClipNorm::kWhole;
   std::optional<double> weight_decay;  // nullopt: the optimizer's
   std::optional<FreezePlan> freeze;
   double router_aux_loss_coef = 0.01;
   double router_z_loss_coef = 0;
+  // Of selection biases, towards equal load (2408.15664); 0: they stay.
+  double selection_bias_rate = 0;
   // nullopt until loaded; then true where the router began as `random`.
   std::optional<bool> router_mean_projection;
   bool operator==(const TrainPlan&) const = default;

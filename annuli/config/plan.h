@@ -45,13 +45,30 @@ ANNULI_ENUM_WORDS(StateDtype, "fp32", "bf16");
 enum class OnFailure { kStop, kRollback };
 ANNULI_ENUM_WORDS(OnFailure, "stop", "rollback");
 
+// Which windows of the text a run takes.
+enum class WindowOrder {
+  kRandom,  // each begins anywhere, drawn with replacement
+  kEpochs,  // all text once, shuffled; then all once more, in another order
+};
+ANNULI_ENUM_WORDS(WindowOrder, "random", "epochs");
+
+// One text of several that are mixed.
+struct TextSource {
+  std::vector<std::string> text;  // files, folders, globs
+  double weight = 1;              // of its tokens, against the others'
+  bool operator==(const TextSource&) const = default;
+};
+
 struct DataPlan {
   std::vector<std::string> text;     // files, folders, globs
+  std::vector<TextSource> mixture;   // instead of text
   std::string text_column = "text";  // of JSON lines and Parquet
   std::string tokens;                // a ready token file, instead of text
   std::string begin_token;           // a token's text, its id, or none;
   std::string end_token;             // empty: as the tokenizer's files say
   std::string split_at;              // documents end where the text spells it
+  bool document_mask = false;        // attention stays within documents
+  WindowOrder order = WindowOrder::kRandom;
   int64_t sequence_length = 256;
   double validation_fraction = 0.05;
   std::string cache_dir;  // of token files; empty: build/data/tokens
@@ -71,6 +88,7 @@ struct ModelPlan {
   std::optional<int64_t> head_dim;  // hidden_size / num_attention_heads
   int64_t num_experts = 0;
   int64_t num_experts_per_tok = 0;
+  bool selection_bias = false;  // of a mixture; see ModelConfig
   Activation hidden_act = Activation::kGelu;
   bool gated = false;
   bool qk_norm = false;

@@ -32,6 +32,16 @@ void visit_fields(auto&& visit, Is<FreezePlan> auto& freeze) {
         freeze.unfreeze_after);
 }
 
+void visit_fields(auto&& visit, Is<UntilPlan> auto& until) {
+  visit({.name = "slope",
+         .help = "The phase ends once the smoothed loss falls by less than "
+                 "this, in nats, from one doubling of the run's operations to "
+                 "the next",
+         .range = above(0),
+         .required = true},
+        until.slope);
+}
+
 void visit_fields(auto&& visit, Is<TrainPlan> auto& train) {
   visit({.name = "max_steps",
          .help = "Number of updates in this phase",
@@ -57,10 +67,21 @@ void visit_fields(auto&& visit, Is<TrainPlan> auto& train) {
          .range = Range{.min = 0, .max = 1, .min_open = true},
          .hashed_if_set = true},
         train.share);
+  visit({.name = "until",
+         .help = "What may end the phase before its last step; what it has not "
+                 "spent of a budget is left to the next phase",
+         .hashed_if_set = true},
+        train.until);
   visit({"learning_rate",
          "Highest learning rate, which holds between warm-up and decay",
          above(0), true},
         train.learning_rate);
+  visit({.name = "sequence_length",
+         .help = "Length of this phase's training windows, in tokens (if not "
+                 "given: the data's)",
+         .range = between(2, 1 << 20),
+         .hashed_if_set = true},
+        train.sequence_length);
   visit({"batch_size", "Number of windows in one pass, in all parts together",
          between(1, 1 << 20), true},
         train.batch_size);
@@ -108,6 +129,11 @@ void visit_fields(auto&& visit, Is<TrainPlan> auto& train) {
          .range = at_least(0),
          .hashed_if_set = true},
         train.rewarm_steps);
+  visit({.name = "rewarm_of",
+         .help = "What the rate of rewarm_steps acts on: all, or only what "
+                 "this phase's growth added (new), entry by entry",
+         .hashed_if_set = true},
+        train.rewarm_of);
   visit({"max_grad_norm",
          "A gradient with a larger norm is scaled down to this norm; 0 never "
          "scales",
@@ -136,6 +162,13 @@ void visit_fields(auto&& visit, Is<TrainPlan> auto& train) {
          "Weight of the loss that keeps a router's logits small, in a mixture",
          at_least(0)},
         train.router_z_loss_coef);
+  visit({.name = "selection_bias_rate",
+         .help = "Step by which the selection bias of an expert rises, after "
+                 "each update, if it had fewer tokens than the mean, and falls "
+                 "if it had more, in a mixture that has such biases",
+         .range = at_least(0),
+         .hashed_if_set = true},
+        train.selection_bias_rate);
   visit({"router_mean_projection",
          "After each step the direction that all tokens share is taken out of "
          "routers (if not given: only of those that began as random)"},

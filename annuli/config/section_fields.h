@@ -6,11 +6,27 @@
 // The fields of a plan's sections; see plan_fields.h.
 namespace annuli {
 
+void visit_fields(auto&& visit, Is<TextSource> auto& source) {
+  visit({.name = "text",
+         .help = "Text: files, folders or globs, as those of data.text",
+         .required = true},
+        source.text);
+  visit({"weight",
+         "Share of the tokens that come from this text, against the weights of "
+         "the others",
+         above(0)},
+        source.weight);
+}
+
 void visit_fields(auto&& visit, Is<DataPlan> auto& data) {
   visit({"text",
          "Text to train on: files, folders or globs of .txt, .jsonl and "
          ".parquet, the first two also as .gz or .zst"},
         data.text);
+  visit({.name = "mixture",
+         .help = "Several texts in shares, instead of text",
+         .hashed_if_set = true},
+        data.mixture);
   visit({"text_column",
          "Field of a JSON line, or column of a Parquet file, that holds the "
          "text"},
@@ -35,6 +51,17 @@ void visit_fields(auto&& visit, Is<DataPlan> auto& data) {
                  "<|endoftext|>",
          .hashed_if_set = true},
         data.split_at);
+  visit({.name = "document_mask",
+         .help = "A token sees only tokens of its own document, and positions "
+                 "begin anew with each document",
+         .hashed_if_set = true},
+        data.document_mask);
+  visit({.name = "order",
+         .help = "Which windows of the text a run takes: random, each begins "
+                 "anywhere; or epochs, all of the text once in a random order, "
+                 "then all of it again in another",
+         .hashed_if_set = true},
+        data.order);
   visit({"sequence_length", "Length of a training window, in tokens",
          between(2, 1 << 20)},
         data.sequence_length);
@@ -93,6 +120,11 @@ void visit_fields(auto&& visit, Is<ModelPlan> auto& model) {
   visit({"num_experts_per_tok", "Number of experts that compute each token",
          between(0, 4096)},
         model.num_experts_per_tok);
+  visit({.name = "selection_bias",
+         .help = "Experts of a mixture are chosen by probability plus a bias "
+                 "of each, which evens out their load",
+         .hashed_if_set = true},
+        model.selection_bias);
   visit({"hidden_act", "Activation function of the feed-forward"},
         model.hidden_act);
   visit({"gated",
