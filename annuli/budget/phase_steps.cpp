@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "annuli/budget/compute.h"
 #include "annuli/checkpoint/model_file.h"
@@ -13,6 +14,16 @@
 
 namespace annuli::budget {
 namespace {
+
+double tokens_of_step(const Plan& plan, const PhasePlan& phase) {
+  return train::tokens_of_step(phase.train, plan.data.sequence_length);
+}
+
+double flops_of_step(const Plan& plan, const PhasePlan& phase,
+                     const ModelConfig& config) {
+  return training_flops(config, plan.data.sequence_length,
+                        tokens_of_step(plan, phase));
+}
 
 bool has_length(const PhasePlan& phase) {
   const TrainPlan& train = phase.train;
@@ -26,9 +37,8 @@ class Spending {
 
   int64_t steps(const PhasePlan& phase, const ModelConfig& config) {
     const TrainPlan& train = phase.train;
-    const int64_t length = plan_.data.sequence_length;
-    const double tokens = train::tokens_of_step(train, length);
-    const double flops = training_flops(config, length, tokens);
+    const double tokens = tokens_of_step(plan_, phase);
+    const double flops = flops_of_step(plan_, phase, config);
     if (train.max_tokens) return whole(phase, *train.max_tokens, tokens);
     if (train.max_flops) return whole(phase, *train.max_flops, flops);
     if (!train.share) return train.max_steps;
@@ -94,9 +104,36 @@ Plan with_steps(Plan plan) {
     train.max_steps = spending.steps(given.phases[i], configs[i]);
     train.max_tokens = train.max_flops = train.share = {};
   }
-  plan.budget.reset();
+  const bool may_end_early = std::ranges::any_of(
+      plan.phases,
+      [](const PhasePlan& p) { return p.train.until.has_value(); });
+  if (!may_end_early) plan.budget.reset();
   check(plan);
   return plan;
+}
+
+void end_early(Plan& plan, size_t phase, int64_t steps) {
+  TrainPlan& train = plan.phases.at(phase).train;
+  const int64_t left = std::exchange(train.max_steps, steps) - steps;
+  if (!plan.budget) return;
+  const auto cost = [&](size_t i) {
+    if (plan.budget->tokens) return tokens_of_step(plan, plan.phases.at(i));
+    return flops_at(plan, i).of_step;
+  };
+  plan.phases.at(phase + 1).train.max_steps += static_cast<int64_t>(
+      std::floor(static_cast<double>(left) * cost(phase) / cost(phase + 1)));
+}
+
+Spent flops_at(const Plan& plan, size_t phase) {
+  const std::vector<ModelConfig> configs = configs_of_phases(plan);
+  Spent spent;
+  for (size_t i = 0; i <= phase; ++i) {
+    spent.of_step = flops_of_step(plan, plan.phases.at(i), configs.at(i));
+    if (i == phase) break;
+    spent.before +=
+        spent.of_step * static_cast<double>(plan.phases[i].train.max_steps);
+  }
+  return spent;
 }
 
 }  // namespace annuli::budget

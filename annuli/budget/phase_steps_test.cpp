@@ -76,6 +76,41 @@ TEST(PhaseSteps, NothingIsLeftOfTheBudgetInThePlan) {
   EXPECT_EQ(parse_plan(to_yaml(plan), "again.yaml"), plan);
 }
 
+const char* const kUntil = "share: 0.75, until: {slope: 0.1}";
+
+// The budget stays, for what a phase that ends early leaves of it.
+TEST(PhaseSteps, WhatAPhaseLeavesGoesToTheNext) {
+  Plan plan = with_steps(plan_of(kUntil, "share: 0.25", "{tokens: 3200}"));
+  ASSERT_TRUE(plan.budget.has_value());
+  EXPECT_EQ(parse_plan(to_yaml(plan), "again.yaml"), plan);
+  EXPECT_EQ(with_steps(plan), plan);
+  end_early(plan, 0, 30);
+  EXPECT_EQ(plan.phases[0].train.max_steps, 30);
+  EXPECT_EQ(plan.phases[1].train.max_steps, 25 + 45);
+}
+
+// In operations the larger model does fewer steps with what is left.
+TEST(PhaseSteps, WhatIsLeftIsCountedInTheBudgetsUnit) {
+  Plan plan = with_steps(plan_of(kUntil, "share: 0.25", "{flops: 1e9}"));
+  const Plan before = plan;
+  const auto spent = [](const Plan& of) {
+    const Spent last = flops_at(of, 1);
+    return last.before +
+           last.of_step * static_cast<double>(of.phases[1].train.max_steps);
+  };
+  end_early(plan, 0, before.phases[0].train.max_steps / 2);
+  EXPECT_LE(spent(plan), spent(before));
+  EXPECT_GT(spent(plan), spent(before) - flops_at(plan, 1).of_step);
+}
+
+TEST(PhaseSteps, WithoutABudgetStepsThatAreLeftAreNotDone) {
+  Plan plan =
+      plan_of("max_steps: 9, until: {slope: 0.1}", "max_steps: 5", "null");
+  end_early(plan, 0, 4);
+  EXPECT_EQ(plan.phases[0].train.max_steps, 4);
+  EXPECT_EQ(plan.phases[1].train.max_steps, 5);
+}
+
 TEST(PhaseSteps, TooLittleForAStepIsRefused) {
   try {
     with_steps(plan_of("max_tokens: 31", "max_steps: 1", "null"));
@@ -113,6 +148,22 @@ TEST(PhaseSteps, APhaseHasOneMeasureOfItsLength) {
               HasSubstr("expected one of tokens, flops"));
   EXPECT_THAT(refusal_of("max_grad_norm: 1", kTwo, "null"),
               HasSubstr("max_steps is missing"));
+}
+
+TEST(PhaseSteps, OnlyAPhaseBeforeGrowthAtAConstantRateMayEndEarly) {
+  const char* kTwo = "max_steps: 2";
+  const char* kEnds = "max_steps: 2, until: {slope: 0.1}";
+  EXPECT_EQ(refusal_of(kEnds, kTwo, "null"), "");
+  EXPECT_THAT(refusal_of(kTwo, kEnds, "null"),
+              HasSubstr("phases.1.train.until: found in the last phase"));
+  EXPECT_THAT(refusal_of("max_steps: 2, until: {slope: 0.1}, "
+                         "lr_scheduler_type: cosine",
+                         kTwo, "null"),
+              HasSubstr("found with a rate that decays"));
+  EXPECT_THAT(refusal_of("max_steps: 2, until: {slope: 0}", kTwo, "null"),
+              HasSubstr("expected a number, above 0"));
+  EXPECT_THAT(refusal_of("max_steps: 2, until: {}", kTwo, "null"),
+              HasSubstr("slope is missing"));
 }
 
 }  // namespace

@@ -95,8 +95,10 @@ std::string rate_table(const Plan& plan) {
       {"phase", "steps", "learning rate"}};
   for (size_t i = 0; i < rates.size(); ++i) {
     const PhasePlan& phase = plan.phases[i];
-    rows.push_back(
-        {phase.name, std::to_string(phase.train.max_steps), rates[i]});
+    rows.push_back({phase.name,
+                    fmt::format("{}{}", phase.train.until ? "at most " : "",
+                                phase.train.max_steps),
+                    rates[i]});
   }
   return aligned(rows, Align::kLeft);
 }

@@ -111,6 +111,24 @@ void check_freeze(const Complain& complain, const std::string& key,
                 "experts");
 }
 
+// An update of bf16 weights is rounded at random, once: a share of it would be
+// rounded once more.
+void check_rewarm(const Complain& complain, const std::string& key,
+                  const Plan& plan, const PhasePlan& phase) {
+  if (phase.train.rewarm_of == RewarmOf::kAll) return;
+  if (!phase.grow) {
+    complain(key, "found new in a phase without growth, expected all");
+  }
+  if (phase.train.rewarm_steps == 0) {
+    complain(key, "found new without rewarm_steps, expected both");
+  }
+  if (plan.precision == Precision::kBf16) {
+    complain(key,
+             "found new with precision bf16, expected fp32, fp64 or "
+             "bf16-mixed");
+  }
+}
+
 }  // namespace
 
 void check_growth(const Complain& complain, const Plan& plan) {
@@ -121,6 +139,10 @@ void check_growth(const Complain& complain, const Plan& plan) {
     check_freeze(complain, fmt::format("phases.{}.train.freeze", i),
                  plan.phases[i], config);
   };
+  for (size_t i = 0; i < plan.phases.size(); ++i) {
+    check_rewarm(complain, fmt::format("phases.{}.train.rewarm_of", i), plan,
+                 plan.phases[i]);
+  }
   if (!first) {  // a file: its growth is checked when it is opened
     for (size_t i = 0; i < plan.phases.size(); ++i) check_frozen(i, {});
     return;

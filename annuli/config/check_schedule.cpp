@@ -1,5 +1,6 @@
 #include "annuli/config/check_schedule.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -61,6 +62,42 @@ void check_length(const Complain& complain, const std::string& key,
   }
 }
 
+bool holds_its_rate(const Plan& plan, const TrainPlan& train) {
+  const LrSchedulerType type =
+      plan.schedule && train.schedule == ScheduleOf::kRun
+          ? plan.schedule->type
+          : train.lr_scheduler_type;
+  // The run's decays after its last growth, a phase's at the phase's end.
+  return type == LrSchedulerType::kConstant ||
+         (type == LrSchedulerType::kWsd && plan.schedule &&
+          train.schedule == ScheduleOf::kRun);
+}
+
+// What follows must not depend on when the phase ends, but for its length.
+void check_until(const Complain& complain, const Plan& plan, size_t phase) {
+  const TrainPlan& train = plan.phases[phase].train;
+  if (!train.until) return;
+  const std::string key = fmt::format("phases.{}.train.until", phase);
+  if (phase + 1 == plan.phases.size()) {
+    complain(key,
+             "found in the last phase, expected a phase that another one "
+             "follows");
+  }
+  if (!holds_its_rate(plan, train)) {
+    complain(key,
+             "found with a rate that decays, expected one that holds: the "
+             "plan's schedule wsd or constant, or lr_scheduler_type constant");
+  }
+  for (size_t next = phase + 1; next < plan.phases.size(); ++next) {
+    if (plan.phases[next].grow) return;
+  }
+  if (plan.schedule) {
+    complain(key,
+             "found in a phase that no growth follows, where the plan's "
+             "schedule may decay; expected it before growth");
+  }
+}
+
 }  // namespace
 
 void check_schedule(const Complain& complain, const Plan& plan) {
@@ -70,6 +107,7 @@ void check_schedule(const Complain& complain, const Plan& plan) {
     const std::string key = fmt::format("phases.{}.train", i);
     if (plan.schedule) check_one_schedule(complain, key, train);
     check_length(complain, key, train, plan);
+    check_until(complain, plan, i);
   }
 }
 
@@ -85,7 +123,10 @@ void check_budget(const Complain& complain, const Plan& plan) {
                                    shares));
   }
   if (!plan.budget) return;
-  if (shares == 0) {
+  const bool has_until = std::ranges::any_of(
+      plan.phases,
+      [](const PhasePlan& phase) { return phase.train.until.has_value(); });
+  if (shares == 0 && !has_until) {
     complain("budget", "found no phase with a share of it, expected some");
   }
   if (plan.budget->tokens.has_value() == plan.budget->flops.has_value()) {

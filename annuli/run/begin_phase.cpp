@@ -83,6 +83,7 @@ void begin_phase(RunningPlan& run, RunState& state) {
   state.phase_ended = false;
   state.previous_norm.reset();
   state.frozen_hash.clear();
+  state.loss_bins = {};
   state.recipe.reset();
   state.control.reset();
   reset_peak_resident();

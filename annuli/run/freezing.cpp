@@ -1,5 +1,7 @@
 #include "annuli/run/freezing.h"
 
+#include "annuli/core/error.h"
+
 namespace annuli::run {
 namespace {
 
@@ -25,6 +27,13 @@ bool is_frozen(const PhasePlan& phase, const RunState& state) {
 train::FrozenEntries frozen_now(const PhasePlan& phase, const RunState& state) {
   if (!is_frozen(phase, state.step)) return {};
   return frozen_entries(phase, state);
+}
+
+train::FrozenEntries old_entries(const PhasePlan& phase,
+                                 const RunState& state) {
+  if (phase.train.rewarm_of == RewarmOf::kAll) return {};
+  ANNULI_CHECK(state.recipe.has_value(), "rewarm_of: new without growth");
+  return train::FrozenEntries::of_parent(state.model.table(), *state.recipe);
 }
 
 void begin_freezing(const PhasePlan& phase, RunState& state) {

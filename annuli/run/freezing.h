@@ -14,6 +14,10 @@ namespace annuli::run {
 // What is frozen in the state's next step.
 train::FrozenEntries frozen_now(const PhasePlan& phase, const RunState& state);
 
+// What the phase's growth has not added, if the rate of what it added rises
+// anew (`train.rewarm_of`).
+train::FrozenEntries old_entries(const PhasePlan& phase, const RunState& state);
+
 // Before the first step of a phase. Where processes hold the model in parts all
 // of them call it.
 void begin_freezing(const PhasePlan& phase, RunState& state);

@@ -28,6 +28,7 @@
 #include "annuli/run/end_phase.h"
 #include "annuli/run/first_state.h"
 #include "annuli/run/freezing.h"
+#include "annuli/run/phase_slope.h"
 #include "annuli/run/resume.h"
 #include "annuli/run/rollback.h"
 #include "annuli/run/run_names.h"
@@ -163,24 +164,42 @@ class PlanRunner {
         plan.weight_decay.value_or(plan_.optimizer.weight_decay),
         CounterRng(plan_.seed, "phase/" + phase.name).bits(0), run_.group(),
         state.previous_norm, plan_.parallel.shard,
-        train::place_in_run(plan_, state.phase), frozen_now(phase, state));
+        train::place_in_run(run_.plan(), state.phase), frozen_now(phase, state),
+        old_entries(phase, state));
     train::WeightSample sample(state.model.table(),
                                state.recipe ? &*state.recipe : nullptr);
     StepLog log(run_.history(), phase.name,
                 StepLines(phase.name, state.step + 1, plan.max_steps,
                           plan_.logging_steps));
+    PhaseSlope slope(run_.plan(), state);
     for (int64_t number = 1; state.step < last && !stops_at(state); ++number) {
-      const int signal = train_step(state, trainer, sample, log, number);
+      const int signal = train_step(state, trainer, sample, log, slope, number);
+      if (slope.ends_phase()) break;
       if (state.step < plan.max_steps) between_steps(state, log, signal);
     }
     log.finish();
+    note_slope(state, slope);
     if (profiler_) profiler_->end_phase(phase.name);
+  }
+
+  // Where the phase's `until` ends it, or it has no more steps to do.
+  void note_slope(RunState& state, const PhaseSlope& slope) {
+    const auto fit = slope.fit(state);
+    if (!fit) return;
+    if (slope.ends_phase()) {
+      run_.end_phase_now(state);
+    } else if (state.step < run_.phase(state).train.max_steps) {
+      return;
+    }
+    run_.history().append(slope.to_json(state, *fit));
+    slope.print(run_.plan(), state, *fit);
   }
 
   // `number` counts the steps of this process in the phase. Returns the signal
   // that asks to stop.
   int train_step(RunState& state, train::Trainer& trainer,
-                 train::WeightSample& sample, StepLog& log, int64_t number) {
+                 train::WeightSample& sample, StepLog& log, PhaseSlope& slope,
+                 int64_t number) {
     run_.group().work_at(fmt::format("step {} of phase {}", state.step + 1,
                                      run_.phase(state).name));
     if (profiler_) profiler_->begin_step(number);
@@ -191,6 +210,7 @@ class PlanRunner {
     record.loss_rise = run_.watch().rise(record.loss);
     state.step = record.step;
     state.previous_norm = trainer.previous_norm();
+    slope.add(state, record.loss);
     log.add(record, seconds.count());
     // One that all rollbacks could not avoid is lived with.
     const bool rolls_back = plan_.on_failure == OnFailure::kRollback &&

@@ -50,7 +50,10 @@ void accept_changes(const Json& progress, const Plan& plan,
     say("the plan has changed: {}: {}\n", to_text(change),
         meaning_of(change.effect, plan.phases.at(phase), step));
   }
-  const int64_t max_steps = plan.phases.at(phase).train.max_steps;
+  const auto ends =
+      early_ends_from(progress.value("early_ends", Json::array()));
+  const int64_t max_steps =
+      with_early_ends(plan, ends).phases.at(phase).train.max_steps;
   if (step > max_steps) {
     user_error(
         "resuming from {}: it stands after step {} of phase {}, which now ends "
@@ -90,7 +93,8 @@ std::optional<RunState> resume(RunFolder& folder, const Plan& plan,
     accept_changes({{"plan", saved->plan},
                     {"phase", saved->state.phase},
                     {"step", saved->state.step},
-                    {"phase_ended", saved->state.phase_ended}},
+                    {"phase_ended", saved->state.phase_ended},
+                    {"early_ends", to_json(saved->state.early_ends)}},
                    plan, folder.state());
   }
   return std::move(saved->state);

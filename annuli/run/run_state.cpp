@@ -27,6 +27,20 @@ Json optimizer_json(const RunState& state) {
   return rows;
 }
 
+Json bins_json(const train::LossBins& bins) {
+  return {{"steps_of_bin", bins.steps_of_bin},
+          {"means", bins.means},
+          {"open_sum", bins.open_sum},
+          {"open_steps", bins.open_steps}};
+}
+
+train::LossBins bins_from(const Json& json) {
+  return {.steps_of_bin = json.at("steps_of_bin"),
+          .means = json.at("means"),
+          .open_sum = json.at("open_sum"),
+          .open_steps = json.at("open_steps")};
+}
+
 Json progress_of(const RunState& state, const Plan& plan) {
   Json progress = {
       {"plan_hash", plan_hash(plan)},
@@ -49,6 +63,12 @@ Json progress_of(const RunState& state, const Plan& plan) {
   progress.update(train::to_json(state.history));
   if (state.previous_norm) progress["previous_norm"] = *state.previous_norm;
   if (!state.frozen_hash.empty()) progress["frozen_hash"] = state.frozen_hash;
+  if (!state.loss_bins.is_empty()) {
+    progress["loss_bins"] = bins_json(state.loss_bins);
+  }
+  if (!state.early_ends.empty()) {
+    progress["early_ends"] = to_json(state.early_ends);
+  }
   if (state.recipe) progress["recipe"] = grow::to_json(*state.recipe);
   if (state.control) {
     progress["control"] = state.control->gradient_difference;
@@ -217,6 +237,8 @@ std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
       .previous_norm = std::nullopt,
       .frozen_hash = "",
       .recent_losses = progress.at("recent_losses"),
+      .loss_bins = {},
+      .early_ends = {},
       .rollbacks = progress.at("rollbacks"),
       .after_rollback = progress.at("after_rollback"),
       .lr_factor = progress.at("lr_factor"),
@@ -227,6 +249,12 @@ std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
     state.previous_norm = progress.at("previous_norm").get<double>();
   }
   state.frozen_hash = progress.value("frozen_hash", "");
+  if (progress.contains("loss_bins")) {
+    state.loss_bins = bins_from(progress.at("loss_bins"));
+  }
+  if (progress.contains("early_ends")) {
+    state.early_ends = early_ends_from(progress.at("early_ends"));
+  }
   if (progress.contains("recipe")) {
     state.recipe = grow::recipe_from_json(progress.at("recipe"));
   }

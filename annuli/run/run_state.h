@@ -13,7 +13,9 @@
 #include "annuli/grow/recipe.h"
 #include "annuli/model/transformer.h"
 #include "annuli/parallel/process_group.h"
+#include "annuli/run/early_end.h"
 #include "annuli/train/history.h"
+#include "annuli/train/loss_slope.h"
 #include "annuli/train/optimizer.h"
 #include "annuli/verify/symmetry_breaking.h"
 
@@ -36,6 +38,8 @@ struct RunState {
   std::optional<double> previous_norm;  // train::Trainer's
   std::string frozen_hash;              // of what the phase freezes, at first
   std::vector<double> recent_losses;    // train::LossWatch's
+  train::LossBins loss_bins;            // if the phase has `until`
+  std::vector<EarlyEnd> early_ends;     // of the phases so far
 
   // Of the phase at hand: how often it went back to a saved state, what that
   // has made of its learning rate, and whether no step was saved since.

@@ -5,6 +5,7 @@
 
 #include <chrono>
 
+#include "annuli/budget/phase_steps.h"
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/core/say.h"
 #include "annuli/core/stop_request.h"
@@ -16,7 +17,8 @@ namespace annuli::run {
 
 RunningPlan::RunningPlan(const Plan& plan, RunFolder& folder, at::Device device,
                          parallel::ProcessGroup& group)
-    : plan_(plan),
+    : given_(plan),
+      plan_(plan),
       folder_(folder),
       device_(device),
       group_(group),
@@ -48,6 +50,12 @@ void RunningPlan::enter(const RunState& state) {
     history_->tell([this](const Json& line) { events_->add(line); });
   }
   watch_ = train::LossWatch(state.recent_losses);
+  plan_ = with_early_ends(given_, state.early_ends);
+}
+
+void RunningPlan::end_phase_now(RunState& state) {
+  state.early_ends.push_back({.phase = state.phase, .steps = state.step});
+  budget::end_early(plan_, state.phase, state.step);
 }
 
 void RunningPlan::note_place(RunState& state) {
@@ -61,7 +69,7 @@ void RunningPlan::save(const RunState& state, int64_t also) {
   group_.work_at(fmt::format("saving the state after step {} of phase {}",
                              state.step, phase(state).name));
   if (is_writer()) history_->sync();
-  save_run_state(folder_.state(), state, plan_, plan_.save_total_limit + also,
+  save_run_state(folder_.state(), state, given_, given_.save_total_limit + also,
                  group_);
   group_.barrier();
   const std::chrono::duration<double> seconds =

@@ -27,6 +27,7 @@ class RunningPlan {
   RunningPlan(const Plan& plan, RunFolder& folder, at::Device device,
               parallel::ProcessGroup& group);
 
+  // With the steps that phases have that ended early, and those after them.
   const Plan& plan() const { return plan_; }
   RunFolder& folder() { return folder_; }
   at::Device device() const { return device_; }
@@ -46,8 +47,10 @@ class RunningPlan {
   // Checks whose failure is a warning in this phase.
   std::vector<std::string> allowed(const PhasePlan& phase) const;
 
-  // Text, history and losses as they were at that state.
+  // Text, history, losses and steps as they were at that state.
   void enter(const RunState& state);
+  // The phase ends after the steps it has done.
+  void end_phase_now(RunState& state);
   // Samples of a phase are there now: tells those who read along.
   void show_samples(const std::string& phase) {
     if (events_) events_->add_samples(phase);
@@ -74,7 +77,8 @@ class RunningPlan {
   void require_one_model(const RunState& state);
 
  private:
-  const Plan& plan_;
+  const Plan& given_;
+  Plan plan_;
   RunFolder& folder_;
   at::Device device_;
   parallel::ProcessGroup& group_;

@@ -52,6 +52,17 @@ void set_rate(Plan& plan, const std::optional<double>& rate) {
   plan.phases.front().train.learning_rate = *rate;
 }
 
+// Every point of a curve is cut by shares, and so are the operations of arms.
+void refuse_until(const Study& study, const Arm& arm, const Plan& plan) {
+  for (const PhasePlan& phase : plan.phases) {
+    if (!phase.train.until) continue;
+    user_error(
+        "reading the study {}: arm {}: found until in phase {}, expected "
+        "shares alone, by which the points of arms are compared",
+        study.name, arm.name, phase.name);
+  }
+}
+
 void require_share(const Study& study, const Arm& arm, const Plan& plan) {
   const bool has_share = std::ranges::any_of(
       plan.phases,
@@ -74,6 +85,7 @@ Plan arm_plan(const Study& study, const Arm& arm, const Trial& trial) {
   if (tree.find("name") == nullptr) apply_override(tree, "name=" + arm.name);
   Plan plan = plan_of(tree);
   require_share(study, arm, plan);
+  refuse_until(study, arm, plan);
   plan.seed = trial.seed;
   set_rate(plan, trial.rate);
   Plan whole = budget::with_steps(plan);

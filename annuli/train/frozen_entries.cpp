@@ -61,6 +61,15 @@ FrozenEntries::FrozenEntries(const FreezePlan& plan, const TensorTable& table,
   }
 }
 
+FrozenEntries FrozenEntries::of_parent(const TensorTable& table,
+                                       const grow::Recipe& growth) {
+  FrozenEntries entries;
+  entries.whole_.resize(table.size());
+  entries.parts_.resize(table.size());
+  entries.add_parent(table, growth);
+  return entries;
+}
+
 void FrozenEntries::add_parent(const TensorTable& table,
                                const grow::Recipe& growth) {
   std::set<Origin> seen;

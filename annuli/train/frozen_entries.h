@@ -31,6 +31,9 @@ class FrozenEntries {
   // if nothing would be left to train.
   FrozenEntries(const FreezePlan& plan, const TensorTable& table,
                 const grow::Recipe* growth);
+  // What `parent` names, were it all.
+  static FrozenEntries of_parent(const TensorTable& table,
+                                 const grow::Recipe& growth);
 
   // By row; empty if nothing is frozen.
   const std::vector<bool>& whole_rows() const { return whole_; }

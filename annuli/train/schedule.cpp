@@ -127,8 +127,15 @@ double learning_rate(const TrainPlan& plan, int64_t step,
                     .end = last},
                    at);
   }
+  if (plan.rewarm_of == RewarmOf::kNew) return rate;
   if (step >= plan.rewarm_steps) return rate;
   return rate * at / static_cast<double>(plan.rewarm_steps);
+}
+
+double share_of_new(const TrainPlan& plan, int64_t step) {
+  if (plan.rewarm_of == RewarmOf::kAll) return 1;
+  if (step >= plan.rewarm_steps) return 1;
+  return static_cast<double>(step) / static_cast<double>(plan.rewarm_steps);
 }
 
 }  // namespace annuli::train

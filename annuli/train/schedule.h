@@ -36,8 +36,12 @@ std::optional<PlaceInRun> place_in_run(const Plan& plan, size_t phase);
 //   wsd       rate, then linear down to min (warm-up, stable, decay)
 // with x steps of the phase, up to max_steps, the decay its last decay_ratio;
 // in a run with a schedule x tokens of the run; y is the share of what follows
-// the warm-up. All of it times step / rewarm_steps in the first rewarm_steps.
+// the warm-up. All of it times step / rewarm_steps in the first rewarm_steps,
+// unless those are of new entries alone.
 double learning_rate(const TrainPlan& plan, int64_t step,
                      const std::optional<PlaceInRun>& run = {});
+
+// The rate of what the phase's growth added, as a share of that.
+double share_of_new(const TrainPlan& plan, int64_t step);
 
 }  // namespace annuli::train

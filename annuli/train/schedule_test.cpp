@@ -75,6 +75,18 @@ TEST(Schedule, WarmsUpOnceMoreFromZero) {
   EXPECT_EQ(learning_rate(plan, 5), 2e-3);
 }
 
+TEST(Schedule, WhatGrowthAddedWarmsUpAlone) {
+  TrainPlan plan = plan_of(LrSchedulerType::kConstant);
+  plan.warmup_steps = 0;
+  plan.rewarm_steps = 4;
+  EXPECT_EQ(share_of_new(plan, 1), 1);
+  plan.rewarm_of = RewarmOf::kNew;
+  EXPECT_EQ(learning_rate(plan, 1), 2e-3);
+  EXPECT_EQ(share_of_new(plan, 1), 0.25);
+  EXPECT_EQ(share_of_new(plan, 4), 1);
+  EXPECT_EQ(share_of_new(plan, 5), 1);
+}
+
 // Two phases of 100 and 50 steps; the second's have twice the tokens, so that
 // the run is 200 steps of the first kind.
 Plan run_of(SchedulePlan schedule) {

@@ -53,6 +53,10 @@ std::string phase_text(const TrainPlan& train,
     }
     before = after;
   }
+  if (train.rewarm_of == RewarmOf::kNew) {
+    parts.push_back(fmt::format("what growth added rises from 0 by step {}",
+                                train.rewarm_steps));
+  }
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 

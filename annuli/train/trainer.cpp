@@ -48,12 +48,14 @@ Trainer::Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
                  const TrainPlan& train, double weight_decay, uint64_t seed,
                  parallel::ProcessGroup& group,
                  std::optional<double> previous_norm, Sharding shard,
-                 const std::optional<PlaceInRun>& place, FrozenEntries frozen)
+                 const std::optional<PlaceInRun>& place, FrozenEntries frozen,
+                 FrozenEntries old)
     : model_(model),
       optimizer_(optimizer),
       train_(train),
       place_(place),
       frozen_(std::move(frozen)),
+      old_(std::move(old)),
       weight_decay_(weight_decay),
       seed_(seed),
       previous_norm_(previous_norm),
@@ -316,14 +318,32 @@ double Trainer::update(size_t row, const at::Tensor& gradient,
     return 0;
   }
   const std::vector<at::Tensor> kept = frozen_.copy_of(row, weight);
-  const double squares =
-      optimizer_.update(model_.table()[row], row, weight, gradient,
-                        {.learning_rate = record.learning_rate,
-                         .weight_decay = weight_decay_,
-                         .gradient_scale = scale,
-                         .seed = seed_});
+  const double squares = apply(row, weight, gradient,
+                               {.learning_rate = record.learning_rate,
+                                .weight_decay = weight_decay_,
+                                .gradient_scale = scale,
+                                .seed = seed_},
+                               share_of_new(train_, record.step));
   frozen_.put_back(row, kept, weight);
   if (sample_ != nullptr) sample_->after(row, weight);
+  return squares;
+}
+
+// An update is proportional to the rate, so that a share of the rate is a share
+// of the way.
+double Trainer::apply(size_t row, at::Tensor& weight,
+                      const at::Tensor& gradient, UpdateSettings settings,
+                      double share_of_new) {
+  const bool is_all_new = !old_.is_whole(row) && !old_.has_part(row);
+  const bool is_mixed = share_of_new < 1 && old_.has_part(row);
+  if (is_all_new) settings.learning_rate *= share_of_new;
+  const at::Tensor before = is_mixed ? weight.clone() : at::Tensor();
+  const double squares =
+      optimizer_.update(model_.table()[row], row, weight, gradient, settings);
+  if (!is_mixed) return squares;
+  const std::vector<at::Tensor> old = old_.copy_of(row, weight);
+  weight.sub_(before).mul_(share_of_new).add_(before);
+  old_.put_back(row, old, weight);
   return squares;
 }
 

@@ -26,7 +26,9 @@
 // Training steps of one phase.
 //
 // What the phase freezes (frozen_entries.h) has no gradient; a row that is
-// frozen in part is updated, and its frozen entries are put back.
+// frozen in part is updated, and its frozen entries are put back. While the
+// rate of new entries rises (`train.rewarm_of`), they go a share of the way
+// that the update goes.
 //
 // A step is a pure function of (weights, optimizer state, loader state, step
 // number; with clip: previous_norm, the norm before): nothing else is kept, so
@@ -76,7 +78,7 @@ class Trainer {
           std::optional<double> previous_norm = std::nullopt,
           Sharding shard = Sharding::kNone,
           const std::optional<PlaceInRun>& place = {},
-          FrozenEntries frozen = {});
+          FrozenEntries frozen = {}, FrozenEntries old = {});
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
@@ -112,6 +114,8 @@ class Trainer {
   void measure(const data::Batch& batch, int64_t step);
   Loss forward(const data::Batch& batch, int64_t step, int64_t pass);
   double clip_scale(double norm) const;
+  double apply(size_t row, at::Tensor& weight, const at::Tensor& gradient,
+               UpdateSettings settings, double share_of_new);
   double update(size_t row, const at::Tensor& gradient,
                 const StepRecord& record, double scale);
   void finish(StepRecord& record, StepSums sums);
@@ -121,6 +125,7 @@ class Trainer {
   const TrainPlan& train_;
   std::optional<PlaceInRun> place_;
   FrozenEntries frozen_;
+  FrozenEntries old_;  // what the phase's growth did not add
   double weight_decay_;
   uint64_t seed_;
   std::optional<double> previous_norm_;

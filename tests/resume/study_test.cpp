@@ -139,7 +139,7 @@ TEST_F(StudyVerb, RunsTheArmsThatItIsToldTo) {
   EXPECT_EQ(runs, (std::map<std::string, int>{{"scratch", 2}, {"stack", 4}}));
   const Outcome refused = run({"study", file, "--arms", "stack,scrach"});
   EXPECT_EQ(refused.status, 2);
-  EXPECT_THAT(refused.err, HasSubstr("found no arm \"scrach\""));
+  EXPECT_THAT(refused.err, HasSubstr("found no arm 'scrach'"));
   EXPECT_THAT(refused.err, HasSubstr("scratch, stack"));
 }
 
