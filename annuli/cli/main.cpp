@@ -62,6 +62,7 @@ int run_verb(int argc, char** argv) {
   annuli::cli::add_inspect_command(app);
   annuli::cli::add_report_command(app);
   annuli::cli::add_study_command(app);
+  annuli::cli::add_advise_command(app);
   annuli::cli::add_watch_command(app);
   annuli::cli::add_evaluate_command(app);
   annuli::cli::add_generate_command(app);

@@ -143,6 +143,25 @@ TEST_F(StudyVerb, RunsTheArmsThatItIsToldTo) {
   EXPECT_THAT(refused.err, HasSubstr("scratch, stack"));
 }
 
+// A finished run has decayed, so that its curve says nothing more.
+TEST_F(StudyVerb, AdviceIsOfARunAndOfStudies) {
+  const std::string file = study("small");
+  ASSERT_EQ(run({"study", file}).status, 0);
+  const fs::path unit = folder_of("small/stack", "rate-");
+  const Outcome advice =
+      run({"advise", unit.string(), "--study", file, "--json"});
+  ASSERT_EQ(advice.status, 0) << advice.err;
+  const json said = json::parse(advice.out);
+  EXPECT_EQ(said.at("phase"), "large");
+  EXPECT_EQ(said.at("flops"), said.at("all_flops"));
+  EXPECT_EQ(said.at("going_on").at("doubt"),
+            "its learning rate is decaying, and the loss falls as that does");
+  // No arm goes on with the two layers from which `stack` grew.
+  EXPECT_TRUE(said.at("growing").empty());
+  const Outcome nothing = run({"advise", scratch_.file("nothing")});
+  EXPECT_EQ(nothing.status, 2);
+}
+
 TEST_F(StudyVerb, QuickIsAStudyOfItsOwn) {
   const Outcome done = run({"study", study("small"), "--quick"});
   ASSERT_EQ(done.status, 0) << done.err;
