@@ -6,6 +6,7 @@
 #include "annuli/checkpoint/pt_file.h"
 #include "annuli/core/error.h"
 #include "annuli/core/tilde.h"
+#include "annuli/gguf/export_gguf.h"
 
 namespace annuli::cli {
 namespace {
@@ -21,6 +22,22 @@ bool says_yes(const std::function<bool()>& is_ours) {
   } catch (const UserError&) {
     return false;
   }
+}
+
+// `is_ours`: whether what stands there is what would be written.
+void check_model_output(const fs::path& path, const InputPaths& inputs,
+                        bool replace, const std::function<bool()>& is_ours) {
+  const std::string doing = "writing";
+  refuse_tilde(path, doing);
+  inputs.keep_out_of(path, doing + " " + path.string());
+  if (is_there(path) && !replace) {
+    user_error(
+        "writing {}: it exists already; choose another name, or replace it "
+        "with --force",
+        path.string());
+  }
+  check_output_file(doing, path, inputs,
+                    [&] { return !fs::is_symlink(path) && is_ours(); });
 }
 
 }  // namespace
@@ -73,19 +90,15 @@ bool has_json_keys(const fs::path& path,
 
 void check_pt_output(const fs::path& path, const InputPaths& inputs,
                      bool replace) {
-  const std::string doing = "writing";
-  refuse_tilde(path, doing);
-  inputs.keep_out_of(path, doing + " " + path.string());
-  if (is_there(path) && !replace) {
-    user_error(
-        "writing {}: it exists already; choose another name, or replace it "
-        "with --force",
-        path.string());
-  }
-  check_output_file(doing, path, inputs, [&] {
-    return !fs::is_symlink(path) &&
-           PtFile(path).extra().contains("format_version");
+  check_model_output(path, inputs, replace, [&] {
+    return PtFile(path).extra().contains("format_version");
   });
+}
+
+void check_gguf_output(const fs::path& path, const InputPaths& inputs,
+                       bool replace) {
+  check_model_output(path, inputs, replace,
+                     [&] { return gguf::is_ours(path); });
 }
 
 }  // namespace annuli::cli

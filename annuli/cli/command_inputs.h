@@ -39,4 +39,8 @@ bool has_json_keys(const fs::path& path,
 void check_pt_output(const fs::path& path, const InputPaths& inputs,
                      bool replace);
 
+// The same before a `.gguf` is written.
+void check_gguf_output(const fs::path& path, const InputPaths& inputs,
+                       bool replace);
+
 }  // namespace annuli::cli

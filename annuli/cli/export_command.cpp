@@ -9,7 +9,9 @@
 #include "annuli/cli/command_inputs.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/interrupt.h"
+#include "annuli/cli/model_tokenizer.h"
 #include "annuli/core/error.h"
+#include "annuli/gguf/export_gguf.h"
 #include "annuli/grow/dtype_words.h"
 #include "annuli/grow/export_folder.h"
 
@@ -20,6 +22,7 @@ struct ExportOptions {
   std::string source;
   std::string out;
   std::string dtype;
+  std::string tokenizer;
   std::string max_shard_size = "5GB";
   bool force = false;
 };
@@ -46,6 +49,30 @@ void export_to_pt(const ExportOptions& options, const ModelFile& model) {
   grow::export_pt({model, grow::dtype_from_flag(options.dtype)}, options.out);
 }
 
+void export_to_gguf(const ExportOptions& options) {
+  const ModelFile model(options.source);
+  InputPaths inputs = inputs_of(options);
+  add_model(inputs, "the source", model);
+  add_tokenizer(inputs, options.tokenizer);
+  check_gguf_output(options.out, inputs, options.force);
+  const auto type = gguf::type_from_flag(
+      options.dtype.empty() ? "f16" : std::string_view(options.dtype));
+  const auto tokenizer = tokenizer_of(model, options.tokenizer);
+  gguf::export_gguf({.model = model, .tokenizer = *tokenizer, .type = type},
+                    options.out);
+  fmt::print("wrote {}\n", options.out);
+}
+
+// What is for GGUF alone.
+void check_options(const ExportOptions& options) {
+  if (options.dtype == "q8_0") {
+    user_error("--dtype: found q8_0, expected it with --out NAME.gguf");
+  }
+  if (!options.tokenizer.empty()) {
+    user_error("--tokenizer: expected it with --out NAME.gguf");
+  }
+}
+
 void export_to_folder(const ExportOptions& options) {
   if (is_training_state(options.source)) {
     if (!options.dtype.empty()) {
@@ -70,6 +97,8 @@ void export_to_folder(const ExportOptions& options) {
 }
 
 void export_model(const ExportOptions& options) {
+  if (options.out.ends_with(".gguf")) return export_to_gguf(options);
+  check_options(options);
   if (options.out.ends_with(".pt")) {
     export_to_pt(options, ModelFile(options.source));
   } else {
@@ -87,19 +116,23 @@ void add_export_command(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("export",
                          "Write a model in another form: a .pt file as a "
-                         "Hugging Face folder, or the other way");
+                         "Hugging Face folder, or the other way; or as the "
+                         "GGUF file that llama.cpp runs");
   command
       ->add_option("source", options->source,
                    "A .pt file, a model folder, or the state/ of a run")
       ->required();
   command
       ->add_option("--out", options->out,
-                   "What to write: a file NAME.pt, or a folder")
+                   "What to write: a file NAME.pt or NAME.gguf, or a folder")
       ->required();
   command
       ->add_option("--dtype", options->dtype,
-                   "Number type to store weights in (default: the source's)")
-      ->check(CLI::IsMember({"f32", "f64", "bf16", "f16"}));
+                   "Number type to store weights in (default: the source's; "
+                   "of GGUF, which has no f64 but q8_0: f16)")
+      ->check(CLI::IsMember({"f32", "f64", "bf16", "f16", "q8_0"}));
+  command->add_option("--tokenizer", options->tokenizer,
+                      "Tokenizer that goes into GGUF (default: the model's)");
   command
       ->add_option("--max-shard-size", options->max_shard_size,
                    "Largest size of one safetensors file of a folder")
@@ -107,7 +140,8 @@ void add_export_command(CLI::App& app) {
   command->add_flag("--force", options->force,
                     "Replace what an earlier command wrote at --out");
   command->footer(
-      "Example:\n  annuli export runs/seed/checkpoints/large.pt --out large");
+      "Examples:\n  annuli export runs/seed/checkpoints/large.pt --out large\n"
+      "  annuli export large --out large.gguf --dtype q8_0");
   command->callback([options] { export_model(*options); });
 }
 

@@ -21,6 +21,7 @@ namespace annuli::test {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 class Grow : public ::testing::Test {
  protected:
@@ -370,6 +371,53 @@ TEST_F(Grow, ExportsBothWays) {
       run({"export", path("parent"), "--out", path("again")});
   EXPECT_EQ(refused.status, 2);
   EXPECT_THAT(refused.err, HasSubstr("--force"));
+}
+
+// tests/interop has llama.cpp run them.
+TEST_F(Grow, ExportsToGguf) {
+  const auto exported = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"export",       path("llama"), "--out",
+                                      path("m.gguf"), "--tokenizer", "bytes"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run(words);
+  };
+  ModelConfig config = tiny::config({.gated = true});
+  config.hidden_act = Activation::kSilu;
+  config.vocab_size = 260;
+  save_folder(tiny::model(config, at::kFloat), scratch_.path() / "llama");
+  EXPECT_EQ(exported({}).status, 0);
+  EXPECT_THAT(read_file(scratch_.path() / "m.gguf"), StartsWith("GGUF"));
+  EXPECT_THAT(exported({}).err, HasSubstr("--force"));
+  EXPECT_EQ(exported({"--force", "--dtype", "q8_0"}).status, 0);
+  EXPECT_THAT(exported({"--force", "--dtype", "f64"}).err,
+              HasSubstr("expected f32, f16, bf16 or q8_0"));
+  // Of another program.
+  std::ofstream(scratch_.file("m.gguf")) << "GGUF and so on";
+  const Outcome refused = exported({"--force"});
+  EXPECT_EQ(refused.status, 2);
+  EXPECT_EQ(read_file(scratch_.path() / "m.gguf"), "GGUF and so on");
+}
+
+TEST_F(Grow, WhatLlamaCppDoesNotComputeIsNotExported) {
+  const auto refusal_of = [&](const ModelConfig& config) {
+    save_folder(tiny::model(config, at::kFloat), scratch_.path() / "other");
+    const Outcome outcome =
+        run({"export", path("other"), "--out", path("other.gguf"),
+             "--tokenizer", "bytes", "--force"});
+    EXPECT_EQ(outcome.status, 2);
+    EXPECT_FALSE(fs::exists(scratch_.path() / "other.gguf"));
+    fs::remove_all(scratch_.path() / "other");
+    return outcome.err;
+  };
+  ModelConfig config = tiny::config();
+  config.vocab_size = 260;
+  EXPECT_THAT(refusal_of(config), HasSubstr("found model_type annuli"));
+  config = tiny::config({.gated = true});
+  config.vocab_size = 260;
+  EXPECT_THAT(refusal_of(config), HasSubstr("found hidden_act gelu"));
+  const Outcome folder = run(
+      {"export", path("parent"), "--out", path("again"), "--dtype", "q8_0"});
+  EXPECT_THAT(folder.err, HasSubstr("expected it with --out NAME.gguf"));
 }
 
 TEST_F(Grow, ExportSaysWhatTransformersCannotLoad) {

@@ -1,0 +1,185 @@
+#include "annuli/gguf/token_list.h"
+
+#include <fmt/core.h>
+
+#include <map>
+#include <utility>
+
+#include "annuli/core/error.h"
+#include "annuli/core/file.h"
+#include "annuli/core/json.h"
+#include "annuli/core/quote.h"
+#include "annuli/tokenizer/byte_alphabet.h"
+#include "annuli/tokenizer/sentencepiece_tokenizer.h"
+#include "annuli/tokenizer/tokenizer_files.h"
+
+namespace annuli::gguf {
+namespace {
+
+[[noreturn]] void refuse(const std::string& source, const std::string& found,
+                         const char* expected) {
+  user_error("exporting the tokenizer {}: found {}, expected {}", source, found,
+             expected);
+}
+
+void set(TokenList& list, int64_t id, std::string token, TokenType type) {
+  const auto place = static_cast<size_t>(id);
+  if (place >= list.tokens.size()) {
+    list.tokens.resize(place + 1);
+    list.types.resize(place + 1, static_cast<int32_t>(TokenType::kUnused));
+  }
+  list.tokens[place] = std::move(token);
+  list.types[place] = static_cast<int32_t>(type);
+}
+
+TokenList of_bytes(const Tokenizer& tokenizer) {
+  TokenList list{.pre = "gpt-2"};
+  for (int byte = 0; byte < 256; ++byte) {
+    set(list, byte, spell_byte(static_cast<unsigned char>(byte)),
+        TokenType::kNormal);
+  }
+  const int32_t end = *tokenizer.end_of_text();
+  set(list, end, std::string(tokenizer.token_bytes(end)), TokenType::kControl);
+  return list;
+}
+
+// ggml numbers the types as SentencePiece does.
+TokenList of_sentencepiece(const SentencePieceModel& model) {
+  if (model.kind != SentencePieceModel::Kind::kBpe) {
+    refuse(model.source, "a Unigram model", "BPE");
+  }
+  TokenList list{.model = "llama", .add_space_prefix = model.add_dummy_prefix};
+  for (const SentencePieceModel::Piece& piece : model.pieces) {
+    list.tokens.push_back(piece.text);
+    list.types.push_back(static_cast<int32_t>(piece.type));
+    list.scores.push_back(piece.score);
+  }
+  return list;
+}
+
+// "a b", as the file has them, or pairs of newer files.
+std::vector<std::string> merges_of(const Json& model, const std::string& path) {
+  std::vector<std::string> merges;
+  for (const Json& merge : model.value("merges", Json::array())) {
+    if (merge.is_string()) {
+      merges.push_back(merge.get<std::string>());
+    } else if (merge.is_array() && merge.size() == 2) {
+      merges.push_back(merge[0].get<std::string>() + " " +
+                       merge[1].get<std::string>());
+    } else {
+      refuse(path, "a merge of another form", "\"a b\" or [\"a\", \"b\"]");
+    }
+  }
+  return merges;
+}
+
+std::vector<std::string> merges_in(const fs::path& file) {
+  std::vector<std::string> merges;
+  const std::string text = read_file(file);
+  size_t begin = 0;
+  while (begin < text.size()) {
+    size_t end = text.find('\n', begin);
+    if (end == text.npos) end = text.size();
+    std::string line = text.substr(begin, end - begin);
+    if (line.ends_with('\r')) line.pop_back();
+    if (!line.empty() && !line.starts_with("#version")) merges.push_back(line);
+    begin = end + 1;
+  }
+  return merges;
+}
+
+TokenList tokens_of(const TokenizerDefinition& definition) {
+  TokenList list;
+  for (const auto& [token, id] : definition.vocabulary) {
+    set(list, id, token, TokenType::kNormal);
+  }
+  for (const AddedToken& token : definition.added_tokens) {
+    set(list, token.id, token.content,
+        token.special ? TokenType::kControl : TokenType::kUserDefined);
+  }
+  return list;
+}
+
+TokenList of_byte_level(const TokenizerDefinition& definition) {
+  TokenList list = tokens_of(definition);
+  const std::string stages = definition.pre_tokenizer.description();
+  list.pre = pattern_name(stages, definition.model->whole_words());
+  if (list.pre.empty()) {
+    refuse(definition.source, "the split " + quote(stages),
+           "that of GPT-2, Llama 3, Qwen 2, SmolLM or OLMo 2, which llama.cpp "
+           "knows");
+  }
+  return list;
+}
+
+// What SentencePiece's BPE became in a tokenizer.json: merges in the order of
+// the scores. A piece's score is the negative place of its first merge.
+TokenList of_byte_fallback(const TokenizerDefinition& definition,
+                           const Tokenizer& tokenizer, const Json& model,
+                           const std::vector<std::string>& merges) {
+  const std::string unknown = model.value("unk_token", std::string());
+  if (!model.value("byte_fallback", false) || unknown.empty()) {
+    refuse(definition.source, "a BPE of characters without bytes for the rest",
+           "byte-level BPE, or byte_fallback with an unk_token");
+  }
+  TokenList list = tokens_of(definition);
+  list.model = "llama";
+  list.scores.resize(list.tokens.size());
+  std::map<std::string, float> scores;
+  for (size_t i = 0; i < merges.size(); ++i) {
+    std::string piece = merges[i];
+    piece.erase(piece.find(' '), 1);
+    scores.try_emplace(std::move(piece), -static_cast<float>(i));
+  }
+  for (size_t id = 0; id < list.tokens.size(); ++id) {
+    const std::string& token = list.tokens[id];
+    const auto found = scores.find(token);
+    if (found != scores.end()) list.scores[id] = found->second;
+    const bool is_byte = token.size() == 6 && token.starts_with("<0x");
+    if (token == unknown) {
+      list.types[id] = static_cast<int32_t>(TokenType::kUnknown);
+    } else if (is_byte) {
+      list.types[id] = static_cast<int32_t>(TokenType::kByte);
+    }
+  }
+  const std::vector<int32_t> ids = tokenizer.encode("a");
+  list.add_space_prefix =
+      !ids.empty() && list.tokens[static_cast<size_t>(ids.front())].starts_with(
+                          kSentencePieceSpace);
+  return list;
+}
+
+TokenList of_json(const Tokenizer& tokenizer, const fs::path& file) {
+  const Json json = read_json(file);
+  const Json& model = json.contains("model") ? json["model"] : json;
+  if (!model.is_object() || !model.contains("merges")) {
+    refuse(file.string(), "a file without merges",
+           "a tokenizer.json of BPE; tiktoken's and tekken's files have none");
+  }
+  const TokenizerDefinition definition = read_tokenizer_json(file);
+  std::vector<std::string> merges = merges_of(model, file.string());
+  if (!definition.pre_tokenizer.byte_level()) {
+    return of_byte_fallback(definition, tokenizer, model, merges);
+  }
+  TokenList list = of_byte_level(definition);
+  list.merges = std::move(merges);
+  return list;
+}
+
+}  // namespace
+
+TokenList token_list(const Tokenizer& tokenizer) {
+  const fs::path place = tokenizer.name();
+  if (place == "bytes") return of_bytes(tokenizer);
+  if (dynamic_cast<const SentencePieceTokenizer*>(&tokenizer) != nullptr) {
+    return of_sentencepiece(read_sentencepiece(place));
+  }
+  if (fs::is_directory(place)) {
+    TokenList list = of_byte_level(read_vocab_and_merges(place));
+    list.merges = merges_in(place / "merges.txt");
+    return list;
+  }
+  return of_json(tokenizer, place);
+}
+
+}  // namespace annuli::gguf
