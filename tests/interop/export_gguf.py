@@ -15,7 +15,6 @@ and gelu from a table of fp16. Files of q8_0 are held against the numbers of the
 NAME limits the run to models of those names. Exit 0 if all hold, else 1.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -28,10 +27,10 @@ import gguf
 import numpy
 import torch
 import transformers
-import xllamacpp
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import families
+import llama_cpp
 
 V = 320  # more than the tokens of `bytes`
 STEPS = 64
@@ -57,56 +56,32 @@ def model_of(name):
     return families.make(name)
 
 
-def server_of(path):
-    p = xllamacpp.CommonParams()
-    p.model.path = str(path)
-    p.n_ctx = 256
-    p.n_parallel = 1
-    p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
-    p.warmup = p.fit_params = False
-    p.n_gpu_layers = 0
-    p.verbosity = 0
-    p.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    p.cache_type_k = p.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-    return xllamacpp.Server(p)
-
-
-def next_token(server, tokens):
-    """The token that llama.cpp chooses, and all log probabilities; None where it
-    tells none, because the token is an end or part of a character."""
-    out = server.handle_completions({
-        "prompt": tokens, "n_predict": 1, "temperature": 0, "n_probs": V,
-        "cache_prompt": True})
-    if isinstance(out, str):
-        out = json.loads(out)
-    steps = (out["choices"][0].get("logprobs") or {}).get("content") or []
-    if not steps:
-        return None
-    row = torch.full((V,), float("nan"), dtype=torch.float64)
-    for one in steps[0]["top_logprobs"]:
-        row[one["id"]] = one["logprob"]
-    return steps[0]["id"], row
-
-
-def compare(model, path):
-    """Along the text that transformers writes greedily."""
-    server = server_of(path)
-    tokens = list(PROMPT)
-    seen, same, off, worst = 0, 0, 0.0, 0.0
+def greedy(model):
+    """The beginnings of the text that transformers writes, and the log probabilities
+    of what follows each."""
+    tokens, beginnings, wanted = list(PROMPT), [], []
     for _ in range(STEPS):
+        beginnings.append(list(tokens))
         with torch.no_grad():
-            wanted = torch.log_softmax(model(torch.tensor([tokens])).logits[0, -1].double(), -1)
-        found = next_token(server, tokens)
-        if found is not None:
-            token, row = found
-            told = ~row.isnan()
-            seen += 1
-            same += token == int(wanted.argmax())
-            off = max(off, (row - wanted)[told].abs().max().item())
-            worst = max(worst, (wanted.max() - wanted[token]).item())
-            if told.sum() < V // 2:
-                raise RuntimeError(f"{int(told.sum())} log probabilities of {V}")
-        tokens.append(int(wanted.argmax()))
+            logits = model(torch.tensor([tokens])).logits[0, -1].double()
+        wanted.append(torch.log_softmax(logits, -1))
+        tokens.append(int(wanted[-1].argmax()))
+    return beginnings, wanted
+
+
+def compare(path, beginnings, wanted):
+    seen, same, off, worst = 0, 0, 0.0, 0.0
+    answers = llama_cpp.ask(path, {"tokens": beginnings, "top": V})
+    for row, answer in zip(wanted, answers):
+        if answer is None:
+            continue
+        told = {int(i): x for i, x in answer["logprobs"].items() if x > -1e30}
+        if len(told) < V // 2:
+            raise RuntimeError(f"{len(told)} log probabilities of {V}")
+        seen += 1
+        same += answer["id"] == int(row.argmax())
+        off = max(off, max(abs(x - row[i].item()) for i, x in told.items()))
+        worst = max(worst, (row.max() - row[answer["id"]]).item())
     return same, off, worst, seen
 
 
@@ -129,6 +104,7 @@ def check(program, name, work):
     model = model_of(name)
     folder = work / name
     model.save_pretrained(folder)
+    beginnings, wanted = greedy(model)
     faults = []
     for kind, limit in LIMITS.items():
         out = work / f"{name}-{kind}.gguf"
@@ -141,7 +117,7 @@ def check(program, name, work):
                 print(f"{name:<18} refused, as it must be: {expected}")
                 return []
             return [f"{name} {kind}: {done.stderr.strip()}"]
-        same, off, worst, seen = compare(model, out)
+        same, off, worst, seen = compare(out, beginnings, wanted)
         if kind == "f32" and name in TABLE_OF_GELU:
             limit = 0.01
         print(f"{name:<18} {kind:<5} same {same} of {seen}  off {off:.2e}")

@@ -14,15 +14,16 @@ import struct
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import tokenizers
 import transformers
-import xllamacpp
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import llama_cpp
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CL100K = (
@@ -40,6 +41,12 @@ TEXTS = [
 ]
 
 
+def corpus():
+    """With the texts themselves, so that merges depend on where they are cut."""
+    village = [path.read_text() for path in sorted((ROOT / "tests/data/village").glob("*"))]
+    return village + 20 * TEXTS
+
+
 def byte_level(*before, use_regex):
     return pre_tokenizers.Sequence([
         *before, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=use_regex)])
@@ -53,8 +60,8 @@ def trained(pre_tokenizer, **settings):
     tokenizer = tokenizers.Tokenizer(models.BPE(**settings))
     tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train(
-        [str(path) for path in sorted((ROOT / "tests/data/village").glob("*"))],
+    tokenizer.train_from_iterator(
+        corpus(),
         trainers.BpeTrainer(
             vocab_size=700, special_tokens=["<|endoftext|>"], show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
@@ -67,8 +74,8 @@ def sentencepiece_like():
     tokenizer = tokenizers.Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence([
         normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
-    tokenizer.train(
-        [str(path) for path in sorted((ROOT / "tests/data/village").glob("*"))],
+    tokenizer.train_from_iterator(
+        corpus(),
         trainers.BpeTrainer(
             vocab_size=800, special_tokens=["<unk>", "<s>", "</s>", *byte], show_progress=False,
             max_token_length=12))
@@ -140,25 +147,6 @@ def export(program, folder, out):
         [program, "export", folder, "--out", out, "--dtype", "f32"], capture_output=True, text=True)
 
 
-def ids_of(path):
-    p = xllamacpp.CommonParams()
-    p.model.path = str(path)
-    p.n_ctx = 512
-    p.cpuparams.n_threads = 1
-    p.warmup = p.fit_params = False
-    p.verbosity = 0
-    server = xllamacpp.Server(p)
-    found = []
-    for text in TEXTS:
-        request = urllib.request.Request(
-            server.listening_address + "/tokenize",
-            json.dumps({"content": text, "add_special": False}).encode(),
-            {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request) as answer:
-            found.append(json.load(answer)["tokens"])
-    return found
-
-
 def main():
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -174,7 +162,7 @@ def main():
                 faults.append(f"{name}: {done.stderr.strip()}")
                 continue
             wanted = [tokenizer.encode(text, add_special_tokens=False).ids for text in TEXTS]
-            found = ids_of(out)
+            found = llama_cpp.ask(out, {"texts": TEXTS})
             same = sum(a == b for a, b in zip(wanted, found))
             print(f"{name:<18} {same} of {len(TEXTS)} texts have the same ids")
             for text, a, b in zip(TEXTS, wanted, found):
