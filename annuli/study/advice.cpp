@@ -23,7 +23,6 @@ namespace fs = std::filesystem;
 constexpr double kFarthest = 8;
 // Models that a study says something of: by so much larger or smaller.
 constexpr double kAlike = 4;
-constexpr size_t kPoints = 64;
 
 // Operations at which the plan's rate begins to decay.
 double decay_begin(const Plan& plan) {
@@ -47,22 +46,6 @@ double flops_of_all(const Plan& plan) {
   const budget::Spent spent = budget::flops_at(plan, last);
   return spent.before +
          spent.of_step * static_cast<double>(plan.phases[last].train.max_steps);
-}
-
-// Means of equally many steps each; what is left over at the beginning counts
-// for none.
-std::vector<LossPoint> in_bins(const std::vector<LossPoint>& steps) {
-  const size_t of_bin = std::max<size_t>(steps.size() / kPoints, 1);
-  std::vector<LossPoint> bins;
-  for (size_t i = steps.size() % of_bin; i < steps.size(); i += of_bin) {
-    LossPoint mean;
-    for (size_t j = i; j < i + of_bin; ++j) {
-      mean.flops += steps[j].flops / static_cast<double>(of_bin);
-      mean.loss += steps[j].loss / static_cast<double>(of_bin);
-    }
-    bins.push_back(mean);
-  }
-  return bins;
 }
 
 bool is_alike(double one, double other) {
@@ -159,8 +142,8 @@ ReadRun read_run(const fs::path& folder) {
 
 // Steps of the last phase whose rate is the highest.
 struct FullRate {
-  std::vector<LossPoint> points;  // of the last three doublings
-  train::LossBins bins;           // of all
+  std::vector<LossPoint> points;
+  train::LossBins bins;
   train::LossPlace place;
   bool is_decaying = false;
 };
@@ -185,9 +168,7 @@ FullRate steps_at_full_rate(const ReadRun& run) {
     }
     const double loss = steps.columns[report::kLoss][i];
     found.bins.add(loss);
-    if (run.flops[i] * kFarthest >= run.flops[last]) {
-      found.points.push_back({run.flops[i], loss});
-    }
+    found.points.push_back({run.flops[i], loss});
   }
   return found;
 }
@@ -211,7 +192,7 @@ RunSoFar run_so_far(const fs::path& folder) {
           .all_flops = flops_of_all(run.plan),
           .until = decay_begin(run.plan),
           .is_decaying = full.is_decaying,
-          .points = in_bins(full.points),
+          .steps = full.points,
           .slope = train::fit_slope(full.bins, full.place)};
 }
 
@@ -228,11 +209,12 @@ GoingOn going_on(const RunSoFar& run) {
                                  "few to see so far",
                                  run.flops, run.until)};
   }
-  const auto forecast = LossForecast::of(run.points);
-  if (!forecast) {
-    return {.loss = {}, .doubt = "too few steps at the full learning rate"};
-  }
-  return {.loss = forecast->at(run.until), .doubt = ""};
+  const auto found = forecast(run.steps, run.until);
+  if (found) return {.loss = found, .doubt = ""};
+  return {.loss = {},
+          .doubt =
+              "too few steps at the full learning rate to see as far ahead, "
+              "and how well"};
 }
 
 std::vector<Growing> growing(const Study& study, const StudyRunner& runner,

@@ -26,7 +26,7 @@ struct RunSoFar {
   double all_flops = 0;  // of the whole plan
   double until = 0;      // operations at which the plan's rate begins to decay
   bool is_decaying = false;
-  std::vector<LossPoint> points;  // at the full rate, the last three doublings
+  std::vector<LossPoint> steps;           // of the phase, at the full rate
   std::optional<train::LossSlope> slope;  // as `until` has it
 };
 

@@ -72,7 +72,79 @@ double variance_of(const std::vector<double>& residuals) {
 
 double normal_below(double x) { return 0.5 * std::erfc(-x / std::sqrt(2)); }
 
+constexpr double kSeen = 8;  // three doublings
+constexpr size_t kBins = 64;
+
+// Means of equally many steps each; what is left over at the beginning counts
+// for none.
+std::vector<LossPoint> in_bins(std::span<const LossPoint> steps) {
+  const size_t of_bin = std::max<size_t>(steps.size() / kBins, 1);
+  std::vector<LossPoint> bins;
+  for (size_t i = steps.size() % of_bin; i < steps.size(); i += of_bin) {
+    LossPoint mean;
+    for (size_t j = i; j < i + of_bin; ++j) {
+      mean.flops += steps[j].flops / static_cast<double>(of_bin);
+      mean.loss += steps[j].loss / static_cast<double>(of_bin);
+    }
+    bins.push_back(mean);
+  }
+  return bins;
+}
+
+// Steps between, the first excluded.
+std::span<const LossPoint> between(std::span<const LossPoint> steps,
+                                   double first, double last) {
+  const auto begin =
+      std::ranges::upper_bound(steps, first, {}, &LossPoint::flops);
+  const auto end = std::ranges::upper_bound(steps, last, {}, &LossPoint::flops);
+  return {begin, end};
+}
+
+std::optional<LossForecast> fit_before(std::span<const LossPoint> steps,
+                                       double now) {
+  return LossForecast::of(in_bins(between(steps, now / kSeen, now)));
+}
+
+// Of forecasts by the factor `ahead`: the last that can be checked, and two
+// before it.
+std::optional<double> past_error(std::span<const LossPoint> steps,
+                                 double ahead) {
+  constexpr int kChecks = 3;
+  constexpr double kApart = 0.8;      // of one check's point to the next
+  constexpr double kAveraged = 0.97;  // the loss there is a mean from here on
+  double squares = 0;
+  double target = steps.back().flops;
+  for (int i = 0; i < kChecks; ++i, target *= kApart) {
+    const auto fit = fit_before(steps, target / ahead);
+    const auto there = between(steps, kAveraged * target, target);
+    if (!fit || there.empty()) return std::nullopt;
+    double mean = 0;
+    for (const LossPoint& step : there) {
+      mean += step.loss / static_cast<double>(there.size());
+    }
+    const double off = fit->at((1 + kAveraged) / 2 * target).mean - mean;
+    squares += off * off / kChecks;
+  }
+  return std::sqrt(squares);
+}
+
 }  // namespace
+
+std::optional<Forecast> forecast(std::span<const LossPoint> steps,
+                                 double flops) {
+  if (steps.empty()) return std::nullopt;
+  const double now = steps.back().flops;
+  const auto fit = fit_before(steps, now);
+  const auto error = past_error(steps, std::max(flops / now, 1.0));
+  if (!fit || !error) return std::nullopt;
+  Forecast found = fit->at(flops);
+  constexpr double kNormal95 = 1.96;
+  found.low =
+      found.mean - std::hypot(found.mean - found.low, kNormal95 * *error);
+  found.high =
+      found.mean + std::hypot(found.high - found.mean, kNormal95 * *error);
+  return found;
+}
 
 std::optional<LossForecast> LossForecast::of(
     std::span<const LossPoint> points) {

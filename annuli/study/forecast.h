@@ -10,9 +10,10 @@
 // language models are at a constant rate over some doublings (2001.08361,
 // 2203.15556). For each c of a grid, a and b are found by least squares; each c
 // counts by its likelihood. So a forecast's interval holds what the noise and
-// what the unknown exponent leave open, but not that the curve may be another.
-// Neighbours that err alike (lag-1 correlation r of the residuals) widen it by
-// sqrt((1 + r) / (1 - r)).
+// what the unknown exponent leave open; neighbours that err alike (lag-1
+// correlation r of the residuals) widen it by sqrt((1 + r) / (1 - r)). That the
+// curve is another is not in it: `forecast` adds how far such forecasts went
+// wrong on the same curve before.
 namespace annuli::study {
 
 struct LossPoint {
@@ -52,5 +53,13 @@ class LossForecast {
   double middle_ = 1;
   std::vector<Line> lines_;
 };
+
+// The loss at `flops` from the steps of a run so far, at its full rate: a fit
+// to the last three doublings, in bins of equally many steps, whose interval is
+// widened by the root mean square of what forecasts as far ahead (by the same
+// factor) missed on this curve before, made at three earlier points. nullopt if
+// there are too few steps for either.
+std::optional<Forecast> forecast(std::span<const LossPoint> steps,
+                                 double flops);
 
 }  // namespace annuli::study

@@ -84,6 +84,33 @@ TEST(LossForecast, CorrelatedNoiseWidensIt) {
   EXPECT_GT(width(alike), 1.1 * width(apart));
 }
 
+// A curve that falls by a step now and then, whose past shows it.
+TEST(Forecast, WhatWentWrongBeforeWidensIt) {
+  const auto steps_of = [](bool jumps) {
+    std::vector<LossPoint> steps;
+    for (int i = 1; i <= 1000; ++i) {
+      const double wave = jumps ? 0.2 * std::sin(6 * std::log(i)) : 0;
+      steps.push_back({static_cast<double>(i), curve(i, 0.3) + wave});
+    }
+    return steps;
+  };
+  const auto smooth = forecast(steps_of(false), 2000);
+  const auto waved = forecast(steps_of(true), 2000);
+  ASSERT_TRUE(smooth && waved);
+  EXPECT_LT(smooth->high - smooth->low, 0.01);
+  EXPECT_GT(waved->high - waved->low, 0.2);
+}
+
+TEST(Forecast, HasToSeeHowWellItDidBefore) {
+  std::vector<LossPoint> steps;
+  for (int i = 1; i <= 60; ++i) {
+    steps.push_back({static_cast<double>(i), curve(i, 0.3)});
+  }
+  EXPECT_TRUE(forecast(steps, 70));
+  EXPECT_FALSE(forecast(steps, 600));
+  EXPECT_FALSE(forecast(std::vector<LossPoint>{}, 600));
+}
+
 TEST(LossForecast, AFewPointsSayNothing) {
   std::vector<LossPoint> points = points_of(0.3, 0.02, 1);
   points.resize(LossForecast::kFewestPoints - 1);
