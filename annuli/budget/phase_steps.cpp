@@ -26,9 +26,9 @@ class Spending {
 
   int64_t steps(const PhasePlan& phase, const ModelConfig& config) {
     const TrainPlan& train = phase.train;
-    const int64_t length = plan_.data.sequence_length;
-    const double tokens = train::tokens_of_step(train, length);
-    const double flops = training_flops(config, length, tokens);
+    const double tokens = train::tokens_of_step(plan_, train);
+    const double flops =
+        training_flops(config, train::window_length(plan_, train), tokens);
     if (train.max_tokens) return whole(phase, *train.max_tokens, tokens);
     if (train.max_flops) return whole(phase, *train.max_flops, flops);
     if (!train.share) return train.max_steps;
