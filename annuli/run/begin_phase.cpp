@@ -85,6 +85,7 @@ void begin_phase(RunningPlan& run, RunState& state) {
   state.frozen_hash.clear();
   state.recipe.reset();
   state.control.reset();
+  run.begin_windows(state);
   reset_peak_resident();
   if (run.phase(state).grow) {
     grow_into_phase(run, state);

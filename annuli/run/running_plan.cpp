@@ -11,6 +11,7 @@
 #include "annuli/parallel/agree.h"
 #include "annuli/run/records.h"
 #include "annuli/run/stopped.h"
+#include "annuli/train/schedule.h"
 
 namespace annuli::run {
 
@@ -40,6 +41,7 @@ std::vector<std::string> RunningPlan::allowed(const PhasePlan& phase) const {
 }
 
 void RunningPlan::enter(const RunState& state) {
+  data_.set_length(train::window_length(plan_, phase(state).train));
   data_.train().seek(state.loader);
   events_.reset();
   history_.emplace(folder_.history(), state.history, group_);
@@ -48,6 +50,13 @@ void RunningPlan::enter(const RunState& state) {
     history_->tell([this](const Json& line) { events_->add(line); });
   }
   watch_ = train::LossWatch(state.recent_losses);
+}
+
+void RunningPlan::begin_windows(const RunState& state) {
+  const int64_t length = train::window_length(plan_, phase(state).train);
+  if (length == data_.train().sequence_length()) return;
+  data_.set_length(length);
+  data_.train().begin_epochs();
 }
 
 void RunningPlan::note_place(RunState& state) {

@@ -48,6 +48,9 @@ class RunningPlan {
 
   // Text, history and losses as they were at that state.
   void enter(const RunState& state);
+  // The state has gone on to its phase: the text comes in windows of the
+  // phase's length.
+  void begin_windows(const RunState& state);
   // Samples of a phase are there now: tells those who read along.
   void show_samples(const std::string& phase) {
     if (events_) events_->add_samples(phase);
