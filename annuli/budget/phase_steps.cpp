@@ -15,14 +15,10 @@
 namespace annuli::budget {
 namespace {
 
-double tokens_of_step(const Plan& plan, const PhasePlan& phase) {
-  return train::tokens_of_step(phase.train, plan.data.sequence_length);
-}
-
 double flops_of_step(const Plan& plan, const PhasePlan& phase,
                      const ModelConfig& config) {
-  return training_flops(config, plan.data.sequence_length,
-                        tokens_of_step(plan, phase));
+  return training_flops(config, train::window_length(plan, phase.train),
+                        train::tokens_of_step(plan, phase.train));
 }
 
 bool has_length(const PhasePlan& phase) {
@@ -37,7 +33,7 @@ class Spending {
 
   int64_t steps(const PhasePlan& phase, const ModelConfig& config) {
     const TrainPlan& train = phase.train;
-    const double tokens = tokens_of_step(plan_, phase);
+    const double tokens = train::tokens_of_step(plan_, train);
     const double flops = flops_of_step(plan_, phase, config);
     if (train.max_tokens) return whole(phase, *train.max_tokens, tokens);
     if (train.max_flops) return whole(phase, *train.max_flops, flops);
@@ -117,7 +113,8 @@ void end_early(Plan& plan, size_t phase, int64_t steps) {
   const int64_t left = std::exchange(train.max_steps, steps) - steps;
   if (!plan.budget) return;
   const auto cost = [&](size_t i) {
-    if (plan.budget->tokens) return tokens_of_step(plan, plan.phases.at(i));
+    if (plan.budget->tokens)
+      return train::tokens_of_step(plan, plan.phases.at(i).train);
     return flops_at(plan, i).of_step;
   };
   plan.phases.at(phase + 1).train.max_steps += static_cast<int64_t>(

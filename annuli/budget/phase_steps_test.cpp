@@ -52,6 +52,20 @@ TEST(PhaseSteps, SharesSpendTheWholeBudget) {
             std::make_pair(int64_t{10}, int64_t{20}));
 }
 
+// Windows of 16 in place of 8: a step has twice the tokens, and attention costs
+// more for each.
+TEST(PhaseSteps, StepsAreOfThePhasesOwnLength) {
+  EXPECT_EQ(steps_of(plan_of("max_tokens: 128, sequence_length: 16",
+                             "max_tokens: 127", "null")),
+            std::make_pair(int64_t{2}, int64_t{3}));
+  const Plan plan =
+      plan_of("max_flops: 5e8, sequence_length: 16", "max_steps: 2", "null");
+  const ModelConfig small = config_at_start(plan);
+  EXPECT_EQ(steps_of(plan).first,
+            static_cast<int64_t>(5e8 / training_flops(small, 16, 64)));
+  EXPECT_GT(training_flops(small, 16, 64), 2 * training_flops(small, 8, 32));
+}
+
 // Operations are those of each phase's own model.
 TEST(PhaseSteps, OperationsCountByTheModelAtHand) {
   const Plan plan = plan_of("share: 0.5", "share: 0.5", "{flops: 1e9}");

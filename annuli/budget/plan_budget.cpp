@@ -104,7 +104,7 @@ class Phase {
         {.config = budget_.config,
          .numbers = numbers_,
          .batch_size = share.windows_of_pass,
-         .sequence_length = plan_.data.sequence_length,
+         .sequence_length = train::window_length(plan_, train),
          .gradient_checkpointing = train.gradient_checkpointing,
          .holds_gradient = train::holds_gradient(train),
          .parts = share.parts,
@@ -170,19 +170,20 @@ class Phase {
 
   void compute() {
     const TrainPlan& train = phase_.train;
-    const int64_t length = plan_.data.sequence_length;
+    const int64_t length = train::window_length(plan_, train);
     const auto steps = static_cast<double>(train.max_steps);
     budget_.step_flops =
         step_flops(budget_.config, train, length, frozen_.met_entries);
-    budget_.counted_flops = training_flops(
-        budget_.config, length, train::tokens_of_step(train, length));
+    budget_.counted_flops = training_flops(budget_.config, length,
+                                           train::tokens_of_step(plan_, train));
     budget_.train_flops = steps * budget_.step_flops;
     budget_.sending = sending_of_step(budget_.config, numbers_, train,
                                       processes_, plan_.parallel.shard);
     budget_.moved_bytes = steps * bytes_of_update();
+    const int64_t held_out = plan_.data.sequence_length;
     budget_.proof_flops =
-        forward_flops(budget_.config, length) *
-        static_cast<double>(plan_.evaluation.windows * length);
+        forward_flops(budget_.config, held_out) *
+        static_cast<double>(plan_.evaluation.windows * held_out);
     if (recipe_) budget_.proof_flops += growth_flops();
   }
 

@@ -250,6 +250,27 @@ TEST(PlanBudget, AnEvaluationHoldsABlockOfLogits) {
   EXPECT_EQ(evaluation({"evaluation.windows=0"}), -1);
 }
 
+// Of training alone: evaluation keeps the data's windows.
+TEST(PlanBudget, APhaseHasItsOwnLengthOfWindows) {
+  const auto dense = [](const std::vector<std::string>& overrides) {
+    return plan_budget(plan_of("tiny.yaml", overrides)).phases[0];
+  };
+  const PhaseBudget plain = dense({});
+  const PhaseBudget longer = dense({"phases.dense.train.sequence_length=64"});
+  const PhaseBudget all = dense({"data.sequence_length=64"});
+  EXPECT_EQ(longer.step_flops, all.step_flops);
+  EXPECT_EQ(longer.counted_flops, all.counted_flops);
+  EXPECT_EQ(longer.activations, all.activations);
+  EXPECT_EQ(longer.gradients, all.gradients);
+  EXPECT_EQ(longer.proof_flops, plain.proof_flops);
+  EXPECT_GT(longer.step_flops, 2 * plain.step_flops);
+  EXPECT_GT(longer.activations, plain.activations);
+  EXPECT_GT(all.proof_flops, plain.proof_flops);
+  // The mask saves what depends on the text: it is not counted.
+  const PhaseBudget masked = dense({"data.document_mask=true"});
+  EXPECT_EQ(masked.step_flops, plain.step_flops);
+}
+
 // A batch so small that nothing outweighs the gradient.
 TEST(PlanBudget, AGradientThatIsHeldIsCounted) {
   const auto gradients = [](const std::vector<std::string>& settings) {

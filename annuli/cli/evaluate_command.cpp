@@ -39,6 +39,7 @@ struct EvaluateOptions {
   std::string dtype;
   std::optional<int64_t> windows;
   int64_t sequence_length = 256;
+  bool document_mask = false;
   bool json = false;
 };
 
@@ -98,9 +99,12 @@ class LogitsFile {
   void write(const Transformer& model, const data::Batch& windows) {
     at::Tensor all = at::empty(shape_, at::kFloat);
     for (int64_t i = 0; i < windows.batch_size; ++i) {
-      const at::Tensor tokens =
-          train::tokens_of(windows.rows(i, 1), model.device());
-      all.select(0, i).copy_(model.logits(tokens).select(0, 0));
+      const data::Batch window = windows.rows(i, 1);
+      ForwardOptions forward;
+      forward.documents = train::documents_of(window);
+      const at::Tensor logits =
+          model.logits(train::tokens_of(window, model.device()), forward);
+      all.select(0, i).copy_(logits.select(0, 0));
     }
     writer_.write(train::tokens_of(windows, at::kCPU));
     writer_.write(all);
@@ -181,7 +185,8 @@ void evaluate(const EvaluateOptions& options) {
   const TextWindows text = open_text(options, file);
   const int64_t count = options.windows.value_or(
       options.logits.empty() ? kWindows : kLogitWindows);
-  const data::Batch windows = text.windows(count, options.sequence_length);
+  const data::Batch windows =
+      text.windows(count, options.sequence_length, options.document_mask);
   std::optional<LogitsFile> logits;
   if (!options.logits.empty()) {
     logits.emplace(options, windows, file.config().vocab_size);
@@ -232,6 +237,9 @@ void add_evaluate_command(CLI::App& app) {
                    "Length of a window, in tokens")
       ->check(whole_number_from(1))
       ->capture_default_str();
+  command->add_flag("--document-mask", options->document_mask,
+                    "A token sees only its own document, and positions begin "
+                    "anew with each, as with data.document_mask");
   command->add_option("--logits", options->logits,
                       "Write the tokens [N, T] and their logits [N, T, V] to "
                       "this .safetensors file");

@@ -84,8 +84,11 @@ TextWindows TextWindows::of_token_file(const fs::path& path) {
   return TextWindows(std::make_unique<data::TokenFile>(path));
 }
 
-data::Batch TextWindows::windows(int64_t count, int64_t length) const {
-  const data::Loader loader(*file_, documents_.ranges, length, 0, "fixed");
+data::Batch TextWindows::windows(int64_t count, int64_t length,
+                                 bool documents) const {
+  const data::Loader loader({{{*file_, documents_.ranges}}},
+                            {.length = length, .documents = documents}, 0,
+                            "fixed");
   const int64_t most = loader.max_fixed_windows();
   return loader.fixed_windows(count == 0 ? most : std::min(count, most));
 }

@@ -31,8 +31,10 @@ class TextWindows {
   const data::TokenFile& file() const { return *file_; }
 
   // Up to `count` windows spread evenly, fewer where the text is shorter; 0:
-  // all that fit. A UserError if not even one does.
-  data::Batch windows(int64_t count, int64_t length) const;
+  // all that fit. A UserError if not even one does. `documents`: the windows
+  // say where documents begin.
+  data::Batch windows(int64_t count, int64_t length,
+                      bool documents = false) const;
 
   // Bytes of text a token stands for, on average.
   double bytes_per_token() const;

@@ -57,21 +57,44 @@ void check_allow(const Complain& complain, const std::string& key,
   check_names_in(complain, key, allow, check_names(), "checks");
 }
 
-void check_data(const Complain& complain, const Plan& plan) {
-  const DataPlan& data = plan.data;
-  if (data.text.empty() && data.tokens.empty()) {
-    complain("data.text", "found nothing, expected text files or data.tokens");
+void check_paths(const Complain& complain, const std::string& key,
+                 const std::vector<std::string>& text) {
+  if (std::ranges::find(text, "") == text.end()) return;
+  complain(key, "found an empty path, expected a file or folder");
+}
+
+// What the tokens come from: text, a mixture, or a ready file.
+void check_text(const Complain& complain, const DataPlan& data) {
+  if (data.text.empty() && data.tokens.empty() && data.mixture.empty()) {
+    complain("data.text",
+             "found nothing, expected text files, data.mixture or data.tokens");
   }
   if (!data.text.empty() && !data.tokens.empty()) {
     complain("data.tokens", "found beside data.text, expected one of the two");
   }
-  if (std::ranges::find(data.text, "") != data.text.end()) {
-    complain("data.text", "found an empty path, expected a file or folder");
+  if (!data.mixture.empty() && !(data.text.empty() && data.tokens.empty())) {
+    complain("data.mixture",
+             fmt::format("found beside data.{}, expected one of the two; what "
+                         "is to be mixed stands in the mixture",
+                         data.text.empty() ? "tokens" : "text"));
+  }
+  check_paths(complain, "data.text", data.text);
+  for (size_t i = 0; i < data.mixture.size(); ++i) {
+    const std::string key = fmt::format("data.mixture.{}.text", i);
+    if (data.mixture[i].text.empty()) {
+      complain(key, "found nothing, expected text files");
+    }
+    check_paths(complain, key, data.mixture[i].text);
   }
   if (!data.tokens.empty() && !data.split_at.empty()) {
     complain("data.split_at",
              "found beside data.tokens, expected it with data.text");
   }
+}
+
+void check_data(const Complain& complain, const Plan& plan) {
+  const DataPlan& data = plan.data;
+  check_text(complain, data);
   if (data.text_column.empty()) {
     complain("data.text_column", "found nothing, expected a field's name");
   }
@@ -79,13 +102,17 @@ void check_data(const Complain& complain, const Plan& plan) {
     complain("tokenizer", "found nothing, expected bytes or a path");
   }
   const int64_t longest = plan.model.max_position_embeddings;
-  const auto check_length = [&](const char* key, int64_t length) {
+  const auto check_length = [&](const std::string& key, int64_t length) {
     if (length <= longest) return;
     complain(key, fmt::format("found {}, expected at most "
                               "model.max_position_embeddings, {}",
                               length, longest));
   };
   check_length("data.sequence_length", data.sequence_length);
+  for (size_t i = 0; i < plan.phases.size(); ++i) {
+    check_length(fmt::format("phases.{}.train.sequence_length", i),
+                 plan.phases[i].train.sequence_length.value_or(0));
+  }
   check_length("probe.length", plan.probe.length);
 }
 

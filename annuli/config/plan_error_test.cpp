@@ -245,6 +245,22 @@ TEST(PlanError, FieldsThatContradictEachOther) {
       {"[a.txt]", "[a.txt], sequence_length: 4096",
        "data.sequence_length: found 4096, expected at most "
        "model.max_position_embeddings, 2048"},
+      {"[a.txt]", "[a.txt], mixture: [{text: [b.txt], weight: 1}]",
+       "data.mixture: found beside data.text, expected one of the two"},
+      {"[a.txt]", "[], tokens: b.bin, mixture: [{text: [b.txt], weight: 1}]",
+       "data.mixture: found beside data.tokens, expected one of the two"},
+      {"[a.txt]", "[], mixture: [{text: [b], weight: 1}, {text: []}]",
+       "data.mixture.1.text: found nothing, expected text files"},
+      {"[a.txt]", "[], mixture: [{text: [''], weight: 1}]",
+       "data.mixture.0.text: found an empty path"},
+      {"[a.txt]", "[], mixture: [{text: [b], weight: 0}]",
+       "weight: found '0', expected a number, above 0"},
+      {"[a.txt]", "[], mixture: [{weight: 1}]", "text is missing"},
+      {"[a.txt]", "[a.txt], order: epoch",
+       "data.order: found 'epoch', expected one of random, epochs"},
+      {"      max_steps: 3", "      sequence_length: 4096\n      max_steps: 3",
+       "train.sequence_length: found 4096, expected at most "
+       "model.max_position_embeddings, 2048"},
       {"      max_steps: 3", "      warmup_steps: 4\n      max_steps: 3",
        "warmup_steps: found 4, expected at most max_steps, 3"},
   };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <ranges>
 #include <utility>
 
 #include "annuli/core/error.h"
@@ -204,6 +205,15 @@ TokenRange TokenFile::document(int64_t i) const {
                document_count());
   return {i == 0 ? 0 : static_cast<int64_t>(end_of(i - 1, 0)),
           static_cast<int64_t>(end_of(i, 0))};
+}
+
+int64_t TokenFile::document_of(int64_t token) const {
+  ANNULI_CHECK(token >= 0 && token < token_count_, "token {} of {}", token,
+               token_count_);
+  const auto documents = std::views::iota(int64_t{0}, document_count());
+  return *std::ranges::partition_point(documents, [&](int64_t i) {
+    return end_of(i, 0) <= static_cast<uint64_t>(token);
+  });
 }
 
 int64_t TokenFile::document_bytes(int64_t i) const {

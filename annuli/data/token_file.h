@@ -112,6 +112,8 @@ class TokenFile {
   int64_t text_bytes() const;
 
   TokenRange document(int64_t i) const;
+  // The document that holds a token.
+  int64_t document_of(int64_t token) const;
   int64_t document_bytes(int64_t i) const;
 
   // Ids begin, begin + 1, ... into `out`.

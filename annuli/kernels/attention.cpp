@@ -1,14 +1,17 @@
 #include "annuli/kernels/attention.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/record_function.h>
 
 #include <optional>
+#include <vector>
 
 #include "annuli/core/error.h"
 #include "annuli/kernels/cpu/attention.h"
 #include "annuli/kernels/dispatch.h"
+#include "annuli/kernels/documents.h"
 #include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
@@ -45,6 +48,34 @@ at::Tensor library_attention(const at::Tensor& q, const at::Tensor& k,
       .transpose(1, 2);
 }
 
+at::Tensor library_attention(const at::Tensor& q, const at::Tensor& k,
+                             const at::Tensor& v, const RotaryTable& rotary) {
+  return library_attention(apply_rotary(q, rotary), apply_rotary(k, rotary), v);
+}
+
+// Each document by itself, and put together.
+at::Tensor library_attention(const at::Tensor& q, const at::Tensor& k,
+                             const at::Tensor& v, const RotaryTable& rotary,
+                             const at::Tensor& documents) {
+  if (!documents.defined()) return library_attention(q, k, v, rotary);
+  const auto ranges = document_ranges(documents, q.size(0), q.size(1));
+  std::vector<at::Tensor> sequences;
+  for (int64_t b = 0; b < q.size(0); ++b) {
+    std::vector<at::Tensor> parts;
+    for (const DocumentRange& range : ranges[b]) {
+      const auto of = [&](const at::Tensor& x) {
+        return x.narrow(0, b, 1).narrow(1, range.begin, range.size());
+      };
+      parts.push_back(
+          library_attention(of(q), of(k), of(v),
+                            {rotary.cos.narrow(0, 0, range.size()),
+                             rotary.sin.narrow(0, 0, range.size())}));
+    }
+    sequences.push_back(at::cat(parts, 1));
+  }
+  return at::cat(sequences, 0);
+}
+
 bool own_kernel_pays(const at::Tensor& q, const at::Tensor& k) {
   return is_host(q) && cpu::attention_pays(q, k);
 }
@@ -56,12 +87,12 @@ at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k,
   RECORD_USER_SCOPE("attention");
   check_shapes(q, k, v);
   if (!own_kernel_pays(q, k)) return library_attention(q, k, v);
-  return cpu::attention(q, k, v, {}, q.scalar_type());
+  return cpu::attention(q, k, v, {}, q.scalar_type(), /*documents=*/{});
 }
 
 at::Tensor rotary_attention(const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v, const RotaryTable& rotary,
-                            at::ScalarType out) {
+                            at::ScalarType out, const at::Tensor& documents) {
   RECORD_USER_SCOPE("attention");
   check_shapes(q, k, v);
   ANNULI_CHECK(q.size(1) == k.size(1) && rotary.cos.size(0) == q.size(1) &&
@@ -70,12 +101,11 @@ at::Tensor rotary_attention(const at::Tensor& q, const at::Tensor& k,
                "q is {}, k {}, the rotary table {}", words_of(q), words_of(k),
                words_of(rotary.cos));
   if (!own_kernel_pays(q, k)) {
-    return library_attention(apply_rotary(q, rotary), apply_rotary(k, rotary),
-                             v)
-        .to(out);
+    return library_attention(q, k, v, rotary, documents).to(out);
   }
-  return cpu::attention(
-      q, k, v, {rotary.cos.contiguous(), rotary.sin.contiguous()}, out);
+  return cpu::attention(q, k, v,
+                        {rotary.cos.contiguous(), rotary.sin.contiguous()}, out,
+                        documents);
 }
 
 }  // namespace annuli::kernels

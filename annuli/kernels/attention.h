@@ -42,9 +42,15 @@ at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k,
 
 // The same with q and k turned by `rotary` first, T = S. `out` is the type of
 // the result: that of q or, for fp32, bf16, whose gradient is still fp32.
+//
+// `documents`, if given: [B, T] int64 on the host, for each token the first of
+// its document within the sequence (documents.h). A token sees its own document
+// alone, and the table's first row turns each document's first token: what each
+// document gives by itself, to the bit. Nothing is computed of what is hidden.
 at::Tensor rotary_attention(const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v, const RotaryTable& rotary,
-                            at::ScalarType out);
+                            at::ScalarType out,
+                            const at::Tensor& documents = {});
 
 // Whether the backward pass keeps what the two return, in the type of q. The
 // own kernel's does not.
@@ -54,6 +60,10 @@ namespace reference {
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table);
 at::Tensor causal_attention(const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v);
+// Of the whole square, what other documents hold masked.
+at::Tensor document_attention(const at::Tensor& q, const at::Tensor& k,
+                              const at::Tensor& v, const RotaryTable& rotary,
+                              const at::Tensor& documents);
 }  // namespace reference
 
 }  // namespace annuli::kernels

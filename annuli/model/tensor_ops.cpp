@@ -210,11 +210,14 @@ std::array<at::Tensor, 3> TensorOps::split_heads(const at::Tensor& x) const {
 at::Tensor TensorOps::attend(const at::Tensor& q, const at::Tensor& k,
                              const at::Tensor& v, int64_t layer) const {
   const bool in_steps = options_.cache != nullptr || options_.trace != nullptr;
+  ANNULI_CHECK(!in_steps || !options_.documents.defined(),
+               "documents beside a cache or a trace");
   const at::Tensor mixed =
       in_steps
           ? attend_in_steps(q, k, v, layer)
           : kernels::rotary_attention(
-                q, k, v, rotary_, rounds() ? at::kBFloat16 : q.scalar_type());
+                q, k, v, rotary_, rounds() ? at::kBFloat16 : q.scalar_type(),
+                options_.documents);
   return mixed.reshape({q.size(0), q.size(1), -1});
 }
 

@@ -121,6 +121,7 @@ Loss Transformer::loss(const at::Tensor& tokens, const at::Tensor& targets,
   forward_options.tie_break_seed = options.tie_break_seed;
   forward_options.gradient_checkpointing = options.gradient_checkpointing;
   forward_options.as_trained = options.as_trained;
+  forward_options.documents = options.documents;
   Gathered gathered;
   gathered.wants_stream_squares = options.stream_squares;
   TensorOps ops(*this, forward_options, &gathered);

@@ -79,6 +79,10 @@ struct ForwardOptions {
   // its pass in the backward pass (checkpointing.h).
   bool gradient_checkpointing = false;
   bool as_trained = false;  // matrix products in numbers().products
+  // Attention stays within documents, positions begin anew with each
+  // (kernels/documents.h); undefined: each sequence is one. Without a cache and
+  // a trace alone.
+  at::Tensor documents;
 };
 
 struct LossOptions {
@@ -89,6 +93,7 @@ struct LossOptions {
   bool gradient_checkpointing = false;  // same bits, less memory, slower
   bool as_trained = false;              // matrix products in numbers().products
   bool stream_squares = false;          // those of Loss are wanted
+  at::Tensor documents;                 // ForwardOptions'
 };
 
 struct Loss {

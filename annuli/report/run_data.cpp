@@ -234,6 +234,14 @@ Json phase_data(const Run& run, const std::string& name) {
   return data;
 }
 
+std::vector<std::string> texts_of(const DataPlan& data) {
+  std::vector<std::string> texts = data.text;
+  for (const TextSource& source : data.mixture) {
+    texts.insert(texts.end(), source.text.begin(), source.text.end());
+  }
+  return texts;
+}
+
 // What the plan says of the whole run.
 Json plan_data(const Plan& plan) {
   return {{"name", plan.name},
@@ -242,7 +250,7 @@ Json plan_data(const Plan& plan) {
           {"optimizer", word_of(plan.optimizer.type)},
           {"tokenizer", plan.tokenizer},
           {"sequence_length", plan.data.sequence_length},
-          {"text", plan.data.text},
+          {"text", texts_of(plan.data)},
           {"hash", plan_hash(plan)}};
 }
 

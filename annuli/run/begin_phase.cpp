@@ -86,6 +86,7 @@ void begin_phase(RunningPlan& run, RunState& state) {
   state.loss_bins = {};
   state.recipe.reset();
   state.control.reset();
+  run.begin_windows(state);
   reset_peak_resident();
   if (run.phase(state).grow) {
     grow_into_phase(run, state);

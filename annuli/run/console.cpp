@@ -1,6 +1,6 @@
 #include "annuli/run/console.h"
 
-#include <fmt/core.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -119,6 +119,9 @@ void StepLines::print_line(const train::StepRecord& record,
   const double left =
       spent_ / done * static_cast<double>(max_steps_ - record.step);
   std::string notes;
+  if (!record.epochs.empty()) {
+    notes += fmt::format("  epoch {:.2f}", fmt::join(record.epochs, ", "));
+  }
   if (record.loss_rise > 0) {
     notes += fmt::format("  SPIKE +{:.2f}", record.loss_rise);
   }

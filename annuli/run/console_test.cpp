@@ -147,6 +147,9 @@ TEST(StepLines, ASpikeIsShownWheneverItComes) {
   record.load = {{6, 2}, {8, 0}};
   EXPECT_THAT(printed([&] { lines.print(record, 2); }),
               HasSubstr("lr 2.00e-03  SPIKE +0.75  load 1.75  32 tok/s"));
+  record.epochs = {1.375};
+  EXPECT_THAT(printed([&] { lines.print(record, 2); }),
+              HasSubstr("lr 2.00e-03  epoch 1.38  SPIKE +0.75"));
 }
 
 }  // namespace

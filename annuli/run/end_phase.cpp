@@ -1,6 +1,6 @@
 #include "annuli/run/end_phase.h"
 
-#include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <chrono>
 #include <cmath>
@@ -106,16 +106,27 @@ void write_missing_samples(RunningPlan& run, const RunState& state) {
 
 void evaluate(RunningPlan& run, const RunState& state) {
   if (run.plan().evaluation.windows == 0) return;
-  const double loss =
-      train::evaluate(state.model, run.data().validation(), run.group());
+  double loss = 0;
+  std::vector<double> of_texts;
+  for (const HeldOutText& text : run.data().validation()) {
+    of_texts.push_back(train::evaluate(state.model, text.windows, run.group()));
+    loss += text.weight * of_texts.back();
+  }
   const double bits_per_byte =
       loss / std::log(2.0) / run.data().bytes_per_token();
-  say("  held-out loss {:.4f}, {:.3f} bits per byte\n", loss, bits_per_byte);
-  run.history().append({{"type", "evaluation"},
-                        {"phase", run.phase(state).name},
-                        {"step", state.step},
-                        {"eval_loss", loss},
-                        {"bits_per_byte", bits_per_byte}});
+  Json line = {{"type", "evaluation"},
+               {"phase", run.phase(state).name},
+               {"step", state.step},
+               {"eval_loss", loss},
+               {"bits_per_byte", bits_per_byte}};
+  std::string by_text;
+  if (of_texts.size() > 1) {
+    line["eval_loss_by_text"] = of_texts;
+    by_text = fmt::format("; by text {:.4f}", fmt::join(of_texts, ", "));
+  }
+  say("  held-out loss {:.4f}, {:.3f} bits per byte{}\n", loss, bits_per_byte,
+      by_text);
+  run.history().append(std::move(line));
 }
 
 void end_phase(RunningPlan& run, RunState& state) {

@@ -33,6 +33,7 @@ Json step_json(const std::string& phase, const train::StepRecord& record,
       {"tokens_per_second", static_cast<double>(record.tokens) / seconds},
       {"peak_memory_bytes", peak_resident_bytes()},
   };
+  if (!record.epochs.empty()) line["epochs"] = record.epochs;
   if (record.loss_rise > 0) line["loss_rise"] = record.loss_rise;
   if (!record.load.empty()) {
     line["moe_aux_loss"] = record.aux_loss;
@@ -129,6 +130,9 @@ Json train_arguments(const TrainPlan& train) {
       {"gradient_accumulation_steps", train.gradient_accumulation_steps}};
   if (train.micro_batch_size) {
     arguments["micro_batch_size"] = *train.micro_batch_size;
+  }
+  if (train.sequence_length) {
+    arguments["sequence_length"] = *train.sequence_length;
   }
   return arguments;
 }

@@ -46,6 +46,13 @@ TEST(Records, AStepOfAMixtureThatRose) {
   EXPECT_EQ(line.at("expert_load"), Json({{6, 2}, {8, 0}}));
 }
 
+TEST(Records, AStepSaysHowOftenEachTextWasRead) {
+  train::StepRecord record = dense_step();
+  EXPECT_FALSE(step_json("small", record, 0.5).contains("epochs"));
+  record.epochs = {0.25, 1.5};
+  EXPECT_EQ(step_json("small", record, 0.5).at("epochs"), Json({0.25, 1.5}));
+}
+
 TEST(Records, AStepThatWasMeasured) {
   train::StepRecord record = dense_step();
   record.measures = {

@@ -2,8 +2,10 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "annuli/core/error.h"
 #include "annuli/core/file.h"
 #include "annuli/generate/generate.h"
 #include "annuli/run/samples.h"
@@ -35,8 +37,8 @@ TEST_F(RunDataTest, WindowsAreAsManyAndAsLongAsThePlanSays) {
                      "probe.length=16", "probe.router_tokens=100"}));
   EXPECT_EQ(data.train().sequence_length(), 32);
   EXPECT_EQ(data.train().state(), (data::LoaderState{42, 0}));
-  EXPECT_EQ(data.validation().batch_size, 3);
-  EXPECT_EQ(data.validation().sequence_length, 32);
+  EXPECT_EQ(data.validation().at(0).windows.batch_size, 3);
+  EXPECT_EQ(data.validation().at(0).windows.sequence_length, 32);
   const verify::Probe probe = data.probe(at::kCPU);
   ASSERT_EQ(probe.tokens.size(), 5u);
   ASSERT_EQ(probe.targets.size(), 5u);
@@ -60,7 +62,7 @@ TEST_F(RunDataTest, WindowsAreAsManyAndAsLongAsThePlanSays) {
 TEST_F(RunDataTest, WindowsAreNoMoreThanThereAre) {
   const RunData data(plan({"evaluation.windows=1000000", "probe.windows=4096",
                            "probe.router_tokens=16777216"}));
-  const int64_t held_out = data.validation().batch_size;
+  const int64_t held_out = data.validation().at(0).windows.batch_size;
   EXPECT_GT(held_out, 8);
   EXPECT_LT(held_out, 1000000);
   const verify::Probe probe = data.probe(at::kCPU);
@@ -70,7 +72,7 @@ TEST_F(RunDataTest, WindowsAreNoMoreThanThereAre) {
 }
 
 TEST_F(RunDataTest, NothingIsEvaluatedIfThePlanDoesNotAsk) {
-  EXPECT_EQ(RunData(plan({"evaluation.windows=0"})).validation().batch_size, 0);
+  EXPECT_EQ(RunData(plan({"evaluation.windows=0"})).validation().size(), 0u);
 }
 
 // A token of `bytes` is a byte, but for the one that ends a document.
@@ -80,14 +82,72 @@ TEST_F(RunDataTest, ATokenStandsForSoManyBytes) {
   EXPECT_LE(bytes, 1);
 }
 
+Plan mixed(Plan plan) {
+  const std::string village =
+      std::string(ANNULI_SOURCE_DIR) + "/tests/data/village/";
+  plan.data.text.clear();
+  plan.data.mixture = {{{village + "[a-f]*.txt"}, 3},
+                       {{village + "[g-z]*.txt"}, 1}};
+  return plan;
+}
+
+TEST_F(RunDataTest, OfAMixtureEachTextHasItsOwnFileAndHeldOutWindows) {
+  RunData data(mixed(
+      plan({"evaluation.windows=5", "probe.windows=3", "data.order=epochs"})));
+  ASSERT_EQ(data.validation().size(), 2u);
+  EXPECT_EQ(data.validation()[0].windows.batch_size, 3);
+  EXPECT_EQ(data.validation()[1].windows.batch_size, 2);
+  EXPECT_EQ(data.validation()[0].weight, 0.75);
+  EXPECT_EQ(data.validation()[1].weight, 0.25);
+  EXPECT_EQ(data.probe(at::kCPU).tokens.size(), 3u);
+  EXPECT_EQ(data.probe(at::kCPU).router_tokens.size(0), 8);
+  EXPECT_GT(data.bytes_per_token(), 0.95);
+  EXPECT_LE(data.bytes_per_token(), 1);
+  EXPECT_THAT(data.fingerprint(),
+              testing::MatchesRegex("[0-9]+ tokens of .*, [0-9]+ tokens of .* "
+                                    "by .*"));
+  // Windows are of both texts, and each has epochs of its own.
+  data.train().next(64);
+  const std::vector<double> epochs = data.train().epochs();
+  ASSERT_EQ(epochs.size(), 2u);
+  EXPECT_GT(epochs[0], 1.5 * epochs[1]);
+  // At least one window of each.
+  EXPECT_EQ(RunData(mixed(plan({"evaluation.windows=1"}))).validation().size(),
+            2u);
+}
+
+TEST_F(RunDataTest, TheMaskIsOfTrainingAndEvaluationAlone) {
+  RunData data(plan({"data.document_mask=true"}));
+  EXPECT_EQ(data.train().windows(0, 1).documents.size(), 32u);
+  EXPECT_EQ(data.validation().at(0).windows.documents.size(), 64u);
+  EXPECT_TRUE(RunData(plan()).train().windows(0, 1).documents.empty());
+  EXPECT_TRUE(RunData(plan()).validation().at(0).windows.documents.empty());
+}
+
+TEST_F(RunDataTest, WindowsHaveThePhasesLengthAndThePlaceStays) {
+  RunData data(plan({"phases.moe.train.sequence_length=48",
+                     "phases.dense.train.sequence_length=24"}));
+  EXPECT_EQ(data.train().sequence_length(), 24);
+  data.train().next(5);
+  data.set_length(48);
+  EXPECT_EQ(data.train().sequence_length(), 48);
+  EXPECT_EQ(data.train().state(), (data::LoaderState{42, 5}));
+  EXPECT_EQ(data.validation().at(0).windows.sequence_length, 32);
+  // A text that is too short for a later phase is refused before the first.
+  EXPECT_THROW(RunData(plan({"model.max_position_embeddings=100000",
+                             "phases.large.train.sequence_length=50000"})),
+               UserError);
+}
+
 // Without held-out text, proofs and evaluation read what is trained on.
 TEST_F(RunDataTest, WithoutAShareHeldOutTheTrainingTextIsRead) {
   const RunData all(plan({"data.validation_fraction=0"}));
-  EXPECT_EQ(all.validation().batch_size, 2);
+  EXPECT_EQ(all.validation().at(0).windows.batch_size, 2);
   EXPECT_GT(all.bytes_per_token(), 0.95);
   // The text's very first words, which a quarter at random does not begin with.
   const RunData part(plan());
-  EXPECT_NE(all.validation().tokens, part.validation().tokens);
+  EXPECT_NE(all.validation().at(0).windows.tokens,
+            part.validation().at(0).windows.tokens);
 }
 
 TEST_F(RunDataTest, SamplesAreThePromptsGreedyAndDrawn) {

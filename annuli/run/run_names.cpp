@@ -73,6 +73,9 @@ InputPaths inputs_of(const Plan& plan, const fs::path& plan_file) {
   if (plan.data.tokens.empty()) {
     data::add_text(inputs, "data.text", plan.data.text);
   }
+  for (const TextSource& source : plan.data.mixture) {
+    data::add_text(inputs, "data.mixture", source.text);
+  }
   for (const PhasePlan& phase : plan.phases) {
     if (phase.grow) add_growth(*phase.grow, inputs);
   }

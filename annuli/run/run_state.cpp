@@ -41,6 +41,17 @@ train::LossBins bins_from(const Json& json) {
           .open_steps = json.at("open_steps")};
 }
 
+Json loader_json(const data::LoaderState& loader) {
+  Json json = {{"seed", loader.seed}, {"next_window", loader.next_window}};
+  if (loader.epochs_from > 0) json["epochs_from"] = loader.epochs_from;
+  return json;
+}
+
+data::LoaderState loader_from(const Json& json) {
+  return {json.at("seed"), json.at("next_window"),
+          json.value("epochs_from", uint64_t{0})};
+}
+
 Json progress_of(const RunState& state, const Plan& plan) {
   Json progress = {
       {"plan_hash", plan_hash(plan)},
@@ -49,9 +60,7 @@ Json progress_of(const RunState& state, const Plan& plan) {
       {"step", state.step},
       {"phase_ended", state.phase_ended},
       {"config", to_json(state.model.config())},
-      {"loader",
-       {{"seed", state.loader.seed},
-        {"next_window", state.loader.next_window}}},
+      {"loader", loader_json(state.loader)},
       {"optimizer_type", std::string(word_of(state.optimizer.plan().type))},
       {"optimizer", optimizer_json(state)},
       {"recent_losses", state.recent_losses},
@@ -229,8 +238,7 @@ std::optional<SavedRun> load_run_state(const std::filesystem::path& folder,
       .phase_ended = progress.at("phase_ended"),
       .model = std::move(model),
       .optimizer = train::Optimizer(plan.optimizer, std::move(states)),
-      .loader = {progress.at("loader").at("seed"),
-                 progress.at("loader").at("next_window")},
+      .loader = loader_from(progress.at("loader")),
       .history = train::mark_from_json(progress),
       .recipe = std::nullopt,
       .control = std::nullopt,

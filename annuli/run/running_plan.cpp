@@ -12,6 +12,7 @@
 #include "annuli/parallel/agree.h"
 #include "annuli/run/records.h"
 #include "annuli/run/stopped.h"
+#include "annuli/train/schedule.h"
 
 namespace annuli::run {
 
@@ -42,6 +43,7 @@ std::vector<std::string> RunningPlan::allowed(const PhasePlan& phase) const {
 }
 
 void RunningPlan::enter(const RunState& state) {
+  data_.set_length(train::window_length(plan_, phase(state).train));
   data_.train().seek(state.loader);
   events_.reset();
   history_.emplace(folder_.history(), state.history, group_);
@@ -56,6 +58,13 @@ void RunningPlan::enter(const RunState& state) {
 void RunningPlan::end_phase_now(RunState& state) {
   state.early_ends.push_back({.phase = state.phase, .steps = state.step});
   budget::end_early(plan_, state.phase, state.step);
+}
+
+void RunningPlan::begin_windows(const RunState& state) {
+  const int64_t length = train::window_length(plan_, phase(state).train);
+  if (length == data_.train().sequence_length()) return;
+  data_.set_length(length);
+  data_.train().begin_epochs();
 }
 
 void RunningPlan::note_place(RunState& state) {

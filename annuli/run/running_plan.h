@@ -51,6 +51,9 @@ class RunningPlan {
   void enter(const RunState& state);
   // The phase ends after the steps it has done.
   void end_phase_now(RunState& state);
+  // The state has gone on to its phase: the text comes in windows of the
+  // phase's length.
+  void begin_windows(const RunState& state);
   // Samples of a phase are there now: tells those who read along.
   void show_samples(const std::string& phase) {
     if (events_) events_->add_samples(phase);

@@ -111,15 +111,14 @@ std::optional<run::StopPoint> branch_point(const Plan& at_point) {
 
 double flops_of(const Plan& plan, bool source) {
   const std::vector<ModelConfig> configs = budget::configs_of_phases(plan);
-  const int64_t length = plan.data.sequence_length;
   double sum = 0;
   double before_growth = 0;
   for (size_t i = 0; i < configs.size(); ++i) {
     const TrainPlan& train = plan.phases[i].train;
     if (plan.phases[i].grow) before_growth = sum;
-    sum += budget::training_flops(configs[i], length,
+    sum += budget::training_flops(configs[i], train::window_length(plan, train),
                                   static_cast<double>(train.max_steps) *
-                                      train::tokens_of_step(train, length));
+                                      train::tokens_of_step(plan, train));
   }
   return source ? before_growth : sum;
 }

@@ -12,9 +12,10 @@ data::Batch BatchAhead::next(int64_t pass) {
   };
   const auto in_step = static_cast<uint64_t>(windows_.in_step);
   if (pass == 0) {
-    const data::LoaderState now = loader_.state();
+    data::LoaderState now = loader_.state();
     step_at_ = now.next_window;
-    loader_.seek({now.seed, step_at_ + in_step});
+    now.next_window += in_step;
+    loader_.seek(now);
   }
   const uint64_t at = first_of(step_at_, pass);
   data::Batch batch = ready_ && ready_at_ == at

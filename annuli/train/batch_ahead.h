@@ -27,6 +27,8 @@ class BatchAhead {
   BatchAhead(data::Loader& loader, const StepWindows& windows)
       : loader_(loader), windows_(windows) {}
 
+  const data::Loader& loader() const { return loader_; }
+
   // The windows of pass `pass`, 0 .. passes - 1. With 0 the next step begins.
   data::Batch next(int64_t pass);
 

@@ -23,4 +23,9 @@ at::Tensor targets_of(const data::Batch& batch, at::Device device) {
   return to_tensor(batch.targets, batch, device);
 }
 
+at::Tensor documents_of(const data::Batch& batch) {
+  if (batch.documents.empty()) return {};
+  return to_tensor(batch.documents, batch, at::kCPU);
+}
+
 }  // namespace annuli::train

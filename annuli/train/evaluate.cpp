@@ -13,7 +13,8 @@ namespace {
 double loss_of(const Transformer& model, const data::Batch& window) {
   return model
       .loss(tokens_of(window, model.device()),
-            targets_of(window, model.device()))
+            targets_of(window, model.device()),
+            {.documents = documents_of(window)})
       .cross_entropy.item<double>();
 }
 

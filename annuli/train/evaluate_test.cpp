@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <vector>
 
@@ -38,6 +39,49 @@ TEST_F(EvaluateTest, IsTheMeanOverTheWindows) {
   // One batch of all of them is the same mean, summed in another order.
   EXPECT_NEAR(evaluate(model, windows), loss_of(model, windows), 1e-13);
   EXPECT_THROW(evaluate(model, data::Batch()), CheckFailure);
+}
+
+// 40 windows' tokens of four documents. Each document by itself has the same
+// sum of losses: seven chained products a block and the head, each of them off
+// by sqrt(width) roundings, as in decoder_test.cpp.
+TEST_F(EvaluateTest, DocumentsAreReadApart) {
+  const ModelConfig config = tiny::config();
+  std::vector<std::vector<int32_t>> ids(4);
+  const CounterRng rng(3, "documents");
+  uint64_t drawn = 0;
+  for (size_t i = 0; i < 4; ++i) {
+    for (size_t n = 0; n < 7 + 9 * i; ++n) {
+      ids[i].push_back(static_cast<int32_t>(rng.below(drawn++, 61)));
+    }
+  }
+  const data::TokenFile file(write_tokens(ids, 61));
+  const int64_t T = file.token_count() - 1;
+  const data::Loader loader({{data::LaidOutText(file, {{0, T + 1}})}},
+                            {.length = T, .documents = true}, 1, "t");
+  const data::Batch window = loader.fixed_windows(1);
+  const Transformer model = tiny::model(config, at::kDouble);
+  const at::Tensor tokens = tokens_of(window, at::kCPU);
+  const at::Tensor targets = targets_of(window, at::kCPU);
+  double sum = 0;
+  for (int64_t begin = 0; begin < T;) {
+    const auto document = file.document(file.document_of(begin));
+    const int64_t count = std::min(document.end, T) - begin;
+    sum +=
+        static_cast<double>(count) * model
+                                         .loss(tokens.narrow(1, begin, count),
+                                               targets.narrow(1, begin, count))
+                                         .cross_entropy.item<double>();
+    begin += count;
+  }
+  const double apart = sum / static_cast<double>(T);
+  const auto layers = static_cast<double>(config.num_hidden_layers);
+  const auto width = static_cast<double>(config.intermediate_size);
+  EXPECT_NEAR(evaluate(model, window) / apart, 1,
+              4 * (6 * layers + 1) * std::sqrt(width) * 0x1p-53);
+  // The control: without the borders the loss is another.
+  data::Batch whole = window;
+  whole.documents.clear();
+  EXPECT_GT(std::abs(evaluate(model, whole) / apart - 1), 1e-4);
 }
 
 // Five windows are no multiple of the processes: those with fewer pass one

@@ -50,7 +50,7 @@ double rate_at(const Shape& shape, double at) {
 
 double tokens_of(const Plan& plan, const PhasePlan& phase) {
   return static_cast<double>(phase.train.max_steps) *
-         tokens_of_step(phase.train, plan.data.sequence_length);
+         tokens_of_step(plan, phase.train);
 }
 
 // Tokens of so many steps, the phases taken in the order given.
@@ -60,7 +60,7 @@ double tokens_of_steps(const Plan& plan, const Phases& phases, double steps) {
   for (const PhasePlan* phase : phases) {
     const double here =
         std::min(steps, static_cast<double>(phase->train.max_steps));
-    tokens += here * tokens_of_step(phase->train, plan.data.sequence_length);
+    tokens += here * tokens_of_step(plan, phase->train);
     steps -= here;
   }
   return tokens;
@@ -80,9 +80,14 @@ double tokens_in(const std::string& text, const Plan& plan, double total,
 
 }  // namespace
 
-double tokens_of_step(const TrainPlan& train, int64_t sequence_length) {
-  return static_cast<double>(
-      train.batch_size * train.gradient_accumulation_steps * sequence_length);
+int64_t window_length(const Plan& plan, const TrainPlan& train) {
+  return train.sequence_length.value_or(plan.data.sequence_length);
+}
+
+double tokens_of_step(const Plan& plan, const TrainPlan& train) {
+  return static_cast<double>(train.batch_size *
+                             train.gradient_accumulation_steps *
+                             window_length(plan, train));
 }
 
 std::optional<PlaceInRun> place_in_run(const Plan& plan, size_t phase) {
@@ -90,7 +95,7 @@ std::optional<PlaceInRun> place_in_run(const Plan& plan, size_t phase) {
   if (!plan.schedule || train.schedule == ScheduleOf::kPhase) return {};
   PlaceInRun place{.type = plan.schedule->type,
                    .min_lr_ratio = plan.schedule->min_lr_ratio,
-                   .of_step = tokens_of_step(train, plan.data.sequence_length)};
+                   .of_step = tokens_of_step(plan, train)};
   double grown_at = 0;
   for (size_t i = 0; i < plan.phases.size(); ++i) {
     if (i == phase) place.before = place.end;

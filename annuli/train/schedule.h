@@ -7,8 +7,11 @@
 
 namespace annuli::train {
 
+// Tokens of a training window of the phase: its own length, or the data's.
+int64_t window_length(const Plan& plan, const TrainPlan& train);
+
 // Of all passes and parts of one update.
-double tokens_of_step(const TrainPlan& train, int64_t sequence_length);
+double tokens_of_step(const Plan& plan, const TrainPlan& train);
 
 // Where a phase lies in a run that has a schedule, in tokens from the run's
 // beginning.

@@ -120,6 +120,23 @@ TEST(Schedule, RunsOverAllPhases) {
   EXPECT_DOUBLE_EQ(rate_in(plan, 1, 50), 1e-3);
 }
 
+// Steps of twice as many tokens because its windows are twice as long.
+TEST(Schedule, KnowsThePhasesOwnLengthOfWindows) {
+  Plan plan = run_of({.type = LrSchedulerType::kLinear, .warmup = "20"});
+  plan.phases[1].train.batch_size = 4;
+  plan.phases[1].train.gradient_accumulation_steps = 1;
+  const auto short_place = *place_in_run(plan, 1);
+  EXPECT_EQ(short_place.of_step, 32);
+  EXPECT_EQ(short_place.end, 150 * 32);
+  plan.phases[1].train.sequence_length = 16;
+  EXPECT_EQ(window_length(plan, plan.phases[0].train), 8);
+  EXPECT_EQ(window_length(plan, plan.phases[1].train), 16);
+  const auto place = *place_in_run(plan, 1);
+  EXPECT_EQ(place.of_step, 64);
+  EXPECT_EQ(place.before, 100 * 32);
+  EXPECT_EQ(place.end, 200 * 32);
+}
+
 TEST(Schedule, AmountsMeanStepsSharesAndTokens) {
   const double tokens = 200 * 32;
   const auto place = [](const char* warmup, const char* decay) {

@@ -28,6 +28,8 @@ struct StepRecord {
   double learning_rate = 0;
   double loss_rise = 0;  // LossWatch's, by whoever watches; 0: none
   int64_t tokens = 0;    // in this step
+  // How often each text has been read by now; empty without epochs.
+  std::vector<double> epochs = {};
   // The highest signal that asks one of the processes to stop, the same in all
   // of them; 0: none is asked.
   int stop_signal = 0;

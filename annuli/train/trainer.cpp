@@ -61,7 +61,6 @@ Trainer::Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
       previous_norm_(previous_norm),
       share_(train, group.rank(), group.size()),
       batches_(loader, share_.windows()),
-      sequence_length_(loader.sequence_length()),
       norm_(model.table()),
       group_(group),
       exchange_(group, model, train.router_mean_projection.value_or(false)) {
@@ -101,6 +100,7 @@ Loss Trainer::forward(const data::Batch& batch, int64_t step, int64_t pass) {
       .gradient_checkpointing = train_.gradient_checkpointing,
       .as_trained = true,
       .stream_squares = sample_ != nullptr,
+      .documents = documents_of(batch),
   };
   return model_.loss(tokens_of(batch, model_.device()),
                      targets_of(batch, model_.device()), options);
@@ -357,7 +357,9 @@ void Trainer::finish(StepRecord& record, StepSums sums) {
   if (train_.clip == ClipNorm::kPreviousNorm) {
     previous_norm_ = record.grad_norm;
   }
-  record.tokens = share_.windows_of_step() * sequence_length_;
+  record.tokens =
+      share_.windows_of_step() * batches_.loader().sequence_length();
+  record.epochs = batches_.loader().epochs();
   if (train_.router_mean_projection.value_or(false)) {
     project_routers(
         model_, sums.router_mean,

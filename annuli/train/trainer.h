@@ -131,7 +131,6 @@ class Trainer {
   std::optional<double> previous_norm_;
   StepShare share_;
   BatchAhead batches_;
-  int64_t sequence_length_;
   GradientNorm norm_;  // of this step
   parallel::ProcessGroup& group_;
   StepExchange exchange_;

@@ -14,6 +14,7 @@
 #include "annuli/model/tensor_table.h"
 #include "annuli/tokenizer/tokenizer.h"
 #include "annuli/train/history.h"
+#include "annuli/train/schedule.h"
 #include "benchmarks/step/bandwidth.h"
 #include "benchmarks/step/speed_of_light.h"
 
@@ -130,7 +131,8 @@ Json judge_phases(const fs::path& run_folder) {
   Json phases = Json::array();
   for (const PhasePlan& phase : plan.phases) {
     if (phase.grow) grow(config, *phase.grow);
-    phases.push_back(judge(phase, config, plan.data.sequence_length,
+    phases.push_back(judge(phase, config,
+                           train::window_length(plan, phase.train),
                            steps_of(history, phase.name), bandwidth));
     print(phase.name, phases.back());
     total["steps"] =

@@ -30,6 +30,7 @@
 #include "annuli/parallel/rendezvous.h"
 #include "annuli/parallel/solo.h"
 #include "annuli/tokenizer/tokenizer.h"
+#include "annuli/train/schedule.h"
 #include "benchmarks/bench_program.h"
 #include "benchmarks/step/phases.h"
 #include "benchmarks/step/speed_of_light.h"
@@ -117,8 +118,8 @@ at::ScalarType dtype_of(const std::string& word) {
 void serve_light(const Options& options) {
   const Plan plan = load_plan(options.plan, options.set);
   const int64_t vocab = load_tokenizer(plan.tokenizer)->vocab_size();
-  const int64_t tokens =
-      plan.phases.front().train.batch_size * plan.data.sequence_length;
+  const TrainPlan& train = plan.phases.front().train;
+  const int64_t tokens = train.batch_size * train::window_length(plan, train);
   const auto light = fastest_light(model_config(plan.model, vocab), tokens,
                                    dtype_of(options.dtype));
   const char* type = light->dtype() == at::kFloat ? "fp32" : "bf16";

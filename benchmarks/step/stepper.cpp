@@ -12,6 +12,7 @@
 #include "annuli/run/run_data.h"
 #include "annuli/run/run_state.h"
 #include "annuli/train/optimizer.h"
+#include "annuli/train/schedule.h"
 
 namespace annuli::bench {
 namespace {
@@ -33,7 +34,7 @@ Json facts_of(const Plan& plan, const ModelConfig& config) {
   const TrainPlan& train = plan.phases.front().train;
   const ParameterCount count = count_parameters(config);
   return {{"batch_size", train.batch_size},
-          {"sequence_length", plan.data.sequence_length},
+          {"sequence_length", train::window_length(plan, train)},
           {"learning_rate", train.learning_rate},
           {"optimizer", word_of(plan.optimizer.type)},
           {"muon_momentum", plan.optimizer.muon_momentum},

@@ -88,6 +88,7 @@ std::vector<Variant> variants() {
       {"clip_by_the_norm_before",
        in_every_phase({"max_grad_norm=0.5", "clip=previous_norm"})},
       {"checkpointing", in_every_phase({"gradient_checkpointing=true"})},
+      {"documents", {"data.document_mask=true"}},
       {"accumulation", in_every_phase({"gradient_accumulation_steps=2"})},
       {"accumulation_bf16",
        [] {

@@ -45,6 +45,14 @@ SafetensorsFile ModelCase::steps() const {
   return SafetensorsFile(folder_ / "steps.safetensors");
 }
 
+SafetensorsFile ModelCase::documents() const {
+  return SafetensorsFile(folder_ / "documents.safetensors");
+}
+
+SafetensorsFile ModelCase::document_gradients() const {
+  return SafetensorsFile(folder_ / "document_gradients.safetensors");
+}
+
 SafetensorsFile ModelCase::optimizers() const {
   return SafetensorsFile(folder_ / "optimizers.safetensors");
 }
@@ -67,8 +75,9 @@ LossAndGradients loss_and_gradients(Transformer& model,
 }
 
 std::vector<double> train(Transformer& model, const at::Tensor& tokens,
-                          const at::Tensor& targets, const LossOptions& options,
-                          kernels::AdamwStep step) {
+                          const at::Tensor& targets, LossOptions options,
+                          kernels::AdamwStep step,
+                          const at::Tensor& documents) {
   std::vector<at::Tensor> m, v;
   for (size_t row = 0; row < model.table().size(); ++row) {
     m.push_back(at::zeros_like(model.weight(row)));
@@ -76,6 +85,7 @@ std::vector<double> train(Transformer& model, const at::Tensor& tokens,
   }
   std::vector<double> losses;
   for (int64_t batch = 0; batch < tokens.size(0); ++batch, ++step.step) {
+    if (documents.defined()) options.documents = documents[batch];
     const auto [loss, gradients] =
         loss_and_gradients(model, tokens[batch], targets[batch], options);
     losses.push_back(loss);

@@ -28,6 +28,10 @@ class ModelCase {
   SafetensorsFile gradients() const;
   // tokens, targets [S, B, T]; losses [S].
   SafetensorsFile steps() const;
+  // documents [S, B, T], losses [S], on the same batches; logits [B, T, V] of
+  // the first.
+  SafetensorsFile documents() const;
+  SafetensorsFile document_gradients() const;
   // losses [S] by the name of the optimizer, on the same batches.
   SafetensorsFile optimizers() const;
 
@@ -47,10 +51,12 @@ LossAndGradients loss_and_gradients(Transformer& model,
                                     const at::Tensor& targets,
                                     const LossOptions& options);
 
-// The loss before each update, one update per batch.
+// The loss before each update, one update per batch. `documents` [S, B, T], if
+// given.
 std::vector<double> train(Transformer& model, const at::Tensor& tokens,
-                          const at::Tensor& targets, const LossOptions& options,
-                          kernels::AdamwStep step);
+                          const at::Tensor& targets, LossOptions options,
+                          kernels::AdamwStep step,
+                          const at::Tensor& documents = {});
 
 // |a - b| / |b| in the Euclidean norm; infinite where a is not finite.
 double relative_error(const at::Tensor& a, const at::Tensor& b);

@@ -17,6 +17,11 @@ where transformers has no class, of tools/reference/annuli_reference.py) in fp32
                        in fp32, with AdamW for what is no matrix of a block;
                        groups: AdamW with optimizer_reference.GROUPS; decay
                        acts on matrices alone
+    documents.safetensors  documents [S, B, T], of each token the first one of its
+                       document; losses [S]: AdamW on the same batches, where a
+                       token sees its own document and positions count from its
+                       beginning; logits [B, T, V] of the first batch
+    document_gradients.safetensors  of the first of those losses
 
 OUT/stamp is written last and holds what made the rest; if it fits, nothing is
 done. Everything here is drawn from fixed seeds.
@@ -266,16 +271,25 @@ class Transformers:
             "router_z_loss_coef": 0.0,
         }
 
-    def forward(self, tokens):
+    def forward(self, tokens, documents=None):
         """Logits, what is added to the cross-entropy, the smallest router margin."""
         arguments = {"output_router_logits": True} if self.mixture else {}
-        result = self.model(input_ids=tokens, use_cache=False, **arguments)
+        if documents is not None:
+            arguments |= of_documents(documents)
         if not self.mixture:
+            result = self.model(input_ids=tokens, use_cache=False, **arguments)
             return result.logits, 0.0, float("inf")
         k = self.model.config.num_experts_per_tok
+        # The class takes any mask for one of padding, in the loss that it adds.
+        result = self.model.model(input_ids=tokens, use_cache=False, **arguments)
+        logits = self.model.lm_head(result.last_hidden_state)
+        module = sys.modules[type(self.model).__module__]
+        aux = module.load_balancing_loss_func(
+            result.router_logits, self.model.num_experts, k
+        )
         ranked = [r.detach().sort(-1, descending=True).values for r in result.router_logits]
         margin = min((r[:, k - 1] - r[:, k]).min().item() for r in ranked)
-        return result.logits, AUX_COEF * result.aux_loss, margin
+        return logits, AUX_COEF * aux, margin
 
     def named(self, field):
         """{name: tensor} of "data" or "grad", as transformers saves them: it keeps
@@ -394,9 +408,9 @@ class Plain:
     def loss_coefficients(self):
         return {"router_aux_loss_coef": AUX_COEF, "router_z_loss_coef": Z_COEF}
 
-    def forward(self, tokens):
+    def forward(self, tokens, documents=None):
         reference = self.reference
-        logits = reference.logits(tokens)
+        logits = reference.logits(tokens, documents)
         extra = AUX_COEF * reference.balance_loss() + Z_COEF * reference.z_loss()
         return logits, extra, min(r.margin() for r in reference.routings)
 
@@ -404,10 +418,21 @@ class Plain:
         return {name: getattr(tensor, field) for name, tensor in self.weights.items()}
 
 
-def loss_of(subject, tokens, targets):
+def of_documents(documents):
+    """What transformers takes for them: positions, and an additive mask."""
+    import torch
+
+    places = torch.arange(documents.shape[1])
+    visible = documents[:, :, None] == documents[:, None, :]
+    visible = visible & (places[:, None] >= places)
+    mask = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float).min)
+    return {"position_ids": places - documents, "attention_mask": mask[:, None]}
+
+
+def loss_of(subject, tokens, targets, documents=None):
     import torch.nn.functional as F
 
-    logits, extra, margin = subject.forward(tokens)
+    logits, extra, margin = subject.forward(tokens, documents)
     # Between two correct programs router logits differ by about 1e-6.
     assert margin > 1e-5, f"a router margin of {margin}: choose another seed"
     return logits, F.cross_entropy(logits.flatten(0, 1), targets.flatten()) + extra
@@ -418,6 +443,14 @@ def draw_batches(count):
 
     text = torch.randint(V, (count, B, T + 1))
     return text[..., :-1].contiguous(), text[..., 1:].contiguous()
+
+
+def draw_documents(count):
+    """A document begins at one token of eight."""
+    import torch
+
+    begins = torch.rand(count, B, T) < 1 / 8
+    return (begins * torch.arange(T)).cummax(-1).values
 
 
 def write_case(folder, subject):
@@ -440,31 +473,58 @@ def write_case(folder, subject):
     save(folder / "gradients.safetensors", subject.named("grad"))
 
     start = [parameter.detach().clone() for parameter in subject.parameters()]
+
+    def restart():
+        with torch.no_grad():
+            for parameter, before in zip(subject.parameters(), start):
+                parameter.copy_(before)
+
     batches = draw_batches(STEPS)
     losses = train(subject, batches, [torch.optim.AdamW(subject.parameters(), **ADAMW)])
     steps = dict(zip(("tokens", "targets"), batches)) | {"losses": losses}
     save(folder / "steps.safetensors", steps)
+    restart()
+    write_documents(folder, subject, batches)
     if folder.name not in optimizer_reference.CASES:
         return
     found = {}
     for name, optimizers in optimizer_reference.others(
         subject.named_parameters(), ADAMW
     ):
-        with torch.no_grad():
-            for parameter, before in zip(subject.parameters(), start):
-                parameter.copy_(before)
+        restart()
         found[name] = train(subject, batches, optimizers)
     save(folder / "optimizers.safetensors", found)
+
+
+def write_documents(folder, subject, batches):
+    import torch
+
+    documents = draw_documents(STEPS)
+    first = [x[0] for x in (*batches, documents)]
+    for parameter in subject.parameters():
+        parameter.grad = torch.zeros_like(parameter)  # of experts without a token
+    logits, loss = loss_of(subject, *first)
+    check_plain_reference(subject, first[0], logits, first[2])
+    loss.backward()
+    save(folder / "document_gradients.safetensors", subject.named("grad"))
+    optimizer = torch.optim.AdamW(subject.parameters(), **ADAMW)
+    losses = train(subject, (*batches, documents), [optimizer])
+    found = {"documents": documents, "losses": losses, "logits": logits}
+    save(folder / "documents.safetensors", found)
+
+
+def forget_gradients(subject):
+    for parameter in subject.parameters():
+        parameter.grad = None
 
 
 def train(subject, batches, optimizers):
     import torch
 
     losses = []
-    for tokens, targets in zip(*batches):
-        for parameter in subject.parameters():
-            parameter.grad = None
-        _, loss = loss_of(subject, tokens, targets)
+    for batch in zip(*batches):
+        forget_gradients(subject)
+        _, loss = loss_of(subject, *batch)
         losses.append(loss.item())
         loss.backward()
         for optimizer in optimizers:
@@ -472,13 +532,14 @@ def train(subject, batches, optimizers):
     return torch.tensor(losses)
 
 
-def check_plain_reference(subject, tokens, logits):
+def check_plain_reference(subject, tokens, logits, documents=None):
     """transformers judges the plain PyTorch model too."""
     import torch
     from annuli_reference import Reference
 
     with torch.no_grad():
-        plain = Reference(subject.config, subject.named("data")).logits(tokens)
+        plain = Reference(subject.config, subject.named("data"))
+        plain = plain.logits(tokens, documents)
         error = ((plain - logits).norm() / logits.norm()).item()
     assert error < 1e-5, f"annuli_reference.py differs by {error}"
 

@@ -66,13 +66,12 @@ def frequencies(rope, d, dtype):
     return f
 
 
-def rotate(x, rope):
-    """Rotary positions 0 .. T-1 on x [B, T, heads, width]: the first d entries of
+def rotate(x, rope, positions):
+    """Rotary positions [B, T] on x [B, T, heads, width]: the first d entries of
     a head are turned, i is paired with i + d/2."""
-    T, width = x.shape[1], x.shape[3]
-    d = int(width * rope.get("partial_rotary_factor", 1))
-    angle = torch.arange(T).to(x.dtype)[:, None] * frequencies(rope, d, x.dtype)
-    cos, sin = angle.cos()[None, :, None, :], angle.sin()[None, :, None, :]
+    d = int(x.shape[3] * rope.get("partial_rotary_factor", 1))
+    angle = positions.to(x.dtype)[:, :, None] * frequencies(rope, d, x.dtype)
+    cos, sin = angle.cos()[:, :, None, :], angle.sin()[:, :, None, :]
     a, b, rest = x[..., : d // 2], x[..., d // 2 : d], x[..., d:]
     return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], dim=-1)
 
@@ -136,9 +135,11 @@ class Reference:
         has_bias = name + ".bias" in self.weights
         return F.linear(x, self.weight(name), self.widened(name + ".bias") if has_bias else None)
 
-    def logits(self, tokens):
-        """[B, T] int64 -> [B, T, V]."""
+    def logits(self, tokens, documents=None):
+        """[B, T] int64 -> [B, T, V]. `documents`: [B, T], of each token the first
+        one of its document; a token sees no other, and positions count from there."""
         self.routings = []
+        self.documents = torch.zeros_like(tokens) if documents is None else documents
         embedding, layers, last, head = self.parts
         table = self.weight(embedding)
         x = F.embedding(tokens, table)
@@ -180,12 +181,14 @@ class Reference:
             k = self.heads_of(x, at + "self_attn.k", self.kv_heads)
             v = self.heads_of(x, at + "self_attn.v", self.kv_heads)
         group = self.heads // self.kv_heads
-        q = rotate(q, self.rope)
-        k = rotate(k, self.rope).repeat_interleave(group, dim=2)
+        positions = torch.arange(T) - self.documents
+        q = rotate(q, self.rope, positions)
+        k = rotate(k, self.rope, positions).repeat_interleave(group, dim=2)
         v = v.repeat_interleave(group, dim=2)
         scores = torch.einsum("bthd,bshd->bhts", q, k) / self.head_dim**0.5
-        future = torch.ones(T, T, dtype=torch.bool).triu(1)
-        shares = scores.masked_fill(future, float("-inf")).softmax(-1)
+        hidden = torch.ones(T, T, dtype=torch.bool).triu(1)
+        hidden = hidden | (self.documents[:, :, None] != self.documents[:, None, :])
+        shares = scores.masked_fill(hidden[:, None], float("-inf")).softmax(-1)
         mixed = torch.einsum("bhts,bshd->bthd", shares, v).reshape(B, T, -1)
         return self.linear(mixed, out)
 

@@ -6,10 +6,12 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <optional>
+#include <vector>
 
 #include "annuli/core/error.h"
 #include "annuli/kernels/cpu/head_attention.h"
 #include "annuli/kernels/cpu/small_product.h"
+#include "annuli/kernels/documents.h"
 #include "annuli/kernels/gradient_type.h"
 #include "annuli/kernels/parallel.h"
 #include "annuli/kernels/tensor_words.h"
@@ -24,7 +26,17 @@ HeadShape shape_of(const at::Tensor& q, const at::Tensor& k) {
   return {.queries = q.size(1),
           .keys = k.size(1),
           .head_dim = q.size(3),
-          .group = q.size(2) / k.size(2)};
+          .group = q.size(2) / k.size(2),
+          .sums = q.size(1)};
+}
+
+using Ranges = std::vector<std::vector<DocumentRange>>;
+
+// One document of several; a whole sequence may have keys before its queries.
+HeadShape shape_of(HeadShape sequence, const DocumentRange& document) {
+  if (document.size() == sequence.queries) return sequence;
+  sequence.queries = sequence.keys = document.size();
+  return sequence;
 }
 
 // Head h of sequence b.
@@ -46,7 +58,11 @@ Rotation<T> rotation_of(const at::Tensor& cos, const at::Tensor& sin) {
 }
 
 struct Inputs {
-  at::Tensor q, k, v, cos, sin;
+  at::Tensor q, k, v, cos, sin, documents;
+
+  Ranges ranges() const {
+    return document_ranges(documents, q.size(0), q.size(1));
+  }
 };
 
 template <typename T, typename Out>
@@ -54,14 +70,19 @@ void attend(const Inputs& in, at::Tensor& out, at::Tensor& log_sum) {
   const HeadShape shape = shape_of(in.q, in.k);
   const int64_t H = in.q.size(2);
   const auto rotation = rotation_of<T>(in.cos, in.sin);
+  const Ranges documents = in.ranges();
   T* sums = log_sum.mutable_data_ptr<T>();  // [B, H, T]
   parallel_blocks(in.q.size(0) * H, 1, [&](int64_t task, int64_t) {
     const int64_t b = task / H;
     const int64_t h = task % H;
-    attend_head(shape, rows_of<T>(in.q, b, h),
-                rows_of<T>(in.k, b, h / shape.group),
-                rows_of<T>(in.v, b, h / shape.group), rotation,
-                mutable_rows_of<Out>(out, b, h), sums + task * shape.queries);
+    for (const DocumentRange& document : documents[b]) {
+      const int64_t t = document.begin;
+      attend_head(shape_of(shape, document), rows_of<T>(in.q, b, h).from(t),
+                  rows_of<T>(in.k, b, h / shape.group).from(t),
+                  rows_of<T>(in.v, b, h / shape.group).from(t), rotation,
+                  mutable_rows_of<Out>(out, b, h).from(t),
+                  sums + task * shape.sums + t);
+    }
   });
 }
 
@@ -75,17 +96,23 @@ void attend_backward(const Inputs& in, const at::Tensor& dout,
   const HeadShape shape = shape_of(in.q, in.k);
   const int64_t K = in.k.size(2);
   const auto rotation = rotation_of<T>(in.cos, in.sin);
+  const Ranges documents = in.ranges();
   const T* sums = log_sum.const_data_ptr<T>();
   parallel_blocks(in.q.size(0) * K, 1, [&](int64_t task, int64_t) {
     const int64_t b = task / K;
     const int64_t h = task % K;
-    attend_head_backward(
-        shape, rows_of<T>(in.q, b, h * shape.group), rows_of<T>(in.k, b, h),
-        rows_of<T>(in.v, b, h), rotation, rows_of<T>(dout, b, h * shape.group),
-        sums + task * shape.group * shape.queries,
-        HeadGradients<T, T>{mutable_rows_of<T>(out.q, b, h * shape.group),
-                            mutable_rows_of<T>(out.k, b, h),
-                            mutable_rows_of<T>(out.v, b, h)});
+    const int64_t first = h * shape.group;  // query head
+    for (const DocumentRange& document : documents[b]) {
+      const int64_t t = document.begin;
+      attend_head_backward(
+          shape_of(shape, document), rows_of<T>(in.q, b, first).from(t),
+          rows_of<T>(in.k, b, h).from(t), rows_of<T>(in.v, b, h).from(t),
+          rotation, rows_of<T>(dout, b, first).from(t),
+          sums + task * shape.group * shape.sums + t,
+          HeadGradients<T, T>{mutable_rows_of<T>(out.q, b, first).from(t),
+                              mutable_rows_of<T>(out.k, b, h).from(t),
+                              mutable_rows_of<T>(out.v, b, h).from(t)});
+    }
   });
 }
 
@@ -97,10 +124,12 @@ struct Attention : torch::autograd::Function<Attention> {
                             const at::Tensor& k, const at::Tensor& v,
                             const std::optional<at::Tensor>& cos,
                             const std::optional<at::Tensor>& sin,
+                            const std::optional<at::Tensor>& documents,
                             at::ScalarType type) {
     const at::Tensor none;
-    const Inputs in{q.contiguous(), k.contiguous(), v.contiguous(),
-                    cos.value_or(none), sin.value_or(none)};
+    const Inputs in{q.contiguous(),     k.contiguous(),
+                    v.contiguous(),     cos.value_or(none),
+                    sin.value_or(none), documents.value_or(none)};
     at::Tensor out = at::empty(q.sizes(), q.options().dtype(type));
     at::Tensor log_sum =
         at::empty({q.size(0), q.size(2), q.size(1)}, q.options());
@@ -112,23 +141,24 @@ struct Attention : torch::autograd::Function<Attention> {
       }
       attend<scalar_t, scalar_t>(in, out, log_sum);
     });
-    ctx->save_for_backward({in.q, in.k, in.v, in.cos, in.sin, log_sum});
+    ctx->save_for_backward(
+        {in.q, in.k, in.v, in.cos, in.sin, in.documents, log_sum});
     return out;
   }
 
   static variable_list backward(AutogradContext* ctx,
                                 const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
-    const Inputs in{saved[0], saved[1], saved[2], saved[3], saved[4]};
+    const Inputs in{saved[0], saved[1], saved[2], saved[3], saved[4], saved[5]};
     const at::Tensor dout = grads[0].contiguous();
     Gradients out{at::empty(in.q.sizes(), in.q.options()),
                   at::empty(in.k.sizes(), in.k.options()),
                   at::empty(in.v.sizes(), in.v.options())};
     AT_DISPATCH_FLOATING_TYPES(in.q.scalar_type(), "attention_backward", [&] {
-      attend_backward<scalar_t>(in, dout, saved[5], out);
+      attend_backward<scalar_t>(in, dout, saved[6], out);
     });
     at::Tensor none;
-    return {out.q, out.k, out.v, none, none, none};
+    return {out.q, out.k, out.v, none, none, none, none};
   }
 };
 
@@ -136,12 +166,12 @@ struct Attention : torch::autograd::Function<Attention> {
 
 at::Tensor cpu::attention(const at::Tensor& q, const at::Tensor& k,
                           const at::Tensor& v, const RotaryTable& rotary,
-                          at::ScalarType out) {
+                          at::ScalarType out, const at::Tensor& documents) {
   ANNULI_CHECK(
       k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type(),
       "q is {}, k {}, v {}", words_of(q), words_of(k), words_of(v));
-  at::Tensor mixed =
-      Attention::apply(q, k, v, given(rotary.cos), given(rotary.sin), out);
+  at::Tensor mixed = Attention::apply(q, k, v, given(rotary.cos),
+                                      given(rotary.sin), given(documents), out);
   set_gradient_type(mixed, q.scalar_type());
   return mixed;
 }
@@ -149,8 +179,8 @@ at::Tensor cpu::attention(const at::Tensor& q, const at::Tensor& k,
 #else
 
 at::Tensor cpu::attention(const at::Tensor&, const at::Tensor&,
-                          const at::Tensor&, const RotaryTable&,
-                          at::ScalarType) {
+                          const at::Tensor&, const RotaryTable&, at::ScalarType,
+                          const at::Tensor&) {
   ANNULI_CHECK(false, "AVX-512 elsewhere");
 }
 

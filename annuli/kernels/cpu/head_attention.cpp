@@ -328,7 +328,7 @@ void attend_head_backward(const HeadShape& shape, HeadRows<const T> q,
       for (int64_t r = 0; r < block.rows; ++r) {
         softmax_backward(scores + r * layout.scores,
                          dscores + r * layout.scores, block.visible(r),
-                         log_sum[g * shape.queries + first + r]);
+                         log_sum[g * shape.sums + first + r]);
       }
       spread(block, shape.keys, scores, layout.scores, douts, width, dvalues);
       spread(block, shape.keys, dscores, layout.scores, queries, width, dkeys);

@@ -20,6 +20,7 @@ struct HeadRows {
   int64_t row;  // entries from one token to the next
 
   T* operator[](int64_t t) const { return data + t * row; }
+  HeadRows from(int64_t t) const { return {(*this)[t], row}; }
 };
 
 struct HeadShape {
@@ -27,6 +28,7 @@ struct HeadShape {
   int64_t keys;      // S >= T; query t sees keys 0 .. S - T + t
   int64_t head_dim;  // even where there are rotary positions
   int64_t group;     // query heads for each key head
+  int64_t sums;      // from one query head's log_sum to the next one's
 };
 
 // cos and sin, [T, half] each, which turn the first 2 * half entries of a head;
@@ -47,7 +49,7 @@ void attend_head(const HeadShape& shape, HeadRows<const T> q,
 
 // Gradients of one key head and the query heads that read it: head g of the
 // group lies at q.data + g * head_dim, and so in dout and dq; its sums at
-// log_sum + g * T.
+// log_sum + g * shape.sums.
 template <typename T, typename Out>
 struct HeadGradients {
   HeadRows<Out> q, k, v;
