@@ -28,6 +28,9 @@
 // What the phase freezes (frozen_entries.h) has no gradient; a row that is
 // frozen in part is updated, and its frozen entries are put back.
 //
+// Selection biases have no gradient: they move after the update, by the loads
+// of the whole step (selection_bias.h).
+//
 // A step is a pure function of (weights, optimizer state, loader state, step
 // number; with clip: previous_norm, the norm before): nothing else is kept, so
 // a run that is stopped and resumed repeats bit for bit.
@@ -109,12 +112,15 @@ class Trainer {
   parallel::Begun give_updated(const std::vector<size_t>& rows);
   void give_all_updated();
   bool is_own(size_t row) const;
+  // By the optimizer.
+  bool is_updated(size_t row) const;
   void measure(const data::Batch& batch, int64_t step);
   Loss forward(const data::Batch& batch, int64_t step, int64_t pass);
   double clip_scale(double norm) const;
   double update(size_t row, const at::Tensor& gradient,
                 const StepRecord& record, double scale);
   void finish(StepRecord& record, StepSums sums);
+  void move_biases(const StepRecord& record);
 
   Transformer& model_;
   Optimizer& optimizer_;
