@@ -8,6 +8,7 @@
 #include "annuli/budget/step_memory.h"
 #include "annuli/grow/parent_rows.h"
 #include "annuli/model/row_owners.h"
+#include "annuli/model/stored_type.h"
 #include "annuli/optim/state_layout.h"
 
 namespace annuli::budget {
@@ -17,8 +18,8 @@ using RowBytes = std::function<int64_t(const TensorSpec& spec)>;
 
 RowBytes weight_row(const NumberTypes& numbers) {
   return [numbers](const TensorSpec& spec) {
-    return spec.numel() *
-           static_cast<int64_t>(c10::elementSize(numbers.weights));
+    return spec.numel() * static_cast<int64_t>(c10::elementSize(
+                              stored_type(spec, numbers.weights)));
   };
 }
 

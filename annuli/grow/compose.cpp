@@ -7,6 +7,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/grow/axis_rule.h"
+#include "annuli/grow/transforms/closed_copies.h"
 
 namespace annuli::grow {
 namespace {
@@ -124,6 +125,8 @@ TensorRecipe zeros(const TensorRecipe& first, const TensorRecipe& then) {
   for (const TransformPtr& transform : then.transforms) {
     if (auto left = transform->on_zeros(transform)) line.set(std::move(left));
   }
+  // Zeros that are closed are zeros no longer.
+  if (line.find<ClosedCopies>() != nullptr) line.source = Source::kFresh;
   line.carry_state = false;
   return line;
 }

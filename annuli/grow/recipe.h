@@ -47,7 +47,8 @@ enum class Source {
   kZero,          // zeros (a new layer's output projection); nothing is done
                   // to them
   kRandomRouter,  // drawn by the line's RandomRouter
-  kFresh,         // made by the line's Fresh: a tensor of a random layer
+  kFresh,         // made by the line's Fresh: a tensor of a random layer; or by
+                  // its ClosedCopies, out of zeros
 };
 
 struct TensorRecipe {
