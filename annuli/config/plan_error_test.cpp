@@ -196,7 +196,8 @@ TEST(PlanError, KeysTypesAndRanges) {
       {"  hidden_size: 32", "  gated: yes\n  hidden_size: 32",
        "bad.yaml:5: model.gated: found 'yes', expected true or false"},
       {"upcycle: {num_experts: 4}", "upcycle: {router: randon}",
-       "expected one of random, mean-orthogonal, zero, did you mean 'random'?"},
+       "expected one of random, mean-orthogonal, zero, centroids, did you mean "
+       "'random'?"},
       {"upcycle: {num_experts: 4}", "widen: {factor: 0}",
        "phases.1.grow.widen.factor: found '0', expected a number, 1 to 64"},
       {"seed: 1", "data2: 1\nseed: 1", "unknown key 'data2'"},

@@ -39,6 +39,7 @@ struct RouterRule {
   Source source = Source::kRandomRouter;
   double std = 0;
   bool needs_mean = false;
+  bool centroids = false;
   std::vector<Slice> rows;
 };
 

@@ -257,6 +257,9 @@ TEST(Chains, RefuseWhatIsNeverMade) {
   EXPECT_THAT(
       [&] { refuse("[deepen: {}, upcycle: {router: mean-orthogonal}]"); },
       ThrowsMessage<UserError>(HasSubstr("never made")));
+  EXPECT_THAT([&] { refuse("[deepen: {}, upcycle: {router: centroids}]"); },
+              ThrowsMessage<UserError>(
+                  HasSubstr("a centroids router needs the activations")));
   EXPECT_THAT([&] { refuse("widen: {}"); },
               ThrowsMessage<UserError>(HasSubstr("expected a list")));
   EXPECT_THAT([&] { refuse("- widen: {}\n  deepen: {}"); },

@@ -230,10 +230,9 @@ Recipe compose(const Recipe& first, const Recipe& then) {
                then.seed, first.op, first.seed);
   if (then.needs_router_mean()) {
     user_error(
-        "chaining {}: a mean-orthogonal router needs the activations of a "
-        "model that is never made; expected it first in the chain, or router: "
-        "random",
-        then.op);
+        "chaining {}: a {} router needs the activations of a model that is "
+        "never made; expected it first in the chain, or router: random",
+        then.op, then.router_centroids() > 0 ? "centroids" : "mean-orthogonal");
   }
   if (then.models > 1) {
     user_error("chaining {}: several parents can only be merged first",

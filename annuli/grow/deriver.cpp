@@ -181,8 +181,8 @@ TensorRecipe Deriver::new_router(const TensorSpec& child) const {
   tensor.carry_state = false;
   tensor.source = rule_.router.source;
   if (tensor.source != Source::kRandomRouter) return tensor;
-  tensor.set(std::make_shared<RandomRouter>(rule_.router.std,
-                                            rule_.router.needs_mean));
+  tensor.set(std::make_shared<RandomRouter>(
+      rule_.router.std, rule_.router.needs_mean, rule_.router.centroids));
   tensor.stream = stream_id("grow/router/" + child.name);
   if (rule_.router.rows.empty()) return tensor;
 

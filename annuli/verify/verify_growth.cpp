@@ -93,8 +93,10 @@ std::vector<Verdict> verify_growth(const GrowthEvidence& evidence,
   const auto& [parent, recipe, probe, control, loss_budget] = evidence;
   parallel::ProcessGroup& group = parent.division.group();
   std::vector<Verdict> verdicts = {config_audit(recipe, child.config())};
-  std::vector<Verdict> audit = tensor_audit({parent.sketches}, recipe, child,
-                                            parent.feed_forward_mean, group);
+  std::vector<Verdict> audit = tensor_audit(
+      {parent.sketches}, recipe, child,
+      parent.centroids.empty() ? parent.feed_forward_mean : parent.centroids,
+      group);
   // A tensor that is missing cannot be run.
   const bool can_run = audit.front().passed;
   append(verdicts, std::move(audit));

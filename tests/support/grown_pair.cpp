@@ -276,13 +276,17 @@ at::Tensor GrownPair::weight(Part part, int64_t layer, int64_t expert) const {
 GrownPair grown_pair(const Transformer& parent, const grow::Recipe& recipe) {
   const verify::Probe text = probe(parent.config());
   auto record =
-      verify::ParentRecord::take(parent, text, recipe.width_factor > 1);
+      verify::ParentRecord::take(parent, text, recipe.width_factor > 1,
+                                 {recipe.router_centroids(), recipe.seed});
+  const std::vector<at::Tensor>& rows =
+      record.centroids.empty() ? record.feed_forward_mean : record.centroids;
   std::optional<verify::SymmetryControl> control;
   if (recipe.has_noise()) {
-    control = verify::symmetry_control(parent, recipe, text);
+    control = verify::symmetry_control(
+        parent, recipe, text, parallel::solo(),
+        recipe.needs_router_mean() ? rows : std::vector<at::Tensor>());
   }
-  Transformer child =
-      grow::grow(clone(parent), recipe, record.feed_forward_mean);
+  Transformer child = grow::grow(clone(parent), recipe, rows);
   return {clone(parent),     text,    recipe,
           std::move(record), control, std::move(child)};
 }
