@@ -8,6 +8,7 @@
 #include "annuli/budget/step_memory.h"
 #include "annuli/grow/parent_rows.h"
 #include "annuli/model/row_owners.h"
+#include "annuli/model/stored_type.h"
 #include "annuli/optim/state_layout.h"
 
 namespace annuli::budget {
@@ -17,8 +18,8 @@ using RowBytes = std::function<int64_t(const TensorSpec& spec)>;
 
 RowBytes weight_row(const NumberTypes& numbers) {
   return [numbers](const TensorSpec& spec) {
-    return spec.numel() *
-           static_cast<int64_t>(c10::elementSize(numbers.weights));
+    return spec.numel() * static_cast<int64_t>(c10::elementSize(
+                              stored_type(spec, numbers.weights)));
   };
 }
 
@@ -223,6 +224,15 @@ int64_t router_memory(const ModelConfig& config, const GrowthShape& shape) {
          forward_memory(config, shape.numbers, rows);
 }
 
+// What a router's centroids are found in: the inputs in fp64, without their
+// mean and once more as directions.
+int64_t centroid_memory(const GrowthShape& shape) {
+  if (shape.recipe.router_centroids() == 0) return 0;
+  return 2 * tensor_bytes(shape.plan.probe.router_tokens *
+                              shape.recipe.parent.hidden_size,
+                          at::kDouble);
+}
+
 // One backward pass over a window, blocks checkpointed. In full arithmetic a
 // block's bf16 weights are widened into its graph.
 int64_t gradient_pass(const ModelConfig& config, const GrowthShape& shape) {
@@ -279,9 +289,10 @@ std::vector<Moment> growth_moments(const GrowthShape& shape) {
 
   std::vector<Moment> moments;
   moments.push_back(
-      {"record the parent", parent_weights + parent_state + kept +
-                                std::max({window_memory(parent, shape), kept,
-                                          router_memory(parent, shape)})});
+      {"record the parent",
+       parent_weights + parent_state + kept +
+           std::max({window_memory(parent, shape), kept,
+                     router_memory(parent, shape) + centroid_memory(shape)})});
   if (recipe.has_noise()) {
     moments.push_back({"grow a control without noise",
                        held_weights(parent, shape) + parent_state + kept +

@@ -80,7 +80,8 @@ class Phase {
     for (size_t row = 0; row < table.size(); ++row) {
       if (!frozen_.rows[row]) continue;
       const TensorSpec& spec = table[row];
-      frozen_.gradients += tensor_bytes(spec.numel(), numbers_.arithmetic);
+      frozen_.gradients +=
+          tensor_bytes(spec.trained_entries(), numbers_.arithmetic);
       const bool is_head =
           spec.part == Part::kHead ||
           (spec.part == Part::kEmbedding && config.tie_word_embeddings);

@@ -16,7 +16,7 @@ Sizes::Sizes(const ModelConfig& config, const TensorTable& table,
              const NumberTypes& numbers, int64_t rows)
     : config_(config), numbers_(numbers), rows_(rows) {
   for (const TensorSpec& spec : table) {
-    parameters_ += gradient(spec.numel());
+    parameters_ += gradient(spec.trained_entries());
     if (spec.layer < 0) continue;
     largest_ = std::max(largest_, spec.numel());
   }

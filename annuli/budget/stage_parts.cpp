@@ -32,14 +32,16 @@ bool StageParts::has_tied_head() const {
 
 int64_t StageParts::entries(size_t stage) const {
   int64_t sum = 0;
-  for (const size_t row : stages_.rows(stage)) sum += table_[row].numel();
+  for (const size_t row : stages_.rows(stage)) {
+    sum += table_[row].trained_entries();
+  }
   return sum;
 }
 
 int64_t StageParts::gradients(size_t stage) const {
   int64_t sum = 0;
   for (const size_t row : stages_.rows(stage)) {
-    sum += tensor_bytes(table_[row].numel(), numbers_.arithmetic);
+    sum += tensor_bytes(table_[row].trained_entries(), numbers_.arithmetic);
   }
   return sum;
 }
@@ -49,7 +51,7 @@ int64_t StageParts::own_gradients_from(size_t stage) const {
   for (size_t row = 0; row < table_.size(); ++row) {
     if (stages_.stage(row) < stage) continue;
     sums[static_cast<size_t>(owners_.owner(row))] +=
-        tensor_bytes(table_[row].numel(), numbers_.arithmetic);
+        tensor_bytes(table_[row].trained_entries(), numbers_.arithmetic);
   }
   return std::ranges::max(sums);
 }
@@ -59,7 +61,7 @@ int64_t StageParts::weights_of_others(size_t stage, int64_t process) const {
   int64_t sum = 0;
   for (const size_t row : stages_.rows(stage)) {
     if (owners_.owns(process, row)) continue;
-    sum += tensor_bytes(table_[row].numel(), numbers_.weights);
+    sum += tensor_bytes(table_[row].trained_entries(), numbers_.weights);
   }
   return sum;
 }
@@ -89,7 +91,8 @@ std::vector<int64_t> StageParts::entries_by_owner(
     const std::vector<size_t>& rows) const {
   std::vector<int64_t> sums(static_cast<size_t>(processes()));
   for (const size_t row : rows) {
-    sums[static_cast<size_t>(owners_.owner(row))] += table_[row].numel();
+    sums[static_cast<size_t>(owners_.owner(row))] +=
+        table_[row].trained_entries();
   }
   return sums;
 }

@@ -289,7 +289,8 @@ Transformer load_model(const ModelFile& file, const LoadOptions& options) {
     if (options.as_stored) {
       model.set_stored_weight(row, file.tensor(name).to(options.device));
     } else {
-      model.set_weight(row, load_tensor(file, name, dtype, options));
+      model.set_weight(
+          row, load_tensor(file, name, model.weight_dtype(row), options));
     }
   }
   return model;

@@ -49,6 +49,24 @@ TEST(ModelFile, EveryFlavourRoundTripsInBothForms) {
   }
 }
 
+// In both forms, and whatever the rest is loaded in.
+TEST(ModelFile, SelectionBiasesAreWideBesideBf16) {
+  const TestFolder folder;
+  const ModelConfig config =
+      tiny::config({.mixture = true, .gated = true, .selection_bias = true});
+  const Transformer model = tiny::model(config, at::kBFloat16);
+  save_pt(model, folder / "a.pt");
+  save_folder(model, folder / "a");
+  for (const fs::path& path : {folder / "a.pt", folder / "a"}) {
+    const ModelFile file(path);
+    expect_same(load_model(file, {.dtype = at::kBFloat16}), model);
+    const std::string name =
+        model.table()[model.index().row(Part::kSelectionBias, 1)].name;
+    EXPECT_EQ(file.dtype_of(name), at::kFloat);
+    EXPECT_EQ(load_model(file).dtype(), at::kFloat);
+  }
+}
+
 TEST(ModelFile, Fp64StaysFp64) {
   const TestFolder folder;
   const Transformer model = tiny_model(at::kDouble);

@@ -28,6 +28,7 @@
 #include "annuli/grow/grow_folder.h"
 #include "annuli/grow/registry.h"
 #include "annuli/grow/replay.h"
+#include "annuli/grow/router_centroids.h"
 #include "annuli/grow/router_mean.h"
 #include "annuli/model/shared_work.h"
 #include "annuli/parallel/launcher.h"
@@ -214,9 +215,15 @@ NamedProbe probe_for(const GrowOptions& options, const grow::Recipe& recipe,
 // Of the first process: who draws a router draws it against these very bits.
 std::vector<at::Tensor> directions_of_first(parallel::ProcessGroup& group,
                                             const ModelFile& parent,
+                                            const grow::Recipe& recipe,
                                             const at::Tensor& tokens) {
+  const grow::CentroidOrder centroids{recipe.router_centroids(), recipe.seed};
   std::vector<at::Tensor> measured;
-  if (group.is_first()) measured = grow::router_directions(parent, tokens);
+  if (group.is_first()) {
+    measured = centroids.count > 0
+                   ? grow::router_centroids(parent, tokens, centroids)
+                   : grow::router_directions(parent, tokens);
+  }
   return group.size() == 1 ? measured : tensors_of_holder(group, measured);
 }
 
@@ -227,7 +234,7 @@ void complete(const GrowOptions& options, const NamedProbe& probe,
   if (recipe.needs_router_mean()) {
     order.weights.router_mean =
         directions_of_first(order.weights.group, *order.weights.parents.front(),
-                            probe.probe.router_tokens);
+                            recipe, probe.probe.router_tokens);
   }
   if (options.no_verify) return;
   order.judge = [&](const fs::path& child) {

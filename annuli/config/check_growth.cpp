@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "annuli/config/growth_fields.h"
@@ -129,22 +130,50 @@ void check_rewarm(const Complain& complain, const std::string& key,
   }
 }
 
+// Whether the phase closes copies of experts.
+bool closes_copies(const PhasePlan& phase) {
+  const auto closes = [](const GrowthStep& step) {
+    return step.expand_experts && step.expand_experts->selection_bias;
+  };
+  return phase.grow && (closes(*phase.grow) ||
+                        std::ranges::any_of(phase.grow->chain, closes));
+}
+
+void check_selection_rate(const Complain& complain, const std::string& key,
+                          const PhasePlan& phase,
+                          const std::optional<ModelConfig>& config) {
+  const double rate = phase.train.selection_bias_rate;
+  if (rate > 0 && config && !config->selection_bias) {
+    complain(key, fmt::format("found {}, but the phase's model has no "
+                              "selection biases; expected 0, or "
+                              "selection_bias: true where its experts are made",
+                              rate));
+  }
+  if (rate == 0 && closes_copies(phase)) {
+    complain(key,
+             "found 0 beside expand_experts.selection_bias, whose copies no "
+             "token would ever choose; expected a rate, for example 0.001");
+  }
+}
+
 }  // namespace
 
 void check_growth(const Complain& complain, const Plan& plan) {
   if (plan.model.from.empty()) check_model(complain, plan.model);
   const std::optional<ModelConfig> first = first_config(plan.model);
-  const auto check_frozen = [&](size_t i,
-                                const std::optional<ModelConfig>& config) {
-    check_freeze(complain, fmt::format("phases.{}.train.freeze", i),
-                 plan.phases[i], config);
+  const auto check_phase = [&](size_t i,
+                               const std::optional<ModelConfig>& config) {
+    const std::string train = fmt::format("phases.{}.train", i);
+    check_freeze(complain, train + ".freeze", plan.phases[i], config);
+    check_selection_rate(complain, train + ".selection_bias_rate",
+                         plan.phases[i], config);
   };
   for (size_t i = 0; i < plan.phases.size(); ++i) {
     check_rewarm(complain, fmt::format("phases.{}.train.rewarm_of", i), plan,
                  plan.phases[i]);
   }
   if (!first) {  // a file: its growth is checked when it is opened
-    for (size_t i = 0; i < plan.phases.size(); ++i) check_frozen(i, {});
+    for (size_t i = 0; i < plan.phases.size(); ++i) check_phase(i, {});
     return;
   }
   ModelConfig config = *first;
@@ -158,7 +187,7 @@ void check_growth(const Complain& complain, const Plan& plan) {
                "parent; expected training only, or model.from");
     }
     if (grow) follow_growth(complain, key, *grow, config);
-    check_frozen(i, config);
+    check_phase(i, config);
   }
 }
 

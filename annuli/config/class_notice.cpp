@@ -56,6 +56,7 @@ constexpr Trait kTraits[] = {
      [](ModelConfig& c) { c.logit_multiplier = 1; }},
     {"a shared expert",
      [](ModelConfig& c) { c.shared_expert_intermediate_size = 0; }},
+    {"selection biases", [](ModelConfig& c) { c.selection_bias = false; }},
 };
 
 // The first trait without which there is a class.

@@ -57,6 +57,8 @@ struct TensorNames {
   std::string_view mlp = "mlp";
   std::string_view mixture = "mlp";  // holds router, experts, shared expert
   std::string_view router = "gate";
+  // Whole: neither a weight nor a bias of a layer.
+  std::string_view selection_bias = "gate.e_score_correction_bias";
   std::string_view shared_expert = "shared_expert";
   std::string_view shared_gate = "shared_expert_gate";
   std::string_view gate = "gate_proj";

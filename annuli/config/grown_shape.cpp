@@ -45,6 +45,7 @@ ModelConfig upcycled(const ModelConfig& parent, const UpcyclePlan& plan,
   child.num_experts_per_tok = plan.num_experts_per_tok;
   child.intermediate_size /= plan.granularity;
   child.norm_topk_prob = true;
+  child.selection_bias = plan.selection_bias;
   if (plan.shared_expert) {
     child.shared_expert_intermediate_size = parent.intermediate_size;
   }
@@ -216,6 +217,21 @@ ModelConfig expanded(const ModelConfig& parent, const ExpandExpertsPlan& plan,
     complain("expand_experts.num_experts_per_tok",
              fmt::format("found {}, expected at most {} experts",
                          child.num_experts_per_tok, child.num_experts));
+  }
+  if (!plan.selection_bias) return child;
+  child.selection_bias = true;
+  if (child.num_experts_per_tok != parent.num_experts_per_tok) {
+    complain(
+        "expand_experts.num_experts_per_tok",
+        fmt::format("found {} beside selection_bias, with which no copy "
+                    "is chosen at first; expected the parent's, {}",
+                    child.num_experts_per_tok, parent.num_experts_per_tok));
+  }
+  if (!parent.norm_topk_prob) {
+    complain("expand_experts.selection_bias",
+             "found it for a parent whose gates are raw probabilities "
+             "(norm_topk_prob: false), which copies divide; expected "
+             "num_experts_per_tok times factor, without selection_bias");
   }
   return child;
 }

@@ -73,6 +73,11 @@ void check_mixture_only(const ModelConfig& config) {
         "checking the model: norm_topk_prob is false in a dense model, "
         "expected true");
   }
+  if (config.selection_bias) {
+    user_error(
+        "checking the model: selection_bias is true in a dense model, which "
+        "has no experts to choose; expected false, or num_experts 2 or more");
+  }
 }
 
 // Each size may be possible, and all of them together not.

@@ -155,6 +155,10 @@ void read_experts(const Family& family, const Json& json, ModelConfig& config) {
   config.num_experts_per_tok = field<int64_t>(json, "num_experts_per_tok");
   config.intermediate_size = field_or_formed(
       family, json, family.expert_width_key, config.intermediate_size);
+  // No class of transformers routes by a softmax and has one.
+  if (family.is_ours()) {
+    config.selection_bias = field<bool>(json, "selection_bias");
+  }
 }
 
 void write_experts(const Family& family, const ModelConfig& config,
@@ -165,6 +169,7 @@ void write_experts(const Family& family, const ModelConfig& config,
   }
   json["num_experts_per_tok"] = config.num_experts_per_tok;
   json[family.expert_width_key] = config.intermediate_size;
+  if (family.is_ours() && config.selection_bias) json["selection_bias"] = true;
 }
 
 double read_logit_multiplier(const Family& family, const Json& json) {

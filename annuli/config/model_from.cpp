@@ -30,6 +30,7 @@ void set_sizes(const ModelConfig& config, ModelPlan& model) {
   model.head_dim = config.head_dim;
   model.num_experts = config.num_experts;
   model.num_experts_per_tok = config.num_experts_per_tok;
+  model.selection_bias = config.selection_bias;
   model.hidden_act = config.hidden_act;
   model.gated = config.gated;
   model.qk_norm = config.qk_norm == QkNorm::kHead;

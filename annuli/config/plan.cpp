@@ -70,15 +70,19 @@ ModelConfig of_family(const ModelPlan& model, const ModelConfig& sizes) {
   for (const char* key :
        {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
         "num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act",
-        "num_experts_per_tok", "tie_word_embeddings", "max_position_embeddings",
-        "initializer_range", family.norm_eps_key, family.rope_theta_key,
-        family.num_experts_key, family.expert_width_key}) {
+        "num_experts_per_tok", "selection_bias", "tie_word_embeddings",
+        "max_position_embeddings", "initializer_range", family.norm_eps_key,
+        family.rope_theta_key, family.num_experts_key,
+        family.expert_width_key}) {
     if (stated.contains(key)) json[key] = stated.at(key);
   }
   const ModelConfig config = read_shape(family, json);
   if (sizes.gated && !config.gated) complain("gated", true, "false");
   if (sizes.qk_norm != QkNorm::kNone && config.qk_norm != sizes.qk_norm) {
     complain("qk_norm", true, "false");
+  }
+  if (sizes.selection_bias && !config.selection_bias) {
+    complain("selection_bias", true, "false");
   }
   if (sizes.head_dim != config.head_dim) {
     complain("head_dim", sizes.head_dim, std::to_string(config.head_dim));
@@ -137,6 +141,7 @@ ModelConfig model_config(const ModelPlan& model, int64_t tokenizer_vocab_size) {
       model.head_dim.value_or(model.hidden_size / model.num_attention_heads);
   config.num_experts = model.num_experts;
   config.num_experts_per_tok = model.num_experts_per_tok;
+  config.selection_bias = model.selection_bias;
   config.hidden_act = model.hidden_act;
   config.gated = model.gated;
   config.qk_norm = model.qk_norm ? QkNorm::kHead : QkNorm::kNone;

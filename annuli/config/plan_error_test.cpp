@@ -54,6 +54,40 @@ std::string replaced(const std::string& from, const std::string& to) {
 
 TEST(PlanError, TheGoodPlanIsGood) { EXPECT_NO_THROW(parse_plan(kGood, "")); }
 
+TEST(PlanError, SelectionBiasesAreThereOrNot) {
+  EXPECT_THAT(complaint(replaced("      batch_size: 2",
+                                 "      batch_size: 2\n"
+                                 "      selection_bias_rate: 0.001")),
+              HasSubstr("bad.yaml:19: phases.1.train.selection_bias_rate: "
+                        "found 0.001, but the phase's model has no selection "
+                        "biases"));
+  const std::vector<std::string> mixture = {"model.num_experts=4",
+                                            "model.num_experts_per_tok=2",
+                                            "model.selection_bias=true"};
+  const std::string closed =
+      replaced("upcycle: {num_experts: 4}",
+               "expand_experts: {num_experts_per_tok: 2, "
+               "selection_bias: true}");
+  EXPECT_THAT(complaint(closed, mixture),
+              HasSubstr("phases.1.train.selection_bias_rate: found 0 beside "
+                        "expand_experts.selection_bias"));
+  std::vector<std::string> moving = mixture;
+  moving.push_back("phases.second.train.selection_bias_rate=0.001");
+  EXPECT_EQ(complaint(closed, moving), "no UserError");
+  moving.push_back("phases.second.grow.expand_experts.num_experts_per_tok=4");
+  EXPECT_THAT(complaint(closed, moving),
+              HasSubstr("phases.1.grow.expand_experts.num_experts_per_tok: "
+                        "found 4 beside selection_bias"));
+  EXPECT_THAT(complaint(kGood, {"model.selection_bias=true"}),
+              HasSubstr("selection_bias is true in a dense model"));
+  EXPECT_THAT(
+      complaint(closed, {"model.num_experts=4", "model.num_experts_per_tok=2",
+                         "model.family=mixtral", "model.gated=true",
+                         "model.selection_bias=true"}),
+      HasSubstr("model.selection_bias: found true, expected false for "
+                "family 'mixtral'"));
+}
+
 struct Replacement {
   const char* from;
   const char* to;

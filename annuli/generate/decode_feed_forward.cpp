@@ -16,16 +16,28 @@ namespace {
 
 using kernels::Product;
 
+// Of a softmax over E logits: what an expert's exponential is divided by.
+struct Softmax {
+  const float* logits;
+  float greatest;
+  float sum = 0;
+
+  Softmax(const float* all, int64_t E)
+      : logits(all), greatest(*std::max_element(all, all + E)) {
+    for (int64_t e = 0; e < E; ++e) sum += std::exp(logits[e] - greatest);
+  }
+  float operator()(int64_t e) const {
+    return std::exp(logits[e] - greatest) / sum;
+  }
+};
+
 // The gates of the chosen experts, their softmax probabilities over the sum of
 // those; returns the sum.
-float gates_of(const float* logits, int64_t E, const int64_t* experts,
-               int64_t k, float* gates) {
-  const float greatest = *std::max_element(logits, logits + E);
-  float all = 0;
-  for (int64_t e = 0; e < E; ++e) all += std::exp(logits[e] - greatest);
+float gates_of(const Softmax& probability, const int64_t* experts, int64_t k,
+               float* gates) {
   float sum = 0;
   for (int64_t i = 0; i < k; ++i) {
-    gates[i] = std::exp(logits[experts[i]] - greatest) / all;
+    gates[i] = probability(experts[i]);
     sum += gates[i];
   }
   for (int64_t i = 0; i < k; ++i) gates[i] /= sum;
@@ -35,17 +47,26 @@ float gates_of(const float* logits, int64_t E, const int64_t* experts,
 }  // namespace
 
 void RowRouting::choose(const Rows& scores, int64_t experts_per_token,
-                        int64_t layer) {
+                        int64_t layer, const float* selection_bias) {
   k = experts_per_token;
   const int64_t E = scores.width();
   experts.resize(scores.count() * k);
   gates.resize(scores.count() * k);
   chosen.resize(scores.count());
   for (int64_t m = 0; m < scores.count(); ++m) {
+    const Softmax probability(scores[m], E);
+    const float* chosen_by = scores[m];
+    if (selection_bias != nullptr) {
+      selection.resize(E);
+      for (int64_t e = 0; e < E; ++e) {
+        selection[e] = probability(e) + selection_bias[e];
+      }
+      chosen_by = selection.data();
+    }
     // Seed and token are Transformer's for a block of one token.
-    kernels::choose_experts(scores[m], E, k, layer, 0, experts.data() + m * k);
+    kernels::choose_experts(chosen_by, E, k, layer, 0, experts.data() + m * k);
     chosen[m] =
-        gates_of(scores[m], E, experts.data() + m * k, k, gates.data() + m * k);
+        gates_of(probability, experts.data() + m * k, k, gates.data() + m * k);
   }
 }
 

@@ -23,8 +23,11 @@ struct RowRouting {
   std::vector<float> chosen;     // [M] sum of the chosen probabilities
   int64_t k = 0;
 
-  // scores: [M, E].
-  void choose(const Rows& scores, int64_t experts_per_token, int64_t layer);
+  std::vector<float> selection;  // [E] of one token: workspace
+
+  // scores: [M, E]. selection_bias: [E], or null.
+  void choose(const Rows& scores, int64_t experts_per_token, int64_t layer,
+              const float* selection_bias);
 };
 
 // State: workspace.

@@ -37,7 +37,7 @@ class Weights {
   // `model` must be readable.
   explicit Weights(const Transformer& model);
 
-  // A gain or a bias; null where the table has none.
+  // A gain or a bias, a selection bias too; null where the table has none.
   const float* vector(Part part, int64_t layer, int64_t expert = -1) const;
   kernels::RowMatrix matrix(Part part, int64_t layer,
                             int64_t expert = -1) const;

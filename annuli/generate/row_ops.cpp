@@ -196,7 +196,8 @@ RowOps::Value RowOps::feed_forward(const Value& x,
 
 RowOps::Routing RowOps::route(const Value& rows, const Value& scores,
                               int64_t layer) {
-  routing_.choose(*scores, config_.num_experts_per_tok, layer);
+  routing_.choose(*scores, config_.num_experts_per_tok, layer,
+                  weights_.vector(Part::kSelectionBias, layer));
   return &routing_;
 }
 

@@ -16,17 +16,17 @@ bool holds_fp64(const ModelFile& file) {
   return false;
 }
 
-at::ScalarType type_to_read(at::ScalarType stored,
+at::ScalarType type_to_read(const TensorSpec& spec, at::ScalarType stored,
                             const StoredModelOptions& options) {
-  if (options.dtype) return *options.dtype;
+  if (options.dtype) return stored_type(spec, *options.dtype);
   return stored == at::kBFloat16 ? stored : at::kFloat;
 }
 
 // The file's own pages where they can be read as they are, else a copy.
-at::Tensor weight(const ModelFile& file, const std::string& name,
+at::Tensor weight(const ModelFile& file, const TensorSpec& spec,
                   const StoredModelOptions& options) {
-  at::Tensor stored = file.tensor(name);
-  const at::ScalarType type = type_to_read(stored.scalar_type(), options);
+  at::Tensor stored = file.tensor(spec.name);
+  const at::ScalarType type = type_to_read(spec, stored.scalar_type(), options);
   const bool in_rows = stored.dim() == 2 ? kernels::is_row_matrix(stored)
                                          : stored.is_contiguous();
   if (in_rows && stored.scalar_type() == type && !options.in_memory) {
@@ -52,8 +52,7 @@ Transformer load_stored_model(const ModelFile& file,
   require_sound(file);
   Transformer model(file.config(), at::kFloat);
   for (size_t row = 0; row < model.table().size(); ++row) {
-    model.set_stored_weight(row,
-                            weight(file, model.table()[row].name, options));
+    model.set_stored_weight(row, weight(file, model.table()[row], options));
   }
   return model;
 }

@@ -39,6 +39,7 @@ struct RouterRule {
   Source source = Source::kRandomRouter;
   double std = 0;
   bool needs_mean = false;
+  bool centroids = false;
   std::vector<Slice> rows;
 };
 
@@ -70,6 +71,9 @@ struct AxisRule {
   // Of experts, their biases included but for down's: gates sum to 1.
   double up_scale = 1;
   double down_scale = 1;
+  // No copy of an expert is chosen at first, so that the parent's own have its
+  // whole gradients.
+  bool copies_are_closed = false;
   int64_t expert_shards = 1;  // that each copy of a dense parent's is cut in
   bool zero_routed_outputs = false;
   // A shared expert that the parent lacks is the dense feed-forward; its gate
@@ -91,7 +95,7 @@ struct AxisRule {
   // smaller logit_multiplier nothing is left to do; otherwise the final norm's
   // gain is divided by n. Which of the three follows from the child's config.
 
-  // Asked of every tensor that is copied.
+  // Asked of every tensor that is copied, and of new selection biases.
   std::vector<TransformRule> transforms;
 };
 

@@ -51,6 +51,15 @@ std::vector<ChainCase> chain_cases() {
        "[upcycle: {num_experts: 2, granularity: 4, num_experts_per_tok: 4}, "
        "widen: {factor: 2}, expand_experts: {}]",
        dense},
+      {"closed_copies",
+       "[expand_experts: {num_experts_per_tok: 2, selection_bias: true}, "
+       "widen: {factor: 2}, expand_experts: {factor: 3}]",
+       mixture},
+      {"closed_twice",
+       "[upcycle: {num_experts: 4, selection_bias: true}, expand_experts: "
+       "{num_experts_per_tok: 2, selection_bias: true}, deepen: {add_layers: "
+       "1}, expand_experts: {num_experts_per_tok: 2, selection_bias: true}]",
+       dense},
       {"shared",
        "[upcycle: {num_experts: 4, shared_expert: true}, widen: {factor: 2}]",
        dense},
@@ -248,6 +257,9 @@ TEST(Chains, RefuseWhatIsNeverMade) {
   EXPECT_THAT(
       [&] { refuse("[deepen: {}, upcycle: {router: mean-orthogonal}]"); },
       ThrowsMessage<UserError>(HasSubstr("never made")));
+  EXPECT_THAT([&] { refuse("[deepen: {}, upcycle: {router: centroids}]"); },
+              ThrowsMessage<UserError>(
+                  HasSubstr("a centroids router needs the activations")));
   EXPECT_THAT([&] { refuse("widen: {}"); },
               ThrowsMessage<UserError>(HasSubstr("expected a list")));
   EXPECT_THAT([&] { refuse("- widen: {}\n  deepen: {}"); },

@@ -7,6 +7,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/grow/axis_rule.h"
+#include "annuli/grow/transforms/closed_copies.h"
 
 namespace annuli::grow {
 namespace {
@@ -124,6 +125,8 @@ TensorRecipe zeros(const TensorRecipe& first, const TensorRecipe& then) {
   for (const TransformPtr& transform : then.transforms) {
     if (auto left = transform->on_zeros(transform)) line.set(std::move(left));
   }
+  // Zeros that are closed are zeros no longer.
+  if (line.find<ClosedCopies>() != nullptr) line.source = Source::kFresh;
   line.carry_state = false;
   return line;
 }
@@ -227,10 +230,9 @@ Recipe compose(const Recipe& first, const Recipe& then) {
                then.seed, first.op, first.seed);
   if (then.needs_router_mean()) {
     user_error(
-        "chaining {}: a mean-orthogonal router needs the activations of a "
-        "model that is never made; expected it first in the chain, or router: "
-        "random",
-        then.op);
+        "chaining {}: a {} router needs the activations of a model that is "
+        "never made; expected it first in the chain, or router: random",
+        then.op, then.router_centroids() > 0 ? "centroids" : "mean-orthogonal");
   }
   if (then.models > 1) {
     user_error("chaining {}: several parents can only be merged first",

@@ -66,6 +66,7 @@ Deriver::Deriver(const AxisRule& rule, const Recipe& recipe)
   filled_ = static_cast<double>(kept(residual)) /
             static_cast<double>(recipe.child.hidden_size);
   if (!dense_parent_) expert_copies_ = copies_of_experts(rule.experts);
+  if (!rule.copies_are_closed) open_copies_ = expert_copies_;
 }
 
 TensorRecipe Deriver::tensor(const TensorSpec& child) const {
@@ -84,6 +85,11 @@ TensorRecipe Deriver::tensor(const TensorSpec& child) const {
   }
   if (is_new_layer(child) && rule_.random_new_layers) {
     make_fresh(child, tensor);
+    return tensor;
+  }
+  if (child.part == Part::kSelectionBias && row < 0) {
+    set_transforms(child, tensor);
+    tensor.source = tensor.transforms.empty() ? Source::kZero : Source::kFresh;
     return tensor;
   }
   ANNULI_CHECK(row >= 0, "{} has no counterpart in the parent", child.name);
@@ -175,8 +181,8 @@ TensorRecipe Deriver::new_router(const TensorSpec& child) const {
   tensor.carry_state = false;
   tensor.source = rule_.router.source;
   if (tensor.source != Source::kRandomRouter) return tensor;
-  tensor.set(std::make_shared<RandomRouter>(rule_.router.std,
-                                            rule_.router.needs_mean));
+  tensor.set(std::make_shared<RandomRouter>(
+      rule_.router.std, rule_.router.needs_mean, rule_.router.centroids));
   tensor.stream = stream_id("grow/router/" + child.name);
   if (rule_.router.rows.empty()) return tensor;
 
@@ -236,7 +242,11 @@ void Deriver::map_dimensions(const TensorSpec& child, const TensorSpec& parent,
     tensor.row_copies = tensor.dimensions[0].copies;
     tensor.column_copies = tensor.dimensions[1].copies;
   }
-  if (child.expert >= 0) tensor.produced_copies *= expert_copies_;
+  if (child.expert >= 0) tensor.produced_copies *= open_copies_;
+  if (child.part == Part::kRouter) {
+    tensor.produced_copies *= open_copies_;
+    tensor.produced_copies /= expert_copies_;
+  }
 }
 
 void Deriver::set_models(const TensorSpec& child, TensorRecipe& tensor) const {
@@ -288,7 +298,12 @@ double Deriver::special_scale(const TensorSpec& child) const {
   return scale;
 }
 
+// Experts are chosen by p + b, and copies of all of them divide each p.
 void Deriver::set_scales(const TensorSpec& child, TensorRecipe& tensor) const {
+  if (child.part == Part::kSelectionBias) {
+    tensor.scale = 1 / static_cast<double>(expert_copies_);
+    return;
+  }
   const auto a = static_cast<double>(tensor.produced_copies);
   const auto b = static_cast<double>(tensor.contracted_copies);
   tensor.scale = special_scale(child) / b;

@@ -44,6 +44,8 @@ class Deriver {
   double filled_;  // r: the share of the residual axis that copies fill
   // Copies of each of a mixture's experts.
   int64_t expert_copies_ = 1;
+  // Of those that have gradients.
+  int64_t open_copies_ = 1;
 };
 
 }  // namespace annuli::grow

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "annuli/grow/deepen.h"
+#include "annuli/grow/expand_experts.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/optimizer_state.h"
 #include "annuli/grow/upcycle.h"
@@ -206,6 +207,40 @@ Symmetry symmetry_after_training(std::optional<double> snr_db) {
   }
   symmetry.antisymmetric_share = sum / static_cast<double>(count);
   return symmetry;
+}
+
+// As long as no copy opens, the experts of a parent without biases go on as
+// they did: beside no balance loss, which sees all experts, and biases that
+// stay.
+TEST(ClosedCopies100, RetraceAParentWithoutBiases) {
+  const tiny::TrainingSetup setup{.learning_rate = 5e-4,
+                                  .router_aux_loss_coef = 0};
+  tiny::Trainee parent =
+      tiny::trainee(small_model({.mixture = true, .gated = true}));
+  tiny::train(parent, 0, 20, setup);
+  const ModelConfig config = parent.model.config();
+  const Recipe recipe =
+      ExpandExperts(
+          {.factor = 2, .num_experts_per_tok = 2, .selection_bias = true})
+          .recipe(config, 3);
+  tiny::Trainee continued = tiny::copy(parent);
+  const auto expected = tiny::train(continued, 20, kSteps, setup);
+  const auto difference = [&](OptimizerState optimizer, double opened) {
+    tiny::Trainee child = grown(parent, recipe, optimizer, Dynamics::kExact);
+    for (int64_t layer = 0; layer < 2; ++layer) {
+      child.model
+          .weight(find_row(child.model.table(), Part::kSelectionBias, layer))
+          .narrow(0, 4, 4)
+          .add_(opened);
+    }
+    const double found =
+        largest_difference(expected, tiny::train(child, 20, kSteps, setup));
+    record(found);
+    return found;
+  };
+  EXPECT_LE(difference(OptimizerState::kCarry, 0), 1e-12);
+  EXPECT_GT(difference(OptimizerState::kReset, 0), 1e-3);
+  EXPECT_GT(difference(OptimizerState::kCarry, 1 + 1.0 / 128), 1e-3) << "open";
 }
 
 TEST(Symmetry100, CancellingNoiseBreaksIt) {

@@ -1,9 +1,20 @@
 #include "annuli/grow/expand_experts.h"
 
+#include "annuli/grow/transforms/closed_copies.h"
+
 namespace annuli::grow {
 namespace {
 
 constexpr double kLossBudget = 0.5;
+// Probabilities lie between 0 and 1; the rest is room for rounding.
+constexpr double kClosed = 1 + 1.0 / 128;
+
+TransformRule closing(int64_t experts) {
+  return [=](const TensorSpec& child, const TensorRecipe&) -> TransformPtr {
+    if (child.part != Part::kSelectionBias) return nullptr;
+    return std::make_shared<ClosedCopies>(experts, kClosed);
+  };
+}
 
 }  // namespace
 
@@ -12,6 +23,7 @@ GrowthRule expand_experts_rule(const ExpandExpertsOptions& options,
                                const ModelConfig& child) {
   GrowthRule growth;
   growth.exact =
+      options.selection_bias ||
       child.num_experts_per_tok == parent.num_experts_per_tok * options.factor;
   growth.loss_budget = kLossBudget;
   AxisRule& rule = growth.axes;
@@ -22,6 +34,10 @@ GrowthRule expand_experts_rule(const ExpandExpertsOptions& options,
   }
   rule.axes[Axis::kExpert] = tile(parent.num_experts, options.factor);
   rule.carry_expert_state = growth.exact;
+  if (options.selection_bias) {
+    rule.copies_are_closed = true;
+    rule.transforms.push_back(closing(parent.num_experts));
+  }
   return growth;
 }
 

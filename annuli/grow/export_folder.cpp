@@ -14,6 +14,7 @@
 #include "annuli/grow/dtype_words.h"
 #include "annuli/grow/stream.h"
 #include "annuli/grow/stream_state.h"
+#include "annuli/model/stored_type.h"
 
 namespace annuli::grow {
 namespace {
@@ -68,10 +69,10 @@ Json config_json(const Json& config, at::ScalarType dtype) {
 std::vector<NamedTensor> tensors_of(const ExportOrder& order) {
   std::vector<NamedTensor> tensors;
   for (const TensorSpec& spec : tensor_table(order.model.config())) {
-    at::Tensor tensor = order.model.tensor(spec.name);
-    tensors.push_back(
-        {spec.name,
-         tensor.to(order.dtype.value_or(tensor.scalar_type())).contiguous()});
+    const at::Tensor tensor = order.model.tensor(spec.name);
+    const at::ScalarType type =
+        stored_type(spec, order.dtype.value_or(tensor.scalar_type()));
+    tensors.push_back({spec.name, tensor.to(type).contiguous()});
   }
   return tensors;
 }
@@ -83,6 +84,18 @@ void add_tokenizer(const ModelFile& model, Json& extra) {
   } else if (tokenizer_in(model.path())) {
     extra["tokenizer"]["name"] = fs::absolute(model.path()).string();
   }
+}
+
+// Of the weights of a state, selection biases left aside.
+at::ScalarType type_of(const std::vector<NamedTensor>& weights,
+                       const TensorTable& table) {
+  for (const NamedTensor& weight : weights) {
+    const int64_t row = find_row(table, weight.name);
+    if (row >= 0 && is_trained(table[row].part)) {
+      return weight.tensor.scalar_type();
+    }
+  }
+  user_error("exporting a training state: found no weights in it");
 }
 
 OptimizerRows rows_of(const Json& saved, const TensorTable& table) {
@@ -177,8 +190,7 @@ void export_training_state(const fs::path& folder, OutputFolder& out) {
     const Lineage lineage =
         lineage_of(progress, content_hash(state.weights), folder);
     write_lineage(out.folder() / "lineage.json", lineage);
-    const Json written =
-        config_json(config, state.weights.at(0).tensor.scalar_type());
+    const Json written = config_json(config, type_of(state.weights, table));
     write_json(out.folder() / "config.json", written);
     write_card(out.folder(),
                {.lineage = lineage,

@@ -30,9 +30,12 @@ struct Maker {
   const WeightParts* parts;  // the child's; null: every process
   size_t row;                // of the child
 
-  bool is_here() const { return parts == nullptr || parts->is_own(row); }
+  bool is_here() const {
+    return parts == nullptr || parts->is_own(row) || parts->is_with_all(row);
+  }
   at::Tensor read(const Transformer& parent, size_t parent_row) const {
-    if (parent.parts() == nullptr) return parent.weight(parent_row);
+    const bool with_all = parts != nullptr && parts->is_with_all(row);
+    if (parent.parts() == nullptr || with_all) return parent.weight(parent_row);
     return parent.parts()->read_at(parts->owners().owner(row), parent,
                                    parent_row);
   }
@@ -57,16 +60,18 @@ std::vector<at::Tensor> sources(const TensorRecipe& tensor, const Maker& maker,
 
 // A tensor of the child, without memory where another process makes it.
 at::Tensor made_elsewhere(const Transformer& child, size_t row) {
-  at::Tensor tensor = at::empty(
-      child.table()[row].shape(),
-      at::TensorOptions().dtype(child.weight_dtype()).device(child.device()));
+  at::Tensor tensor =
+      at::empty(child.table()[row].shape(), at::TensorOptions()
+                                                .dtype(child.weight_dtype(row))
+                                                .device(child.device()));
   kernels::give_up_memory(tensor);
   return tensor;
 }
 
-at::Tensor child_tensor(const TensorRecipe& tensor, const Maker& maker,
-                        const Recipe& recipe, const Parents& parents,
-                        ParentRows& rows, const Means& router_mean) {
+at::Tensor child_tensor(const TensorRecipe& tensor, at::ScalarType dtype,
+                        const Maker& maker, const Recipe& recipe,
+                        const Parents& parents, ParentRows& rows,
+                        const Means& router_mean) {
   std::vector<at::Tensor> read;
   bool last = false;
   if (tensor.source == Source::kParent) {
@@ -74,8 +79,7 @@ at::Tensor child_tensor(const TensorRecipe& tensor, const Maker& maker,
   }
   if (!maker.is_here()) return {};
   if (last && tensor.is_identity()) return read[0];
-  return apply(tensor, read, recipe.seed, parents[0]->weight_dtype(),
-               mean_for(tensor, router_mean))
+  return apply(tensor, read, recipe.seed, dtype, mean_for(tensor, router_mean))
       .to(parents[0]->device());
 }
 
@@ -112,8 +116,8 @@ Transformer grow_all(const Parents& parents, const Recipe& recipe,
                  "tensor {} of the child is {}, of the recipe {}", row,
                  child.table()[row].name, recipe.tensors[row].child);
     const at::Tensor made =
-        child_tensor(recipe.tensors[row], {parts.get(), row}, recipe, parents,
-                     rows, router_mean);
+        child_tensor(recipe.tensors[row], child.weight_dtype(row),
+                     {parts.get(), row}, recipe, parents, rows, router_mean);
     child.set_weight(row, made.defined() ? made : made_elsewhere(child, row));
     progress.advance();
   }

@@ -278,6 +278,110 @@ TEST(ExpandExperts, WithTheOldKIsNotExactAndSaysSo) {
               ThrowsMessage<UserError>(HasSubstr("dense parent")));
 }
 
+ExpandExperts closed_copies(int64_t m, int64_t k = 2) {
+  return ExpandExperts(
+      {.factor = m, .num_experts_per_tok = k, .selection_bias = true});
+}
+
+at::Tensor bias_of(const Transformer& model, int64_t layer) {
+  return model.weight(find_row(model.table(), Part::kSelectionBias, layer));
+}
+
+TEST(ExpandExperts, ClosedCopiesKeepTheFunctionWithTheOldK) {
+  for (const tiny::Flavour& flavour : mixture_flavours()) {
+    if (!flavour.norm_topk_prob) continue;
+    SCOPED_TRACE(tiny::name_of(flavour));
+    for (const at::ScalarType dtype : {at::kDouble, at::kFloat}) {
+      const Transformer parent = tiny::model(tiny::config(flavour), dtype);
+      for (const int64_t m : {2, 3}) {
+        const Recipe recipe = closed_copies(m).recipe(parent.config(), 3);
+        EXPECT_TRUE(recipe.exact);
+        EXPECT_EQ(recipe.child.num_experts_per_tok, 2);
+        EXPECT_TRUE(recipe.child.selection_bias);
+        const Transformer child = tiny::grown(parent, recipe);
+        EXPECT_LE(tiny::logit_error(parent, child),
+                  tiny::growth_limit(dtype, true));
+        // The mutant: a copy of each expert is open.
+        for (int64_t layer = 0; layer < 3; ++layer) {
+          at::Tensor bias = bias_of(child, layer);
+          bias.narrow(0, 4, 4).copy_(bias.narrow(0, 0, 4));
+        }
+        EXPECT_GE(tiny::logit_error(parent, child), kSeen);
+      }
+    }
+  }
+}
+
+// Whatever biases and probabilities are: the originals' are far apart, and
+// routers are strong, so that probabilities reach 0 and 1 / m.
+TEST(ExpandExperts, NoTokenChoosesAClosedCopy) {
+  Transformer parent = tiny::model(
+      tiny::config({.mixture = true, .selection_bias = true}), at::kFloat);
+  for (int64_t layer = 0; layer < 3; ++layer) {
+    parent.weight(find_row(parent.table(), Part::kRouter, layer)).mul_(30);
+    bias_of(parent, layer).mul_(3);
+  }
+  for (const int64_t m : {2, 3, 8}) {
+    const Transformer child =
+        tiny::grown(parent, closed_copies(m).recipe(parent.config(), 3));
+    Trace trace;
+    const at::Tensor tokens = tiny::tokens(8, 64, 61);
+    child.hidden_states(tokens, {.trace = &trace});
+    for (const LayerTrace& layer : trace.layers) {
+      EXPECT_LT(layer.experts.max().item<int64_t>(), 4) << m;
+      EXPECT_GT(layer.router_logits.softmax(1).max().item<double>(), 0.9 / m);
+    }
+  }
+}
+
+TEST(ExpandExperts, BiasesFollowTheProbabilities) {
+  const ModelConfig config =
+      tiny::config({.mixture = true, .selection_bias = true});
+  const Transformer parent = tiny::model(config, at::kDouble);
+  const at::Tensor before = bias_of(parent, 1);
+  const Transformer open =
+      tiny::grown(parent, ExpandExperts({.factor = 2}).recipe(config, 3));
+  EXPECT_TRUE(at::equal(bias_of(open, 1).narrow(0, 0, 4), before / 2));
+  EXPECT_TRUE(at::equal(bias_of(open, 1).narrow(0, 4, 4), before / 2));
+  const Recipe recipe = closed_copies(2).recipe(config, 3);
+  const at::Tensor after = bias_of(tiny::grown(parent, recipe), 1);
+  EXPECT_TRUE(at::equal(after.narrow(0, 0, 4), before / 2));
+  const double closed = before.min().item<double>() / 2 - (1 + 1.0 / 128);
+  for (int64_t e = 4; e < 8; ++e) EXPECT_EQ(after[e].item<double>(), closed);
+  // The parent's experts have their whole gradients.
+  EXPECT_EQ(find(recipe, Part::kUp, 0, 5).gradient_scale, 1);
+  EXPECT_EQ(find(recipe, Part::kRouter, 0).gradient_scale, 1);
+  EXPECT_TRUE(find(recipe, Part::kRouter, 0).carry_state);
+}
+
+TEST(ExpandExperts, RefusesWhatClosedCopiesCannotKeep) {
+  const ModelConfig config = tiny::config({.mixture = true});
+  EXPECT_THAT([&] { closed_copies(2, 4).recipe(config, 3); },
+              ThrowsMessage<UserError>(
+                  HasSubstr("num_experts_per_tok: found 4 beside "
+                            "selection_bias, with which no copy is chosen at "
+                            "first; expected the parent's, 2")));
+  EXPECT_THAT(
+      [&] { ExpandExperts({.selection_bias = true}).recipe(config, 3); },
+      ThrowsMessage<UserError>(HasSubstr("expected the parent's, 2")));
+  ModelConfig raw = config;
+  raw.norm_topk_prob = false;
+  EXPECT_THAT([&] { closed_copies(2).recipe(raw, 3); },
+              ThrowsMessage<UserError>(HasSubstr("raw probabilities")));
+}
+
+TEST(Upcycle, GivesExpertsBiasesOfZero) {
+  const Transformer parent =
+      tiny::model(tiny::config({.gated = true}), at::kFloat);
+  const Recipe recipe = Upcycle({.num_experts = 4, .selection_bias = true})
+                            .recipe(parent.config(), 3);
+  const Transformer child = tiny::grown(parent, recipe);
+  EXPECT_TRUE(child.config().selection_bias);
+  EXPECT_EQ(bias_of(child, 2).abs().max().item<double>(), 0);
+  EXPECT_LE(tiny::logit_error(parent, child), 1e-5);
+  EXPECT_FALSE(Upcycle({}).recipe(parent.config(), 3).child.selection_bias);
+}
+
 TEST(ExpandExperts, MapsExperts) {
   const Recipe recipe =
       ExpandExperts({}).recipe(tiny::config({.mixture = true}), 3);

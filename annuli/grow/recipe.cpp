@@ -32,8 +32,18 @@ bool Recipe::has_noise() const {
 bool Recipe::needs_router_mean() const {
   return std::ranges::any_of(tensors, [](const TensorRecipe& t) {
     const auto* router = t.find<RandomRouter>();
-    return router != nullptr && router->needs_mean;
+    return router != nullptr && (router->needs_mean || router->centroids);
   });
+}
+
+int64_t Recipe::router_centroids() const {
+  for (const TensorRecipe& tensor : tensors) {
+    const TensorRecipe& first =
+        tensor.steps.empty() ? tensor : tensor.steps.front();
+    const auto* router = first.find<RandomRouter>();
+    if (router != nullptr && router->centroids) return first.shape.at(0);
+  }
+  return 0;
 }
 
 std::vector<Slice> Recipe::axis(Axis axis, int64_t size) const {

@@ -47,7 +47,8 @@ enum class Source {
   kZero,          // zeros (a new layer's output projection); nothing is done
                   // to them
   kRandomRouter,  // drawn by the line's RandomRouter
-  kFresh,         // made by the line's Fresh: a tensor of a random layer
+  kFresh,         // made by the line's Fresh: a tensor of a random layer; or by
+                  // its ClosedCopies, out of zeros
 };
 
 struct TensorRecipe {
@@ -157,8 +158,11 @@ struct Recipe {
 
   // Some tensor carries cancelling noise.
   bool has_noise() const;
-  // Some router must be given the mean activations of the parent's layers.
+  // Some router must be given the mean activations of the parent's layers, or
+  // centroids of them.
   bool needs_router_mean() const;
+  // How many centroids of a layer routers are made of; 0: none is.
+  int64_t router_centroids() const;
   // The axis' slices, whole where it is unchanged; `size` is the parent's.
   std::vector<Slice> axis(Axis axis, int64_t size) const;
 };

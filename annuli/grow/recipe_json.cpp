@@ -7,6 +7,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/grow/arguments.h"
+#include "annuli/grow/transforms/closed_copies.h"
 #include "annuli/grow/transforms/fresh.h"
 
 namespace annuli::grow {
@@ -121,7 +122,9 @@ void check_fresh(const TensorRecipe& tensor) {
   if (tensor.source != Source::kFresh) return;
   const TensorRecipe& drawn =
       tensor.steps.empty() ? tensor : tensor.steps.front();
-  if (drawn.source == Source::kFresh && drawn.find<Fresh>() != nullptr) return;
+  const bool says =
+      drawn.find<Fresh>() != nullptr || drawn.find<ClosedCopies>() != nullptr;
+  if (drawn.source == Source::kFresh && says) return;
   user_error(
       "reading a recipe: found {} from 'fresh', expected 'fresh' to say "
       "what it is filled with",

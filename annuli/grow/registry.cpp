@@ -13,6 +13,7 @@
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/expand_experts.h"
 #include "annuli/grow/merge_experts.h"
+#include "annuli/grow/transforms/closed_copies.h"
 #include "annuli/grow/transforms/drop.h"
 #include "annuli/grow/transforms/fill.h"
 #include "annuli/grow/transforms/fresh.h"
@@ -96,9 +97,11 @@ const std::vector<RegistryEntry>& registry() {
       entry<ExpandExperts>(
           "expand_experts",
           {"Orthogonal growth, 2510.08008",
-           "the function if the chosen experts grow as well; otherwise nothing",
-           "Copy each expert and choose as many times more of them; the "
-           "function is kept, except with another --num-experts-per-tok.",
+           "the function if the chosen experts grow as well, or with selection "
+           "biases that close the copies; otherwise nothing",
+           "Copy each expert and choose as many times more of them, or as many "
+           "as before with --selection-bias; the function is kept, except with "
+           "another --num-experts-per-tok.",
            "annuli grow expand-experts Mixtral-8x --out Mixtral-16x --factor "
            "2"}),
       entry<MergeExperts>(
@@ -154,7 +157,8 @@ const std::vector<TransformKind>& transform_kinds() {
   static const std::vector<TransformKind> kinds = {
       transform_kind<RandomRouter>(), transform_kind<Fresh>(),
       transform_kind<Noise>(),        transform_kind<Fill>(),
-      transform_kind<Drop>(),         transform_kind<Perturb>()};
+      transform_kind<Drop>(),         transform_kind<Perturb>(),
+      transform_kind<ClosedCopies>()};
   return kinds;
 }
 

@@ -9,6 +9,7 @@
 #include "annuli/core/json.h"
 #include "annuli/grow/parent_hasher.h"
 #include "annuli/grow/shard_stream.h"
+#include "annuli/model/stored_type.h"
 
 namespace annuli::grow {
 namespace {
@@ -17,25 +18,26 @@ constexpr int64_t kResident = int64_t{256} << 20;  // pages of parents kept
 
 // The stored type of a child tensor where the parent's is kept: its source's,
 // and for a tensor that has none that of the embedding.
-at::ScalarType kept_dtype(const StreamOrder& order,
+at::ScalarType kept_dtype(const StreamOrder& order, const TensorSpec& spec,
                           const TensorRecipe& tensor) {
   const bool has_source = tensor.source == Source::kParent;
   const ModelFile& file =
       *order.parents.at(has_source ? tensor.models.front() : 0);
   const std::string name =
       has_source ? tensor.parent : tensor_table(file.config()).front().name;
-  return file.dtype_of(name);
+  return stored_type(spec, file.dtype_of(name));
 }
 
-// The first tensor that is not exact in the kept type.
-const TensorRecipe* first_rounded(const StreamOrder& order) {
-  if (!order.recipe.exact) return nullptr;
-  const auto& tensors = order.recipe.tensors;
-  const auto found =
-      std::ranges::find_if(tensors, [&](const TensorRecipe& tensor) {
-        return storage_breaks_exactness(tensor, kept_dtype(order, tensor));
-      });
-  return found == tensors.end() ? nullptr : &*found;
+// The row of the first tensor that is not exact in the kept type.
+std::optional<size_t> first_rounded(const StreamOrder& order) {
+  if (!order.recipe.exact) return std::nullopt;
+  const TensorTable table = tensor_table(order.recipe.child);
+  for (size_t row = 0; row < table.size(); ++row) {
+    const TensorRecipe& tensor = order.recipe.tensors.at(row);
+    const at::ScalarType kept = kept_dtype(order, table[row], tensor);
+    if (storage_breaks_exactness(tensor, kept)) return row;
+  }
+  return std::nullopt;
 }
 
 // Several parents are of one shape: that of the recipe.
@@ -145,19 +147,25 @@ StreamPlan plan_stream(const StreamOrder& order) {
   require_one_shape(order);
   StreamPlan plan;
   std::optional<at::ScalarType> dtype = order.dtype;
-  if (const TensorRecipe* rounded = first_rounded(order); rounded && !dtype) {
+  const TensorTable table = tensor_table(order.recipe.child);
+  const auto kept = [&](size_t row) {
+    return kept_dtype(order, table[row], order.recipe.tensors[row]);
+  };
+  if (const auto rounded = first_rounded(order); rounded && !dtype) {
+    const TensorRecipe& line = order.recipe.tensors[*rounded];
     dtype = at::kFloat;
     plan.note = fmt::format(
         "stored as F32: {} times {:.3g} would be rounded in {}, and the growth "
         "would not be exact (--dtype keeps it)",
-        rounded->parent, rounded->scale,
-        dtype_name(kept_dtype(order, *rounded)));
+        line.parent, line.scale, dtype_name(kept(*rounded)));
   }
   std::vector<TensorEntry> entries;
-  for (const TensorRecipe& tensor : order.recipe.tensors) {
-    entries.push_back({.name = tensor.child,
-                       .dtype = dtype.value_or(kept_dtype(order, tensor)),
-                       .shape = tensor.shape});
+  for (size_t row = 0; row < table.size(); ++row) {
+    const TensorRecipe& line = order.recipe.tensors[row];
+    entries.push_back(
+        {.name = line.child,
+         .dtype = dtype ? stored_type(table[row], *dtype) : kept(row),
+         .shape = line.shape});
   }
   plan.dtype = most_bytes(entries);
   plan.shards = plan_shards(entries, order.max_shard_bytes);

@@ -14,6 +14,7 @@
 #include "annuli/checkpoint/test_files.h"
 #include "annuli/core/error.h"
 #include "annuli/grow/deepen.h"
+#include "annuli/grow/expand_experts.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/grow_folder.h"
 #include "annuli/grow/registry.h"
@@ -53,6 +54,14 @@ Recipe untied(const ModelConfig& parent) {
 Recipe shrunk(const ModelConfig& parent) {
   return ShrinkPerturbation({}).recipe(parent, kSeed);
 }
+Recipe selecting(const ModelConfig& parent) {
+  return Upcycle({.selection_bias = true}).recipe(parent, kSeed);
+}
+Recipe closed(const ModelConfig& parent) {
+  return ExpandExperts(
+             {.factor = 3, .num_experts_per_tok = 2, .selection_bias = true})
+      .recipe(parent, kSeed);
+}
 Recipe perturbed(const ModelConfig& parent) {
   return Perturbation({.relative_std = 0.1}).recipe(parent, kSeed);
 }
@@ -85,6 +94,11 @@ INSTANTIATE_TEST_SUITE_P(
         Step{"shrink_perturb", shrunk, {.mixture = true, .tied = false}},
         Step{"untie", untied, {.gated = true}},
         Step{"deepen_random", deepened_at_random, {.qkv_bias = true}},
+        Step{"upcycle_selection", selecting, {.gated = true}},
+        Step{"expand_closed",
+             closed,
+             {.mixture = true, .gated = true, .selection_bias = true}},
+        Step{"expand_closed_plain", closed, {.mixture = true, .gated = true}},
         Step{"deepen", deepened, {.mixture = true, .gated = true}}),
     [](const auto& info) { return std::string(info.param.name); });
 
@@ -104,6 +118,28 @@ TEST_P(Streamed, WritesTheBytesOfGrowthInMemory) {
   expect_same_files(base_ / "in_memory", base_ / "streamed");
   EXPECT_EQ(hashes.parents.at(0), content_hash(parent()));
   EXPECT_EQ(hashes.child, content_hash(grow(parent(), recipe)));
+}
+
+// Steps of training are lost in bf16: selection biases are never stored in it.
+TEST_P(Streamed, SelectionBiasesStayWideInShortFiles) {
+  const Recipe recipe = this->recipe();
+  if (!recipe.child.selection_bias) return;
+  save_folder(parent(), base_ / "parent");
+  const ModelFile file(base_ / "parent");
+  const StreamOrder order{
+      .recipe = recipe, .parents = {&file}, .dtype = at::kBFloat16};
+  fs::create_directory(base_ / "short");
+  stream(order, plan_stream(order), base_ / "short");
+  const Transformer child = grow(parent(), recipe);
+  const SafetensorsFile written(base_ / "short" / "model.safetensors");
+  for (size_t row = 0; row < child.table().size(); ++row) {
+    const TensorSpec& spec = child.table()[row];
+    EXPECT_EQ(written.entry(spec.name).dtype,
+              is_trained(spec.part) ? at::kBFloat16 : at::kFloat)
+        << spec.name;
+    if (is_trained(spec.part)) continue;
+    EXPECT_TRUE(at::equal(written.tensor(spec.name), child.weight(row)));
+  }
 }
 
 TEST_P(Streamed, BytesDoNotDependOnThreads) {

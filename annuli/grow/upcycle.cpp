@@ -54,7 +54,8 @@ RouterRule router_rule(RouterInit router, double std) {
   if (router == RouterInit::kZero) return {.source = Source::kZero};
   return {.source = Source::kRandomRouter,
           .std = std,
-          .needs_mean = router == RouterInit::kMeanOrthogonal};
+          .needs_mean = router == RouterInit::kMeanOrthogonal,
+          .centroids = router == RouterInit::kCentroids};
 }
 
 GrowthRule upcycle_rule(const UpcycleOptions& options,

@@ -39,15 +39,29 @@ cpu::SlotOrder sort_slots(const at::Tensor& experts, int64_t num_experts) {
 
 }  // namespace
 
-Routing route(const at::Tensor& logits, int64_t k, uint64_t tie_break_seed) {
+at::Tensor selection_scores(const at::Tensor& probabilities,
+                            const at::Tensor& selection_bias) {
+  ANNULI_CHECK(selection_bias.dim() == 1 &&
+                   selection_bias.size(0) == probabilities.size(-1),
+               "a selection bias of {} entries for {} experts",
+               selection_bias.numel(), probabilities.size(-1));
+  return probabilities.detach() +
+         selection_bias.detach().to(probabilities.scalar_type());
+}
+
+Routing route(const at::Tensor& logits, int64_t k, uint64_t tie_break_seed,
+              const at::Tensor& selection_bias) {
   RECORD_USER_SCOPE("route");
   const int64_t E = logits.size(1);
   ANNULI_CHECK(k >= 1 && k <= E, "top {} of {} experts", k, E);
+  at::Tensor probabilities = at::softmax(logits, -1);
+  const at::Tensor scores =
+      selection_bias.defined() ? selection_scores(probabilities, selection_bias)
+                               : logits.detach();
   // On the host, wherever the logits are.
   const at::Tensor experts =
-      cpu::best_experts(logits.detach().cpu().contiguous(), k, tie_break_seed)
+      cpu::best_experts(scores.cpu().contiguous(), k, tie_break_seed)
           .to(logits.device());
-  at::Tensor probabilities = at::softmax(logits, -1);
   at::Tensor gates = probabilities.gather(1, experts);
   at::Tensor sum = at::sum(gates, 1, /*keepdim=*/true);
   return {probabilities, gates / sum, experts, sum};

@@ -23,11 +23,21 @@ struct Routing {
 
 // logits: [N, E], fp32 or fp64. Exact ties between experts fall at random from
 // (seed, token, expert); where nothing ties the result is plain top-k.
-Routing route(const at::Tensor& logits, int64_t k, uint64_t tie_break_seed);
+//
+// selection_bias: [E], any floating type, or undefined. With one, experts are
+// chosen by `selection_scores`, and the gates are still made of the chosen
+// experts' probabilities alone (2408.15664).
+Routing route(const at::Tensor& logits, int64_t k, uint64_t tie_break_seed,
+              const at::Tensor& selection_bias = {});
+
+// probabilities + bias, [N, E], in the probabilities' type and without a graph.
+at::Tensor selection_scores(const at::Tensor& probabilities,
+                            const at::Tensor& selection_bias);
 
 // The k best experts of one token, best first, as `route` chooses them for
-// `token`. logits: [E], plain memory.
-void choose_experts(const float* logits, int64_t E, int64_t k,
+// `token`. scores: [E], plain memory: logits, or with a selection bias the
+// selection scores.
+void choose_experts(const float* scores, int64_t E, int64_t k,
                     uint64_t tie_break_seed, uint64_t token, int64_t* experts);
 
 // Expert e applied to rows [n, D] -> [n, D].

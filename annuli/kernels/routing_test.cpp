@@ -28,6 +28,24 @@ TEST_P(RouteTypes, WithoutTiesIsPlainTopK) {
   EXPECT_TRUE(test::same_bits(routing.experts, route(logits, 3, 2).experts));
 }
 
+// Chosen by p + b, gated by p alone.
+TEST_P(RouteTypes, ASelectionBiasChoosesAndLeavesTheGates) {
+  const at::Tensor logits = random_tensor({300, 8}, "logits", GetParam());
+  const at::Tensor bias = 0.2 * random_tensor({8}, "bias", at::kFloat);
+  const Routing routing = route(logits, 3, 1, bias);
+  const at::Tensor probabilities = at::softmax(logits, -1);
+  const at::Tensor scores = probabilities + bias.to(GetParam());
+  const at::Tensor experts = std::get<1>(at::topk(scores, 3, -1));
+  const at::Tensor top = probabilities.gather(1, experts);
+  EXPECT_TRUE(test::same_bits(routing.experts, experts));
+  EXPECT_TRUE(test::same_bits(routing.probabilities, probabilities));
+  EXPECT_TRUE(test::same_bits(routing.gates, top / top.sum(1, true)));
+  // It matters here, and where it is zero it does not.
+  EXPECT_FALSE(test::same_bits(routing.experts, route(logits, 3, 1).experts));
+  EXPECT_TRUE(test::same_bits(route(logits, 3, 1, at::zeros({8})).experts,
+                              route(logits, 3, 1).experts));
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, RouteTypes,
                          testing::Values(at::kFloat, at::kDouble));
 
@@ -76,6 +94,16 @@ TEST(Route, GatesAreDifferentiable) {
   auto gates = [](const auto& x) { return route(x[0], 2, 0).gates; };
   EXPECT_LE(test::finite_difference_error(gates, in),
             test::kFiniteDifferenceTolerance);
+}
+
+TEST(Route, GatesAreDifferentiableBesideASelectionBias) {
+  std::vector<at::Tensor> in{random_tensor({5, 4}, "logits")};
+  const at::Tensor bias = 0.3 * random_tensor({4}, "bias");
+  auto gates = [&](const auto& x) { return route(x[0], 2, 0, bias).gates; };
+  EXPECT_LE(test::finite_difference_error(gates, in),
+            test::kFiniteDifferenceTolerance);
+  in[0].set_requires_grad(true);
+  EXPECT_FALSE(selection_scores(at::softmax(in[0], -1), bias).requires_grad());
 }
 
 TEST(LoadBalancingLoss, UniformRoutingGivesK) {

@@ -58,13 +58,14 @@ void Transformer::backward(const at::Tensor& total, const GradientSink& sink) {
 GradientScope::GradientScope(Transformer& model,
                              const std::vector<bool>& frozen)
     : model_(model) {
-  for (const at::Tensor& weight : model_.weights_) {
-    ANNULI_CHECK(weight.scalar_type() == model_.weight_dtype(),
+  for (size_t row = 0; row < model_.weights_.size(); ++row) {
+    ANNULI_CHECK(model_.weights_[row].scalar_type() == model_.weight_dtype(row),
                  "a stored weight is for reading only");
   }
   model_.records_ = true;
   for (size_t row = 0; row < model_.weights_.size(); ++row) {
     if (!frozen.empty() && frozen[row]) continue;
+    if (!is_trained(model_.table()[row].part)) continue;
     at::Tensor& weight = model_.weights_[row];
     weight.set_requires_grad(true);
     torch::autograd::impl::get_autograd_meta(weight)->set_grad_dtype(

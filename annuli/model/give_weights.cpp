@@ -25,6 +25,7 @@ class Giving {
                      .device(model.device())) {
     std::vector<std::vector<size_t>> of_owner(owners.processes());
     for (const size_t row : rows) {
+      if (!is_trained(model.table()[row].part)) continue;
       of_owner[owners.owner(row)].push_back(row);
       // Not the graph's tensor, whose version would change.
       places_[row] = model.weight(row).variable_data();

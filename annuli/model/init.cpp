@@ -21,8 +21,8 @@ void initialize(Transformer& model, uint64_t seed) {
     } else {
       value.fill_(first == FirstValues::kOne ? 1 : 0);
     }
-    if (model.weight_dtype() != model.dtype()) {
-      value = kernels::owned_copy(value.to(model.weight_dtype()));
+    if (model.weight_dtype(row) != model.dtype()) {
+      value = kernels::owned_copy(value.to(model.weight_dtype(row)));
     }
     model.set_weight(row, value.to(model.device()));
   }

@@ -23,7 +23,7 @@ RowOwners::RowOwners(const TensorTable& table, int64_t processes)
   for (const size_t row : order) {
     const auto owner = std::ranges::min_element(entries_) - entries_.begin();
     owners_[row] = owner;
-    entries_[static_cast<size_t>(owner)] += table[row].numel();
+    entries_[static_cast<size_t>(owner)] += table[row].trained_entries();
   }
   for (size_t row = 0; row < owners_.size(); ++row) {
     rows_[static_cast<size_t>(owners_[row])].push_back(row);

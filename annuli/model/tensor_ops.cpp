@@ -264,11 +264,15 @@ kernels::Routing TensorOps::route(const at::Tensor& rows,
                                   int64_t layer) const {
   // Every layer breaks its own ties.
   const uint64_t seed = options_.tie_break_seed * 0x9E3779B97F4A7C15ULL + layer;
+  const at::Tensor bias = optional(Part::kSelectionBias, layer, -1);
   kernels::Routing routing =
-      kernels::route(scores, config().num_experts_per_tok, seed);
+      kernels::route(scores, config().num_experts_per_tok, seed, bias);
   if (LayerTrace* seen = trace(layer)) {
     seen->ffn_input = rows.detach();
     seen->router_logits = scores.detach();
+    if (bias.defined()) {
+      seen->selection = kernels::selection_scores(routing.probabilities, bias);
+    }
     seen->experts = routing.experts;
   }
   if (gathered_ != nullptr) {

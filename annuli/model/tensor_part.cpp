@@ -10,6 +10,8 @@ TensorPart tensor_part(Part part) {
       return TensorPart::kGains;
     case PartTraits::Kind::kBias:
       return TensorPart::kBiases;
+    case PartTraits::Kind::kSelection:
+      return TensorPart::kRouter;
     case PartTraits::Kind::kMatrix:
       break;
   }

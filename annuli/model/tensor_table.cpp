@@ -64,6 +64,7 @@ constexpr PartRow kTraits[] = {
     {Part::kPostNorm, {"post_norm", PartTraits::Kind::kGain}},
     {Part::kPostNormBias, {"post_norm_bias", PartTraits::Kind::kBias}},
     {Part::kRouter, {"router", PartTraits::Kind::kMatrix}},
+    {Part::kSelectionBias, {"selection_bias", PartTraits::Kind::kSelection}},
     {Part::kSharedGate, {"shared_gate", PartTraits::Kind::kMatrix}},
     {Part::kGate,
      {.name = "gate", .kind = PartTraits::Kind::kMatrix, .takes_noise = true}},
@@ -239,6 +240,11 @@ class TableBuilder {
   void add_mixture() {
     add(in_layer(in_mixture(names_.router)), Part::kRouter,
         {{kExpert, kProduced, config_.num_experts}, residual(kContracted)});
+    if (config_.selection_bias) {
+      add(fmt::format("{}.{}.{}", names_.layers, layer_,
+                      in_mixture(names_.selection_bias)),
+          Part::kSelectionBias, {{kExpert, kProduced, config_.num_experts}});
+    }
     for (int64_t e = 0; e < config_.num_experts; ++e) {
       add_feed_forward(in_mixture(fmt::format("experts.{}", e)), e);
     }
@@ -318,9 +324,10 @@ int64_t find_row(const TensorTable& table, const std::string& name) {
 ParameterCount count_parameters(const ModelConfig& config) {
   ParameterCount count;
   for (const TensorSpec& spec : tensor_table(config)) {
-    count.total += spec.numel();
+    const int64_t entries = spec.trained_entries();
+    count.total += entries;
     // Experts are alike: the first k stand for whichever k a token chooses.
-    if (spec.expert < config.num_experts_per_tok) count.active += spec.numel();
+    if (spec.expert < config.num_experts_per_tok) count.active += entries;
   }
   if (!config.is_mixture()) count.active = count.total;
   return count;

@@ -66,7 +66,8 @@ enum class Part {
   kPostNorm,          // before the feed-forward
   kPostNormBias,
   kRouter,
-  kSharedGate,  // [1, D]: sigmoid(gate x) times the shared expert
+  kSelectionBias,  // [E]: what experts are chosen by, beside probabilities
+  kSharedGate,     // [1, D]: sigmoid(gate x) times the shared expert
   kGate,
   kGateBias,
   kUp,
@@ -83,7 +84,7 @@ enum class Part {
 // for one part or another.
 struct PartTraits {
   const char* name;
-  enum class Kind { kTable, kMatrix, kGain, kBias } kind;
+  enum class Kind { kTable, kMatrix, kGain, kBias, kSelection } kind;
   bool writes_residual = false;  // what it gives is added to the stream
   bool feeds_qk_norm = false;    // q, k and their biases
   bool takes_noise = false;      // a projection inside a block
@@ -95,6 +96,13 @@ const PartTraits& traits_of(Part part);
 
 inline bool is_bias(Part part) {
   return traits_of(part).kind == PartTraits::Kind::kBias;
+}
+
+// False of selection biases alone: they have no gradient and no optimizer's
+// state, and are no parameters; the load of experts moves them
+// (train/selection_bias.h). Every process holds all of them.
+inline bool is_trained(Part part) {
+  return traits_of(part).kind != PartTraits::Kind::kSelection;
 }
 
 // TensorSpec::expert of the shared expert's gate, up and down.
@@ -109,6 +117,8 @@ struct TensorSpec {
 
   std::vector<int64_t> shape() const;
   int64_t numel() const;
+  // Entries that have a gradient.
+  int64_t trained_entries() const { return is_trained(part) ? numel() : 0; }
   // The table of the model's tied head counts as one of these too.
   bool is_matrix() const { return dimensions.size() == 2; }
 };

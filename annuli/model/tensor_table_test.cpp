@@ -50,6 +50,23 @@ TEST(TensorTable, CountsTheSharedExpertAsActive) {
   EXPECT_EQ(with.total - with.active, 6 * 3 * 128 * 512);
 }
 
+// No parameters, under the name that other mixtures have for them.
+TEST(TensorTable, HasASelectionBiasInEachLayerOfAMixture) {
+  ModelConfig config = seed_config(4, 128, true, true);
+  const ParameterCount without = count_parameters(config);
+  const size_t rows = tensor_table(config).size();
+  config.selection_bias = true;
+  EXPECT_EQ(count_parameters(config).total, without.total);
+  EXPECT_EQ(count_parameters(config).active, without.active);
+  const TensorTable table = tensor_table(config);
+  EXPECT_EQ(table.size(), rows + 4);
+  const TensorSpec& bias = table[find_row(table, Part::kSelectionBias, 2)];
+  EXPECT_EQ(bias.name, "model.layers.2.mlp.gate.e_score_correction_bias");
+  EXPECT_EQ(bias.shape(), (std::vector<int64_t>{8}));
+  EXPECT_FALSE(is_trained(bias.part) || is_bias(bias.part));
+  EXPECT_EQ(bias.trained_entries(), 0);
+}
+
 TEST(TensorTable, NamesAreUniqueAndHuggingFaces) {
   ModelConfig config = seed_config(2, 128, true, false);
   config.gated = true;

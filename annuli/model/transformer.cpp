@@ -32,7 +32,7 @@ const at::Tensor& Transformer::weight(const std::string& name) const {
 void Transformer::set_weight(size_t row, at::Tensor value) {
   const TensorSpec& spec = table_.at(row);
   ANNULI_CHECK(value.sizes() == at::IntArrayRef(spec.shape()) &&
-                   value.scalar_type() == numbers_.weights &&
+                   value.scalar_type() == weight_dtype(row) &&
                    value.device() == device_,
                "{} is {}", spec.name, kernels::words_of(value));
   weights_[row] = std::move(value);

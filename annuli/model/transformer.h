@@ -10,6 +10,7 @@
 #include "annuli/config/model_config.h"
 #include "annuli/model/number_types.h"
 #include "annuli/model/part_index.h"
+#include "annuli/model/stored_type.h"
 #include "annuli/model/tensor_table.h"
 
 // The decoder-only transformer of every phase, dense or mixture: its weights,
@@ -24,7 +25,8 @@
 //
 // Numbers (number_types.h): `dtype` (fp32 or fp64) is what the model computes
 // in. Weights are of that type or, trained in pure bf16, of bf16; so are all
-// of them, unless `set_stored_weight` gave one of another type (mapped bf16):
+// of them but selection biases (stored_type.h), unless `set_stored_weight` gave
+// one of another type (mapped bf16):
 // that one cannot be trained. A weight of another type than the arithmetic's is
 // widened each time it is used (projection.h), matrices a few rows at a time,
 // so that a model larger than memory can be run.
@@ -59,6 +61,8 @@ struct LayerTrace {
   at::Tensor k;              // [B, T, K, head_dim] after norm and RoPE
   at::Tensor ffn_input;      // [B*T, D], what feed-forward and router read
   at::Tensor router_logits;  // [B*T, E], mixture only
+  at::Tensor selection;      // [B*T, E], what experts were chosen by, where
+                             // there are selection biases
   at::Tensor experts;        // [B*T, k] int64, chosen, best first
 };
 
@@ -125,11 +129,15 @@ class Transformer {
   const NumberTypes& numbers() const { return numbers_; }
   at::ScalarType dtype() const { return numbers_.arithmetic; }
   at::ScalarType weight_dtype() const { return numbers_.weights; }
+  // Of a row (stored_type.h).
+  at::ScalarType weight_dtype(size_t row) const {
+    return stored_type(table_[row], numbers_.weights);
+  }
   // What training multiplies in from now on; weights stay as they are.
   void set_products(at::ScalarType products) { numbers_.products = products; }
   at::Device device() const { return device_; }
 
-  // The tensor of a row. `set` checks shape, device and type (weight_dtype).
+  // The tensor of a row. `set` checks shape, device and type (that of the row).
   const at::Tensor& weight(size_t row) const { return weights_[row]; }
   const at::Tensor& weight(const std::string& name) const;
   void set_weight(size_t row, at::Tensor value);
@@ -195,9 +203,10 @@ class Transformer {
   bool records_ = false;  // within a GradientScope
 };
 
-// While it lives, the model's weights record gradients, but for rows that are
-// `frozen` (by row; empty: none is); otherwise no forward pass builds a graph.
-// The graph reaches down to the embedding whatever is frozen.
+// While it lives, the model's weights record gradients, but for selection
+// biases and rows that are `frozen` (by row; empty: none is); otherwise no
+// forward pass builds a graph. The graph reaches down to the embedding whatever
+// is frozen.
 class GradientScope {
  public:
   explicit GradientScope(Transformer& model,
@@ -210,8 +219,8 @@ class GradientScope {
   Transformer& model_;
 };
 
-// Fills every weight: normal(0, initializer_range) for matrices and tables,
-// ones for gains, zeros for biases; each tensor from its own stream of `seed`.
+// Fills every weight as first_values.h has it; each tensor from its own stream
+// of `seed`.
 void initialize(Transformer& model, uint64_t seed);
 
 }  // namespace annuli

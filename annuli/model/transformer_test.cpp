@@ -100,7 +100,7 @@ TEST_P(TransformerFlavour, StoredInBf16HasTheGradientsOfItsValues) {
   Transformer narrow(model_.config(), at::kBFloat16);
   wide.set_products(at::kBFloat16);
   for (size_t row = 0; row < wide.table().size(); ++row) {
-    narrow.set_weight(row, wide.weight(row).to(at::kBFloat16));
+    narrow.set_weight(row, wide.weight(row).to(narrow.weight_dtype(row)));
     wide.set_weight(row, narrow.weight(row).to(at::kFloat));
   }
   options_.as_trained = true;
@@ -187,15 +187,43 @@ TEST(Transformer, AnErrorInTheSinkLeavesTheModelUsable) {
 }
 
 TEST(Transformer, BiasesBeginAtZeroAndGainsAtOne) {
-  Transformer model(tiny::config(tiny::family_flavours().front()), at::kFloat);
-  initialize(model, 1);
-  for (size_t row = 0; row < model.table().size(); ++row) {
-    const TensorSpec& spec = model.table()[row];
-    if (spec.is_matrix()) continue;
-    const double expected = is_bias(spec.part) ? 0 : 1;
-    EXPECT_EQ(model.weight(row).min().item<double>(), expected) << spec.name;
-    EXPECT_EQ(model.weight(row).max().item<double>(), expected) << spec.name;
+  for (const tiny::Flavour& flavour :
+       {tiny::family_flavours().front(), tiny::family_flavours().back()}) {
+    Transformer model(tiny::config(flavour), at::kBFloat16);
+    initialize(model, 1);
+    for (size_t row = 0; row < model.table().size(); ++row) {
+      const TensorSpec& spec = model.table()[row];
+      if (spec.is_matrix()) continue;
+      const bool gain = !is_bias(spec.part) && is_trained(spec.part);
+      EXPECT_EQ(model.weight(row).min().item<double>(), gain) << spec.name;
+      EXPECT_EQ(model.weight(row).max().item<double>(), gain) << spec.name;
+      EXPECT_EQ(model.weight(row).scalar_type(),
+                is_trained(spec.part) ? at::kBFloat16 : at::kFloat);
+    }
   }
+}
+
+// It chooses, and nothing else: no gradient, whoever asks.
+TEST(Transformer, ASelectionBiasHasNoGradient) {
+  const ModelConfig config =
+      tiny::config({.mixture = true, .selection_bias = true});
+  Transformer model = tiny::model(config, at::kDouble);
+  const at::Tensor tokens = tiny::tokens(2, 12, 61);
+  const auto gradients = tiny::gradients(model, tokens, tokens);
+  for (size_t row = 0; row < gradients.size(); ++row) {
+    const TensorSpec& spec = model.table()[row];
+    if (spec.expert >= 0) continue;  // no token may have chosen it
+    EXPECT_EQ(gradients[row].defined(), is_trained(spec.part)) << spec.name;
+  }
+  // Its entries say who is chosen.
+  Trace trace;
+  model.hidden_states(tokens, {.trace = &trace});
+  EXPECT_TRUE(trace.layers[1].selection.defined());
+  model.weight(model.index().row(Part::kSelectionBias, 1))[3].fill_(2);
+  Trace moved;
+  model.hidden_states(tokens, {.trace = &moved});
+  EXPECT_TRUE(moved.layers[1].experts.eq(3).any(1).all().item<bool>());
+  EXPECT_FALSE(trace.layers[1].experts.eq(3).any(1).all().item<bool>());
 }
 
 TEST(Transformer, TheStepsOfAForwardPassAreTheWhole) {

@@ -38,6 +38,14 @@ at::Tensor bytes_of(const at::Tensor& weight) {
 
 }  // namespace
 
+WeightParts::WeightParts(const TensorTable& table,
+                         parallel::ProcessGroup& group)
+    : owners_(table, group.size()), stages_(table), group_(group) {
+  for (const TensorSpec& spec : table) {
+    with_all_.push_back(!is_trained(spec.part));
+  }
+}
+
 bool WeightParts::is_outside(size_t row) const {
   const size_t stage = stages_.stage(row);
   return stage == 0 || stage + 1 == stages_.size();
@@ -91,7 +99,7 @@ void WeightParts::drop_stage(const Transformer& model, size_t stage) const {
 
 at::Tensor WeightParts::read(const Transformer& model, size_t row) const {
   const at::Tensor& weight = model.weight(row);
-  if (is_outside(row)) return weight;
+  if (is_outside(row) || is_with_all(row)) return weight;
   const at::AutoGradMode without_graph(false);
   const bool own = is_own(row);
   const at::Tensor nothing = at::empty({0}, at::kByte);
@@ -108,7 +116,7 @@ at::Tensor WeightParts::read_at(int64_t process, const Transformer& model,
   const at::Tensor& weight = model.weight(row);
   const int64_t owner = owners_.owner(row);
   const bool here = process == group_.rank();
-  if (owner == process || is_outside(row)) {
+  if (owner == process || is_outside(row) || is_with_all(row)) {
     return here ? weight : at::Tensor();
   }
   const at::AutoGradMode without_graph(false);

@@ -16,13 +16,13 @@
 // Weights that several processes hold in parts (`parallel.shard: full`).
 //
 // Each process has the weights that it owns (row_owners.h) and, as all of them,
-// those outside the layers. The tensors of the others are there, without memory
-// (kernels/memory/lent_memory.h). A block's pass fetches the weights of its
-// layer before it runs and drops them after; where gradients are recorded again
-// for its backward pass. A pass through all layers asks for the next layer's
-// while one computes: so those of two layers are here at most. The last layer's
-// stay from its forward to its backward pass. Who wants a single weight reads
-// it.
+// those outside the layers, and the selection biases. The tensors of the others
+// are there, without memory (kernels/memory/lent_memory.h). A block's pass
+// fetches the weights of its layer before it runs and drops them after; where
+// gradients are recorded again for its backward pass. A pass through all layers
+// asks for the next layer's while one computes: so those of two layers are here
+// at most. The last layer's stay from its forward to its backward pass. Who
+// wants a single weight reads it.
 //
 // All functions that send are collective: all processes run the same passes and
 // read the same weights, in one order.
@@ -36,14 +36,17 @@ class Transformer;
 class WeightParts {
  public:
   // The group is borrowed.
-  WeightParts(const TensorTable& table, parallel::ProcessGroup& group)
-      : owners_(table, group.size()), stages_(table), group_(group) {}
+  WeightParts(const TensorTable& table, parallel::ProcessGroup& group);
 
   const RowOwners& owners() const { return owners_; }
   parallel::ProcessGroup& group() const { return group_; }
   bool is_own(size_t row) const { return owners_.owns(group_.rank(), row); }
   // Whether its weight has memory between two passes.
-  bool stays(size_t row) const { return is_own(row) || is_outside(row); }
+  bool stays(size_t row) const {
+    return is_own(row) || is_outside(row) || is_with_all(row);
+  }
+  // A selection bias: each process moves its own, alike.
+  bool is_with_all(size_t row) const { return with_all_[row]; }
 
   // What a block's pass asks for. `next`, if it is a layer, is asked for after
   // it, and waited for when it is fetched itself.
@@ -86,6 +89,7 @@ class WeightParts {
 
   RowOwners owners_;
   RowStages stages_;
+  std::vector<bool> with_all_;  // by row
   parallel::ProcessGroup& group_;
   mutable Ahead ahead_;
 };

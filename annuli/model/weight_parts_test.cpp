@@ -50,7 +50,8 @@ std::vector<size_t> rows_here(const Transformer& model) {
 
 void expect_only_own(const Transformer& model) {
   for (const size_t row : rows_here(model)) {
-    EXPECT_TRUE(model.parts()->is_own(row)) << model.table()[row].name;
+    EXPECT_TRUE(model.parts()->is_own(row) || model.parts()->is_with_all(row))
+        << model.table()[row].name;
   }
 }
 
@@ -89,7 +90,8 @@ INSTANTIATE_TEST_SUITE_P(All, PartedFlavour,
                          });
 
 TEST(WeightParts, AreReadOnAllOrOnOne) {
-  const ModelConfig config = tiny::config({.mixture = true});
+  const ModelConfig config =
+      tiny::config({.mixture = true, .selection_bias = true});
   const Transformer whole = tiny::model(config, at::kFloat);
   test::run_together(4, [&](ProcessGroup& group) {
     Transformer model = tiny::model(config, at::kFloat);

@@ -59,6 +59,7 @@ std::vector<int64_t> update_entries(const OptimizerPlan& plan,
 
 Layout state_layout(const OptimizerPlan& plan, const TensorSpec& spec,
                     at::ScalarType weights) {
+  if (!is_trained(spec.part)) return {};
   const std::vector<int64_t> shape = spec.shape();
   const at::ScalarType full = weights == at::kDouble ? at::kDouble : at::kFloat;
   const at::ScalarType kept =

@@ -19,6 +19,8 @@
 //   sgd          m, state_dtype; nothing without momentum
 //   muon         m, state_dtype, of matrices of the blocks; else as adamw
 //
+// Nothing of what has no gradient.
+//
 // A run in fp64 keeps fp64 wherever fp32 stands here.
 namespace annuli::optim {
 

@@ -54,18 +54,22 @@ Grown grow_and_verify(Transformer&& parent,
   const bool widens = recipe.width_factor > 1;
   const verify::ProbeDivision division(probe, recipe, order.group,
                                        parent.parts() != nullptr);
+  const grow::CentroidOrder centroids{recipe.router_centroids(), order.seed};
   const auto record =
-      verify::ParentRecord::take(parent, probe, widens, division);
+      verify::ParentRecord::take(parent, probe, widens, division, centroids);
+  const std::vector<at::Tensor>& router_rows =
+      centroids.count > 0 ? record.centroids : record.feed_forward_mean;
   std::optional<verify::SymmetryControl> control;
   if (recipe.has_noise()) {
-    control = verify::symmetry_control(parent, recipe, probe, order.group);
+    control = verify::symmetry_control(
+        parent, recipe, probe, order.group,
+        recipe.needs_router_mean() ? router_rows : std::vector<at::Tensor>());
     kernels::give_back_memory();
   }
   between_parts();
 
   const TensorTable parent_table = parent.table();
-  Transformer child =
-      grow::grow(std::move(parent), recipe, record.feed_forward_mean);
+  Transformer child = grow::grow(std::move(parent), recipe, router_rows);
   auto states = grown_states(recipe, std::move(optimizer), order, parent_table,
                              child.table());
   kernels::give_back_memory();

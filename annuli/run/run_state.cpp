@@ -99,14 +99,23 @@ std::vector<NamedTensor> optimizer_parts(const RunState& state) {
   return tensors;
 }
 
+// Selection biases may be of another type than all else.
+at::ScalarType type_of(const std::vector<NamedTensor>& weights,
+                       const TensorTable& table) {
+  for (const NamedTensor& weight : weights) {
+    const int64_t row = find_row(table, weight.name);
+    ANNULI_CHECK(row >= 0, "a state with a tensor {}", weight.name);
+    if (is_trained(table[row].part)) return weight.tensor.scalar_type();
+  }
+  ANNULI_CHECK(false, "a state without weights");
+}
+
 // What this process does not hold is not among the weights.
 Transformer model_from(const Json& progress, std::vector<NamedTensor> weights,
                        const Plan& plan, at::Device device,
                        parallel::ProcessGroup& group) {
-  ANNULI_CHECK(!weights.empty(), "a state without weights");
-  const at::ScalarType type = weights.front().tensor.scalar_type();
-  Transformer model(model_config_from_json(progress.at("config")), type,
-                    device);
+  const ModelConfig config = model_config_from_json(progress.at("config"));
+  Transformer model(config, type_of(weights, tensor_table(config)), device);
   std::map<std::string, at::Tensor> by_name;
   for (NamedTensor& weight : weights) {
     by_name[weight.name] = std::exchange(weight.tensor, {}).to(device);
@@ -116,11 +125,12 @@ Transformer model_from(const Json& progress, std::vector<NamedTensor> weights,
     const auto found = by_name.find(model.table()[row].name);
     ANNULI_CHECK(in_parts || found != by_name.end(), "a state without {}",
                  model.table()[row].name);
-    model.set_weight(
-        row, found != by_name.end()
-                 ? std::move(found->second)
-                 : at::empty(model.table()[row].shape(),
-                             at::TensorOptions().dtype(type).device(device)));
+    model.set_weight(row, found != by_name.end()
+                              ? std::move(found->second)
+                              : at::empty(model.table()[row].shape(),
+                                          at::TensorOptions()
+                                              .dtype(model.weight_dtype(row))
+                                              .device(device)));
   }
   if (in_parts) hold_in_parts(model, group);
   return model;

@@ -54,7 +54,11 @@ FrozenEntries::FrozenEntries(const FreezePlan& plan, const TensorTable& table,
     ANNULI_CHECK(growth != nullptr, "freeze: parent in a phase without growth");
     add_parent(table, *growth);
   }
-  if (std::ranges::find(whole_, false) == whole_.end()) {
+  bool trains = false;
+  for (size_t row = 0; row < table.size(); ++row) {
+    trains = trains || (!whole_[row] && is_trained(table[row].part));
+  }
+  if (!trains) {
     user_error(
         "freezing for a phase: found every tensor named, expected some to "
         "train; change train.freeze and go on with --resume");

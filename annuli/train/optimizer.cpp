@@ -146,6 +146,7 @@ void Optimizer::forget(size_t row) {
 double Optimizer::update(const TensorSpec& spec, size_t row, at::Tensor& weight,
                          const at::Tensor& gradient,
                          const UpdateSettings& settings) {
+  if (!is_trained(spec.part)) return 0;
   optim::TensorState& state = states_.at(row);
   optim::adopt(state, optim::state_layout(plan_, spec, weight.scalar_type()),
                weight.device());

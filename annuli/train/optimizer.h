@@ -17,7 +17,7 @@
 // update. Weight decay acts on matrices and tables, not on gains, unless a
 // group of the plan says so. A row that a backward pass never reached (an
 // expert no token chose) has gradient zero and is updated with it, like any
-// other.
+// other. One that has no gradient at all (a selection bias) is left as it is.
 //
 // Weights in bf16 are computed with in fp32 and rounded stochastically when
 // they are stored, and so is bf16 state

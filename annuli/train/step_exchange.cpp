@@ -108,7 +108,7 @@ class StepBytes {
     for (size_t stage = 0; stage < stages.size(); ++stage) {
       int64_t entries = 0;
       for (const size_t row : stages.rows(stage)) {
-        entries += table_[row].numel();
+        entries += table_[row].trained_entries();
       }
       gradients += gradient_bytes_sent(entries, gradient_, others_ + 1);
     }
@@ -129,7 +129,7 @@ class StepBytes {
  private:
   int64_t entries() const {
     int64_t sum = 0;
-    for (const TensorSpec& spec : table_) sum += spec.numel();
+    for (const TensorSpec& spec : table_) sum += spec.trained_entries();
     return sum;
   }
 
@@ -141,7 +141,7 @@ class StepBytes {
       const TensorSpec& spec = table_[row];
       const bool last = spec.layer + 1 == config_.num_hidden_layers;
       const int64_t times = spec.layer < 0 ? 1 : (last ? passes_ : 2 * passes_);
-      sum += spec.numel() * times;
+      sum += spec.trained_entries() * times;
     }
     return sum;
   }

@@ -3,6 +3,7 @@
 #include <ATen/record_function.h>
 
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "annuli/parallel/sum_tree.h"
 #include "annuli/train/batch_tensors.h"
 #include "annuli/train/router_projection.h"
+#include "annuli/train/selection_bias.h"
 #include "annuli/train/staged_gradients.h"
 
 namespace annuli::train {
@@ -64,6 +66,12 @@ Trainer::Trainer(Transformer& model, Optimizer& optimizer, data::Loader& loader,
       norm_(model.table()),
       group_(group),
       exchange_(group, model, train.router_mean_projection.value_or(false)) {
+  if (train.selection_bias_rate > 0 && !model.config().selection_bias) {
+    user_error(
+        "training a phase: selection_bias_rate is {}, but the model has no "
+        "selection biases; expected 0, or a mixture with selection_bias: true",
+        train.selection_bias_rate);
+  }
   if (shard == Sharding::kNone || group.size() == 1) return;
   owners_.emplace(model.table(), group.size());
   ANNULI_CHECK((shard == Sharding::kFull) == (model.parts() != nullptr),
@@ -84,6 +92,10 @@ StepRecord Trainer::step(int64_t step, WeightSample* sample) {
                                           : step_inside_backward(record));
   }
   return record;
+}
+
+bool Trainer::is_updated(size_t row) const {
+  return is_trained(model_.table()[row].part) && !frozen_.is_whole(row);
 }
 
 bool Trainer::is_own(size_t row) const {
@@ -230,7 +242,7 @@ StepSums Trainer::step_with_owners(StepRecord& record) {
   for (parallel::Begun& one : given) one.wait();
   for (size_t row = 0; row < rows; ++row) {
     // Counted, wherever it was made.
-    if (!is_own(row) && !frozen_.is_whole(row)) optimizer_.skip(row);
+    if (!is_own(row) && is_updated(row)) optimizer_.skip(row);
   }
   return sums;
 }
@@ -313,7 +325,7 @@ double Trainer::update(size_t row, const at::Tensor& gradient,
   RECORD_USER_SCOPE("optimizer");
   at::Tensor weight = model_.weight(row).detach();
   if (sample_ != nullptr) sample_->before(row, weight);
-  if (frozen_.is_whole(row)) {
+  if (!is_updated(row)) {
     if (sample_ != nullptr) sample_->after(row, weight);
     return 0;
   }
@@ -368,6 +380,21 @@ void Trainer::finish(StepRecord& record, StepSums sums) {
           const bool is_frozen = frozen_.is_whole(row) || frozen_.has_part(row);
           return !is_frozen && (model_.parts() == nullptr || is_own(row));
         });
+  }
+  if (train_.selection_bias_rate > 0) move_biases(record);
+}
+
+void Trainer::move_biases(const StepRecord& record) {
+  std::map<size_t, std::vector<at::Tensor>> kept;
+  move_selection_biases(model_, record.load, train_.selection_bias_rate,
+                        [&](size_t row) {
+                          if (frozen_.is_whole(row)) return false;
+                          kept[row] = frozen_.copy_of(row, model_.weight(row));
+                          return true;
+                        });
+  for (const auto& [row, copy] : kept) {
+    at::Tensor bias = model_.weight(row).detach();
+    frozen_.put_back(row, copy, bias);
   }
 }
 

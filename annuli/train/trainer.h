@@ -30,6 +30,9 @@
 // rate of new entries rises (`train.rewarm_of`), they go a share of the way
 // that the update goes.
 //
+// Selection biases have no gradient: they move after the update, by the loads
+// of the whole step (selection_bias.h).
+//
 // A step is a pure function of (weights, optimizer state, loader state, step
 // number; with clip: previous_norm, the norm before): nothing else is kept, so
 // a run that is stopped and resumed repeats bit for bit.
@@ -111,6 +114,8 @@ class Trainer {
   parallel::Begun give_updated(const std::vector<size_t>& rows);
   void give_all_updated();
   bool is_own(size_t row) const;
+  // By the optimizer.
+  bool is_updated(size_t row) const;
   void measure(const data::Batch& batch, int64_t step);
   Loss forward(const data::Batch& batch, int64_t step, int64_t pass);
   double clip_scale(double norm) const;
@@ -119,6 +124,7 @@ class Trainer {
   double update(size_t row, const at::Tensor& gradient,
                 const StepRecord& record, double scale);
   void finish(StepRecord& record, StepSums sums);
+  void move_biases(const StepRecord& record);
 
   Transformer& model_;
   Optimizer& optimizer_;

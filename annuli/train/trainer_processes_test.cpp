@@ -34,6 +34,7 @@ using parallel::ProcessGroup;
 struct Setting {
   bool mixture = true;
   bool tied = true;
+  bool selection_bias = false;
   Precision precision = Precision::kFp32;
   OptimizerPlan optimizer = {};
   int64_t length = 12;
@@ -93,8 +94,11 @@ class TrainerProcesses : public data::DataTest {
 
   // Matrices of 24 x 192 are large enough for 8-bit codes.
   static ModelConfig config(const Setting& setting) {
-    ModelConfig config = tiny::config(
-        {.mixture = setting.mixture, .gated = true, .tied = setting.tied});
+    ModelConfig config =
+        tiny::config({.mixture = setting.mixture,
+                      .gated = true,
+                      .tied = setting.tied,
+                      .selection_bias = setting.selection_bias});
     config.intermediate_size = 192;
     config.num_hidden_layers = setting.layers;
     return config;
@@ -291,6 +295,23 @@ TEST_F(TrainerProcesses, GiveTheSameBitsInEveryPrecision) {
   }
 }
 
+// They move by loads that no process has alone.
+TEST_F(TrainerProcesses, GiveTheSameBitsWithSelectionBiases) {
+  for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+    SCOPED_TRACE(word_of(precision));
+    const Setting setting = {
+        .selection_bias = true,
+        .precision = precision,
+        .change = [](TrainPlan& train) { train.selection_bias_rate = 0.01; }};
+    expect_same_for({1, 2, 4}, setting);
+    Setting still = setting;
+    still.change = [](TrainPlan&) {};
+    EXPECT_NE(run(setting, parallel::solo())
+                  .first_difference(run(still, parallel::solo())),
+              "");
+  }
+}
+
 TEST_F(TrainerProcesses, GiveTheSameBitsHoweverAStepIsTaken) {
   const std::vector<std::function<void(TrainPlan&)>> changes = {
       [](TrainPlan& train) { train.max_grad_norm = 0.1; },
@@ -298,8 +319,8 @@ TEST_F(TrainerProcesses, GiveTheSameBitsHoweverAStepIsTaken) {
       [](TrainPlan& train) { train.gradient_checkpointing = true; },
       [](TrainPlan& train) { train.router_aux_loss_coef = 0; },
       [](TrainPlan& train) {
-        train.freeze = FreezePlan{.parts = {TensorPart::kEmbedding},
-                                  .layers = {0, 2}};
+        train.freeze =
+            FreezePlan{.parts = {TensorPart::kEmbedding}, .layers = {0, 2}};
       },
   };
   for (size_t i = 0; i < changes.size(); ++i) {

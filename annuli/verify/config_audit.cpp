@@ -13,6 +13,7 @@
 #include "annuli/core/json.h"
 #include "annuli/verify/axis_layout.h"
 #include "annuli/verify/layer_pairs.h"
+#include "annuli/verify/selection_audit.h"
 
 namespace annuli::verify {
 namespace {
@@ -65,12 +66,17 @@ void imply_experts(const grow::Recipe& recipe, ModelConfig& config) {
     config.shared_expert_intermediate_size =
         child.shared_expert_intermediate_size;
     config.norm_topk_prob = true;
+    config.selection_bias = child.selection_bias;
   } else if (config.is_mixture()) {
     config.num_experts = axis_growth(recipe, Axis::kExpert).child;
-    const int64_t k = config.num_experts_per_tok;
-    config.num_experts_per_tok =
-        recipe.exact ? k * config.num_experts / recipe.parent.num_experts
-                     : child.num_experts_per_tok;
+    const int64_t copies = config.num_experts / recipe.parent.num_experts;
+    // Biases may come with copies, of which they may close some.
+    if (copies > 1) {
+      config.selection_bias = config.selection_bias || child.selection_bias;
+    }
+    config.num_experts_per_tok *=
+        child.selection_bias ? open_copies(recipe) : copies;
+    if (!recipe.exact) config.num_experts_per_tok = child.num_experts_per_tok;
   }
 }
 

@@ -82,10 +82,13 @@ at::Tensor squared_singular_values(const at::Tensor& matrix) {
   return at::linalg_eigvalsh(wide ? at::mm(d, d.t()) : at::mm(d.t(), d));
 }
 
+// Copies without a gradient, as router rows of closed experts are, are not
+// among `produced_copies`.
 bool is_grown_matrix(const grow::TensorRecipe& recipe) {
   return recipe.source == grow::Source::kParent &&
          recipe.dimensions.size() == 2 && recipe.dimensions[0].copies > 1 &&
-         recipe.contracted_copies > 1;
+         recipe.contracted_copies > 1 &&
+         recipe.produced_copies % recipe.dimensions[0].copies == 0;
 }
 
 }  // namespace annuli::verify

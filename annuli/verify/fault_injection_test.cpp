@@ -17,6 +17,7 @@
 #include "annuli/verify/drawn_anew.h"
 #include "annuli/verify/functional_identity.h"
 #include "annuli/verify/layer_pairs.h"
+#include "annuli/verify/router_health.h"
 #include "annuli/verify/tensor_audit.h"
 #include "tests/support/grown_pair.h"
 
@@ -154,11 +155,17 @@ class FaultInjection : public ::testing::TestWithParam<tiny::GrowthCase> {
   }
 
   // Not, for all or for the tokens of the probe: the routers while experts are
-  // equal, experts beside a shared one whose outputs are zero, what stands
-  // before zero outputs in a new layer, and the scale of what a norm follows.
+  // equal, biases that choices are not near, experts that are closed, experts
+  // beside a shared one whose outputs are zero, what stands before zero outputs
+  // in a new layer, and the scale of what a norm follows.
   bool shows_in_function(const TensorSpec& spec) const {
     const grow::Recipe& recipe = pair_.recipe;
     const bool post = recipe.child.norm_placement == NormPlacement::kPost;
+    const std::vector<bool> closed = closed_by(recipe);
+    if (spec.part == Part::kSelectionBias) return false;
+    if (spec.expert >= 0 && !closed.empty() && closed[spec.expert]) {
+      return false;
+    }
     const bool block_norm = spec.part == Part::kAttentionOutNorm ||
                             spec.part == Part::kFeedForwardOutNorm;
     const bool output = spec.part == Part::kO || spec.part == Part::kDown;

@@ -144,7 +144,14 @@ class Inference {
     if (grown_.num_experts == parent_.num_experts) return;
     steps_.push_back({.expand_experts = ExpandExpertsPlan{
                           .factor = grown_.num_experts / parent_.num_experts,
-                          .num_experts_per_tok = grown_.num_experts_per_tok}});
+                          .num_experts_per_tok = grown_.num_experts_per_tok,
+                          .selection_bias = closes_copies()}});
+  }
+
+  // Copies that the parent's number of experts leaves out.
+  bool closes_copies() const {
+    return grown_.selection_bias && parent_.norm_topk_prob &&
+           grown_.num_experts_per_tok == parent_.num_experts_per_tok;
   }
 
   void add_merge() {
@@ -167,7 +174,8 @@ class Inference {
                      .router = router(),
                      .router_std = 0,  // unknown
                      .granularity = shards,
-                     .shared_expert = grown_.has_shared_expert()};
+                     .shared_expert = grown_.has_shared_expert(),
+                     .selection_bias = grown_.selection_bias};
     steps_.push_back({.upcycle = plan});
     if (shards > 1 && up_is_scaled()) {
       steps_.back().upcycle->shard_scale = ShardScale::kUpAndDown;

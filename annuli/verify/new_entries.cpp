@@ -23,6 +23,18 @@ namespace {
 // A fault of a thing that has no size: twice its limit.
 constexpr double kFault = 2;
 
+double eps_of(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kHalf:
+      return 0x1p-10;
+    case at::kBFloat16:
+      return 0x1p-7;
+    default:
+      // fp64 routers are projected along a mean that was measured in fp32.
+      return std::numeric_limits<float>::epsilon();
+  }
+}
+
 struct RouterDraw {
   int64_t rows;
   int64_t width;
@@ -54,6 +66,37 @@ double deviation_fault(const at::Tensor& router, double asked,
          (standard_errors + 1 / (2 * static_cast<double>(draw.width)));
 }
 
+// Rows of centroids are of one length, and no longer than what makes logits as
+// large as those of random rows: their tokens' cosines are not smaller than
+// those of random directions, 1 / sqrt(D) on average. (An equal length to
+// rounding, sqrt(D) eps of it.)
+double centroid_fault(const at::Tensor& router, double asked) {
+  const at::Tensor norms = router.cpu().to(at::kDouble).norm(2, {1});
+  const double longest = norms.max().item<double>();
+  const double shortest = norms.min().item<double>();
+  if (longest == 0) return kFault;
+  const auto D = static_cast<double>(router.size(1));
+  const double apart = (longest - shortest) / longest /
+                       (2 * std::sqrt(D) * eps_of(router.scalar_type()));
+  return asked == 0 ? apart
+                    : worse(apart, longest / (2 * asked * std::sqrt(D)));
+}
+
+// Where they are known: the centroids times the deviation, laid out, each entry
+// rounded once or twice.
+double distance_from_centroids(const grow::TensorRecipe& recipe,
+                               const at::Tensor& router, double asked,
+                               const at::Tensor& centroids) {
+  at::Tensor expected = asked * centroids.cpu().to(at::kDouble);
+  for (size_t d = 0; d < recipe.dimensions.size(); ++d) {
+    expected =
+        lay_out(expected, static_cast<int64_t>(d), recipe.dimensions[d].slices);
+  }
+  const at::Tensor difference = router.cpu().to(at::kDouble) - expected;
+  return difference.abs().max().item<double>() /
+         (eps_of(router.scalar_type()) * expected.abs().max().item<double>());
+}
+
 // What was drawn, before rows were shared and columns tiled.
 RouterDraw draw_of(const grow::TensorRecipe& recipe, const at::Tensor& router,
                    int64_t equal_rows) {
@@ -69,18 +112,6 @@ at::Tensor laid_out(const grow::TensorRecipe& recipe, const at::Tensor& mean) {
   return recipe.dimensions.empty()
              ? mean
              : lay_out(mean, 0, recipe.dimensions[1].slices);
-}
-
-double eps_of(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kHalf:
-      return 0x1p-10;
-    case at::kBFloat16:
-      return 0x1p-7;
-    default:
-      // fp64 routers are projected along a mean that was measured in fp32.
-      return std::numeric_limits<float>::epsilon();
-  }
 }
 
 }  // namespace
@@ -120,8 +151,14 @@ double router_fault(const grow::TensorRecipe& recipe, const at::Tensor& router,
                     const at::Tensor& mean, int64_t equal_rows) {
   const auto* drawn = recipe.find<grow::RandomRouter>();
   const double asked = drawn == nullptr ? 0 : drawn->std * recipe.scale;
+  if (drawn != nullptr && drawn->centroids && mean.defined()) {
+    return worse(distance_from_centroids(recipe, router, asked, mean),
+                 shared_entries_fault(recipe, router));
+  }
   double fault =
-      deviation_fault(router, asked, draw_of(recipe, router, equal_rows));
+      drawn != nullptr && drawn->centroids
+          ? centroid_fault(router, asked)
+          : deviation_fault(router, asked, draw_of(recipe, router, equal_rows));
   fault = worse(fault, shared_entries_fault(recipe, router));
   if (!mean.defined()) return fault;
   const auto D = static_cast<double>(router.size(1));

@@ -12,8 +12,9 @@ namespace annuli::verify {
 // A tensor of zeros.
 double zero_fault(const at::Tensor& tensor);
 
-// A random router. `mean`: the direction its rows are orthogonal to; undefined
-// if not known. `equal_rows`: how many rows share one draw.
+// A random router. `mean`: the direction its rows are orthogonal to, or, of a
+// router of centroids, those [rows, D]; undefined if not known. `equal_rows`:
+// how many rows share one draw.
 double router_fault(const grow::TensorRecipe& recipe, const at::Tensor& router,
                     const at::Tensor& mean, int64_t equal_rows);
 
@@ -22,8 +23,8 @@ double router_fault(const grow::TensorRecipe& recipe, const at::Tensor& router,
 double fresh_fault(const grow::TensorRecipe& recipe, const at::Tensor& drawn,
                    double initializer_range);
 
-// Entries of a copied tensor that are new: zero where the function needs it, and
-// where nothing was drawn for them.
+// Entries of a copied tensor that are new: zero where the function needs it,
+// and where nothing was drawn for them.
 double new_entries_fault(const Demands& demands, size_t row,
                          const grow::TensorRecipe& recipe,
                          const at::Tensor& tensor);

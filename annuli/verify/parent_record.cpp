@@ -15,13 +15,22 @@ namespace {
 // How many windows are also computed in fp64 arithmetic.
 constexpr size_t kDoubleWindows = 2;
 
-std::vector<at::Tensor> feed_forward_means(const Transformer& model,
-                                           const at::Tensor& tokens) {
+// Of what the feed-forward of each layer reads.
+struct OfLayers {
   std::vector<at::Tensor> means;
-  trace_layers(model, tokens, [&](int64_t, const LayerTrace& layer) {
-    means.push_back(layer.ffn_input.mean(0));
+  std::vector<at::Tensor> centroids;  // where they are asked for
+};
+
+OfLayers look_at_layers(const Transformer& model, const at::Tensor& tokens,
+                        const grow::CentroidOrder& order) {
+  OfLayers found;
+  trace_layers(model, tokens, [&](int64_t index, const LayerTrace& layer) {
+    found.means.push_back(layer.ffn_input.mean(0));
+    if (order.count == 0) return;
+    found.centroids.push_back(
+        grow::centroid_rows(layer.ffn_input, order, index));
   });
-  return means;
+  return found;
 }
 
 // What the process that made the pass has, on all.
@@ -47,6 +56,7 @@ void bring_to_host(WindowRecord& window) {
     to_host(layer.q);
     to_host(layer.k);
     to_host(layer.router_logits);
+    to_host(layer.selection);
     to_host(layer.experts);
   }
 }
@@ -100,20 +110,23 @@ double mean_of_windows(parallel::ProcessGroup& group,
 }
 
 ParentRecord ParentRecord::take(const Transformer& parent, const Probe& probe,
-                                bool with_double_logits) {
-  return take(parent, probe, with_double_logits, ProbeDivision(probe));
+                                bool with_double_logits,
+                                const grow::CentroidOrder& centroids) {
+  return take(parent, probe, with_double_logits, ProbeDivision(probe),
+              centroids);
 }
 
 ParentRecord ParentRecord::take(const Transformer& parent, const Probe& probe,
                                 bool with_double_logits,
-                                const ProbeDivision& division) {
+                                const ProbeDivision& division,
+                                const grow::CentroidOrder& centroids) {
   ParentRecord record{.config = parent.config(),
                       .dtype = parent.dtype(),
                       .division = division,
                       .has_double_logits = with_double_logits};
   std::vector<Pass> passes;
   std::map<int64_t, double> losses;
-  std::vector<at::Tensor> means;
+  OfLayers layers;
   for (const size_t i : division.windows()) {
     passes.emplace_back([&, i] {
       const WindowRecord window =
@@ -128,13 +141,21 @@ ParentRecord ParentRecord::take(const Transformer& parent, const Probe& probe,
         [&] { record.double_logits = logits_in_double(parent, probe); });
   }
   if (division.makes_router()) {
-    passes.emplace_back(
-        [&] { means = feed_forward_means(parent, probe.router_tokens); });
+    passes.emplace_back([&] {
+      layers = look_at_layers(parent, probe.router_tokens, centroids);
+    });
   }
   make_passes(parent, division.group(), "proving: the parent on the probe",
               passes);
   record.loss = mean_of_windows(division.group(), losses);
-  record.feed_forward_mean = share_means(division.group(), means, parent);
+  record.feed_forward_mean =
+      share_means(division.group(), layers.means, parent);
+  if (centroids.count > 0) {
+    record.centroids =
+        division.group().size() == 1
+            ? layers.centroids
+            : tensors_of_holder(division.group(), layers.centroids);
+  }
   record.sketches = sketches_of(parent, division.group());
   return record;
 }

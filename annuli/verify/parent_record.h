@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "annuli/grow/router_centroids.h"
 #include "annuli/model/transformer.h"
 #include "annuli/verify/probe.h"
 #include "annuli/verify/probe_division.h"
@@ -54,12 +55,18 @@ struct ParentRecord {
   std::vector<at::Tensor> feed_forward_mean;
   std::vector<Sketch> sketches;  // one per row of the parent's table
 
+  // Per layer, centroids of the same (grow/router_centroids.h), [count, D];
+  // empty unless asked for.
+  std::vector<at::Tensor> centroids;
+
   static ParentRecord take(const Transformer& parent, const Probe& probe,
-                           bool with_double_logits);
+                           bool with_double_logits,
+                           const grow::CentroidOrder& centroids = {});
   // Collective.
   static ParentRecord take(const Transformer& parent, const Probe& probe,
                            bool with_double_logits,
-                           const ProbeDivision& division);
+                           const ProbeDivision& division,
+                           const grow::CentroidOrder& centroids = {});
 };
 
 }  // namespace annuli::verify

@@ -19,13 +19,15 @@ namespace {
 constexpr double kLimit = 1e-6;
 
 // The same tensors under a config that may have other gates. With `undecided`
-// the routers are zero: all experts are as likely, ties fall at random.
+// the routers and selection biases are zero: all experts are as likely, ties
+// fall at random.
 Transformer sharing(const Transformer& model, const ModelConfig& config,
                     bool undecided) {
   Transformer shared(config, model.numbers(), model.device());
   for (size_t row = 0; row < model.table().size(); ++row) {
-    const bool is_router = model.table()[row].part == Part::kRouter;
-    shared.set_weight(row, undecided && is_router
+    const Part part = model.table()[row].part;
+    const bool decides = part == Part::kRouter || part == Part::kSelectionBias;
+    shared.set_weight(row, undecided && decides
                                ? at::zeros_like(model.weight(row))
                                : model.weight(row).detach());
   }

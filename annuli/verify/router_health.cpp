@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "annuli/config/constant_gates.h"
+#include "annuli/grow/transforms/closed_copies.h"
 #include "annuli/kernels/mixture.h"
 #include "annuli/parallel/agree.h"
 #include "annuli/verify/parent_record.h"
@@ -148,6 +149,13 @@ void weigh(std::vector<Verdict>& verdicts, const ModelConfig& config,
 
 }  // namespace
 
+std::vector<bool> closed_by(const grow::Recipe& recipe) {
+  const int64_t row =
+      find_row(tensor_table(recipe.child), Part::kSelectionBias, /*layer=*/0);
+  return row < 0 ? std::vector<bool>()
+                 : grow::closed_experts(recipe.tensors.at(row));
+}
+
 int64_t router_tokens_needed(const ModelConfig& config) {
   if (!config.is_mixture()) return 0;
   return static_cast<int64_t>(std::ceil(seen_share(config, 1) / kLeastShare));
@@ -167,23 +175,38 @@ namespace {
 // By layer, the slots of each expert.
 using Slots = std::vector<std::vector<int64_t>>;
 
+// Closed, and not opened yet.
+int64_t still_closed(const std::vector<int64_t>& slots,
+                     const std::vector<bool>& closed) {
+  int64_t count = 0;
+  for (size_t e = 0; e < closed.size(); ++e) {
+    if (closed[e] && slots[e] == 0) ++count;
+  }
+  return count;
+}
+
 std::vector<Verdict> load_verdicts(const Transformer& model, const Slots& load,
-                                   bool is_text) {
+                                   bool is_text,
+                                   const std::vector<bool>& closed) {
   int64_t dead = 0;
   int64_t first_dead = -1;
   double worst = 0;
   double sum = 0;
+  int64_t waiting = 0;
   int64_t fullest_layer = -1;
   const int64_t E = model.config().num_experts;
   int64_t of_layer = 0;
   for (size_t layer = 0; layer < load.size(); ++layer) {
     const std::vector<int64_t>& slots = load[layer];
     of_layer = std::accumulate(slots.begin(), slots.end(), int64_t{0});
-    const auto empty = std::count(slots.begin(), slots.end(), 0);
+    const int64_t waits = still_closed(slots, closed);
+    const auto empty = std::count(slots.begin(), slots.end(), 0) - waits;
+    waiting += waits;
     if (empty > 0 && first_dead < 0) first_dead = static_cast<int64_t>(layer);
     dead += empty;
     const double imbalance =
-        static_cast<double>(*std::max_element(slots.begin(), slots.end()) * E) /
+        static_cast<double>(*std::max_element(slots.begin(), slots.end()) *
+                            (E - waits)) /
         static_cast<double>(of_layer);
     sum += imbalance;
     if (imbalance > worst) {
@@ -194,11 +217,17 @@ std::vector<Verdict> load_verdicts(const Transformer& model, const Slots& load,
   const int64_t tokens = of_layer / model.config().num_experts_per_tok;
   const auto layers = static_cast<double>(load.size());
   Verdict none_dead = at_most(
-      kCheck, fmt::format("experts without a slot, of {}", E * load.size()),
+      kCheck,
+      fmt::format("experts without a slot, of {}", E * load.size() - waiting),
       static_cast<double>(dead), 0);
   none_dead.layer = first_dead;
   if (first_dead >= 0) none_dead.tensor = router_name(model, first_dead);
   none_dead.note = fmt::format("{} tokens", tokens);
+  if (waiting > 0) {
+    none_dead.note += fmt::format(
+        "; {} copies more are closed, and training has yet to open them",
+        waiting);
+  }
   Verdict fullest =
       at_most(kCheck, "fullest expert / mean, worst layer", worst, kLoadLimit);
   fullest.layer = fullest_layer;
@@ -213,16 +242,18 @@ std::vector<Verdict> load_verdicts(const Transformer& model, const Slots& load,
 
 std::vector<Verdict> router_load(const Transformer& model,
                                  const std::vector<at::Tensor>& experts,
-                                 bool is_text) {
+                                 bool is_text,
+                                 const std::vector<bool>& closed) {
   Slots load;
   for (const at::Tensor& chosen : experts) {
     load.push_back(kernels::expert_load(chosen, model.config().num_experts));
   }
-  return load_verdicts(model, load, is_text);
+  return load_verdicts(model, load, is_text, closed);
 }
 
-std::vector<Verdict> router_load(const Transformer& model, const Probe& probe) {
-  RouterLoad load(model, probe);
+std::vector<Verdict> router_load(const Transformer& model, const Probe& probe,
+                                 const std::vector<bool>& closed) {
+  RouterLoad load(model, probe, closed);
   std::vector<Pass> passes;
   load.add_to(passes);
   make_passes(model, parallel::solo(), kDoing, passes);
@@ -247,7 +278,7 @@ std::vector<Verdict> RouterLoad::verdicts(parallel::ProcessGroup& group) const {
   for (auto layer = slots.begin(); layer != slots.end(); layer += E) {
     load.emplace_back(layer, layer + E);
   }
-  return load_verdicts(model_, load, probe_.is_text);
+  return load_verdicts(model_, load, probe_.is_text, closed_);
 }
 
 Verdict copied_experts(const Transformer& model,
@@ -261,8 +292,9 @@ Verdict copied_experts(const Transformer& model,
 // The first process counts the slots; where all weights are at hand the last
 // ones measure gradients meanwhile (router_gradient.h).
 std::vector<Verdict> router_health(const Transformer& model, const Probe& probe,
-                                   parallel::ProcessGroup& group) {
-  RouterLoad load(model, probe);
+                                   parallel::ProcessGroup& group,
+                                   const std::vector<bool>& closed) {
+  RouterLoad load(model, probe, closed);
   std::vector<Pass> passes;
   if (group.is_first()) load.add_to(passes);
   make_passes(model, group, kDoing, passes);
@@ -271,7 +303,8 @@ std::vector<Verdict> router_health(const Transformer& model, const Probe& probe,
   for (Verdict& verdict : load.verdicts(group)) {
     verdicts.push_back(std::move(verdict));
   }
-  verdicts.push_back(distinct_experts(model, group));
+  verdicts.push_back(closed.empty() ? distinct_experts(model, group)
+                                    : copied_experts(model, group));
   verdicts.push_back(gradient);
   return verdicts;
 }

@@ -1,7 +1,10 @@
 #include "annuli/verify/router_logit_scale.h"
 
+#include <ATen/TensorIndexing.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/sort.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/topk.h>
 #include <fmt/core.h>
 
@@ -58,6 +61,44 @@ Choices compare_choices(const at::Tensor& before, const at::Tensor& after,
   return choices;
 }
 
+namespace {
+
+// By token: the margin between the k-th and the next is more than rounding can
+// make up, which moves logits by `moved` each. A probability then changes by a
+// factor of e^(2 moved) at most, so that of two the difference changes by no
+// more than 2 moved times their sum; biases do not change.
+at::Tensor decided_by(const LayerTrace& layer, int64_t k, double moved) {
+  const bool biased = layer.selection.defined();
+  const at::Tensor& scores = biased ? layer.selection : layer.router_logits;
+  const int64_t E = scores.size(1);
+  if (k >= E) return at::ones({scores.size(0)}, at::kBool);
+  const auto [values, experts] = at::topk(scores, k + 1, 1);
+  const at::Tensor margin = values.select(1, k - 1) - values.select(1, k);
+  if (!biased) return margin.gt(2 * moved);
+  const at::Tensor p = layer.router_logits.softmax(1).gather(1, experts);
+  return margin.gt(2 * moved * (p.select(1, k - 1) + p.select(1, k)));
+}
+
+}  // namespace
+
+Choices compare_choices(const LayerTrace& parent, const LayerTrace& child,
+                        const grow::Recipe& recipe, double limit) {
+  if (!child.selection.defined()) {
+    return compare_choices(
+        lay_out(parent.router_logits, 1, recipe, Axis::kExpert),
+        child.router_logits, recipe.child.num_experts_per_tok, limit);
+  }
+  const int64_t k = parent.experts.size(1);
+  const int64_t copies = child.experts.size(1) / k;
+  const at::Tensor original =
+      at::tensor(sources(recipe.axis(Axis::kExpert, recipe.parent.num_experts)),
+                 at::TensorOptions(at::kLong).device(child.experts.device()));
+  const double moved = limit * spread_of(parent.router_logits);
+  return {.decided = decided_by(parent, k, moved),
+          .differs = sets_differ(parent.experts.repeat({1, copies}),
+                                 original.index({child.experts}))};
+}
+
 void RouterLogitScale::see_layer(const at::Tensor& before,
                                  const at::Tensor& after,
                                  const LayerView& view) {
@@ -68,7 +109,7 @@ void RouterLogitScale::see_layer(const at::Tensor& before,
   if (!(error <= limit_)) differs_from(view.layers.child);
 
   const Choices choices =
-      compare_choices(before, after, recipe_.child.num_experts_per_tok, limit_);
+      compare_choices(view.parent, view.child, recipe_, limit_);
   decided_ += choices.decided.sum().item<int64_t>();
   changed_ +=
       choices.differs.logical_and(choices.decided).sum().item<int64_t>();

@@ -61,6 +61,13 @@ struct Choices {
 Choices compare_choices(const at::Tensor& before, const at::Tensor& after,
                         int64_t k, double limit);
 
+// The same of one layer of one window in both models. Where the child has
+// selection biases, the experts that it chose must be copies of those that the
+// parent chose, as many of each; and what decides is the margin of what the
+// parent chose by.
+Choices compare_choices(const LayerTrace& parent, const LayerTrace& child,
+                        const grow::Recipe& recipe, double limit);
+
 // With forward passes of its own.
 std::vector<Verdict> router_logit_scale(const ParentRecord& parent,
                                         const grow::Recipe& recipe,

@@ -36,6 +36,9 @@ LayerTrace window_of(const LayerTrace& layer, int64_t w) {
     window.router_logits = layer.router_logits.narrow(0, w * T, T);
     window.experts = layer.experts.narrow(0, w * T, T);
   }
+  if (layer.selection.defined()) {
+    window.selection = layer.selection.narrow(0, w * T, T);
+  }
   return window;
 }
 

@@ -234,10 +234,11 @@ Verdict rank_verdict(const TensorSpec& spec, const grow::TensorRecipe& tensor,
 
 SymmetryControl symmetry_control(const Transformer& parent,
                                  const grow::Recipe& recipe, const Probe& probe,
-                                 parallel::ProcessGroup& group) {
+                                 parallel::ProcessGroup& group,
+                                 const std::vector<at::Tensor>& router_mean) {
   const grow::Recipe noiseless = grow::without_noise(recipe);
   Transformer shared = parent;
-  Transformer child = grow::grow(std::move(shared), noiseless);
+  Transformer child = grow::grow(std::move(shared), noiseless, router_mean);
   const auto shares = gradient_shares(child, recipe, probe, group);
   return {.gradient_difference = shares.empty() ? 0 : shares.back()};
 }

@@ -32,13 +32,15 @@ struct SymmetryControl {
 };
 
 // Grows a second, noise-free child from the parent (whose tensors are shared,
-// not consumed), runs one backward pass and lets it go again.
+// not consumed), runs one backward pass and lets it go again. `router_mean`:
+// for recipes that need it (grow.h).
 //
 // Of several processes all grow the child and make the pass, here and below;
 // each looks at the gradients of the tensors that it owns.
 SymmetryControl symmetry_control(
     const Transformer& parent, const grow::Recipe& recipe, const Probe& probe,
-    parallel::ProcessGroup& group = parallel::solo());
+    parallel::ProcessGroup& group = parallel::solo(),
+    const std::vector<at::Tensor>& router_mean = {});
 
 // The noise that the weights hold, against the asked: of every tensor, read
 // once, some megabytes at a time. No forward pass.

@@ -178,6 +178,8 @@ double storage_roundoff(const std::vector<Sketch>& parent,
   for (size_t row = 0; row < recipe.tensors.size(); ++row) {
     const grow::TensorRecipe& tensor = recipe.tensors[row];
     if (tensor.source != grow::Source::kParent) continue;
+    // They choose, and compute nothing.
+    if (demands.table()[row].part == Part::kSelectionBias) continue;
     largest =
         std::max(largest, entry_roundoff(demands.entry_factor(row),
                                          stored.at(tensor.parent),

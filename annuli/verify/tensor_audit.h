@@ -27,7 +27,8 @@
 namespace annuli::verify {
 
 // `parents`: the sketches of every parent's table, in the order of the recipe.
-// `router_mean`: per layer; empty if not known.
+// `router_mean`: per layer, the mean input, or the centroids that routers are
+// made of; empty if not known.
 //
 // Of several processes each measures the tensors that it owns
 // (model/row_owners.h); where shards are judged by their sum, all measure all.

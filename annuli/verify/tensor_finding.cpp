@@ -13,6 +13,7 @@
 #include "annuli/model/shared_work.h"
 #include "annuli/verify/layer_pairs.h"
 #include "annuli/verify/new_entries.h"
+#include "annuli/verify/selection_audit.h"
 #include "annuli/verify/verdict.h"
 
 namespace annuli::verify {
@@ -133,7 +134,9 @@ Finding TensorMeasure::of_row(size_t row, const at::Tensor& weight) {
   Finding finding{.whole = is_whole(weight)};
   const grow::TensorRecipe* tensor = recipe_of(row);
   if (!finding.whole || tensor == nullptr) return finding;
-  if (tensor->source == grow::Source::kFresh) {
+  if (table()[row].part == Part::kSelectionBias) {
+    measure_selection(row, *tensor, weight, finding);
+  } else if (tensor->source == grow::Source::kFresh) {
     measure_fresh(row, *tensor, weight, finding);
   } else if (tensor->source != grow::Source::kParent) {
     finding.fault = fault_of_made(row, *tensor, weight);
@@ -216,6 +219,33 @@ void TensorMeasure::measure_fresh(size_t row, const grow::TensorRecipe& tensor,
   const TensorSpec from = spec_of_drawn(row, first);
   measure_against({sketch_of(from, drawn), from, stated}, row, laid_out, weight,
                   finding);
+}
+
+// Against the biases of the parent's layer, if it has some: a layer that is new
+// and random has none of it.
+void TensorMeasure::measure_selection(size_t row,
+                                      const grow::TensorRecipe& tensor,
+                                      const at::Tensor& weight,
+                                      Finding& finding) {
+  const int64_t layer = table()[row].layer;
+  const bool is_drawn = !recipe_.layer_is_mapped.at(layer) &&
+                        tensor.source != grow::Source::kParent;
+  const int64_t from = is_drawn ? -1
+                                : find_row(parent_table_, Part::kSelectionBias,
+                                           recipe_.layer_map.at(layer));
+  at::Tensor before;
+  if (from >= 0) {
+    const Sketch& sketch = parents_.at(0).at(from);
+    before = sketch.value;
+    finding.roundoff =
+        entry_roundoff(1 / static_cast<double>(copies_of_experts(recipe_)),
+                       sketch.dtype, weight.scalar_type());
+  }
+  const SelectionFinding found =
+      selection_finding(recipe_, tensor, before, weight);
+  finding.distance.kept = found.distance;
+  finding.fault = found.closed;
+  finding.is_judged = true;
 }
 
 // The row as it was in the model that the tensor was drawn for.

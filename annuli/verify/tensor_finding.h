@@ -64,6 +64,8 @@ class TensorMeasure {
                       const at::Tensor& weight, Finding& finding);
   void measure_fresh(size_t row, const grow::TensorRecipe& tensor,
                      const at::Tensor& weight, Finding& finding);
+  void measure_selection(size_t row, const grow::TensorRecipe& tensor,
+                         const at::Tensor& weight, Finding& finding);
   void measure_against(const Origin& origin, size_t row,
                        const grow::TensorRecipe& tensor,
                        const at::Tensor& weight, Finding& finding);

@@ -190,9 +190,10 @@ class FolderVerifier {
   // Of the tokens that were compared, if they are enough for a statistic.
   std::vector<Verdict> load_of(const std::vector<at::Tensor>& experts) const {
     const int64_t needed = router_tokens_needed(child_.config());
+    const std::vector<bool> closed = closed_by(recipe_);
     return experts.at(0).size(0) >= needed
-               ? router_load(child_, experts, probe_.is_text)
-               : router_load(child_, probe_);
+               ? router_load(child_, experts, probe_.is_text, closed)
+               : router_load(child_, probe_, closed);
   }
 
   bool has_double() const {

@@ -53,7 +53,7 @@ Compared compare(const GrowthEvidence& evidence, const Transformer& child) {
   WindowPasses windows(parent, recipe, probe, child, Dispatch::kSorted,
                        {&identity, &rope, &router});
   DoubleIdentity in_double(parent, recipe, probe, child);
-  RouterLoad load(child, probe);
+  RouterLoad load(child, probe, closed_by(recipe));
   const bool with_double = parent.has_double_logits && recipe.exact;
 
   std::vector<Pass> passes;
@@ -93,8 +93,10 @@ std::vector<Verdict> verify_growth(const GrowthEvidence& evidence,
   const auto& [parent, recipe, probe, control, loss_budget] = evidence;
   parallel::ProcessGroup& group = parent.division.group();
   std::vector<Verdict> verdicts = {config_audit(recipe, child.config())};
-  std::vector<Verdict> audit = tensor_audit({parent.sketches}, recipe, child,
-                                            parent.feed_forward_mean, group);
+  std::vector<Verdict> audit = tensor_audit(
+      {parent.sketches}, recipe, child,
+      parent.centroids.empty() ? parent.feed_forward_mean : parent.centroids,
+      group);
   // A tensor that is missing cannot be run.
   const bool can_run = audit.front().passed;
   append(verdicts, std::move(audit));
@@ -124,7 +126,8 @@ std::vector<Verdict> verify_phase(const PhaseEvidence& evidence,
                                 evidence.group));
   }
   if (is_upcycle(evidence.recipe)) {
-    append(verdicts, router_health(trained, evidence.probe, evidence.group));
+    append(verdicts, router_health(trained, evidence.probe, evidence.group,
+                                   closed_by(evidence.recipe)));
   } else if (evidence.recipe.parent.num_experts <
              evidence.recipe.child.num_experts) {
     verdicts.push_back(copied_experts(trained, evidence.group));

@@ -19,9 +19,7 @@ int64_t tokens_before_near_tie(const LayerTrace& parent,
                                const grow::Recipe& recipe, double roundoff) {
   const int64_t T = child.router_logits.size(0);
   const Choices choices =
-      compare_choices(lay_out(parent.router_logits, 1, recipe, Axis::kExpert),
-                      child.router_logits, recipe.child.num_experts_per_tok,
-                      router_limit(recipe, roundoff));
+      compare_choices(parent, child, recipe, router_limit(recipe, roundoff));
   const at::Tensor by_rounding =
       choices.differs.logical_and(choices.decided.logical_not());
   return by_rounding.any().item<bool>()
@@ -38,6 +36,9 @@ LayerTrace first_tokens(const LayerTrace& layer, int64_t T) {
   if (!layer.router_logits.defined()) return cut;
   cut.router_logits = layer.router_logits.narrow(0, 0, T);
   cut.experts = layer.experts.narrow(0, 0, T);
+  if (layer.selection.defined()) {
+    cut.selection = layer.selection.narrow(0, 0, T);
+  }
   return cut;
 }
 

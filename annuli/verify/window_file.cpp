@@ -8,7 +8,7 @@ namespace annuli::verify {
 namespace {
 
 constexpr size_t kBesideLayers = 2;
-constexpr size_t kOfLayer = 6;
+constexpr size_t kOfLayer = 7;
 
 // Every tensor of a window, in one order.
 template <typename Record, typename Visit>
@@ -21,6 +21,7 @@ void visit_tensors(Record& window, const Visit& visit) {
     visit(layer.k);
     visit(layer.ffn_input);
     visit(layer.router_logits);
+    visit(layer.selection);
     visit(layer.experts);
   }
 }

@@ -249,5 +249,33 @@ TEST_F(GrowChain, ExpandsExperts) {
   expect_replayed("parent");
 }
 
+// As many experts a token as before, of a parent that has no biases.
+TEST_F(GrowChain, ExpandsExpertsThatAreClosedAtFirst) {
+  save("parent", {.mixture = true, .gated = true, .num_key_value_heads = 2});
+  Words words = {"expand-experts",  path("parent"), "--out",
+                 path("child"),     "--factor",     "2",
+                 "--selection-bias"};
+  expect_refused(grow(words),
+                 "found 4 beside selection_bias, with which no "
+                 "copy is chosen at first; expected the "
+                 "parent's, 2");
+  words.insert(words.end(), {"--num-experts-per-tok", "2"});
+  expect_grown(words);
+  const ModelFile child(path("child"));
+  EXPECT_EQ(child.config().num_experts, 8);
+  EXPECT_EQ(child.config().num_experts_per_tok, 2);
+  EXPECT_TRUE(child.config().selection_bias);
+  expect_replayed("parent");
+}
+
+TEST_F(GrowChain, UpcyclesWithARouterOfCentroids) {
+  save("parent", kLlama);
+  expect_grown({"upcycle", path("parent"), "--out", path("child"),
+                "--num-experts", "4", "--router", "centroids",
+                "--selection-bias"});
+  EXPECT_TRUE(ModelFile(path("child")).config().selection_bias);
+  expect_replayed("parent");
+}
+
 }  // namespace
 }  // namespace annuli::test

@@ -108,6 +108,13 @@ std::vector<Variant> variants() {
       {"drop_upcycling", {"phases.moe.grow.upcycle.drop_ratio=0.5"}},
       {"expand_experts",
        {"phases.large.grow={expand_experts: {factor: 2}}", kFewSteps}},
+      {"selection_bias",
+       {"phases.moe.grow.upcycle.selection_bias=true",
+        "phases.moe.train.selection_bias_rate=0.01",
+        "phases.large.grow={expand_experts: {num_experts_per_tok: 2, "
+        "selection_bias: true}}",
+        "phases.large.train.selection_bias_rate=0.01", kFewSteps}},
+      {"centroids", {"phases.moe.grow.upcycle.router=centroids"}},
       {"perturb",
        {"phases.medium.grow={perturb: {relative_std: 0.01}}",
         "phases.large.grow={perturb: {tensors: [router, embedding]}}"}},

@@ -21,6 +21,7 @@ class ModelCase {
 
   Transformer model() const;
   LossOptions loss_options() const;
+  const Json& settings() const { return settings_; }
   kernels::AdamwStep adamw() const;  // of step 1
 
   // tokens, targets [B, T]; logits [B, T, V]; loss, a scalar.

@@ -22,6 +22,7 @@ where transformers has no class, of tools/reference/annuli_reference.py) in fp32
                        token sees its own document and positions count from its
                        beginning; logits [B, T, V] of the first batch
     document_gradients.safetensors  of the first of those losses
+    selection_bias/    a mixture with selection biases, as selection_reference.py has it
 
 OUT/stamp is written last and holds what made the rest; if it fits, nothing is
 done. Everything here is drawn from fixed seeds.
@@ -40,6 +41,7 @@ TOOLS = Path(__file__).resolve().parents[2] / "tools" / "reference"
 SOURCES = [
     Path(__file__),
     Path(__file__).parent / "optimizer_reference.py",
+    Path(__file__).parent / "selection_reference.py",
     TOOLS / "annuli_reference.py",
 ]
 
@@ -202,6 +204,10 @@ def main():
         subject = Transformers(family, config, *saving) if family else Plain(config)
         write_case(out / name, subject)
         print(f"{name}: {len(subject.named('data'))} tensors", flush=True)
+    import selection_reference
+
+    torch.manual_seed(len(CASES))
+    selection_reference.write(out / selection_reference.CASE, sys.modules[__name__])
     marker.write_text(stamp())
 
 

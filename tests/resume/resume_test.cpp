@@ -133,6 +133,42 @@ TEST_F(ResumeTest, EveryOptimizerResumes) {
   EXPECT_NE(hashes[0], hashes[3]);
 }
 
+// Biases that move, through growth of width and depth; and in bf16 beside
+// copies that they close.
+TEST_F(ResumeTest, SelectionBiasesResume) {
+  for (const char* precision : {"fp32", "bf16"}) {
+    std::vector<std::string> more = {
+        "--set", "save_steps=1",
+        "--set", "phases.moe.grow.upcycle.selection_bias=true",
+        "--set", "phases.moe.grow.upcycle.router=centroids",
+        "--set", "allow=[router_health]",
+        "--set", fmt::format("precision={}", precision)};
+    for (const char* phase : {"moe", "medium", "large"}) {
+      more.insert(more.end(),
+                  {"--set", fmt::format("phases.{}.train.selection_bias_rate="
+                                        "0.01",
+                                        phase)});
+    }
+    if (std::string(precision) == "bf16") {
+      more.insert(more.end(),
+                  {"--set",
+                   "phases.large.grow={expand_experts: {num_experts_per_tok: "
+                   "2, selection_bias: true}}"});
+    }
+    const std::string whole_folder = fmt::format("whole_{}", precision);
+    const Outcome done =
+        run_program(arguments(whole_folder, more), scratch_.path());
+    ASSERT_EQ(done.status, 0) << done.err;
+    const RunOutcome reference = outcome_of(scratch_.path() / whole_folder);
+    for (const size_t lines : {8, 20}) {
+      const std::string folder = fmt::format("killed_{}_{}", precision, lines);
+      run_until(arguments(folder, more), history(folder), lines);
+      SCOPED_TRACE(folder);
+      expect_resumed_equals(reference, folder, more);
+    }
+  }
+}
+
 TEST_F(ResumeTest, ATornLastLineIsNoHarm) {
   const RunOutcome reference = whole();
   run_until(arguments("torn"), history("torn"), 8);

@@ -13,6 +13,7 @@ namespace {
 
 void update(Trainee& trainee, size_t row, const at::Tensor& gradient,
             const TrainingSetup& setup) {
+  if (!is_trained(trainee.model.table()[row].part)) return;
   optim::TensorState& state = trainee.states[row];
   at::Tensor weight = trainee.model.weight(row);
   if (!state.m.defined()) {

@@ -9,12 +9,14 @@
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/expand_experts.h"
 #include "annuli/grow/grow.h"
+#include "annuli/grow/transforms/closed_copies.h"
 #include "annuli/grow/transforms/drop.h"
 #include "annuli/grow/transforms/perturb.h"
 #include "annuli/grow/untie.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
 #include "annuli/verify/layer_pairs.h"
+#include "annuli/verify/router_health.h"
 #include "annuli/verify/verify_growth.h"
 
 namespace annuli::tiny {
@@ -182,6 +184,54 @@ void add_shrinkings(std::vector<GrowthCase>& cases) {
             DeepenPlan{.add_layers = 1, .weights = LayerSource::kRandom}}});
 }
 
+// Mixtures that are balanced by selection biases; copies of experts that such
+// biases close, of a parent that has some and of one that has none, and on top
+// of what other steps have made.
+void add_selections(std::vector<GrowthCase>& cases) {
+  using std::make_shared;
+  const Flavour biased{.mixture = true,
+                       .gated = true,
+                       .num_key_value_heads = 2,
+                       .selection_bias = true};
+  const Flavour plain{
+      .mixture = true, .gated = true, .tied = false, .num_key_value_heads = 2};
+  const ExpandExpertsPlan closed{
+      .factor = 2, .num_experts_per_tok = 2, .selection_bias = true};
+  const auto add = [&](const char* name, const Flavour& flavour,
+                       const std::vector<GrowthStep>& steps) {
+    add_case(cases, name, flavour, make_shared<grow::Chain>(steps));
+  };
+  add_case(cases, "upcycle_selection", {.gated = true, .tied = false},
+           make_shared<grow::Upcycle>(
+               UpcyclePlan{.num_experts = 4, .selection_bias = true}));
+  add_case(cases, "widen2", biased,
+           make_shared<grow::Widen>(WidenPlan{2, 10, WidenHead::kUntie}));
+  add_case(cases, "deepen", biased,
+           make_shared<grow::Deepen>(DeepenPlan{.add_layers = 2}));
+  add_case(cases, "deepen_random", biased,
+           make_shared<grow::Deepen>(
+               DeepenPlan{.add_layers = 2, .weights = LayerSource::kRandom}));
+  add_case(cases, "shrink", biased,
+           make_shared<grow::ShrinkPerturbation>(
+               ShrinkPerturbPlan{.shrink = 0.5, .relative_std = 0.1}));
+  add_case(cases, "expand3", biased,
+           make_shared<grow::ExpandExperts>(ExpandExpertsPlan{.factor = 3}));
+  for (const Flavour& flavour : {biased, plain}) {
+    add_case(cases, "expand_closed", flavour,
+             make_shared<grow::ExpandExperts>(closed));
+  }
+  add("expand_closed_widen", biased,
+      {{.expand_experts = closed}, {.widen = WidenPlan{.factor = 2}}});
+  add("expand_closed_twice", plain,
+      {{.expand_experts = closed}, {.expand_experts = closed}});
+  add("expand_closed_expand", biased,
+      {{.expand_experts = closed},
+       {.expand_experts = ExpandExpertsPlan{.factor = 2}}});
+  add("upcycle_expand_closed", {.gated = true, .tied = false},
+      {{.upcycle = UpcyclePlan{.num_experts = 4, .selection_bias = true}},
+       {.expand_experts = closed}});
+}
+
 // The noise of the widening cancels over all shards of a copy only.
 void add_chain(std::vector<GrowthCase>& cases) {
   const UpcyclePlan shards{
@@ -226,13 +276,17 @@ at::Tensor GrownPair::weight(Part part, int64_t layer, int64_t expert) const {
 GrownPair grown_pair(const Transformer& parent, const grow::Recipe& recipe) {
   const verify::Probe text = probe(parent.config());
   auto record =
-      verify::ParentRecord::take(parent, text, recipe.width_factor > 1);
+      verify::ParentRecord::take(parent, text, recipe.width_factor > 1,
+                                 {recipe.router_centroids(), recipe.seed});
+  const std::vector<at::Tensor>& rows =
+      record.centroids.empty() ? record.feed_forward_mean : record.centroids;
   std::optional<verify::SymmetryControl> control;
   if (recipe.has_noise()) {
-    control = verify::symmetry_control(parent, recipe, text);
+    control = verify::symmetry_control(
+        parent, recipe, text, parallel::solo(),
+        recipe.needs_router_mean() ? rows : std::vector<at::Tensor>());
   }
-  Transformer child =
-      grow::grow(clone(parent), recipe, record.feed_forward_mean);
+  Transformer child = grow::grow(clone(parent), recipe, rows);
   return {clone(parent),     text,    recipe,
           std::move(record), control, std::move(child)};
 }
@@ -284,6 +338,7 @@ std::vector<GrowthCase> growth_cases() {
   add_random_layers(cases);
   add_untyings(cases);
   add_shrinkings(cases);
+  add_selections(cases);
   return cases;
 }
 
@@ -298,10 +353,15 @@ bool can_be_inferred(const grow::Recipe& recipe) {
     return transform->name() == std::string_view(grow::Drop::kName) ||
            transform->added() != nullptr;
   };
+  // How many of the experts were copied once more nobody tells, nor how often.
+  const bool is_closed = !verify::closed_by(recipe).empty();
+  const bool once = recipe.child.num_experts == 2 * recipe.parent.num_experts;
+  if (is_closed && !once) return false;
   return std::ranges::none_of(
       recipe.tensors, [&](const grow::TensorRecipe& tensor) {
-        const bool laid_out =
-            tensor.source == grow::Source::kFresh && !tensor.steps.empty();
+        const bool laid_out = tensor.source == grow::Source::kFresh &&
+                              !tensor.steps.empty() &&
+                              tensor.find<grow::ClosedCopies>() == nullptr;
         return laid_out || std::ranges::any_of(tensor.transforms, draws);
       });
 }

@@ -48,7 +48,8 @@ GradientError gradient_error(Transformer& parent, Transformer& child,
     const grow::TensorRecipe& tensor = recipe.tensors[row];
     if (tensor.source != grow::Source::kParent || !tensor.carry_state) continue;
     const int64_t from = find_row(parent.table(), tensor.parent);
-    if (!of_parent[from].defined()) continue;  // an expert without tokens
+    // An expert without tokens, or a selection bias.
+    if (!of_parent[from].defined()) continue;
     const at::Tensor kept =
         grow::apply(grow::bare_copy(tensor, /*scale=*/1),
                     at::ones_like(of_parent[from]), 0, at::kDouble);

@@ -40,7 +40,9 @@ void save_as(const Transformer& model, const fs::path& folder,
              at::ScalarType dtype) {
   std::vector<NamedTensor> tensors;
   for (size_t row = 0; row < model.table().size(); ++row) {
-    tensors.push_back({model.table()[row].name, model.weight(row).to(dtype)});
+    const TensorSpec& spec = model.table()[row];
+    tensors.push_back(
+        {spec.name, model.weight(row).to(stored_type(spec, dtype))});
   }
   write_folder(folder, model.config(), tensors);
 }
@@ -52,10 +54,11 @@ void save_grown(const Transformer& parent, const grow::Recipe& recipe,
   std::vector<NamedTensor> tensors;
   for (size_t row = 0; row < table.size(); ++row) {
     const grow::TensorRecipe& tensor = recipe.tensors[row];
+    const at::ScalarType type = stored_type(table[row], dtype);
     const at::Tensor source = tensor.source == grow::Source::kParent
-                                  ? parent.weight(tensor.parent).to(dtype)
+                                  ? parent.weight(tensor.parent).to(type)
                                   : at::Tensor();
-    at::Tensor value = grow::apply(tensor, source, recipe.seed, dtype);
+    at::Tensor value = grow::apply(tensor, source, recipe.seed, type);
     if (change) change(table[row], value);
     tensors.push_back({table[row].name, value});
   }

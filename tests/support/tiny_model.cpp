@@ -17,7 +17,7 @@ std::string name_of(const Flavour& flavour) {
                          ? "_llama3"
                          : "";
   return fmt::format(
-      "{}_{}_{}{}_kv{}{}{}{}{}{}{}{}{}{}{}{}{}{}",
+      "{}_{}_{}{}_kv{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}",
       flavour.mixture ? "mixture" : "dense",
       flavour.gated ? "gated" : "ungated", flavour.tied ? "tied" : "untied",
       flavour.qk_norm ? "_qknorm" : "", flavour.num_key_value_heads,
@@ -30,7 +30,8 @@ std::string name_of(const Flavour& flavour) {
       flavour.logit_multiplier == 1 ? "" : "_multiplier", rope,
       flavour.layer_norm ? "_layernorm" : "",
       flavour.parallel ? "_parallel" : "", flavour.fused_qkv ? "_fused" : "",
-      flavour.partial_rotary == 1 ? "" : "_partial");
+      flavour.partial_rotary == 1 ? "" : "_partial",
+      flavour.selection_bias ? "_selection" : "");
 }
 
 std::vector<Flavour> flavours() {
@@ -128,6 +129,17 @@ std::vector<Flavour> family_flavours() {
        .parallel = true,
        .fused_qkv = true,
        .partial_rotary = 0.7},
+      // mixtures that are balanced without a loss, which have no class either
+      {.mixture = true,
+       .gated = true,
+       .num_key_value_heads = 2,
+       .selection_bias = true},
+      {.mixture = true,
+       .tied = false,
+       .mlp_bias = true,
+       .shared_expert = true,
+       .norm_topk_prob = false,
+       .selection_bias = true},
   };
 }
 
@@ -163,6 +175,7 @@ ModelConfig config(const Flavour& flavour) {
   config.parallel_residual = flavour.parallel;
   config.fused_qkv = flavour.fused_qkv;
   config.partial_rotary_factor = flavour.partial_rotary;
+  config.selection_bias = flavour.selection_bias;
   config.logit_multiplier = flavour.logit_multiplier;
   config.rope_scaling.type = flavour.rope_type;
   if (flavour.rope_type != RopeScaling::Type::kDefault) {
@@ -184,8 +197,9 @@ Transformer model(const ModelConfig& config, at::ScalarType dtype,
     at::Tensor value = kernels::owned_empty(spec.shape(), model.dtype());
     kernels::fill_normal(value, CounterRng(seed, "tiny/" + spec.name),
                          config.initializer_range);
-    if (!spec.is_matrix() && !is_bias(spec.part)) value.add_(1);
-    model.set_weight(row, value.to(dtype));
+    const bool gain = traits_of(spec.part).kind == PartTraits::Kind::kGain;
+    if (gain) value.add_(1);
+    model.set_weight(row, value.to(model.weight_dtype(row)));
   }
   return model;
 }

@@ -29,10 +29,11 @@ struct Flavour {
   bool post_norm = false;     // x + norm(f(x))
   double logit_multiplier = 1;
   RopeScaling::Type rope_type = RopeScaling::Type::kDefault;
-  bool layer_norm = false;    // with biases
-  bool parallel = false;      // attention and feed-forward read the same x
-  bool fused_qkv = false;     // in one tensor; of as many kv heads as heads
-  double partial_rotary = 1;  // of head_dim 6: 1 / 3 turns two entries
+  bool layer_norm = false;      // with biases
+  bool parallel = false;        // attention and feed-forward read the same x
+  bool fused_qkv = false;       // in one tensor; of as many kv heads as heads
+  double partial_rotary = 1;    // of head_dim 6: 1 / 3 turns two entries
+  bool selection_bias = false;  // of a mixture
 };
 
 // "mixture_gated_tied_qknorm_kv2"; fit for a test's name.
@@ -42,7 +43,7 @@ std::string name_of(const Flavour& flavour);
 // and a mixture and a dense model with a single kv head.
 std::vector<Flavour> flavours();
 
-// 13 more, each of the other switches in at least two: the shapes of a Llama
+// 15 more, each of the other switches in at least two: the shapes of a Llama
 // with biases, qwen2, olmo2, granite, qwen2_moe, gpt_neox, and shapes that no
 // class of transformers has. Every test that walks `flavours` and holds for all
 // families walks these too.
@@ -55,7 +56,8 @@ std::vector<Flavour> all_flavours();
 // that attention, router and activations leave their linear range.
 ModelConfig config(const Flavour& flavour = {});
 
-// Matrices and biases normal(0, initializer_range), gains around 1.
+// Matrices and biases, selection biases too, normal(0, initializer_range),
+// gains around 1.
 Transformer model(const ModelConfig& config, at::ScalarType dtype,
                   uint64_t seed = 1);
 

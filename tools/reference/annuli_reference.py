@@ -4,9 +4,9 @@ Reads any of our .pt files. Written from the formulas, with neither our C++ nor
 transformers: dense and mixture, gated and ungated, grouped-query attention, q/k
 norms of each head or of all together, norms before or after a block, LayerNorm,
 attention and feed-forward one after the other or beside each other, q, k and v
-apart or in one tensor, biases, shared experts, tied and untied head, stretched
-rotary positions over all or a part of a head. The mixture is the textbook sum of
-gates times expert outputs. Gradients flow through everything.
+apart or in one tensor, biases, shared experts, selection biases, tied and untied
+head, stretched rotary positions over all or a part of a head. The mixture is the
+textbook sum of gates times expert outputs. Gradients flow through everything.
 
 Letters: B batch, T tokens, D hidden_size, H heads, K kv heads, E experts,
 N = B * T, V vocabulary.
@@ -77,20 +77,26 @@ def rotate(x, rope, positions):
 
 
 class Routing:
-    """What one layer's router did: logits [N, E], gates and experts [N, k]."""
+    """What one layer's router did: logits [N, E], gates and experts [N, k]. Experts
+    are chosen by probability plus `bias` [E], where there is one; gates are
+    probabilities alone."""
 
-    def __init__(self, logits, k, renormalise):
-        self.logits = logits
+    def __init__(self, logits, k, renormalise, bias=None):
+        self.logits, self.bias = logits, bias
         self.probabilities = logits.softmax(-1)
-        top, self.experts = self.probabilities.topk(k, dim=-1)
+        scores = self.probabilities if bias is None else self.probabilities.detach() + bias
+        self.experts = scores.topk(k, dim=-1).indices
+        top = self.probabilities.gather(-1, self.experts)
         self.gates = top / top.sum(-1, keepdim=True) if renormalise else top
 
     def margin(self):
-        """Smallest gap between the last chosen logit and the first left out."""
+        """Smallest gap between the last chosen logit and the first left out; with a
+        bias, between what experts were chosen by."""
         k, E = self.experts.shape[1], self.logits.shape[1]
         if k == E:
             return float("inf")
-        ranked = self.logits.detach().sort(-1, descending=True).values
+        by = self.logits if self.bias is None else self.probabilities + self.bias
+        ranked = by.detach().sort(-1, descending=True).values
         return (ranked[:, k - 1] - ranked[:, k]).min().item()
 
 
@@ -213,7 +219,9 @@ class Reference:
         rows = x.reshape(-1, x.shape[-1])  # [N, D]
         logits = F.linear(rows, self.weight(at + ".gate"))
         renormalise = self.config.get("norm_topk_prob", True)
-        routing = Routing(logits, self.config["num_experts_per_tok"], renormalise)
+        name = at + ".gate.e_score_correction_bias"
+        bias = self.widened(name) if name in self.weights else None
+        routing = Routing(logits, self.config["num_experts_per_tok"], renormalise, bias)
         self.routings.append(routing)
         y = torch.zeros_like(rows)
         for e in range(self.num_experts):

@@ -46,14 +46,23 @@ at::Tensor random_router(at::IntArrayRef shape, double std,
   return router;
 }
 
-std::string RandomRouter::in_words() const { return "drawn"; }
+std::string RandomRouter::in_words() const {
+  return centroids ? "centroids" : "drawn";
+}
 
 RowSourcePtr RandomRouter::on_rows(RowSourcePtr rows,
                                    const RowContext& context) const {
   const TensorRecipe& line = context.line;
   if (line.source != Source::kRandomRouter) return rows;
-  ANNULI_CHECK(context.router_mean.defined() || !needs_mean,
+  ANNULI_CHECK(context.router_mean.defined() || !(needs_mean || centroids),
                "{} without a mean activation", line.child);
+  if (centroids) {
+    ANNULI_CHECK(context.router_mean.sizes() == at::IntArrayRef(line.shape),
+                 "{} of other centroids", line.child);
+    at::Tensor router = kernels::owned_empty(line.shape, context.dtype);
+    router.copy_(context.router_mean.to(at::kCPU, at::kDouble) * std);
+    return held_source(router);
+  }
   return held_source(random_router(line.shape, std, context.router_mean,
                                    CounterRng(context.seed, line.stream),
                                    context.dtype));
@@ -68,6 +77,7 @@ bool RandomRouter::changes_layer(const TensorRecipe& line) const {
 void RandomRouter::write(const RandomRouter* stated, Json& line) {
   line["router_std"] = stated == nullptr ? 0.0 : stated->std;
   line["needs_mean"] = stated != nullptr && stated->needs_mean;
+  if (stated != nullptr && stated->centroids) line["centroids"] = true;
 }
 
 TransformPtr RandomRouter::read(const Json& line) {
@@ -76,7 +86,8 @@ TransformPtr RandomRouter::read(const Json& line) {
   const bool is_drawn =
       line.at("source").get<std::string>() == to_string(Source::kRandomRouter);
   if (!is_drawn && std == 0 && !needs_mean) return nullptr;
-  return std::make_shared<RandomRouter>(std, needs_mean);
+  return std::make_shared<RandomRouter>(std, needs_mean,
+                                        line.value("centroids", false));
 }
 
 }  // namespace annuli::grow

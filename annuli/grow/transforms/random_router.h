@@ -8,7 +8,8 @@
 namespace annuli::grow {
 
 // A new router: small normal rows of the line's stream, made orthogonal to the
-// layer's mean activation where that is known.
+// layer's mean activation where that is known; or, with `centroids`, the rows
+// that router_centroids.h finds in the layer's activations, times `std`.
 //
 // It makes rows of nothing, and only where the line's source says so: a later
 // step that lays the router out states what it was drawn with. In a chain the
@@ -18,11 +19,12 @@ class RandomRouter : public Transform {
  public:
   static constexpr const char* kName = "random_router";
 
-  RandomRouter(double deviation, bool mean)
-      : std(deviation), needs_mean(mean) {}
+  RandomRouter(double deviation, bool mean, bool of_centroids = false)
+      : std(deviation), needs_mean(mean), centroids(of_centroids) {}
 
   const double std;
   const bool needs_mean;  // refused without a mean
+  const bool centroids;   // refused without them
 
   const char* name() const override { return kName; }
   std::string in_words() const override;

@@ -14,9 +14,9 @@ namespace {
 constexpr int64_t kTokens = 256;  // per block
 
 // The best expert of one token that is not yet chosen; among exactly equal
-// logits the one with the largest random key.
+// scores the one with the largest random key.
 template <typename T>
-int64_t best_expert(const T* logits, const std::vector<bool>& chosen,
+int64_t best_expert(const T* scores, const std::vector<bool>& chosen,
                     const CounterRng& keys, uint64_t token) {
   const int64_t E = static_cast<int64_t>(chosen.size());
   auto key = [&](int64_t e) {
@@ -26,8 +26,8 @@ int64_t best_expert(const T* logits, const std::vector<bool>& chosen,
   int64_t best = -1;
   for (int64_t e = 0; e < E; ++e) {
     if (chosen[e]) continue;
-    if (best < 0 || logits[e] > logits[best] ||
-        (logits[e] == logits[best] && key(e) > key(best))) {
+    if (best < 0 || scores[e] > scores[best] ||
+        (scores[e] == scores[best] && key(e) > key(best))) {
       best = e;
     }
   }
@@ -35,45 +35,45 @@ int64_t best_expert(const T* logits, const std::vector<bool>& chosen,
 }
 
 template <typename T>
-void best_experts(const T* logits, std::vector<bool>& chosen, int64_t k,
+void best_experts(const T* scores, std::vector<bool>& chosen, int64_t k,
                   const CounterRng& keys, uint64_t token, int64_t* experts) {
   chosen.assign(chosen.size(), false);
   for (int64_t rank = 0; rank < k; ++rank) {
-    experts[rank] = best_expert(logits, chosen, keys, token);
+    experts[rank] = best_expert(scores, chosen, keys, token);
     chosen[experts[rank]] = true;
   }
 }
 
 template <typename T>
-void choose_all(const T* logits, int64_t N, int64_t E, int64_t k,
+void choose_all(const T* scores, int64_t N, int64_t E, int64_t k,
                 const CounterRng& keys, int64_t* experts) {
   parallel_blocks(N, kTokens, [=](int64_t begin, int64_t end) {
     std::vector<bool> chosen(E);
     for (int64_t n = begin; n < end; ++n) {
-      best_experts(logits + n * E, chosen, k, keys, n, experts + n * k);
+      best_experts(scores + n * E, chosen, k, keys, n, experts + n * k);
     }
   });
 }
 
 }  // namespace
 
-at::Tensor cpu::best_experts(const at::Tensor& logits, int64_t k,
+at::Tensor cpu::best_experts(const at::Tensor& scores, int64_t k,
                              uint64_t tie_break_seed) {
-  const int64_t N = logits.size(0);
-  const int64_t E = logits.size(1);
+  const int64_t N = scores.size(0);
+  const int64_t E = scores.size(1);
   at::Tensor experts = at::empty({N, k}, at::TensorOptions(at::kLong));
   const CounterRng keys(tie_break_seed, "router/ties");
-  AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), "route", [&] {
-    choose_all(logits.const_data_ptr<scalar_t>(), N, E, k, keys,
+  AT_DISPATCH_FLOATING_TYPES(scores.scalar_type(), "route", [&] {
+    choose_all(scores.const_data_ptr<scalar_t>(), N, E, k, keys,
                experts.mutable_data_ptr<int64_t>());
   });
   return experts;
 }
 
-void choose_experts(const float* logits, int64_t E, int64_t k,
+void choose_experts(const float* scores, int64_t E, int64_t k,
                     uint64_t tie_break_seed, uint64_t token, int64_t* experts) {
   std::vector<bool> chosen(E);
-  best_experts(logits, chosen, k, CounterRng(tie_break_seed, "router/ties"),
+  best_experts(scores, chosen, k, CounterRng(tie_break_seed, "router/ties"),
                token, experts);
 }
 

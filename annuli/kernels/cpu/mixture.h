@@ -9,8 +9,8 @@
 // that follows from it.
 namespace annuli::kernels::cpu {
 
-// [N, k] int64 of logits [N, E], best first.
-at::Tensor best_experts(const at::Tensor& logits, int64_t k,
+// [N, k] int64 of scores [N, E], best first.
+at::Tensor best_experts(const at::Tensor& scores, int64_t k,
                         uint64_t tie_break_seed);
 
 // Slots per expert, [E].

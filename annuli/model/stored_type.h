@@ -1,0 +1,18 @@
+#pragma once
+
+#include <c10/core/ScalarType.h>
+
+#include "annuli/model/tensor_table.h"
+
+namespace annuli {
+
+// What a row is stored in, in a model whose weights are of type `weights`: that
+// type. But for selection biases, which move in steps that bf16 would lose:
+// fp32, or fp64 beside weights of it, in memory and in every file.
+inline at::ScalarType stored_type(const TensorSpec& spec,
+                                  at::ScalarType weights) {
+  if (is_trained(spec.part)) return weights;
+  return weights == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+}  // namespace annuli
