@@ -1,6 +1,7 @@
 #include "annuli/kernels/documents.h"
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/dispatch.h"
 #include "annuli/kernels/tensor_words.h"
 
 namespace annuli::kernels {
@@ -11,8 +12,7 @@ std::vector<std::vector<DocumentRange>> document_ranges(
     return {static_cast<size_t>(B), std::vector{DocumentRange{0, T}}};
   }
   ANNULI_CHECK(documents.sizes() == at::IntArrayRef({B, T}) &&
-                   documents.scalar_type() == at::kLong && documents.is_cpu() &&
-                   documents.is_contiguous(),
+                   documents.scalar_type() == at::kLong && is_plain(documents),
                "documents are {}, of {} x {} tokens", words_of(documents), B,
                T);
   std::vector<std::vector<DocumentRange>> ranges(static_cast<size_t>(B));

@@ -411,10 +411,11 @@ TEST_F(Grow, WhatLlamaCppDoesNotComputeIsNotExported) {
   };
   ModelConfig config = tiny::config();
   config.vocab_size = 260;
-  EXPECT_THAT(refusal_of(config), HasSubstr("found model_type annuli"));
-  config = tiny::config({.gated = true});
+  EXPECT_THAT(refusal_of(config),
+              HasSubstr("found hidden_act gelu, expected relu2"));
+  config = tiny::config({.mixture = true});
   config.vocab_size = 260;
-  EXPECT_THAT(refusal_of(config), HasSubstr("found hidden_act gelu"));
+  EXPECT_THAT(refusal_of(config), HasSubstr("found model_type annuli_moe"));
   const Outcome folder = run(
       {"export", path("parent"), "--out", path("again"), "--dtype", "q8_0"});
   EXPECT_THAT(folder.err, HasSubstr("expected it with --out NAME.gguf"));

@@ -49,11 +49,14 @@ TEST(Seams, MemoryIsReadWhereItIsTheHosts) {
       // Readers and writers of files.
       "checkpoint/content_hash.cpp", "checkpoint/mapped_tensors.cpp",
       "checkpoint/pt_writer.cpp", "checkpoint/safetensors_writer.cpp",
-      "verify/window_file.cpp",
+      "verify/window_file.cpp", "gguf/encode.cpp",
       // What is sent to other processes is brought to the host first.
       "parallel/c10d_group.cpp", "model/shared_work.cpp",
-      // So is what is measured of weights.
-      "train/weight_sample.cpp",
+      // So is what is measured of weights, and what a router reads.
+      "train/weight_sample.cpp", "verify/selection_audit.cpp",
+      "grow/router_centroids.cpp",
+      // Borders of documents are the host's.
+      "kernels/documents.cpp",
       // It passes from one storage to another, and is not read.
       "kernels/memory/lent_memory.cpp",
       // Growth makes rows on the host, to store them or to send them on.
