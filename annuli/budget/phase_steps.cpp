@@ -112,23 +112,33 @@ void end_early(Plan& plan, size_t phase, int64_t steps) {
   TrainPlan& train = plan.phases.at(phase).train;
   const int64_t left = std::exchange(train.max_steps, steps) - steps;
   if (!plan.budget) return;
-  const auto cost = [&](size_t i) {
-    if (plan.budget->tokens)
-      return train::tokens_of_step(plan, plan.phases.at(i).train);
-    return flops_at(plan, i).of_step;
-  };
-  plan.phases.at(phase + 1).train.max_steps += static_cast<int64_t>(
-      std::floor(static_cast<double>(left) * cost(phase) / cost(phase + 1)));
+  std::vector<double> costs;
+  if (plan.budget->tokens) {
+    for (const PhasePlan& one : plan.phases) {
+      costs.push_back(train::tokens_of_step(plan, one.train));
+    }
+  } else {
+    costs = flops_of_steps(plan);
+  }
+  plan.phases.at(phase + 1).train.max_steps += static_cast<int64_t>(std::floor(
+      static_cast<double>(left) * costs.at(phase) / costs.at(phase + 1)));
+}
+
+std::vector<double> flops_of_steps(const Plan& plan) {
+  const std::vector<ModelConfig> configs = configs_of_phases(plan);
+  std::vector<double> flops;
+  for (size_t i = 0; i < configs.size(); ++i) {
+    flops.push_back(flops_of_step(plan, plan.phases[i], configs[i]));
+  }
+  return flops;
 }
 
 Spent flops_at(const Plan& plan, size_t phase) {
-  const std::vector<ModelConfig> configs = configs_of_phases(plan);
-  Spent spent;
-  for (size_t i = 0; i <= phase; ++i) {
-    spent.of_step = flops_of_step(plan, plan.phases.at(i), configs.at(i));
-    if (i == phase) break;
+  const std::vector<double> of_steps = flops_of_steps(plan);
+  Spent spent{.of_step = of_steps.at(phase)};
+  for (size_t i = 0; i < phase; ++i) {
     spent.before +=
-        spent.of_step * static_cast<double>(plan.phases[i].train.max_steps);
+        of_steps[i] * static_cast<double>(plan.phases[i].train.max_steps);
   }
   return spent;
 }

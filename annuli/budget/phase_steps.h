@@ -33,6 +33,9 @@ Plan with_steps(Plan plan);
 // one they are not done.
 void end_early(Plan& plan, size_t phase, int64_t steps);
 
+// Operations of one step of each phase.
+std::vector<double> flops_of_steps(const Plan& plan);
+
 // Operations of the phases before, and of one step of this one.
 struct Spent {
   double before = 0;

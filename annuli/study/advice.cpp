@@ -12,6 +12,7 @@
 #include "annuli/core/text.h"
 #include "annuli/report/run_data.h"
 #include "annuli/study/arm_plan.h"
+#include "annuli/study/comparison.h"
 #include "annuli/train/schedule.h"
 
 namespace annuli::study {
@@ -39,13 +40,6 @@ double decay_begin(const Plan& plan) {
     steps *= 1 - train.decay_ratio;
   }
   return spent.before + spent.of_step * steps;
-}
-
-double flops_of_all(const Plan& plan) {
-  const size_t last = plan.phases.size() - 1;
-  const budget::Spent spent = budget::flops_at(plan, last);
-  return spent.before +
-         spent.of_step * static_cast<double>(plan.phases[last].train.max_steps);
 }
 
 bool is_alike(double one, double other) {
@@ -83,25 +77,6 @@ std::string doubt_of(const Study& study, const ParameterCount& small,
   return "";
 }
 
-std::optional<Sample> difference_of(const Study& study,
-                                    const StudyRunner& runner, const Arm& grown,
-                                    const Arm& on) {
-  std::vector<double> differences;
-  for (const int64_t seed : seeds_of(study, grown)) {
-    const auto loss = [&](const Arm& arm) -> std::optional<double> {
-      const auto rate = runner.best_rate(arm);
-      if (!rate) return std::nullopt;
-      const Result* result = runner.result(arm, {.seed = seed, .rate = rate});
-      return result != nullptr ? result->bits_per_byte : std::nullopt;
-    };
-    const std::optional<double> one = loss(grown);
-    const std::optional<double> other = loss(on);
-    if (one && other) differences.push_back(*one - *other);
-  }
-  if (differences.empty()) return std::nullopt;
-  return sample_of(differences);
-}
-
 std::string interval_of(const Sample& sample) {
   if (!std::isfinite(sample.half_width)) return "one seed";
   return fmt::format("{:+.4f} to {:+.4f}, {} seeds",
@@ -122,8 +97,9 @@ ReadRun read_run(const fs::path& folder) {
   ReadRun run{.plan = load_plan(folder / "plan.yaml"),
               .history = report::read_run_history(report::history_of(folder))};
   std::map<std::string, double> of_step;
-  for (size_t i = 0; i < run.plan.phases.size(); ++i) {
-    of_step[run.plan.phases[i].name] = budget::flops_at(run.plan, i).of_step;
+  const std::vector<double> of_steps = budget::flops_of_steps(run.plan);
+  for (size_t i = 0; i < of_steps.size(); ++i) {
+    of_step[run.plan.phases[i].name] = of_steps[i];
   }
   double sum = 0;
   for (const int32_t phase : run.history.steps.phase) {
@@ -189,7 +165,7 @@ RunSoFar run_so_far(const fs::path& folder) {
           .parameters =
               count_parameters(budget::configs_of_phases(run.plan)[index]),
           .flops = run.flops[last],
-          .all_flops = flops_of_all(run.plan),
+          .all_flops = flops_of(run.plan),
           .until = decay_begin(run.plan),
           .is_decaying = full.is_decaying,
           .steps = full.points,
@@ -225,7 +201,7 @@ std::vector<Growing> growing(const Study& study, const StudyRunner& runner,
     const double source = flops_of(plan, /*source=*/true);
     const Arm* const on = source > 0 ? arm_that_goes_on(study, plan) : nullptr;
     if (on == nullptr) continue;
-    const auto difference = difference_of(study, runner, arm, *on);
+    const auto difference = paired_difference(study, runner, arm, *on);
     if (!difference) continue;
     const ParameterCount small =
         count_parameters(budget::configs_of_phases(plan).front());

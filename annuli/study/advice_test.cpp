@@ -36,8 +36,8 @@ class AdviceTest : public testing::Test {
   void SetUp() override {
     fs::remove_all(folder_);
     std::string text = small_study("x.txt", folder_.string());
-    text.resize(text.find("arms:"));
-    study_ = parse_study(text + kArms, "s.yaml");
+    text.insert(text.find("  - name: stack"), kSmall);
+    study_ = parse_study(text, "s.yaml");
     add("small", 1, 8.0);
     add("small", 2, 8.2);
     add("stack", 1, 7.9);
@@ -67,22 +67,10 @@ class AdviceTest : public testing::Test {
     return growing(study_, runner, run);
   }
 
-  static constexpr const char* kArms = R"(arms:
-  - {name: scratch, about: all layers, rates: [1e-3, 1e-2]}
-  - name: small
+  static constexpr const char* kSmall = R"(  - name: small
     about: two layers to the end
     rate_of: scratch
     plan: {model: {num_hidden_layers: 2}}
-  - name: stack
-    about: two layers, then four
-    rate_of: scratch
-    plan:
-      model: {num_hidden_layers: 2}
-      phases:
-        - {name: small, train: {share: 0.25, learning_rate: 1e-3, batch_size: 4}}
-        - name: large
-          grow: {deepen: {preset: stack, add_layers: 2}}
-          train: {share: 0.75, learning_rate: 5e-4, batch_size: 4}
 )";
   fs::path folder_ = fs::path(testing::TempDir()) / "study_advice";
   Study study_;

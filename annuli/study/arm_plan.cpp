@@ -110,15 +110,12 @@ std::optional<run::StopPoint> branch_point(const Plan& at_point) {
 }
 
 double flops_of(const Plan& plan, bool source) {
-  const std::vector<ModelConfig> configs = budget::configs_of_phases(plan);
+  const std::vector<double> of_steps = budget::flops_of_steps(plan);
   double sum = 0;
   double before_growth = 0;
-  for (size_t i = 0; i < configs.size(); ++i) {
-    const TrainPlan& train = plan.phases[i].train;
+  for (size_t i = 0; i < of_steps.size(); ++i) {
     if (plan.phases[i].grow) before_growth = sum;
-    sum += budget::training_flops(configs[i], train::window_length(plan, train),
-                                  static_cast<double>(train.max_steps) *
-                                      train::tokens_of_step(plan, train));
+    sum += of_steps[i] * static_cast<double>(plan.phases[i].train.max_steps);
   }
   return source ? before_growth : sum;
 }

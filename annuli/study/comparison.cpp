@@ -87,24 +87,6 @@ void note_reached(const Study& study, const ArmSummary& baseline,
   }
 }
 
-std::optional<Sample> difference_of(const StudyRunner& runner,
-                                    const Study& study, const ArmSummary& arm,
-                                    const ArmSummary& baseline) {
-  if (arm.arm == baseline.arm || !arm.rate || !baseline.rate) return {};
-  std::vector<double> differences;
-  for (const int64_t seed : seeds_of(study, *arm.arm)) {
-    const Result* one =
-        runner.result(*arm.arm, {.seed = seed, .rate = arm.rate});
-    const Result* other =
-        runner.result(*baseline.arm, {.seed = seed, .rate = baseline.rate});
-    if (one == nullptr || other == nullptr) continue;
-    if (!one->bits_per_byte || !other->bits_per_byte) continue;
-    differences.push_back(*one->bits_per_byte - *other->bits_per_byte);
-  }
-  if (differences.empty()) return {};
-  return sample_of(differences);
-}
-
 std::string interval_text(const Sample& sample) {
   if (!std::isfinite(sample.half_width)) {
     return fmt::format("{:+.4f} (one seed)", sample.mean);
@@ -199,6 +181,25 @@ Json to_json(const ArmSummary& arm) {
 
 }  // namespace
 
+std::optional<Sample> paired_difference(const Study& study,
+                                        const StudyRunner& runner,
+                                        const Arm& arm, const Arm& other) {
+  const std::optional<double> rate = runner.best_rate(arm);
+  const std::optional<double> other_rate = runner.best_rate(other);
+  if (&arm == &other || !rate || !other_rate) return {};
+  std::vector<double> differences;
+  for (const int64_t seed : seeds_of(study, arm)) {
+    const Result* mine = runner.result(arm, {.seed = seed, .rate = rate});
+    const Result* its =
+        runner.result(other, {.seed = seed, .rate = other_rate});
+    if (mine == nullptr || its == nullptr) continue;
+    if (!mine->bits_per_byte || !its->bits_per_byte) continue;
+    differences.push_back(*mine->bits_per_byte - *its->bits_per_byte);
+  }
+  if (differences.empty()) return {};
+  return sample_of(differences);
+}
+
 std::vector<ArmSummary> summarise(const Study& study,
                                   const StudyRunner& runner) {
   std::vector<ArmSummary> arms;
@@ -207,7 +208,7 @@ std::vector<ArmSummary> summarise(const Study& study,
   }
   const ArmSummary& baseline = baseline_of(study, arms);
   for (ArmSummary& arm : arms) {
-    arm.difference = difference_of(runner, study, arm, baseline);
+    arm.difference = paired_difference(study, runner, *arm.arm, *baseline.arm);
     note_reached(study, baseline, arm);
   }
   return arms;

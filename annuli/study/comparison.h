@@ -27,7 +27,7 @@ struct ArmSummary {
   std::optional<double> rate;
   std::vector<CurvePoint> curve;  // in order; points without results left out
   int64_t failures = 0;           // runs without a loss
-  // Of the last point, arm less baseline, over the seeds that both have.
+  // From the baseline (paired_difference).
   std::optional<Sample> difference;
   // For the baseline's last point, and then each target: operations at which
   // the mean curve reaches it, between points by a line over the logarithm of
@@ -36,6 +36,12 @@ struct ArmSummary {
   double source_flops = 0;  // of the last point: what was spent before growth
   double seconds = 0;       // of the last point, mean; as the machines were
 };
+
+// Of the last point, arm less other, over the seeds of the arm that both have,
+// each at its best rate; nullopt if there is none.
+std::optional<Sample> paired_difference(const Study& study,
+                                        const StudyRunner& runner,
+                                        const Arm& arm, const Arm& other);
 
 std::vector<ArmSummary> summarise(const Study& study,
                                   const StudyRunner& runner);
