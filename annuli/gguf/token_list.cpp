@@ -6,15 +6,16 @@
 #include <utility>
 
 #include "annuli/core/error.h"
-#include "annuli/core/file.h"
-#include "annuli/core/json.h"
 #include "annuli/core/quote.h"
+#include "annuli/tokenizer/bpe_model.h"
 #include "annuli/tokenizer/byte_alphabet.h"
 #include "annuli/tokenizer/sentencepiece_tokenizer.h"
 #include "annuli/tokenizer/tokenizer_files.h"
 
 namespace annuli::gguf {
 namespace {
+
+namespace fs = std::filesystem;
 
 [[noreturn]] void refuse(const std::string& source, const std::string& found,
                          const char* expected) {
@@ -57,37 +58,6 @@ TokenList of_sentencepiece(const SentencePieceModel& model) {
   return list;
 }
 
-// "a b", as the file has them, or pairs of newer files.
-std::vector<std::string> merges_of(const Json& model, const std::string& path) {
-  std::vector<std::string> merges;
-  for (const Json& merge : model.value("merges", Json::array())) {
-    if (merge.is_string()) {
-      merges.push_back(merge.get<std::string>());
-    } else if (merge.is_array() && merge.size() == 2) {
-      merges.push_back(merge[0].get<std::string>() + " " +
-                       merge[1].get<std::string>());
-    } else {
-      refuse(path, "a merge of another form", "\"a b\" or [\"a\", \"b\"]");
-    }
-  }
-  return merges;
-}
-
-std::vector<std::string> merges_in(const fs::path& file) {
-  std::vector<std::string> merges;
-  const std::string text = read_file(file);
-  size_t begin = 0;
-  while (begin < text.size()) {
-    size_t end = text.find('\n', begin);
-    if (end == text.npos) end = text.size();
-    std::string line = text.substr(begin, end - begin);
-    if (line.ends_with('\r')) line.pop_back();
-    if (!line.empty() && !line.starts_with("#version")) merges.push_back(line);
-    begin = end + 1;
-  }
-  return merges;
-}
-
 TokenList tokens_of(const TokenizerDefinition& definition) {
   TokenList list;
   for (const auto& [token, id] : definition.vocabulary) {
@@ -100,14 +70,18 @@ TokenList tokens_of(const TokenizerDefinition& definition) {
   return list;
 }
 
-TokenList of_byte_level(const TokenizerDefinition& definition) {
+TokenList of_byte_level(const TokenizerDefinition& definition,
+                        const BpeDefinition& bpe) {
   TokenList list = tokens_of(definition);
   const std::string stages = definition.pre_tokenizer.description();
-  list.pre = pattern_name(stages, definition.model->whole_words());
+  list.pre = pattern_name(stages, bpe.ignore_merges);
   if (list.pre.empty()) {
     refuse(definition.source, "the split " + quote(stages),
            "that of GPT-2, Llama 3, Qwen 2, SmolLM or OLMo 2, which llama.cpp "
            "knows");
+  }
+  for (const auto& [left, right] : bpe.merges) {
+    list.merges.push_back(left + " " + right);
   }
   return list;
 }
@@ -115,10 +89,10 @@ TokenList of_byte_level(const TokenizerDefinition& definition) {
 // What SentencePiece's BPE became in a tokenizer.json: merges in the order of
 // the scores. A piece's score is the negative place of its first merge.
 TokenList of_byte_fallback(const TokenizerDefinition& definition,
-                           const Tokenizer& tokenizer, const Json& model,
-                           const std::vector<std::string>& merges) {
-  const std::string unknown = model.value("unk_token", std::string());
-  if (!model.value("byte_fallback", false) || unknown.empty()) {
+                           const Tokenizer& tokenizer,
+                           const BpeDefinition& bpe) {
+  const std::string unknown = bpe.unk_token.value_or("");
+  if (!bpe.byte_fallback || unknown.empty()) {
     refuse(definition.source, "a BPE of characters without bytes for the rest",
            "byte-level BPE, or byte_fallback with an unk_token");
   }
@@ -126,10 +100,9 @@ TokenList of_byte_fallback(const TokenizerDefinition& definition,
   list.model = "llama";
   list.scores.resize(list.tokens.size());
   std::map<std::string, float> scores;
-  for (size_t i = 0; i < merges.size(); ++i) {
-    std::string piece = merges[i];
-    piece.erase(piece.find(' '), 1);
-    scores.try_emplace(std::move(piece), -static_cast<float>(i));
+  for (size_t i = 0; i < bpe.merges.size(); ++i) {
+    const auto& [left, right] = bpe.merges[i];
+    scores.try_emplace(left + right, -static_cast<float>(i));
   }
   for (size_t id = 0; id < list.tokens.size(); ++id) {
     const std::string& token = list.tokens[id];
@@ -149,21 +122,21 @@ TokenList of_byte_fallback(const TokenizerDefinition& definition,
   return list;
 }
 
-TokenList of_json(const Tokenizer& tokenizer, const fs::path& file) {
-  const Json json = read_json(file);
-  const Json& model = json.contains("model") ? json["model"] : json;
-  if (!model.is_object() || !model.contains("merges")) {
-    refuse(file.string(), "a file without merges",
+// The definition is read once more: a tokenizer lets its vocabulary go.
+TokenList of_bpe(const Tokenizer& tokenizer, const fs::path& place) {
+  const auto* pipeline = dynamic_cast<const PipelineTokenizer*>(&tokenizer);
+  const auto* model =
+      pipeline ? dynamic_cast<const BpeModel*>(&pipeline->model()) : nullptr;
+  if (model == nullptr) {
+    refuse(place.string(), "a file without merges",
            "a tokenizer.json of BPE; tiktoken's and tekken's files have none");
   }
-  const TokenizerDefinition definition = read_tokenizer_json(file);
-  std::vector<std::string> merges = merges_of(model, file.string());
-  if (!definition.pre_tokenizer.byte_level()) {
-    return of_byte_fallback(definition, tokenizer, model, merges);
-  }
-  TokenList list = of_byte_level(definition);
-  list.merges = std::move(merges);
-  return list;
+  const TokenizerDefinition definition = fs::is_directory(place)
+                                             ? read_vocab_and_merges(place)
+                                             : read_tokenizer_json(place);
+  return definition.pre_tokenizer.byte_level()
+             ? of_byte_level(definition, model->definition())
+             : of_byte_fallback(definition, tokenizer, model->definition());
 }
 
 }  // namespace
@@ -174,12 +147,7 @@ TokenList token_list(const Tokenizer& tokenizer) {
   if (dynamic_cast<const SentencePieceTokenizer*>(&tokenizer) != nullptr) {
     return of_sentencepiece(read_sentencepiece(place));
   }
-  if (fs::is_directory(place)) {
-    TokenList list = of_byte_level(read_vocab_and_merges(place));
-    list.merges = merges_in(place / "merges.txt");
-    return list;
-  }
-  return of_json(tokenizer, place);
+  return of_bpe(tokenizer, place);
 }
 
 }  // namespace annuli::gguf

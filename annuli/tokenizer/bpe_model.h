@@ -45,6 +45,8 @@ class BpeModel final : public TokenModel {
   BpeModel(std::string source, const Vocabulary& vocabulary,
            BpeDefinition definition);
 
+  const BpeDefinition& definition() const { return definition_; }
+
   std::unique_ptr<Workspace> make_workspace() const override;
   void append_ids(std::string_view word, Workspace& workspace,
                   std::vector<int32_t>& ids) const override;

@@ -48,6 +48,8 @@ class PipelineTokenizer final : public Tokenizer {
   PipelineTokenizer(const PipelineTokenizer&) = delete;
   PipelineTokenizer& operator=(const PipelineTokenizer&) = delete;
 
+  const TokenModel& model() const { return *parts_.model; }
+
   std::string_view token_bytes(int32_t id) const override;
   bool has_token(int32_t id) const override {
     return Tokenizer::has_token(id) && !tokens_[id].empty();
