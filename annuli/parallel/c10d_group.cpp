@@ -131,6 +131,9 @@ C10dGroup::C10dGroup(std::shared_ptr<Board> board, const GroupOptions& options)
     const WithoutCerr quiet;
     gloo_ = c10::make_intrusive<Gloo>(board->store(), static_cast<int>(rank_),
                                       static_cast<int>(size_), made);
+    // Who is connected may end while others still connect with it.
+    agree({.kind = int64_t(Kind::kBarrier)});
+    current_ = {};
     // Through the table of functions: Gloo's own part is in the library.
     static_cast<c10d::Backend&>(*gloo_).setTimeout(options.timeout);
   } catch (const UserError&) {
