@@ -4,7 +4,6 @@
 #include <ATen/ops/equal.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <fstream>
@@ -13,31 +12,10 @@
 #include "annuli/checkpoint/zip_for_tests.h"
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/folder_for_tests.h"
 
 // What the tests of files share.
 namespace annuli::test {
-
-// An empty folder of the running test's own, removed at the end.
-class TestFolder {
- public:
-  TestFolder() {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    path_ = fs::path(testing::TempDir()) / fmt::format("annuli-{}-{}-{}",
-                                                       info->test_suite_name(),
-                                                       info->name(), getpid());
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-  }
-  ~TestFolder() { fs::remove_all(path_); }
-  TestFolder(const TestFolder&) = delete;
-  TestFolder& operator=(const TestFolder&) = delete;
-
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 // Writes without a sync: for the thousands of damaged files.
 inline void write_raw(const fs::path& path, const std::string& bytes) {

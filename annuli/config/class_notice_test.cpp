@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "annuli/core/file.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/core/json.h"
 
 namespace annuli {
@@ -76,9 +77,8 @@ TEST(ClassNotice, LooksAtTheEndOfAChain) {
 // A Qwen2, from disk, deepened and then upcycled: the second child has no
 // class.
 TEST(ClassNotice, APlanFromAModelSaysWhichGrowthLosesTheClass) {
-  const fs::path folder =
-      fs::path(::testing::TempDir()) / "annuli-class-notices";
-  fs::create_directories(folder);
+  const test::TestFolder scratch;
+  const fs::path& folder = scratch.path();
   ModelConfig config = llama();
   config.qkv_bias = true;
   write_json(folder / "config.json", to_json(config));
@@ -98,7 +98,6 @@ TEST(ClassNotice, APlanFromAModelSaysWhichGrowthLosesTheClass) {
   plan.model.from = (folder / "model.pt").string();
   write_file_atomically(plan.model.from, "");
   EXPECT_TRUE(class_notices(plan).empty());
-  fs::remove_all(folder);
 }
 
 }  // namespace

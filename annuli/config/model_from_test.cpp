@@ -2,10 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/core/json.h"
 
 namespace annuli {
@@ -15,17 +15,12 @@ using ::testing::HasSubstr;
 
 class ModelFrom : public ::testing::Test {
  protected:
-  ModelFrom()
-      : folder_(fs::path(testing::TempDir()) /
-                fmt::format("annuli-model-from-{}", getpid())) {
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
+  ModelFrom() {
     ModelConfig config;
     config.num_hidden_layers = 5;
     config.rope_theta = 500;
     write_json(folder_ / "config.json", to_json(config));
   }
-  ~ModelFrom() override { fs::remove_all(folder_); }
 
   std::string yaml(const std::string& model, const std::string& phase = "") {
     return fmt::format(
@@ -44,7 +39,8 @@ class ModelFrom : public ::testing::Test {
     return "";
   }
 
-  fs::path folder_;
+  const test::TestFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 TEST_F(ModelFrom, SizesAreTheFoldersAndTheTokenizerIfItHasOne) {

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "annuli/core/error.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/core/hub_cache.h"
 
 namespace annuli {
@@ -18,11 +19,7 @@ using ::testing::HasSubstr;
 // A cache with the model acme/tiny, and a folder to stand in.
 class ModelPath : public ::testing::Test {
  protected:
-  ModelPath()
-      : before_(fs::current_path()),
-        root_(fs::path(testing::TempDir()) /
-              fmt::format("annuli-model-path-{}", getpid())) {
-    fs::remove_all(root_);
+  ModelPath() : before_(fs::current_path()) {
     fs::create_directories(root_ / "here");
     setenv("HF_HUB_CACHE", root_.c_str(), 1);
     snapshot_ = root_ / "models--acme--tiny/snapshots/0123";
@@ -34,7 +31,6 @@ class ModelPath : public ::testing::Test {
   ~ModelPath() override {
     fs::current_path(before_);
     unsetenv("HF_HUB_CACHE");
-    fs::remove_all(root_);
   }
 
   static void write(const fs::path& path, const std::string& text = "{}") {
@@ -52,7 +48,8 @@ class ModelPath : public ::testing::Test {
   }
 
   fs::path before_;
-  fs::path root_;
+  const test::TestFolder scratch_;
+  const fs::path& root_ = scratch_.path();
   fs::path snapshot_;
 };
 

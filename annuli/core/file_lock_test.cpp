@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/core/folder_for_tests.h"
 
 namespace annuli {
 namespace {
@@ -15,10 +16,8 @@ namespace fs = std::filesystem;
 
 class FileLockTest : public testing::Test {
  protected:
-  void SetUp() override { fs::create_directories(folder_); }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  fs::path folder_ = fs::path(testing::TempDir()) / "file_lock";
+  const test::TestFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 TEST_F(FileLockTest, OneHoldsIt) {

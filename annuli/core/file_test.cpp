@@ -2,12 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
 
 #include "annuli/core/error.h"
+#include "annuli/core/folder_for_tests.h"
 
 namespace annuli {
 namespace {
@@ -17,19 +17,13 @@ using testing::ThrowsMessage;
 
 class File : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) /
-              fmt::format("annuli-file-{}", ::getpid());
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   size_t files_in_folder() const {
     return static_cast<size_t>(
         std::distance(fs::directory_iterator(folder_), {}));
   }
 
-  fs::path folder_;
+  const test::TestFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 TEST_F(File, WritesAndReadsBack) {

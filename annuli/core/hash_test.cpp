@@ -2,10 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/folder_for_tests.h"
 
 namespace annuli {
 namespace {
@@ -27,8 +27,8 @@ TEST(Hash, PiecesAndFilesEqualTheWhole) {
   EXPECT_EQ(hash.hex(), sha256_of(text));
   EXPECT_THROW(hash.hex(), CheckFailure);
 
-  const fs::path path =
-      fs::path(testing::TempDir()) / fmt::format("annuli-hash-{}", ::getpid());
+  const test::TestFolder folder;
+  const fs::path path = folder / "x";
   write_file_atomically(path, text);
   EXPECT_EQ(sha256_of_file(path), sha256_of(text));
   fs::remove(path);

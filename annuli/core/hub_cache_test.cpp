@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <map>
 
+#include "annuli/core/folder_for_tests.h"
+
 namespace annuli {
 namespace {
 
@@ -14,8 +16,7 @@ constexpr const char* kVariables[] = {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE",
 
 class HubCache : public ::testing::Test {
  protected:
-  HubCache() : root_(fs::path(testing::TempDir()) / "annuli-hub-cache") {
-    fs::remove_all(root_);
+  HubCache() {
     for (const char* name : kVariables) {
       const char* value = std::getenv(name);
       if (value != nullptr) before_[name] = value;
@@ -28,7 +29,6 @@ class HubCache : public ::testing::Test {
     for (const auto& [name, value] : before_) {
       setenv(name.c_str(), value.c_str(), 1);
     }
-    fs::remove_all(root_);
   }
 
   fs::path snapshot(const std::string& id, const std::string& commit) {
@@ -37,7 +37,8 @@ class HubCache : public ::testing::Test {
     return hub_repository(id) / "snapshots" / commit;
   }
 
-  fs::path root_;
+  const test::TestFolder scratch_;
+  const fs::path& root_ = scratch_.path();
   std::map<std::string, std::string> before_;
 };
 

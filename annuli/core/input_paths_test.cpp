@@ -2,11 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <fstream>
 
 #include "annuli/core/error.h"
+#include "annuli/core/folder_for_tests.h"
 
 namespace annuli {
 namespace {
@@ -17,8 +17,6 @@ namespace fs = std::filesystem;
 class InputPathsTest : public testing::Test {
  protected:
   void SetUp() override {
-    root_ = fs::path(testing::TempDir()) /
-            fmt::format("annuli-inputs-{}", ::getpid());
     fs::create_directories(root_ / "t" / "sub");
     fs::create_directories(root_ / "model");
     fs::create_directories(root_ / "linked");
@@ -31,7 +29,6 @@ class InputPathsTest : public testing::Test {
     fs::create_symlink("../t", root_ / "linked" / "folder");
     fs::create_hard_link(root_ / "t" / "a.txt", root_ / "hard.txt");
   }
-  void TearDown() override { fs::remove_all(root_); }
 
   bool refused(const fs::path& input, const fs::path& target) const {
     InputPaths inputs;
@@ -45,7 +42,8 @@ class InputPathsTest : public testing::Test {
     }
   }
 
-  fs::path root_;
+  const test::TestFolder scratch_;
+  const fs::path& root_ = scratch_.path();
 };
 
 TEST_F(InputPathsTest, WhatLiesInOrIsReachedThroughTheTarget) {

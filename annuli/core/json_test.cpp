@@ -2,10 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/folder_for_tests.h"
 
 namespace annuli {
 namespace {
@@ -17,9 +17,8 @@ using testing::ThrowsMessage;
 
 class JsonFile : public testing::Test {
  protected:
-  void TearDown() override { fs::remove(path_); }
-  fs::path path_ =
-      fs::path(testing::TempDir()) / fmt::format("annuli-json-{}", ::getpid());
+  const test::TestFolder folder_;
+  const fs::path path_ = folder_ / "x.json";
 };
 
 TEST_F(JsonFile, WritesAndReadsBack) {

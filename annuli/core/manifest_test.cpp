@@ -2,10 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/folder_for_tests.h"
 
 namespace annuli {
 namespace {
@@ -15,13 +15,10 @@ using testing::ElementsAre;
 class ManifestTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) /
-              fmt::format("annuli-manifest-{}", ::getpid());
     fs::create_directories(folder_ / "sub");
     write_file_atomically(folder_ / "a", "aaa");
     write_file_atomically(folder_ / "sub" / "b", std::string(300'000, 'b'));
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   // a and sub/b, by their contents.
   Manifest noted() const {
@@ -36,7 +33,8 @@ class ManifestTest : public testing::Test {
     };
   }
 
-  fs::path folder_;
+  const test::TestFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 TEST_F(ManifestTest, KnowsItsFilesAndNoOthers) {

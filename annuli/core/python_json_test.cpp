@@ -1,10 +1,10 @@
 #include "annuli/core/python_json.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/folder_for_tests.h"
 
 namespace annuli {
 namespace {
@@ -21,8 +21,8 @@ TEST(PythonJson, SpecialNumbersBecomeWhatTransformersWrites) {
 }
 
 TEST(PythonJson, TheRestIsAsItWas) {
-  const fs::path path = fs::path(testing::TempDir()) /
-                        fmt::format("annuli-python-json-{}", ::getpid());
+  const test::TestFolder folder;
+  const fs::path path = folder / "x.json";
   const auto read = [&](const std::string& text) {
     write_file_atomically(path, text);
     return read_python_json(path);

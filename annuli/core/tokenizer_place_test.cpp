@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "annuli/core/folder_for_tests.h"
 
 namespace annuli {
 namespace {
@@ -12,12 +13,6 @@ namespace fs = std::filesystem;
 
 class TokenizerPlace : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::path(::testing::TempDir()) / "tokenizer_place";
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
   void touch(const std::string& name) { std::ofstream(folder_ / name) << "x"; }
   std::string found() const {
     const auto path = tokenizer_in(folder_);
@@ -25,7 +20,8 @@ class TokenizerPlace : public ::testing::Test {
     return *path == folder_ ? "folder" : path->filename().string();
   }
 
-  fs::path folder_;
+  const test::TestFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 // Each file that is added comes before those that were there.

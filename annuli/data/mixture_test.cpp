@@ -26,7 +26,9 @@ TEST(Shuffle, IsAPermutationThatTheKeyDraws) {
     }
     EXPECT_EQ(seen.size(), n);
     // One number stays in its place on average, with a deviation of one.
-    if (n > 8) EXPECT_LT(stays, 8) << n;
+    if (n > 8) {
+      EXPECT_LT(stays, 8) << n;
+    }
   }
   int64_t same = 0;
   for (uint64_t i = 0; i < 1000; ++i) {

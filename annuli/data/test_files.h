@@ -1,13 +1,11 @@
 #pragma once
 
-#include <fmt/core.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <string>
 #include <vector>
 
-#include "annuli/core/file.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/core/hash.h"
 #include "annuli/core/rng.h"
 #include "annuli/data/token_file.h"
@@ -18,19 +16,8 @@ namespace annuli::data {
 
 class DataTest : public testing::Test {
  protected:
-  void SetUp() override {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::path(testing::TempDir()) /
-              fmt::format("annuli-{}-{}-{}", info->test_suite_name(),
-                          info->name(), ::getpid());
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   fs::path write(const std::string& name, std::string_view content) const {
-    fs::create_directories((folder_ / name).parent_path());
-    write_file_atomically(folder_ / name, content);
-    return folder_ / name;
+    return scratch_.write(name, content);
   }
 
   // Each document counts three bytes of text a token.
@@ -66,7 +53,8 @@ class DataTest : public testing::Test {
     return write_tokens(documents, 1 << 20);
   }
 
-  fs::path folder_;
+  const test::TestFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 }  // namespace annuli::data

@@ -2,13 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <string>
 
 #include "annuli/checkpoint/pt_file.h"
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/core/json.h"
 #include "annuli/generate/decode_weights.h"
 #include "tests/support/tensor_checks.h"
@@ -20,14 +20,12 @@ namespace {
 class StoredModel : public testing::Test {
  protected:
   void SetUp() override {
-    fs::create_directories(folder_);
     save_pt(model_, pt_);
     save_folder(model_, folder_ / "hf");
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
-  const fs::path folder_ = fs::path(testing::TempDir()) /
-                           ("stored_model" + std::to_string(getpid()));
+  const test::TestFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
   const fs::path pt_ = folder_ / "model.pt";
   const Transformer model_ =
       tiny::model(tiny::config({.mixture = true, .gated = true}), at::kFloat);

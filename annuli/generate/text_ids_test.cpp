@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/generate/generate.h"
 #include "annuli/tokenizer/tiny_tokenizer_for_tests.h"
 #include "tests/support/tiny_model.h"
@@ -17,14 +18,15 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 
 // Tokens 0 to 263 and 266: 264 and 265 are holes.
-std::unique_ptr<Tokenizer> tokenizer_with_holes(const TemporaryFolder& folder) {
+std::unique_ptr<Tokenizer> tokenizer_with_holes(
+    const test::TestFolder& folder) {
   Json json = tiny_tokenizer_json();
   json["model"]["vocab"]["xyz"] = 266;
   return load_tokenizer(folder.write("tokenizer.json", json.dump()));
 }
 
 TEST(TextIds, WithoutATokenAreHolesAndPadding) {
-  const TemporaryFolder folder;
+  const test::TestFolder folder;
   const auto tokenizer = tokenizer_with_holes(folder);
   EXPECT_THAT(ids_without_token(*tokenizer, 267), ElementsAre(264, 265));
   EXPECT_THAT(ids_without_token(*tokenizer, 269),
@@ -36,7 +38,7 @@ TEST(TextIds, WithoutATokenAreHolesAndPadding) {
 // are not the tokenizer's: 400 tokens miss all of them with a probability
 // around (265/300)^400, 3e-22.
 TEST(TextIds, AreNeverDrawn) {
-  const TemporaryFolder folder;
+  const test::TestFolder folder;
   const auto tokenizer = tokenizer_with_holes(folder);
   ModelConfig config = tiny::config();
   config.vocab_size = 300;

@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "annuli/core/folder_for_tests.h"
+
 namespace annuli::gguf {
 namespace {
 
@@ -24,7 +26,8 @@ TEST(GgufWriter, WritesTheFormat) {
     sink(data.data(), 3);
     sink(data.data() + 3, 5);
   });
-  const fs::path path = fs::path(testing::TempDir()) / "writer.gguf";
+  const test::TestFolder folder;
+  const fs::path path = folder / "writer.gguf";
   writer.write(path);
   const std::string bytes = read_file(path);
   EXPECT_EQ(std::ssize(bytes), writer.file_bytes());

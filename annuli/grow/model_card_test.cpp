@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "annuli/config/yaml_tree.h"
+#include "annuli/core/folder_for_tests.h"
 #include "tests/support/model_folder.h"
 #include "tests/support/tiny_model.h"
 
@@ -125,7 +126,7 @@ class Origins : public testing::Test {
     if (!card.empty()) std::ofstream(folder / "README.md") << card;
     return ModelFile(folder);
   }
-  tiny::TemporaryFolder place_;
+  test::TestFolder place_;
 };
 
 TEST_F(Origins, AreTheHubsOrThoseOfTheModelsCard) {

@@ -12,6 +12,7 @@
 #include <set>
 
 #include "annuli/checkpoint/model_file.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/core/json.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/kernels/mixture.h"
@@ -153,7 +154,7 @@ TEST(Centroids, OfTokensThatAreAllAlikeAreFinite) {
 TEST(Centroids, OfAModelAreOfEachLayersInputs) {
   const Transformer model =
       tiny::model(tiny::config({.gated = true}), at::kFloat);
-  tiny::TemporaryFolder folder;
+  test::TestFolder folder;
   tiny::save_as(model, folder.path() / "model", at::kFloat);
   const at::Tensor tokens = tiny::tokens(4, 64, 61);
   const auto rows =

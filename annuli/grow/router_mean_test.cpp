@@ -7,6 +7,7 @@
 
 #include <cmath>
 
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/grow/transforms/random_router.h"
 #include "annuli/model/transformer.h"
 #include "tests/support/model_folder.h"
@@ -34,7 +35,7 @@ class RouterDirections : public ::testing::Test {
     return trace.ffn_input.to(at::kDouble);
   }
 
-  tiny::TemporaryFolder folder_;
+  test::TestFolder folder_;
   Transformer model_;
   at::Tensor tokens_;
   std::vector<at::Tensor> directions_;

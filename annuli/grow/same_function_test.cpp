@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "annuli/checkpoint/model_file.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/grow/apply.h"
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/grow.h"
@@ -209,16 +210,16 @@ TEST(AxisRules, OtherFactorsPerAxisKeepTheFunctionToo) {
 }
 
 TEST(WidenOnDisk, KeepsTheFunction) {
-  const auto folder =
-      std::filesystem::path(::testing::TempDir()) / "annuli_widen_on_disk";
+  const test::TestFolder scratch;
   const Transformer parent =
       tiny::model(tiny::config({.mixture = true, .gated = true}), at::kFloat);
   for (WidenHead head : {WidenHead::kFold, WidenHead::kUntie}) {
     const Transformer child =
         grown(parent, Widen({2, 10, head}).recipe(parent.config(), 3));
+    const std::filesystem::path folder =
+        scratch / std::to_string(static_cast<int>(head));
     save_folder(child, folder);
     const Transformer loaded = load_model(folder);
-    std::filesystem::remove_all(folder);
     const at::Tensor tokens = growth_probe(parent.config());
     EXPECT_TRUE(at::equal(child.logits(tokens), loaded.logits(tokens)));
     EXPECT_LE(logit_error(parent, loaded), growth_limit(at::kFloat, true));

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "annuli/core/error.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/parallel/cores.h"
 #include "annuli/parallel/peers.h"
 
@@ -36,13 +37,6 @@ void expect_one_line(const Ended& ended) {
 
 class Launcher : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "annuli-launch-XXXXXX");
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   Program start(const std::string& scenario, int64_t processes,
                 Environment environment = {}) const {
     environment["TMPDIR"] = folder_.string();
@@ -66,7 +60,8 @@ class Launcher : public testing::Test {
     return ended.err;
   }
 
-  fs::path folder_;
+  const annuli::test::TestFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 TEST_F(Launcher, AllJoinAndTheFirstSpeaks) {

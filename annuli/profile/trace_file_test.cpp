@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/core/json.h"
 
 namespace annuli::profile {
@@ -54,14 +55,9 @@ std::string fault_of(const Json& trace) {
 class TraceFile : public testing::Test {
  protected:
   Json write(const std::vector<NamedRecording>& recordings) {
-    const auto path =
-        std::filesystem::path(testing::TempDir()) /
-        (std::string("trace_") +
-         testing::UnitTest::GetInstance()->current_test_info()->name());
-    write_trace(path, recordings);
-    Json trace = read_json(path);
-    std::filesystem::remove(path);
-    return trace;
+    const test::TestFolder folder;
+    write_trace(folder / "trace.json", recordings);
+    return read_json(folder / "trace.json");
   }
 };
 

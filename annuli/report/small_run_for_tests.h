@@ -8,6 +8,7 @@
 #include <string>
 
 #include "annuli/core/file.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/core/json.h"
 
 namespace annuli::report {
@@ -15,21 +16,11 @@ namespace annuli::report {
 // The folder of a run that never was, removed at the end. It begins empty.
 class SmallRun {
  public:
-  SmallRun() {
-    std::string name = (fs::temp_directory_path() / "report-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error(name);
-    folder_ = name;
-  }
-  ~SmallRun() { fs::remove_all(folder_); }
-  SmallRun(const SmallRun&) = delete;
-  SmallRun& operator=(const SmallRun&) = delete;
-
-  const fs::path& folder() const { return folder_; }
+  const fs::path& folder() const { return folder_.path(); }
   fs::path history() const { return folder_ / "training_history.jsonl"; }
 
   void write(const std::string& name, const std::string& text) const {
-    fs::create_directories((folder_ / name).parent_path());
-    std::ofstream(folder_ / name, std::ios::binary) << text;
+    folder_.write(name, text);
   }
 
   void add(const Json& line) { write_history(lines_ += line.dump() + "\n"); }
@@ -50,7 +41,7 @@ class SmallRun {
   }
 
  private:
-  fs::path folder_;
+  test::TestFolder folder_;
   std::string lines_;
 };
 

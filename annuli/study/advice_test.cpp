@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/study/arm_plan.h"
 #include "annuli/study/study_for_tests.h"
 
@@ -34,7 +35,6 @@ RunSoFar run_of(double parameters, double all_flops) {
 class AdviceTest : public testing::Test {
  protected:
   void SetUp() override {
-    fs::remove_all(folder_);
     std::string text = small_study("x.txt", folder_.string());
     text.insert(text.find("  - name: stack"), kSmall);
     study_ = parse_study(text, "s.yaml");
@@ -45,7 +45,6 @@ class AdviceTest : public testing::Test {
     add("scratch", 1, 1e-2, 7.8);
     add("scratch", 1, 1e-3, 7.9);
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   void add(const char* arm, int64_t seed, double loss) {
     add(arm, seed, 1e-2, loss);
@@ -72,7 +71,8 @@ class AdviceTest : public testing::Test {
     rate_of: scratch
     plan: {model: {num_hidden_layers: 2}}
 )";
-  fs::path folder_ = fs::path(testing::TempDir()) / "study_advice";
+  const test::TestFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
   Study study_;
 };
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/study/study_for_tests.h"
 
 namespace annuli::study {
@@ -18,11 +19,9 @@ using testing::HasSubstr;
 class Comparison : public testing::Test {
  protected:
   void SetUp() override {
-    fs::remove_all(folder_);
     add("scratch", 1, 1e-3, 1, 8.0);
     add("scratch", 1, 1e-2, 1, 7.0);
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   void add(const char* arm, int64_t seed, double rate, double point,
            std::optional<double> loss) {
@@ -42,7 +41,8 @@ class Comparison : public testing::Test {
 
   ArmSummary summary_of(size_t arm) { return summarise(study_, runner_)[arm]; }
 
-  fs::path folder_ = fs::path(testing::TempDir()) / "study_comparison";
+  const test::TestFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
   Study study_ = parse_study(small_study("x.txt", folder_.string()), "s.yaml");
   Results results_{fs::path(study_.results)};
   StudyRunner runner_{study_, results_, "s.yaml"};

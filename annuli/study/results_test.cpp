@@ -7,6 +7,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/folder_for_tests.h"
 
 namespace annuli::study {
 namespace {
@@ -15,15 +16,10 @@ namespace fs = std::filesystem;
 
 class ResultsFile : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) / "study_results";
-    fs::remove_all(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   fs::path file() const { return folder_ / "kept" / "results.jsonl"; }
 
-  fs::path folder_;
+  const test::TestFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 Result result(double loss) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "annuli/core/error.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/tokenizer/bytes_tokenizer.h"
 #include "annuli/tokenizer/special_token_files.h"
 #include "annuli/tokenizer/tiny_tokenizer_for_tests.h"
@@ -83,7 +84,7 @@ class DocumentBordersTest : public testing::Test {
                 ThrowsMessage<UserError>(HasSubstr(words)));
   }
 
-  TemporaryFolder folder_;
+  test::TestFolder folder_;
 };
 
 TEST_F(DocumentBordersTest, WithoutFilesTheUsualNameEndsDocuments) {
@@ -190,7 +191,7 @@ TEST_F(DocumentBordersTest, OneTokenForBothIsPutOnce) {
 
 // vocab.json and merges.txt have no post-processor.
 TEST_F(DocumentBordersTest, AddBosTokenCountsWithoutATokenizerJson) {
-  TemporaryFolder pair;
+  test::TestFolder pair;
   const Json json = tiny_tokenizer_json();
   std::string merges;
   for (const auto& [left, right] : tiny_merges()) {
@@ -229,7 +230,7 @@ TEST_F(DocumentBordersTest, WhereNoEndIsKnownThatIsSaid) {
 
 TEST_F(DocumentBordersTest, AModelsOwnFilesComeBeforeTheTokenizers) {
   write("generation_config.json", {{"eos_token_id", kEnd}});
-  TemporaryFolder model;
+  test::TestFolder model;
   model.write("generation_config.json", R"({"eos_token_id": 266})");
   EXPECT_THAT(document_borders(*load(), {}, model.path()).end,
               ElementsAre(kTurn));

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "annuli/core/error.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/tokenizer/tiny_tokenizer_for_tests.h"
 #include "annuli/tokenizer/token_decoder.h"
 #include "annuli/tokenizer/tokenizer.h"
@@ -16,7 +17,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::unique_ptr<Tokenizer> load(const Json& json) {
-  const TemporaryFolder folder;
+  const test::TestFolder folder;
   return load_tokenizer(folder.write("tokenizer.json", json.dump()));
 }
 

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "annuli/core/error.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/core/rng.h"
 #include "annuli/tokenizer/bytes_tokenizer.h"
 #include "annuli/tokenizer/tiny_tokenizer_for_tests.h"
@@ -16,7 +17,7 @@ namespace {
 using ::testing::ElementsAre;
 
 std::unique_ptr<Tokenizer> load(const Json& json) {
-  const TemporaryFolder folder;
+  const test::TestFolder folder;
   return load_tokenizer(folder.write("tokenizer.json", json.dump()));
 }
 

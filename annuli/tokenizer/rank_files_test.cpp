@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "annuli/core/error.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/core/json.h"
 #include "annuli/tokenizer/base64.h"
 #include "annuli/tokenizer/rank_model.h"
@@ -45,14 +46,6 @@ std::vector<std::string> all_bytes() {
 
 class RankFiles : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::path(::testing::TempDir()) /
-              (std::string("rank_files_") + test->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
   std::string write(const std::string& name, const std::string& content) {
     std::ofstream(folder_ / name, std::ios::binary) << content;
     return (folder_ / name).string();
@@ -67,7 +60,8 @@ class RankFiles : public ::testing::Test {
     }
   }
 
-  fs::path folder_;
+  const test::TestFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 TEST(Base64, DecodesWholeGroupsOnly) {

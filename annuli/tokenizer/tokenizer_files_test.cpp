@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "annuli/core/error.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/tokenizer/tiny_tokenizer_for_tests.h"
 
 namespace annuli {
@@ -15,7 +16,7 @@ using ::testing::HasSubstr;
 
 // The error of loading `text` as tokenizer.json; "" if there is none.
 std::string error_of(const std::string& text) {
-  const TemporaryFolder folder;
+  const test::TestFolder folder;
   try {
     load_tokenizer(folder.write("tokenizer.json", text));
   } catch (const UserError& error) {
@@ -215,11 +216,11 @@ std::string merges_text() {
 }
 
 TEST(VocabAndMerges, EqualsTokenizerJson) {
-  const TemporaryFolder pair;
+  const test::TestFolder pair;
   const Json json = tiny_tokenizer_json();
   pair.write("vocab.json", json["model"]["vocab"].dump());
   pair.write("merges.txt", merges_text());
-  const TemporaryFolder single;
+  const test::TestFolder single;
   single.write("tokenizer.json", json.dump());
   const auto a = load_tokenizer(pair.path());
   const auto b = load_tokenizer(single.path());
@@ -232,7 +233,7 @@ TEST(VocabAndMerges, EqualsTokenizerJson) {
 // As transformers writes them: CRLF merges (git on Windows), and three files
 // that name added tokens.
 TEST(VocabAndMerges, ReadsTheFilesBesideThem) {
-  const TemporaryFolder folder;
+  const test::TestFolder folder;
   folder.write("vocab.json", tiny_tokenizer_json()["model"]["vocab"].dump());
   std::string merges = merges_text();
   for (size_t at = 0; (at = merges.find('\n', at)) != merges.npos; at += 2) {
@@ -257,7 +258,7 @@ TEST(VocabAndMerges, ReadsTheFilesBesideThem) {
 }
 
 TEST(VocabAndMerges, RefusesTwoIdsForOneToken) {
-  const TemporaryFolder folder;
+  const test::TestFolder folder;
   folder.write("vocab.json", tiny_tokenizer_json()["model"]["vocab"].dump());
   folder.write("merges.txt", merges_text());
   folder.write("added_tokens.json", R"({"<x>": 264})");
@@ -273,7 +274,7 @@ TEST(VocabAndMerges, RefusesTwoIdsForOneToken) {
 }
 
 TEST(VocabAndMerges, NamesFileAndLine) {
-  const TemporaryFolder folder;
+  const test::TestFolder folder;
   folder.write("vocab.json", tiny_tokenizer_json()["model"]["vocab"].dump());
   folder.write("merges.txt", "#version: 0.2\nh e\nhe\n");
   try {
@@ -285,7 +286,7 @@ TEST(VocabAndMerges, NamesFileAndLine) {
 }
 
 TEST(VocabAndMerges, RefusesAnotherFamilysPair) {
-  const TemporaryFolder folder;
+  const test::TestFolder folder;
   folder.write("vocab.json", tiny_tokenizer_json()["model"]["vocab"].dump());
   folder.write("merges.txt", merges_text());
   EXPECT_NO_THROW(load_tokenizer(folder.path()));
@@ -311,7 +312,7 @@ std::string notices_of_loading(const std::string& name) {
 
 // transformers would add them; that they are not read is said.
 TEST(TokenizerFiles, TokensThatOnlyTokenizerConfigAddsAreNamed) {
-  const TemporaryFolder folder;
+  const test::TestFolder folder;
   const std::string path =
       folder.write("tokenizer.json", tiny_tokenizer_json().dump()).string();
   Json added = {{"263", {{"content", "<|endoftext|>"}, {"special", true}}},
@@ -331,7 +332,7 @@ TEST(TokenizerFiles, TokensThatOnlyTokenizerConfigAddsAreNamed) {
 }
 
 TEST(TokenizerFiles, AModelsIdIsFoundInTheCacheOfHuggingFace) {
-  const TemporaryFolder cache;
+  const test::TestFolder cache;
   setenv("HF_HUB_CACHE", cache.path().c_str(), 1);
   const fs::path repository = cache.path() / "models--acme--tiny";
   fs::create_directories(repository / "refs");

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "annuli/core/error.h"
+#include "annuli/core/folder_for_tests.h"
 
 namespace annuli::train {
 namespace {
@@ -19,13 +20,8 @@ using testing::HasSubstr;
 
 class HistoryTest : public testing::Test {
  protected:
-  // A name of its own: tests run side by side.
-  std::filesystem::path path_ =
-      std::filesystem::path(testing::TempDir()) /
-      (std::string("history_") +
-       testing::UnitTest::GetInstance()->current_test_info()->name() +
-       ".jsonl");
-  void SetUp() override { std::filesystem::remove(path_); }
+  const test::TestFolder folder_;
+  const std::filesystem::path path_ = folder_ / "history.jsonl";
 };
 
 TEST_F(HistoryTest, CutsBackToTheRememberedLength) {

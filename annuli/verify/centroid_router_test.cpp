@@ -2,6 +2,7 @@
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/grow/chain.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/upcycle.h"
@@ -82,7 +83,7 @@ TEST(CentroidRouters, AreProvedThroughChains) {
 TEST(CentroidRouters, AreProvedInFoldersWithAndWithoutRecipe) {
   const tiny::GrownPair pair =
       tiny::grown_pair(kDense, grow::Upcycle(upcycling(1)));
-  const tiny::TemporaryFolder folder;
+  const test::TestFolder folder;
   tiny::save_as(pair.parent, folder.path() / "parent", at::kFloat);
   tiny::save_as(pair.child, folder.path() / "child", at::kFloat);
   const ModelFile parent(folder.path() / "parent");

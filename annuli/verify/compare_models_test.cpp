@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "annuli/core/error.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
@@ -45,7 +46,7 @@ class CompareModels : public ::testing::Test {
     return compare("parent", "child");
   }
 
-  const tiny::TemporaryFolder folder_;
+  const test::TestFolder folder_;
   const Transformer parent_ = tiny::model(tiny::config(), at::kFloat);
 };
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/grow/merge_experts.h"
 #include "annuli/grow/upcycle.h"
 #include "annuli/grow/widen.h"
@@ -87,7 +88,7 @@ class ShareOfGrowth : public ::testing::TestWithParam<tiny::GrowthCase> {
                           {.loss_budget = 100, .whole_probe = whole_probe});
   }
 
-  tiny::TemporaryFolder folder_;
+  test::TestFolder folder_;
   Transformer parent_;
   grow::Recipe recipe_;
 };
@@ -112,7 +113,7 @@ TEST_P(ShareOfGrowth, RefusesWhatTheWholeProbeRefuses) {
 
 // The loss is what has to be measured where nothing is preserved.
 TEST(ProbeShare, ARiseNearItsBudgetIsMeasuredOnTheWholeProbe) {
-  const tiny::TemporaryFolder folder;
+  const test::TestFolder folder;
   const Transformer parent =
       tiny::model(tiny::config({.gated = true, .tied = false}), at::kFloat);
   const grow::Recipe recipe =
@@ -138,7 +139,7 @@ TEST(ProbeShare, ARiseNearItsBudgetIsMeasuredOnTheWholeProbe) {
 // Thirds in bf16 move the logits of a router by more than many margins: most of
 // a window comes behind a near-tie and says nothing.
 TEST(ProbeShare, WindowsThatNearTiesCutShortAreNotEnough) {
-  const tiny::TemporaryFolder folder;
+  const test::TestFolder folder;
   const Transformer parent =
       tiny::model(tiny::config({.mixture = true, .gated = true}), at::kFloat);
   WidenPlan plan;

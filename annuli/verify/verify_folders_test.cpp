@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/merge_experts.h"
@@ -51,7 +52,7 @@ class Folders {
   }
 
  private:
-  tiny::TemporaryFolder folder_;
+  test::TestFolder folder_;
   Transformer parent_;
   grow::Recipe recipe_;
 };
@@ -152,7 +153,7 @@ class MergedFolders : public ::testing::Test {
         .verdicts;
   }
 
-  tiny::TemporaryFolder folder_;
+  test::TestFolder folder_;
   ModelConfig config_ = tiny::config({.gated = true, .tied = false});
   grow::Recipe recipe_ =
       grow::MergeExperts(MergeExpertsPlan{.with = {"second"}})

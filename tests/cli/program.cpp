@@ -70,24 +70,10 @@ Outcome run_program(const std::vector<std::string>& arguments,
           .err = content_of(err)};
 }
 
-ScratchFolder::ScratchFolder() {
-  std::string name =
-      (fs::temp_directory_path() / "annuli-test-XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr) {
-    throw std::runtime_error("no temporary folder");
-  }
-  path_ = name;
-}
-
-ScratchFolder::~ScratchFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-
 std::vector<std::string> ScratchFolder::files() const {
   std::vector<std::string> names;
-  for (const auto& entry : fs::recursive_directory_iterator(path_)) {
-    names.push_back(fs::relative(entry.path(), path_).string());
+  for (const auto& entry : fs::recursive_directory_iterator(path())) {
+    names.push_back(fs::relative(entry.path(), path()).string());
   }
   std::ranges::sort(names);
   return names;

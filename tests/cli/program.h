@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "annuli/core/folder_for_tests.h"
+
 // The program as a child process.
 namespace annuli::test {
 
@@ -27,23 +29,13 @@ Outcome run_program(const std::vector<std::string>& arguments,
                     const fs::path& scratch,
                     const Surroundings& surroundings = {});
 
-// A folder of its own, removed at the end.
-class ScratchFolder {
+class ScratchFolder : public TestFolder {
  public:
-  ScratchFolder();
-  ~ScratchFolder();
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-
-  const fs::path& path() const { return path_; }
   std::string file(const std::string& name) const {
-    return (path_ / name).string();
+    return (*this / name).string();
   }
   // Names of all files below, sorted.
   std::vector<std::string> files() const;
-
- private:
-  fs::path path_;
 };
 
 }  // namespace annuli::test

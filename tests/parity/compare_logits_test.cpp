@@ -8,6 +8,7 @@
 #include <string>
 
 #include "annuli/checkpoint/model_file.h"
+#include "annuli/core/folder_for_tests.h"
 #include "tests/parity/model_case.h"
 
 namespace annuli::parity {
@@ -15,14 +16,7 @@ namespace {
 
 class CompareLogits : public testing::TestWithParam<std::string> {
  protected:
-  CompareLogits()
-      : folder_(fs::temp_directory_path() /
-                ("annuli_compare_logits_" + GetParam() + "_" +
-                 std::to_string(getpid()))) {
-    fs::create_directories(folder_);
-    save_pt(model_, folder_ / "model.pt");
-  }
-  ~CompareLogits() override { fs::remove_all(folder_); }
+  CompareLogits() { save_pt(model_, folder_ / "model.pt"); }
 
   int compare(const at::Tensor& logits) const {
     write_safetensors(folder_ / "logits.safetensors",
@@ -39,7 +33,8 @@ class CompareLogits : public testing::TestWithParam<std::string> {
   const ModelCase case_{GetParam()};
   const Transformer model_ = case_.model();
   const at::Tensor tokens_ = case_.batch().copy("tokens");
-  const fs::path folder_;
+  const test::TestFolder scratch_;
+  const fs::path& folder_ = scratch_.path();
 };
 
 TEST_P(CompareLogits, AcceptsOurs) {

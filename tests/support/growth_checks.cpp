@@ -4,11 +4,11 @@
 #include <ATen/ops/ones_like.h>
 #include <fmt/core.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 
 #include "annuli/checkpoint/model_file.h"
+#include "annuli/core/folder_for_tests.h"
 #include "annuli/grow/apply.h"
 
 namespace annuli::tiny {
@@ -61,12 +61,9 @@ GradientError gradient_error(Transformer& parent, Transformer& child,
 }
 
 Transformer through_disk(const Transformer& model) {
-  const auto folder = std::filesystem::path(::testing::TempDir()) /
-                      fmt::format("annuli_growth_{}", ::getpid());
-  save_folder(model, folder);
-  Transformer loaded = load_model(folder);
-  std::filesystem::remove_all(folder);
-  return loaded;
+  const test::TestFolder folder;
+  save_folder(model, folder.path());
+  return load_model(folder.path());
 }
 
 }  // namespace annuli::tiny

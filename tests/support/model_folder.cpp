@@ -22,20 +22,6 @@ void write_folder(const fs::path& folder, const ModelConfig& config,
 
 }  // namespace
 
-TemporaryFolder::TemporaryFolder() {
-  std::string name =
-      (fs::temp_directory_path() / "annuli-test-XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr) {
-    throw std::runtime_error("no temporary folder");
-  }
-  path_ = name;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-
 void save_as(const Transformer& model, const fs::path& folder,
              at::ScalarType dtype) {
   std::vector<NamedTensor> tensors;

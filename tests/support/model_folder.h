@@ -10,19 +10,6 @@
 // Models on disk for tests, in any stored type.
 namespace annuli::tiny {
 
-// A folder of its own, removed at the end.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 // config.json and model.safetensors; weights rounded to `dtype`.
 void save_as(const Transformer& model, const fs::path& folder,
              at::ScalarType dtype);
