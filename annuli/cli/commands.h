@@ -7,12 +7,14 @@
 // turns into one line and an exit status.
 namespace annuli::cli {
 
+void add_completion_command(CLI::App& app);
 void add_env_command(CLI::App& app);
 void add_evaluate_command(CLI::App& app);
 void add_export_command(CLI::App& app);
 void add_generate_command(CLI::App& app);
 void add_grow_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
+void add_man_command(CLI::App& app);
 void add_plan_command(CLI::App& app);
 void add_report_command(CLI::App& app);
 void add_run_command(CLI::App& app);

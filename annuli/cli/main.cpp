@@ -68,6 +68,8 @@ int run_verb(int argc, char** argv) {
   annuli::cli::add_generate_command(app);
   annuli::cli::add_tokenize_command(app);
   annuli::cli::add_env_command(app);
+  annuli::cli::add_completion_command(app);
+  annuli::cli::add_man_command(app);
   for (CLI::App* verb : app.get_subcommands(nullptr)) verb->group("Verbs");
   try {
     app.parse(argc, argv);
