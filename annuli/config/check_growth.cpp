@@ -156,6 +156,15 @@ void check_selection_rate(const Complain& complain, const std::string& key,
   }
 }
 
+void check_length(const Complain& complain, const std::string& key,
+                  const PhasePlan& phase, int64_t longest) {
+  const int64_t length = phase.train.sequence_length.value_or(0);
+  if (length <= longest) return;
+  complain(key, fmt::format("found {}, expected at most the "
+                            "max_position_embeddings of the phase's model, {}",
+                            length, longest));
+}
+
 }  // namespace
 
 void check_growth(const Complain& complain, const Plan& plan) {
@@ -167,6 +176,9 @@ void check_growth(const Complain& complain, const Plan& plan) {
     check_freeze(complain, train + ".freeze", plan.phases[i], config);
     check_selection_rate(complain, train + ".selection_bias_rate",
                          plan.phases[i], config);
+    check_length(complain, train + ".sequence_length", plan.phases[i],
+                 config ? config->max_position_embeddings
+                        : plan.model.max_position_embeddings);
   };
   for (size_t i = 0; i < plan.phases.size(); ++i) {
     check_rewarm(complain, fmt::format("phases.{}.train.rewarm_of", i), plan,

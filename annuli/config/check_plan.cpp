@@ -109,10 +109,6 @@ void check_data(const Complain& complain, const Plan& plan) {
                               length, longest));
   };
   check_length("data.sequence_length", data.sequence_length);
-  for (size_t i = 0; i < plan.phases.size(); ++i) {
-    check_length(fmt::format("phases.{}.train.sequence_length", i),
-                 plan.phases[i].train.sequence_length.value_or(0));
-  }
   check_length("probe.length", plan.probe.length);
 }
 

@@ -32,12 +32,23 @@ void rearrange_layers(Json& json, size_t parent_layers,
   }
 }
 
+void turn_window_off(const Family& family, Json& json) {
+  json["sliding_window"] = nullptr;
+  if (family.has("use_sliding_window")) json["use_sliding_window"] = false;
+  if (!states(json, "layer_types")) return;
+  for (Json& type : json["layer_types"]) type = "full_attention";
+}
+
 // A window that no layer of the parent has: layers that the growth adds may lie
-// where the class would slide.
+// where the class would slide. One that holds the parent's longest sequence,
+// but not the child's, would shut out what the child is to see.
 void keep_window_off(const Family& family, const ModelConfig& parent,
-                     Json& json) {
+                     const ModelConfig& child, Json& json) {
   const auto window = window_of(family, with_defaults(family, json));
-  if (!window || *window >= parent.max_position_embeddings) return;
+  if (!window || *window >= child.max_position_embeddings) return;
+  if (*window >= parent.max_position_embeddings) {
+    return turn_window_off(family, json);
+  }
   if (!states(json, "layer_types")) json["use_sliding_window"] = false;
 }
 
@@ -94,7 +105,7 @@ Json grown_config_json(const Json& parent_json, const ModelConfig& child,
   rearrange_layers(json, static_cast<size_t>(parent.num_hidden_layers),
                    layer_map);
   if (same) {
-    keep_window_off(family, parent, json);
+    keep_window_off(family, parent, child, json);
   } else {
     change_class(old, family, old_shape, json);
   }

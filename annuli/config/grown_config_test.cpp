@@ -70,6 +70,31 @@ TEST(GrownConfig, WritesBothFormsOfTheRotaryPositions) {
   EXPECT_TRUE(json["rope_scaling"].is_null());
 }
 
+// A window that holds the parent's longest sequence and not the child's.
+TEST(GrownConfig, AWindowIsOffWhereSequencesOutgrowIt) {
+  Json parent = mistral();
+  parent["sliding_window"] = 128;
+  ModelConfig child = model_config_from_json(parent);
+  child.max_position_embeddings = 256;
+  Json json = grown_config_json(parent, child, identity(3), "float32");
+  EXPECT_TRUE(json["sliding_window"].is_null());
+  EXPECT_EQ(json["max_position_embeddings"], 256);
+
+  parent = qwen3();
+  parent["use_sliding_window"] = true;
+  parent["sliding_window"] = 128;
+  parent["layer_types"][1] = "sliding_attention";
+  child = model_config_from_json(parent);
+  child.max_position_embeddings = 256;
+  json = grown_config_json(parent, child, identity(3), "float32");
+  EXPECT_EQ(json["layer_types"],
+            Json(std::vector<std::string>(3, "full_attention")));
+  EXPECT_FALSE(json["use_sliding_window"]);
+  child.max_position_embeddings = 128;
+  json = grown_config_json(parent, child, identity(3), "float32");
+  EXPECT_EQ(json["sliding_window"], 128);
+}
+
 TEST(GrownConfig, AMixtureGetsTheClassOfItsShape) {
   ModelConfig child = model_config_from_json(mistral());
   child.num_experts = 4;

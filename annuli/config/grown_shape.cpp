@@ -286,6 +286,56 @@ void check_shrunk(const ShrinkPerturbPlan& plan, const Complain& complain) {
            "shrink below 1, or relative_std above 0");
 }
 
+// theta' with theta'^(-(d-2)/d) = theta^(-(d-2)/d) / factor: the slowest of d/2
+// frequencies is stretched by `factor`, the fastest stays ("NTK-aware").
+double stretched_theta(const ModelConfig& parent, double factor) {
+  const auto d = static_cast<double>(parent.rotary_dim());
+  return parent.rope_theta * std::pow(factor, d / (d - 2));
+}
+
+ModelConfig extended(const ModelConfig& parent, const ExtendPlan& plan,
+                     const Complain& complain) {
+  if (plan.max_position_embeddings <= parent.max_position_embeddings) {
+    complain("extend.max_position_embeddings",
+             fmt::format("found {}, expected more than the parent's {}",
+                         plan.max_position_embeddings,
+                         parent.max_position_embeddings));
+  }
+  if (parent.rope_scaling.type != RopeScaling::Type::kDefault) {
+    complain("extend",
+             "found a parent whose rotary frequencies are stretched already "
+             "(rope_scaling); expected one without");
+  }
+  const bool by_theta = plan.method == ExtendMethod::kTheta;
+  if (plan.rope_theta && !by_theta) {
+    complain("extend.rope_theta",
+             "found it beside another method, which keeps "
+             "the base; expected method theta");
+  }
+  if (by_theta && !plan.rope_theta && parent.rotary_dim() <= 2) {
+    complain("extend.rope_theta",
+             "found nothing for a parent of one frequency, which no base "
+             "stretches; expected method linear");
+  }
+  const double factor = static_cast<double>(plan.max_position_embeddings) /
+                        static_cast<double>(parent.max_position_embeddings);
+  ModelConfig child = parent;
+  child.max_position_embeddings = plan.max_position_embeddings;
+  if (by_theta) {
+    child.rope_theta =
+        plan.rope_theta.value_or(stretched_theta(parent, factor));
+  } else if (plan.method == ExtendMethod::kLinear) {
+    child.rope_scaling = {.type = RopeScaling::Type::kLinear, .factor = factor};
+  } else {
+    child.rope_scaling = {
+        .type = RopeScaling::Type::kYarn,
+        .factor = factor,
+        .original_max_position_embeddings = parent.max_position_embeddings,
+        .attention_factor = yarn_attention_factor(factor)};
+  }
+  return child;
+}
+
 }  // namespace
 
 ModelConfig grown_shape(const ModelConfig& parent, const GrowthStep& step,
@@ -296,6 +346,7 @@ ModelConfig grown_shape(const ModelConfig& parent, const GrowthStep& step,
     return expanded(parent, *step.expand_experts, complain);
   }
   if (step.merge_experts) return merged(parent, *step.merge_experts, complain);
+  if (step.extend) return extended(parent, *step.extend, complain);
   ANNULI_CHECK(count_operators(step) == 1, "not one operator in a step");
   if (step.perturb) check_perturbed(parent, *step.perturb, complain);
   if (step.shrink_perturb) check_shrunk(*step.shrink_perturb, complain);

@@ -163,6 +163,24 @@ void visit_fields(auto&& visit, Is<ShrinkPerturbPlan> auto& shrink) {
         shrink.relative_std);
 }
 
+void visit_fields(auto&& visit, Is<ExtendPlan> auto& extend) {
+  visit({"max_position_embeddings",
+         "New length of a sequence at most, in tokens; above the parent's",
+         between(1, int64_t{1} << 30)},
+        extend.max_position_embeddings);
+  visit({"method",
+         "How positions are told apart: yarn stretches slow frequencies and "
+         "sharpens attention; theta raises the base; linear divides all "
+         "frequencies by how much longer sequences become"},
+        extend.method);
+  visit({"rope_theta",
+         "Base of the frequencies, for method theta; if not given, the one by "
+         "which the slowest frequency is stretched by how much longer "
+         "sequences become",
+         at_least(1)},
+        extend.rope_theta);
+}
+
 void visit_operators(auto&& visit, auto& step) {
   visit({"upcycle", "Make experts of each feed-forward, with a router"},
         step.upcycle);
@@ -176,6 +194,8 @@ void visit_operators(auto&& visit, auto& step) {
   visit({"untie", "Give the output head a table of its own"}, step.untie);
   visit({"shrink_perturb", "Make all matrices smaller and add noise"},
         step.shrink_perturb);
+  visit({"extend", "Make sequences longer, by other rotary frequencies"},
+        step.extend);
 }
 
 void visit_fields(auto&& visit, Is<GrowthStep> auto& step) {

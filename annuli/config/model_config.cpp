@@ -114,11 +114,32 @@ void check_positive(const char* name, double value) {
   }
 }
 
+void check_yarn(const RopeScaling& scaling) {
+  check_positive("rope_scaling's beta_slow", scaling.beta_slow);
+  check_positive("rope_scaling's attention_factor", scaling.attention_factor);
+  if (scaling.factor < 1) {
+    user_error(
+        "checking the model: rope_scaling's factor is {}, expected at least 1 "
+        "for yarn",
+        scaling.factor);
+  }
+  if (!(scaling.beta_fast > scaling.beta_slow) ||
+      !std::isfinite(scaling.beta_fast)) {
+    user_error(
+        "checking the model: rope_scaling's beta_fast is {}, expected more "
+        "than beta_slow {}",
+        scaling.beta_fast, scaling.beta_slow);
+  }
+}
+
 void check_rope_scaling(const RopeScaling& scaling) {
   using Type = RopeScaling::Type;
   if (scaling.type == Type::kDefault) return;
   check_positive("rope_scaling's factor", scaling.factor);
-  if (scaling.type != Type::kLlama3) return;
+  if (scaling.type == Type::kLinear) return;
+  check_positive("rope_scaling's original_max_position_embeddings",
+                 static_cast<double>(scaling.original_max_position_embeddings));
+  if (scaling.type == Type::kYarn) return check_yarn(scaling);
   check_positive("rope_scaling's low_freq_factor", scaling.low_freq_factor);
   check_positive("rope_scaling's high_freq_factor", scaling.high_freq_factor);
   if (scaling.high_freq_factor <= scaling.low_freq_factor) {
@@ -127,8 +148,6 @@ void check_rope_scaling(const RopeScaling& scaling) {
         "more than low_freq_factor {}",
         scaling.high_freq_factor, scaling.low_freq_factor);
   }
-  check_positive("rope_scaling's original_max_position_embeddings",
-                 static_cast<double>(scaling.original_max_position_embeddings));
 }
 
 // What the switches of the families do not do together.
@@ -180,11 +199,23 @@ void check_rotary(const ModelConfig& config) {
 bool RopeScaling::operator==(const RopeScaling& other) const {
   if (type != other.type) return false;
   if (type == Type::kDefault) return true;
-  if (type == Type::kLinear) return factor == other.factor;
-  return factor == other.factor && low_freq_factor == other.low_freq_factor &&
-         high_freq_factor == other.high_freq_factor &&
-         original_max_position_embeddings ==
-             other.original_max_position_embeddings;
+  if (factor != other.factor) return false;
+  if (type == Type::kLinear) return true;
+  if (original_max_position_embeddings !=
+      other.original_max_position_embeddings) {
+    return false;
+  }
+  if (type == Type::kYarn) {
+    return beta_fast == other.beta_fast && beta_slow == other.beta_slow &&
+           attention_factor == other.attention_factor &&
+           truncate == other.truncate;
+  }
+  return low_freq_factor == other.low_freq_factor &&
+         high_freq_factor == other.high_freq_factor;
+}
+
+double yarn_attention_factor(double factor, double share) {
+  return factor <= 1 ? 1 : 0.1 * share * std::log(factor) + 1;
 }
 
 void validate(const ModelConfig& config) {

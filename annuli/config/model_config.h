@@ -36,14 +36,22 @@ ANNULI_ENUM_WORDS(NormType, "rms", "layer");
 // How rotary frequencies are stretched beyond the trained length; the names are
 // transformers'. Only the fields of the type count.
 struct RopeScaling {
-  enum class Type { kDefault, kLinear, kLlama3 };
+  enum class Type { kDefault, kLinear, kLlama3, kYarn };
   Type type = Type::kDefault;
   double factor = 1;
   double low_freq_factor = 1;                       // llama3
   double high_freq_factor = 4;                      // llama3
-  int64_t original_max_position_embeddings = 8192;  // llama3
+  int64_t original_max_position_embeddings = 8192;  // llama3, yarn
+  double beta_fast = 32;                            // yarn
+  double beta_slow = 1;                             // yarn
+  double attention_factor = 1;                      // yarn
+  bool truncate = true;                             // yarn
   bool operator==(const RopeScaling& other) const;
 };
+
+// Yarn's attention_factor where none is stated: 0.1 share ln(factor) + 1
+// (2309.00071, equation 22), 1 for a factor of 1.
+double yarn_attention_factor(double factor, double share = 1);
 
 struct ModelConfig {
   int64_t vocab_size = 50257;        // V

@@ -84,6 +84,16 @@ const ShapeCase kShapes[] = {
      },
      "llama", "mixtral"},
     {[](auto& c) {
+       c.rope_scaling = {.type = RopeScaling::Type::kYarn,
+                         .factor = 8,
+                         .original_max_position_embeddings = 64,
+                         .beta_fast = 16,
+                         .beta_slow = 2,
+                         .attention_factor = 1.5,
+                         .truncate = false};
+     },
+     "llama", "mixtral"},
+    {[](auto& c) {
        c.qkv_bias = true;
        if (c.is_mixture()) c.shared_expert_intermediate_size = 12;
      },
@@ -168,6 +178,33 @@ TEST(ModelConfig, ReadsBothFormsOfTheRotaryPositions) {
   EXPECT_EQ(
       model_config_from_json(v4).rope_scaling.original_max_position_embeddings,
       77);
+}
+
+TEST(ModelConfig, ReadsYarnAsTransformersDoes) {
+  Json json = to_json(make_config(false, true, false));
+  json.erase("rope_parameters");
+  json["rope_scaling"] = {{"type", "yarn"},
+                          {"factor", 4.0},
+                          {"beta_fast", 0},
+                          {"attention_factor", nullptr}};
+  RopeScaling expected{.type = RopeScaling::Type::kYarn,
+                       .factor = 4,
+                       .original_max_position_embeddings = 77,
+                       .attention_factor = 0.1 * std::log(4.0) + 1};
+  EXPECT_EQ(model_config_from_json(json).rope_scaling, expected);
+
+  json["rope_scaling"]["mscale"] = 1.5;
+  json["rope_scaling"]["mscale_all_dim"] = 0.5;
+  expected.attention_factor =
+      (0.15 * std::log(4.0) + 1) / (0.05 * std::log(4.0) + 1);
+  EXPECT_EQ(model_config_from_json(json).rope_scaling, expected);
+
+  // How much longer the model has become, if it is not stated.
+  json["rope_scaling"] = {{"rope_type", "yarn"},
+                          {"factor", nullptr},
+                          {"attention_factor", 1.0},
+                          {"original_max_position_embeddings", 7}};
+  EXPECT_EQ(model_config_from_json(json).rope_scaling.factor, 11);
 }
 
 TEST(ModelConfig, ReadsTheNumberOfExpertsUnderEitherName) {

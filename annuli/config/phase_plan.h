@@ -61,6 +61,8 @@ ANNULI_ENUM_WORDS(ScheduleOf, "run", "phase");
 // phase's growth added.
 enum class RewarmOf { kAll, kNew };
 ANNULI_ENUM_WORDS(RewarmOf, "all", "new");
+enum class ExtendMethod { kYarn, kTheta, kLinear };
+ANNULI_ENUM_WORDS(ExtendMethod, "yarn", "theta", "linear");
 enum class LayerSource { kCopy, kRandom };
 ANNULI_ENUM_WORDS(LayerSource, "copy", "random");
 
@@ -141,6 +143,14 @@ struct ShrinkPerturbPlan {
   bool operator==(const ShrinkPerturbPlan&) const = default;
 };
 
+// Longer sequences: other rotary frequencies, every tensor as it is.
+struct ExtendPlan {
+  int64_t max_position_embeddings = 0;  // must be given
+  ExtendMethod method = ExtendMethod::kYarn;
+  std::optional<double> rope_theta;  // of `theta`; unset: follows the lengths
+  bool operator==(const ExtendPlan&) const = default;
+};
+
 // One operator: exactly one is set (`check` sees to it).
 struct GrowthStep {
   std::optional<UpcyclePlan> upcycle;
@@ -151,6 +161,7 @@ struct GrowthStep {
   std::optional<PerturbPlan> perturb;
   std::optional<UntiePlan> untie;
   std::optional<ShrinkPerturbPlan> shrink_perturb;
+  std::optional<ExtendPlan> extend;
   bool operator==(const GrowthStep&) const = default;
 };
 

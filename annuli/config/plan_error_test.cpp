@@ -293,8 +293,8 @@ TEST(PlanError, FieldsThatContradictEachOther) {
       {"[a.txt]", "[a.txt], order: epoch",
        "data.order: found 'epoch', expected one of random, epochs"},
       {"      max_steps: 3", "      sequence_length: 4096\n      max_steps: 3",
-       "train.sequence_length: found 4096, expected at most "
-       "model.max_position_embeddings, 2048"},
+       "train.sequence_length: found 4096, expected at most the "
+       "max_position_embeddings of the phase's model, 2048"},
       {"      max_steps: 3", "      warmup_steps: 4\n      max_steps: 3",
        "warmup_steps: found 4, expected at most max_steps, 3"},
   };

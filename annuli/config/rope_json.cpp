@@ -14,9 +14,10 @@ Type read_type(const Json& rope) {
   if (name == "default") return Type::kDefault;
   if (name == "linear") return Type::kLinear;
   if (name == "llama3") return Type::kLlama3;
+  if (name == "yarn") return Type::kYarn;
   user_error(
       "reading a model's config.json: found rope_type {}, which no model here "
-      "computes; expected default, linear or llama3",
+      "computes; expected default, linear, llama3 or yarn",
       quote(name));
 }
 
@@ -34,18 +35,51 @@ Json rope_object(const Json& json) {
   return Json::object();
 }
 
+// DeepSeek's files have the quotient of two, of `mscale` and `mscale_all_dim`.
+double read_attention_factor(const Json& rope, double factor) {
+  const auto mscale = field_or<double>(rope, "mscale", 0);
+  const auto of_all = field_or<double>(rope, "mscale_all_dim", 0);
+  const double unstated = mscale != 0 && of_all != 0
+                              ? yarn_attention_factor(factor, mscale) /
+                                    yarn_attention_factor(factor, of_all)
+                              : yarn_attention_factor(factor);
+  return field_or<double>(rope, "attention_factor", unstated);
+}
+
+// Null and, for the two betas, 0 are as good as absent.
+void read_yarn(const Json& rope, RopeScaling& scaling) {
+  const auto stated = [&](const char* key, double other) {
+    const auto value = field_or<double>(rope, key, 0);
+    return value != 0 ? value : other;
+  };
+  scaling.beta_fast = stated("beta_fast", scaling.beta_fast);
+  scaling.beta_slow = stated("beta_slow", scaling.beta_slow);
+  scaling.attention_factor = read_attention_factor(rope, scaling.factor);
+  scaling.truncate = field_or<bool>(rope, "truncate", true);
+}
+
 RopeScaling read_scaling(const Json& json, const Json& rope,
                          int64_t max_position_embeddings) {
   RopeScaling scaling;
   scaling.type = read_type(rope);
   if (scaling.type == Type::kDefault) return scaling;
-  scaling.factor = field<double>(rope, "factor");
-  if (scaling.type == Type::kLinear) return scaling;
-  scaling.low_freq_factor = field<double>(rope, "low_freq_factor");
-  scaling.high_freq_factor = field<double>(rope, "high_freq_factor");
   constexpr const char* kLength = "original_max_position_embeddings";
-  scaling.original_max_position_embeddings = field_or<int64_t>(
-      json, kLength, field_or<int64_t>(rope, kLength, max_position_embeddings));
+  if (scaling.type != Type::kLinear) {
+    scaling.original_max_position_embeddings = field_or<int64_t>(
+        json, kLength,
+        field_or<int64_t>(rope, kLength, max_position_embeddings));
+  }
+  // Yarn may leave the factor out: it is how much longer the model has become.
+  scaling.factor =
+      scaling.type == Type::kYarn && !states(rope, "factor")
+          ? static_cast<double>(max_position_embeddings) /
+                static_cast<double>(scaling.original_max_position_embeddings)
+          : field<double>(rope, "factor");
+  if (scaling.type == Type::kYarn) read_yarn(rope, scaling);
+  if (scaling.type == Type::kLlama3) {
+    scaling.low_freq_factor = field<double>(rope, "low_freq_factor");
+    scaling.high_freq_factor = field<double>(rope, "high_freq_factor");
+  }
   return scaling;
 }
 
@@ -73,6 +107,16 @@ Json scaling_json(const RopeScaling& scaling) {
   if (scaling.type == Type::kDefault) return {{"rope_type", "default"}};
   if (scaling.type == Type::kLinear) {
     return {{"rope_type", "linear"}, {"factor", scaling.factor}};
+  }
+  if (scaling.type == Type::kYarn) {
+    return {{"rope_type", "yarn"},
+            {"factor", scaling.factor},
+            {"original_max_position_embeddings",
+             scaling.original_max_position_embeddings},
+            {"beta_fast", scaling.beta_fast},
+            {"beta_slow", scaling.beta_slow},
+            {"attention_factor", scaling.attention_factor},
+            {"truncate", scaling.truncate}};
   }
   return {{"rope_type", "llama3"},
           {"factor", scaling.factor},

@@ -9,14 +9,17 @@ constexpr int64_t kPositions = 64;  // per block of rotary angles
 
 }  // namespace
 
-RotaryPositions::RotaryPositions(at::Tensor frequencies, int64_t head_dim)
-    : frequencies_(std::move(frequencies)), head_dim_(head_dim) {}
+RotaryPositions::RotaryPositions(at::Tensor frequencies, double amplitude,
+                                 int64_t head_dim)
+    : frequencies_(std::move(frequencies)),
+      amplitude_(amplitude),
+      head_dim_(head_dim) {}
 
 void RotaryPositions::rotate(float* x, int64_t heads, int64_t position) {
   while (static_cast<int64_t>(blocks_.size()) * kPositions <= position) {
     blocks_.push_back(
         kernels::rotary_table(static_cast<int64_t>(blocks_.size()) * kPositions,
-                              kPositions, frequencies_));
+                              kPositions, frequencies_, amplitude_));
   }
   const kernels::RotaryTable& table = blocks_[position / kPositions];
   const int64_t half = frequencies_.numel();

@@ -13,11 +13,12 @@ namespace annuli::decoding {
 // time.
 class RotaryPositions {
  public:
-  RotaryPositions(at::Tensor frequencies, int64_t head_dim);
+  RotaryPositions(at::Tensor frequencies, double amplitude, int64_t head_dim);
   void rotate(float* x, int64_t heads, int64_t position);
 
  private:
   at::Tensor frequencies_;  // [rotary_dim / 2]
+  double amplitude_;
   int64_t head_dim_;
   std::vector<kernels::RotaryTable> blocks_;
 };

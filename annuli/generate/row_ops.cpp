@@ -33,7 +33,7 @@ RowOps::RowOps(const Transformer& model)
     : config_(model.config()),
       weights_(model),
       rotary_(rope_frequencies(config_, at::kFloat, at::kCPU),
-              config_.head_dim),
+              rope_amplitude(config_), config_.head_dim),
       feed_forward_(config_, weights_) {}
 
 RowOps::Value RowOps::embed(Tokens rows) {

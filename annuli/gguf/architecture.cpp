@@ -65,6 +65,9 @@ std::string fault_of(const Architecture& architecture,
       !architecture.takes_rope_factors) {
     return "rope_type llama3, expected none or linear";
   }
+  if (config.rope_scaling.type == RopeScaling::Type::kYarn) {
+    return "rope_type yarn, expected none, linear or llama3";
+  }
   return "";
 }
 

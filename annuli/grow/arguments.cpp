@@ -68,6 +68,18 @@ GrowPlan plan_of(const std::string& op, const Json& arguments) {
   return read_growth(parse_yaml(tree.dump(), "the arguments of " + op, false));
 }
 
+std::vector<ExtendPlan> extensions_of(const std::string& op,
+                                      const Json& arguments) {
+  std::vector<ExtendPlan> all;
+  if (!is_operator(op)) return all;
+  const GrowPlan plan = plan_of(op, arguments);
+  if (plan.extend) all.push_back(*plan.extend);
+  for (const GrowthStep& step : plan.chain) {
+    if (step.extend) all.push_back(*step.extend);
+  }
+  return all;
+}
+
 int64_t expert_shards_of(const std::string& op, const Json& arguments) {
   if (!is_operator(op)) return 1;
   const GrowPlan plan = plan_of(op, arguments);

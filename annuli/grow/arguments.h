@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "annuli/config/phase_plan.h"
 #include "annuli/core/json.h"
@@ -17,6 +18,10 @@ Json arguments_of(const GrowPlan& plan);
 
 // The inverse. Throws UserError naming the argument that cannot be.
 GrowPlan plan_of(const std::string& op, const Json& arguments);
+
+// What is stated of longer sequences, in its order.
+std::vector<ExtendPlan> extensions_of(const std::string& op,
+                                      const Json& arguments);
 
 // Shards that each copy of a dense feed-forward was cut in by this growth; 1 if
 // in none, or if it is no operator's. (A dense model is upcycled once at most,

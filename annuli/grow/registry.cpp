@@ -12,6 +12,7 @@
 #include "annuli/grow/chain.h"
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/expand_experts.h"
+#include "annuli/grow/extend.h"
 #include "annuli/grow/merge_experts.h"
 #include "annuli/grow/transforms/closed_copies.h"
 #include "annuli/grow/transforms/drop.h"
@@ -137,6 +138,15 @@ const std::vector<RegistryEntry>& registry() {
            "the loss is measured.",
            "annuli grow shrink-perturb SmolLM2-135M --out SmolLM2-shrunk "
            "--shrink 0.5 --relative-std 0.1"}),
+      entry<Extend>(
+          "extend",
+          {"Peng et al., YaRN, 2309.00071; Chen et al., 2306.15595",
+           "nothing that reads positions; every tensor to the bit",
+           "Make sequences longer by other rotary frequencies; the function "
+           "is not kept, and the change of the loss at the parent's length is "
+           "measured.",
+           "annuli grow extend SmolLM2-135M --out SmolLM2-long "
+           "--max-position-embeddings 32768"}),
       {"chain", "several of the above in one pass",
        "what all of its steps preserve",
        "Carry out several operators in one pass, with one proof; what all of "

@@ -6,16 +6,17 @@
 // Face Llama family) and causal grouped-query attention.
 namespace annuli::kernels {
 
-// cos and sin of position * frequency, each [T, half], for positions first ..
-// first + T - 1. Where 2 * half is less than head_dim, the rest of a head is
-// left as it is. Angles are computed in the frequencies' type: in fp32 for fp32
-// (as transformers does) and in fp64 for fp64.
+// cos and sin of position * frequency times `amplitude`, each [T, half], for
+// positions first .. first + T - 1. Where 2 * half is less than head_dim, the
+// rest of a head is left as it is. Angles are computed in the frequencies'
+// type: in fp32 for fp32 (as transformers does) and in fp64 for fp64.
 struct RotaryTable {
   at::Tensor cos;
   at::Tensor sin;
 };
 RotaryTable rotary_table(int64_t first, int64_t T,
-                         const at::Tensor& frequencies);  // [half]
+                         const at::Tensor& frequencies,  // [half]
+                         double amplitude = 1);
 
 // theta^(-2i/dim), [dim / 2]: the unscaled frequencies. `dim`: head_dim, or the
 // part of it that is turned.

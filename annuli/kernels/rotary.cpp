@@ -22,10 +22,12 @@ at::Tensor rotary_frequencies(int64_t dim, double theta, at::ScalarType dtype,
 }
 
 RotaryTable rotary_table(int64_t first, int64_t T,
-                         const at::Tensor& frequencies) {
+                         const at::Tensor& frequencies, double amplitude) {
   at::Tensor position = at::arange(first, first + T, frequencies.options());
   at::Tensor angle = at::outer(position, frequencies);
-  return {at::cos(angle), at::sin(angle)};
+  RotaryTable table{at::cos(angle), at::sin(angle)};
+  if (amplitude == 1) return table;
+  return {table.cos * amplitude, table.sin * amplitude};
 }
 
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTable& table) {

@@ -72,7 +72,8 @@ kernels::FeedForward TensorOps::layer_of(const FeedForwardParts& parts,
 
 void TensorOps::set_positions(int64_t first, int64_t T) {
   rotary_ = kernels::rotary_table(
-      first, T, rope_frequencies(config(), arithmetic(), model_.device()));
+      first, T, rope_frequencies(config(), arithmetic(), model_.device()),
+      rope_amplitude(config()));
 }
 
 // A tied table that is being trained gets one gradient from both of its uses.

@@ -8,9 +8,11 @@
 #include <vector>
 
 #include "annuli/config/field.h"
+#include "annuli/config/grown_shape.h"
 #include "annuli/config/model_fields.h"
 #include "annuli/config/rope_json.h"
 #include "annuli/core/json.h"
+#include "annuli/grow/arguments.h"
 #include "annuli/verify/axis_layout.h"
 #include "annuli/verify/layer_pairs.h"
 #include "annuli/verify/selection_audit.h"
@@ -91,10 +93,19 @@ void imply_head(const grow::Recipe& recipe, ModelConfig& config) {
   }
 }
 
+// What the methods that the recipe states make of the parent's positions.
+void imply_positions(const grow::Recipe& recipe, ModelConfig& config) {
+  for (const ExtendPlan& plan :
+       grow::extensions_of(recipe.op, recipe.arguments)) {
+    config = grown_shape(config, {.extend = plan}, complain_of_growth);
+  }
+}
+
 }  // namespace
 
 ModelConfig implied_config(const grow::Recipe& recipe) {
   ModelConfig config = recipe.parent;
+  imply_positions(recipe, config);
   const auto size = [&](Axis axis) { return axis_growth(recipe, axis).child; };
   config.hidden_size = size(Axis::kResidual);
   config.num_attention_heads = size(Axis::kHead);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "annuli/config/grown_shape.h"
 #include "annuli/config/model_fields.h"
 #include "annuli/config/phase_plan.h"
 #include "annuli/core/error.h"
@@ -108,6 +109,7 @@ class Inference {
         parents_(parents) {}
 
   grow::Recipe recipe() {
+    add_positions();
     add_experts();
     add_width();
     add_head();
@@ -135,6 +137,28 @@ class Inference {
     grow::Recipe recipe = grow::make_operator(plan)->recipe(parent_, 0);
     for (grow::TensorRecipe& line : recipe.tensors) forget_numbers(line);
     return recipe;
+  }
+
+  // What an extension by one of the methods makes of the parent's positions,
+  // exactly; any other difference is a fault.
+  void add_positions() {
+    const ModelConfig& child = child_.config();
+    if (child.max_position_embeddings <= parent_.max_position_embeddings ||
+        parent_.rope_scaling.type != RopeScaling::Type::kDefault) {
+      return;
+    }
+    ExtendPlan plan{.max_position_embeddings = child.max_position_embeddings};
+    if (child.rope_theta != parent_.rope_theta) {
+      plan.method = ExtendMethod::kTheta;
+      plan.rope_theta = child.rope_theta;
+    } else if (child.rope_scaling.type == RopeScaling::Type::kLinear) {
+      plan.method = ExtendMethod::kLinear;
+    }
+    const ModelConfig made =
+        grown_shape(parent_, {.extend = plan}, complain_of_growth);
+    if (made.rope_scaling == child.rope_scaling) {
+      steps_.push_back({.extend = plan});
+    }
   }
 
   void add_experts() {

@@ -26,12 +26,18 @@ bool chooses_otherwise(const grow::Recipe& recipe) {
              recipe.parent.num_experts * recipe.child.num_experts_per_tok;
 }
 
+// Queries and keys by other angles.
+bool turns_otherwise(const grow::Recipe& recipe) {
+  return recipe.parent.rope_theta != recipe.child.rope_theta ||
+         recipe.parent.rope_scaling != recipe.child.rope_scaling;
+}
+
 }  // namespace
 
 std::vector<LayerPair> comparable_layers(const grow::Recipe& recipe) {
   std::vector<LayerPair> pairs;
   if (!recipe.exact &&
-      (chooses_otherwise(recipe) ||
+      (chooses_otherwise(recipe) || turns_otherwise(recipe) ||
        std::ranges::any_of(recipe.tensors, is_drawn_or_merged))) {
     return pairs;
   }

@@ -109,6 +109,7 @@ TEST_F(Grow, EveryOperatorAndSharding) {
       {"deepen", "--weights", "random", "--add-layers", "2"},
       {"untie"},
       {"shrink-perturb", "--loss-budget", "9"},
+      {"extend", "--max-position-embeddings", "4096"},
       {"widen", "--noise-snr-db", "none", "--max-shard-size", "100kB"}};
   for (size_t i = 0; i < steps.size(); ++i) {
     const std::string out = std::to_string(i);
@@ -116,7 +117,7 @@ TEST_F(Grow, EveryOperatorAndSharding) {
     EXPECT_EQ(outcome.status, 0) << out << outcome.out << outcome.err;
     EXPECT_TRUE(ModelFile(path(out)).faults().empty()) << out;
   }
-  EXPECT_TRUE(fs::exists(path("8") + "/model.safetensors.index.json"));
+  EXPECT_TRUE(fs::exists(path("9") + "/model.safetensors.index.json"));
 }
 
 TEST_F(Grow, PerturbsProvesReplaysAndVerifies) {
@@ -148,9 +149,12 @@ TEST_F(Grow, NewOperatorsReplayAndVerify) {
   const std::vector<std::vector<std::string>> steps = {
       {"untie", "--head-state", "reset"},
       {"deepen", "--weights", "random", "--outputs", "keep"},
+      {"extend", "--max-position-embeddings", "4096"},
+      {"extend", "--max-position-embeddings", "4096", "--method", "theta"},
+      {"extend", "--max-position-embeddings", "4096", "--method", "linear"},
       {"shrink-perturb", "--loss-budget", "9"}};
   for (const std::vector<std::string>& step : steps) {
-    SCOPED_TRACE(step[0]);
+    SCOPED_TRACE(testing::PrintToString(step));
     std::vector<std::string> words = step;
     words.emplace_back("--force");
     ASSERT_EQ(grow_into("child", words).status, 0);
@@ -204,6 +208,7 @@ TEST_F(Grow, TheBudgetIsTheOperatorsUnlessItIsGiven) {
   EXPECT_EQ(budget({"deepen", "--outputs", "keep"}), 0.5);
   EXPECT_EQ(budget({"perturb"}), 0.1);
   EXPECT_EQ(budget({"shrink-perturb"}), 2);
+  EXPECT_EQ(budget({"extend", "--max-position-embeddings", "4096"}), 0.5);
   EXPECT_EQ(budget({"upcycle", "--drop-ratio", "0.5", "--loss-budget", "3"}),
             3);
 }

@@ -121,6 +121,8 @@ std::vector<Variant> variants() {
       {"shrink_perturb",
        {"phases.large.grow={shrink_perturb: {shrink: 0.5, relative_std: 0.1}}",
         kFewSteps}},
+      {"extend",
+       {"phases.medium.grow={extend: {max_position_embeddings: 4096}}"}},
       {"untie", {"phases.medium.grow={untie: {}}"}},
       {"random_layers", {"phases.large.grow.deepen.weights=random"}},
       {"widen_by_a_fraction", {"phases.medium.grow.widen.factor=1.5"}},

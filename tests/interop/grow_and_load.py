@@ -27,12 +27,14 @@ import families
 
 LIMIT = 1e-5
 WIDEN = ["widen", "--factor"]
+EXTEND = ["extend", "--max-position-embeddings", "1024"]
 UPCYCLE = ["upcycle", "--num-experts", "4", "--num-experts-per-tok", "2"]
 
 # name: (arguments, for which models, exact); a comma parts the steps
 ANY = lambda name: True
 MIXTURE = lambda name: name in families.MIXTURES
 TIED = lambda name: "tied" in name or name in ("arcee", "gpt_neox_serial")
+PLAIN = lambda name: "rope" not in name  # whose frequencies are not stretched
 NEOX = lambda name: name.startswith("gpt_neox")
 # A mixture class of transformers exists for the parent's shape.
 TO_MIXTURE = lambda name: name in (
@@ -74,6 +76,9 @@ OPERATORS = {
         ["expand-experts", "--factor", "2", "--num-experts-per-tok", "4"], MIXTURE, True),
     "expand experts, k kept": (
         ["expand-experts", "--factor", "2", "--num-experts-per-tok", "2"], MIXTURE, False),
+    "extend, yarn": (EXTEND, PLAIN, False),
+    "extend, theta": (EXTEND + ["--method", "theta"], PLAIN, False),
+    "extend, linear": (EXTEND + ["--method", "linear"], PLAIN, False),
     "shrink 0.5, perturb 0.1": (["shrink-perturb"], ANY, False),
     "perturb 0.01": (
         ["perturb", "--tensors", "attention,feed-forward,embedding"], ANY, False),

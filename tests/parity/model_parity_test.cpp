@@ -169,10 +169,10 @@ const auto kPlainCases =
     testing::Values("llama", "llama_tied", "arcee", "arcee_tied", "qwen3",
                     "mixtral", "qwen3_moe", "annuli_moe", "annuli_moe_tied");
 const auto kFamilyCases = testing::Values(
-    "llama_biases", "llama_sharded", "mistral", "qwen2", "qwen3_biases",
-    "arcee_relu2", "olmo2", "granite", "mixtral_fused", "qwen2_moe",
-    "qwen2_moe_fused", "qwen3_moe_raw", "annuli_moe_all", "gpt_neox",
-    "gpt_neox_serial", "annuli_moe_neox");
+    "llama_yarn", "gpt_neox_yarn", "llama_biases", "llama_sharded", "mistral",
+    "qwen2", "qwen3_biases", "arcee_relu2", "olmo2", "granite", "mixtral_fused",
+    "qwen2_moe", "qwen2_moe_fused", "qwen3_moe_raw", "annuli_moe_all",
+    "gpt_neox", "gpt_neox_serial", "annuli_moe_neox");
 const auto kName = [](const auto& info) { return info.param; };
 
 INSTANTIATE_TEST_SUITE_P(Cases, ModelParity, kPlainCases, kName);

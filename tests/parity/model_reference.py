@@ -85,6 +85,21 @@ LLAMA3 = dict(
         original_max_position_embeddings=64,
     )
 )
+# Frequency 0 of 8 is kept, those from 3 on are stretched.
+YARN = dict(
+    rope_parameters=THETA
+    | dict(
+        rope_type="yarn",
+        factor=4.0,
+        beta_fast=8.0,
+        original_max_position_embeddings=64,
+    )
+)
+# As DeepSeek's files state it; of GPT-NeoX' heads a half is turned.
+YARN_PART = dict(
+    rope_parameters=YARN["rope_parameters"]
+    | dict(mscale=1.5, mscale_all_dim=0.5, truncate=False, partial_rotary_factor=0.5)
+)
 SHARDED = dict(dtype="bfloat16", max_shard_size="60KB")
 FUSED = dict(save_original_format=False)
 ALL = dict(  # of our own switches
@@ -169,6 +184,8 @@ CASES = {
             rope_parameters=THETA | dict(rope_type="linear", factor=2.5, partial_rotary_factor=1.0),
         ),
     ),
+    "llama_yarn": ("Llama", YARN),
+    "gpt_neox_yarn": ("GPTNeoX", NEOX | YARN_PART),
     "annuli_moe_neox": (None, UNGATED | EXPERTS | NEOX_MIXTURE | dict(num_experts=3)),
 }
 

@@ -8,6 +8,7 @@
 #include "annuli/grow/chain.h"
 #include "annuli/grow/deepen.h"
 #include "annuli/grow/expand_experts.h"
+#include "annuli/grow/extend.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/transforms/closed_copies.h"
 #include "annuli/grow/transforms/drop.h"
@@ -184,6 +185,36 @@ void add_shrinkings(std::vector<GrowthCase>& cases) {
             DeepenPlan{.add_layers = 1, .weights = LayerSource::kRandom}}});
 }
 
+// By each method; and before and after what changes shapes.
+void add_extensions(std::vector<GrowthCase>& cases) {
+  const Flavour grouped{.gated = true, .tied = true, .num_key_value_heads = 2};
+  const Flavour neox{.qkv_bias = true,
+                     .o_bias = true,
+                     .mlp_bias = true,
+                     .layer_norm = true,
+                     .parallel = true,
+                     .fused_qkv = true,
+                     .partial_rotary = 1.0 / 3};
+  const auto by = [](ExtendMethod method) {
+    return ExtendPlan{.max_position_embeddings = 8192, .method = method};
+  };
+  const ExtendPlan yarn = by(ExtendMethod::kYarn);
+  for (const Flavour& flavour :
+       {grouped, neox, Flavour{.mixture = true, .gated = true}}) {
+    add_case(cases, "extend", flavour, std::make_shared<grow::Extend>(yarn));
+  }
+  add_case(cases, "extend_theta", grouped,
+           std::make_shared<grow::Extend>(by(ExtendMethod::kTheta)));
+  add_case(cases, "extend_linear", grouped,
+           std::make_shared<grow::Extend>(by(ExtendMethod::kLinear)));
+  add_case(cases, "extend_widen", grouped,
+           std::make_shared<grow::Chain>(std::vector<GrowthStep>{
+               {.extend = yarn}, {.widen = WidenPlan{.factor = 2}}}));
+  add_case(cases, "deepen_extend", grouped,
+           std::make_shared<grow::Chain>(std::vector<GrowthStep>{
+               {.deepen = DeepenPlan{.add_layers = 1}}, {.extend = yarn}}));
+}
+
 // Mixtures that are balanced by selection biases; copies of experts that such
 // biases close, of a parent that has some and of one that has none, and on top
 // of what other steps have made.
@@ -338,6 +369,7 @@ std::vector<GrowthCase> growth_cases() {
   add_random_layers(cases);
   add_untyings(cases);
   add_shrinkings(cases);
+  add_extensions(cases);
   add_selections(cases);
   return cases;
 }

@@ -15,7 +15,8 @@ std::string name_of(const Flavour& flavour) {
   const char* rope = flavour.rope_type == RopeScaling::Type::kLinear ? "_linear"
                      : flavour.rope_type == RopeScaling::Type::kLlama3
                          ? "_llama3"
-                         : "";
+                     : flavour.rope_type == RopeScaling::Type::kYarn ? "_yarn"
+                                                                     : "";
   return fmt::format(
       "{}_{}_{}{}_kv{}{}{}{}{}{}{}{}{}{}{}{}{}{}{}",
       flavour.mixture ? "mixture" : "dense",
@@ -60,7 +61,10 @@ std::vector<Flavour> family_flavours() {
        .mlp_bias = true,
        .rope_type = Rope::kLlama3},
       // Qwen2
-      {.gated = true, .num_key_value_heads = 2, .qkv_bias = true},
+      {.gated = true,
+       .num_key_value_heads = 2,
+       .qkv_bias = true,
+       .rope_type = Rope::kYarn},
       // OLMo-2
       {.gated = true,
        .tied = false,
@@ -182,6 +186,7 @@ ModelConfig config(const Flavour& flavour) {
     config.rope_scaling.factor = 3;
     // Wavelengths of 6 to 1300: one kept, one blended, one stretched.
     config.rope_scaling.original_max_position_embeddings = 200;
+    config.rope_scaling.attention_factor = yarn_attention_factor(3);
   }
   config.tie_word_embeddings = flavour.tied;
   config.initializer_range = 0.2;
