@@ -12,6 +12,8 @@ Letters: B batch, T tokens, D hidden_size, H heads, K kv heads, E experts,
 N = B * T, V vocabulary.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -62,8 +64,36 @@ def frequencies(rope, d, dtype):
         low, high = rope["low_freq_factor"], rope["high_freq_factor"]
         kept = ((turns - low) / (high - low)).clamp(0, 1)
         return f * (kept + (1 - kept) / rope["factor"])
+    if kind == "yarn":
+        low, high = (index_of(rope, d, rope.get(key) or turns)
+                     for key, turns in (("beta_fast", 32), ("beta_slow", 1)))
+        if rope.get("truncate", True):
+            low, high = math.floor(low), math.ceil(high)
+        low, high = max(low, 0), min(high, d - 1)
+        index = torch.arange(d // 2).to(dtype)
+        stretched = ((index - low) / max(high - low, 0.001)).clamp(0, 1)
+        return f * (1 - stretched + stretched / rope["factor"])
     assert kind == "default", kind
     return f
+
+
+def index_of(rope, d, turns):
+    """Where, among the d / 2 frequencies, one would stand that turns so often within
+    the original length."""
+    length = rope["original_max_position_embeddings"]
+    return d * math.log(length / (2 * math.pi * turns)) / (2 * math.log(rope["rope_theta"]))
+
+
+def amplitude(rope):
+    """What yarn multiplies cosines and sines with."""
+    if rope.get("rope_type") != "yarn":
+        return 1.0
+    if rope.get("attention_factor") is not None:
+        return rope["attention_factor"]
+    grown = lambda share: 0.1 * share * math.log(max(rope["factor"], 1)) + 1
+    if rope.get("mscale") and rope.get("mscale_all_dim"):
+        return grown(rope["mscale"]) / grown(rope["mscale_all_dim"])
+    return grown(1)
 
 
 def rotate(x, rope, positions):
@@ -71,7 +101,7 @@ def rotate(x, rope, positions):
     a head are turned, i is paired with i + d/2."""
     d = int(x.shape[3] * rope.get("partial_rotary_factor", 1))
     angle = positions.to(x.dtype)[:, :, None] * frequencies(rope, d, x.dtype)
-    cos, sin = angle.cos()[:, :, None, :], angle.sin()[:, :, None, :]
+    cos, sin = (amplitude(rope) * turned[:, :, None, :] for turned in (angle.cos(), angle.sin()))
     a, b, rest = x[..., : d // 2], x[..., d // 2 : d], x[..., d:]
     return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], dim=-1)
 
