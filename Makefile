@@ -5,7 +5,7 @@ export CCACHE_BASEDIR := $(CURDIR)
 
 .PHONY: help run test build bench bench-decode bench-grow bench-memory \
         bench-save bench-tokenizer bench-all compare faults fuzz \
-        asan tsan coverage tidy setup study-text format clean
+        asan tsan coverage tidy setup study-text wheel format clean
 
 help:
 	@echo 'make run      set up, build, run $(PLAN)' \
@@ -36,6 +36,7 @@ help:
 	@echo 'make coverage what make asan does, and the share of lines it ran'
 	@echo 'make tidy     set up, clang-tidy every source (FILES=...: some)'
 	@echo 'make build    set up, build the program: build/annuli'
+	@echo 'make wheel    set up, build, make the Python package in dist/'
 	@echo 'make setup    packages, LibTorch and data only'
 	@echo 'make study-text   the text and the vocabulary of plans/studies,' \
 	      'into build/data/study'
@@ -115,6 +116,9 @@ coverage:
 tidy:
 	@tools/setup --tidy >/dev/null
 	@tools/tidy $(FILES)
+
+wheel:
+	@tools/wheel
 
 setup:
 	@tools/setup

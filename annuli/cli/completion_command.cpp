@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "annuli/cli/command_list.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/shell_completion.h"
 
@@ -21,9 +22,9 @@ void add_completion_command(CLI::App& app) {
       "Examples:\n  source <(annuli completion bash)\n"
       "  annuli completion zsh > ~/.zfunc/_annuli");
   command->callback([&app, shell] {
-    const Command program = command_tree(app);
-    fmt::print("{}", *shell == "bash" ? bash_completion(program)
-                                      : zsh_completion(program));
+    const Json commands = command_list(app);
+    fmt::print("{}", *shell == "bash" ? bash_completion(commands)
+                                      : zsh_completion(commands));
   });
 }
 

@@ -16,10 +16,12 @@
 #include <system_error>
 
 #include "annuli/checkpoint/lineage.h"
+#include "annuli/cli/command_list.h"
 #include "annuli/cli/commands.h"
 #include "annuli/cli/exit_status.h"
 #include "annuli/cli/help_formatter.h"
 #include "annuli/cli/usage_error.h"
+#include "annuli/core/json.h"
 #include "annuli/core/memory.h"
 #include "annuli/kernels/memory/caching_allocator.h"
 #include "annuli/kernels/threads.h"
@@ -71,6 +73,13 @@ int run_verb(int argc, char** argv) {
   annuli::cli::add_completion_command(app);
   annuli::cli::add_man_command(app);
   for (CLI::App* verb : app.get_subcommands(nullptr)) verb->group("Verbs");
+  app.add_flag_callback(
+      "--commands",
+      [&app] {
+        throw CLI::CallForVersion(
+            annuli::pretty(annuli::cli::command_list(app)), annuli::cli::kDone);
+      },
+      "Print every verb with its arguments and options as JSON, for programs");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {

@@ -1,9 +1,9 @@
 #include "annuli/cli/man_page.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
-#include <algorithm>
-#include <cctype>
+#include <vector>
 
 namespace annuli::cli {
 namespace {
@@ -27,60 +27,79 @@ std::string roff(const std::string& text) {
   return escaped;
 }
 
-std::string upper(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) {
-    return static_cast<char>(std::toupper(c));
-  });
-  return text;
+std::string text_of(const Json& json, const char* key) {
+  return json.at(key).get<std::string>();
 }
 
-void add_flag(const Flag& flag, std::string& page) {
-  std::string names;
-  for (const std::string& name : flag.names) {
-    names += fmt::format("{}\\fB{}\\fP", names.empty() ? "" : ", ", roff(name));
+// "\\fB--dtype\\fP \\fIf32|f64\\fP".
+std::string name_of(const Json& value, bool is_option) {
+  const std::string name = roff(text_of(value, "name"));
+  if (!is_option) return "\\fI" + name + "\\fP";
+  std::string type = text_of(value, "type");
+  if (const auto words = value.find("words"); words != value.end()) {
+    type = fmt::format("{}",
+                       fmt::join(words->get<std::vector<std::string>>(), "|"));
   }
-  page += fmt::format(".TP\n{}", names);
-  if (!flag.value.empty()) page += fmt::format(" \\fI{}\\fP", roff(flag.value));
-  page += fmt::format("\n{}\n", roff(flag.help));
-  if (!flag.choices.empty() && flag.value.find('|') == std::string::npos) {
-    std::string words;
-    for (const std::string& choice : flag.choices) {
-      words += (words.empty() ? "" : ", ") + roff(choice);
-    }
-    page += fmt::format("One of {}.\n", words);
-  }
-  if (!flag.fallback.empty()) {
-    page += fmt::format("Default: {}.\n", roff(flag.fallback));
+  const std::string flag = "\\fB\\-\\-" + name + "\\fP";
+  return type == "flag" ? flag : fmt::format("{} \\fI{}\\fP", flag, roff(type));
+}
+
+void add_value(const Json& value, bool is_option, std::string& page) {
+  page += fmt::format(".TP\n{}\n{}\n", name_of(value, is_option),
+                      roff(text_of(value, "help")));
+  if (value.contains("default")) {
+    page += fmt::format("Default: {}.\n", roff(text_of(value, "default")));
   }
 }
 
-// "annuli export [OPTIONS] source".
-std::string usage(const Command& command) {
-  std::string line = fmt::format("\\fB{}\\fP", roff(command.name));
-  if (!command.commands.empty()) return line + " \\fIVERB\\fP ...";
+// "annuli export [options] source".
+std::string usage(const std::string& path, const Json& verb) {
+  std::string line = fmt::format("\\fB{}\\fP", roff(path));
+  if (!verb.at("verbs").empty()) return line + " \\fIOPERATOR\\fP ...";
   line += " [\\fIoptions\\fP]";
-  for (const Flag& argument : command.positionals) {
-    const std::string name =
-        fmt::format("\\fI{}\\fP", roff(argument.names.at(0)));
-    line += argument.is_required ? " " + name : fmt::format(" [{}]", name);
+  for (const Json& argument : verb.at("arguments")) {
+    const std::string name = name_of(argument, false);
+    line += argument.value("required", false) ? " " + name
+                                              : fmt::format(" [{}]", name);
   }
   return line;
 }
 
-void add_examples(const std::string& footer, std::string& page) {
-  if (footer.empty()) return;
-  page += fmt::format(".PP\n.nf\n{}\n.fi\n", roff(footer));
+void add_verb(const std::string& before, const Json& verb, std::string& page) {
+  const std::string path = before + " " + text_of(verb, "name");
+  page += fmt::format(".SS {}\n{}\n.PP\n{}\n", roff(path), usage(path, verb),
+                      roff(text_of(verb, "help")));
+  for (const Json& value : verb.at("arguments")) add_value(value, false, page);
+  for (const Json& value : verb.at("options")) add_value(value, true, page);
+  if (const std::string examples = text_of(verb, "footer"); !examples.empty()) {
+    page += fmt::format(".PP\n.nf\n{}\n.fi\n", roff(examples));
+  }
+  for (const Json& inner : verb.at("verbs")) add_verb(path, inner, page);
 }
 
-void add_command(const Command& command, std::string& page) {
-  page += fmt::format(".SS {}\n{}\n.PP\n{}.\n", roff(command.name),
-                      usage(command), roff(command.about));
-  for (const auto* flags : {&command.positionals, &command.flags}) {
-    for (const Flag& flag : *flags) add_flag(flag, page);
-  }
-  add_examples(command.examples, page);
-  for (const Command& inner : command.commands) add_command(inner, page);
-}
+constexpr const char* kHead = R"(.TH ANNULI 1 "" "annuli {}"
+.SH NAME
+annuli \- grows language models while they train
+.SH SYNOPSIS
+.B annuli
+.I VERB
+.RI [ options ]
+.SH DESCRIPTION
+Annuli grows language models while they train: dense, mixture of experts, wider,
+deeper, trained on after each step, every step with a numeric proof that the new
+model computes what it should.
+.SH OPTIONS
+.TP
+.B \-\-help
+Print help and exit; after a verb, the verb's.
+.TP
+.B \-\-version
+Print the versions of the program and of LibTorch.
+.TP
+.B \-\-commands
+Print every verb with its arguments and options as JSON.
+.SH VERBS
+)";
 
 constexpr const char* kStatus = R"(.SH EXIT STATUS
 .TP
@@ -112,16 +131,9 @@ Folder for files that are gone at the end.
 
 }  // namespace
 
-std::string man_page(const Command& program, const std::string& version) {
-  std::string page = fmt::format(
-      ".TH {} 1 \"\" \"{}\"\n.SH NAME\n{} \\- grows language models while "
-      "they train\n.SH SYNOPSIS\n.B {}\n.I VERB\n.RI [ options ]\n"
-      ".SH DESCRIPTION\n{}\n.SH OPTIONS\n",
-      upper(program.name), version, program.name, program.name,
-      roff(program.about));
-  for (const Flag& flag : program.flags) add_flag(flag, page);
-  page += ".SH VERBS\n";
-  for (const Command& verb : program.commands) add_command(verb, page);
+std::string man_page(const Json& commands) {
+  std::string page = fmt::format(kHead, text_of(commands, "annuli"));
+  for (const Json& verb : commands.at("verbs")) add_verb("annuli", verb, page);
   return page + kStatus;
 }
 

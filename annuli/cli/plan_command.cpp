@@ -119,6 +119,7 @@ void plan(const PlanOptions& options) {
   }
   if (options.json) {
     Json json = budget::to_json(budget, limit);
+    json["output_dir"] = plan.output_dir;
     const std::vector<std::string> rates = train::schedule_text(plan);
     for (size_t i = 0; i < rates.size(); ++i) {
       json["phases"][i]["learning_rate"] = rates[i];

@@ -124,9 +124,11 @@ void add_run_command(CLI::App& app) {
       "--processes", options->processes,
       "Number of processes of this host that share the training, a power of "
       "two (default: 1)");
-  command->add_flag("--watch", options->watch,
-                    "Serve the page of the run beside it and say where "
-                    "(--watch=PORT; default: port 8642), as annuli watch does");
+  command
+      ->add_flag("--watch", options->watch,
+                 "Serve the page of the run beside it and say where "
+                 "(--watch=PORT; default: port 8642), as annuli watch does")
+      ->type_name("PORT");
   CLI::Option* resume = command->add_flag(
       "--resume", options->resume,
       "Go on with the run in the folder; start one if there is none");
@@ -150,6 +152,7 @@ void add_run_command(CLI::App& app) {
       "--profile", options->profile,
       "Print where a step's time goes, by kernel, and write a trace "
       "(--profile=FILE; default: profile.json in the run's folder)");
+  profile->type_name("FILE");
   command
       ->add_option("--profile-steps", options->profile_steps,
                    "Number of steps of each phase to record, after its first "

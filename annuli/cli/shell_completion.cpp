@@ -4,50 +4,66 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <vector>
 
 namespace annuli::cli {
 namespace {
 
-std::string with_underscores(std::string name) {
-  std::ranges::replace(name, ' ', '_');
-  std::ranges::replace(name, '-', '_');
-  return "_" + name;
+using Words = std::vector<std::string>;
+
+std::string text_of(const Json& json, const char* key) {
+  return json.at(key).get<std::string>();
 }
 
-std::vector<std::string> names_of(const std::vector<Command>& commands) {
-  std::vector<std::string> names;
-  for (const Command& command : commands) names.push_back(command.last_word());
-  return names;
+std::string flag_of(const Json& option) {
+  return "--" + text_of(option, "name");
 }
 
-// A line of a `case` for each command, from the outermost in.
-void add_bash_flags(const Command& command, std::string& text) {
-  std::vector<std::string> words;
-  for (const Flag& flag : command.flags) {
-    words.insert(words.end(), flag.names.begin(), flag.names.end());
+Words words_of(const Json& option) { return option.value("words", Words()); }
+
+// `visit` gets "annuli grow deepen" and the verb, from the outermost in.
+template <typename Visit>
+void for_each_verb(const std::string& path, const Json& verb, Visit&& visit) {
+  visit(path, verb);
+  for (const Json& inner : verb.at("verbs")) {
+    for_each_verb(path + " " + text_of(inner, "name"), inner, visit);
   }
-  text += fmt::format("    '{}') flags='{}' verbs='{}' ;;\n", command.name,
-                      fmt::join(words, " "),
-                      fmt::join(names_of(command.commands), " "));
-  for (const Command& inner : command.commands) add_bash_flags(inner, text);
 }
 
-void add_bash_choices(const Command& command, std::string& text) {
-  for (const Flag& flag : command.flags) {
-    if (flag.choices.empty()) continue;
-    for (const std::string& name : flag.names) {
-      text += fmt::format("    '{} {}') choices='{}' ;;\n", command.name, name,
-                          fmt::join(flag.choices, " "));
-    }
-  }
-  for (const Command& inner : command.commands) add_bash_choices(inner, text);
+// What `annuli` itself takes.
+Json program_of(const Json& commands) {
+  const auto flag = [](const char* name, const char* help) {
+    return Json{{"name", name}, {"help", help}, {"type", "flag"}};
+  };
+  return {{"name", "annuli"},
+          {"options",
+           {flag("help-all", "Help of all verbs"),
+            flag("version", "The versions of the program and of LibTorch"),
+            flag("commands", "Every verb with its options as JSON")}},
+          {"verbs", commands.at("verbs")}};
 }
 
-void add_bash_paths(const Command& command, std::vector<std::string>& paths) {
-  for (const Command& inner : command.commands) {
-    paths.push_back(fmt::format("'{}'", inner.name));
-    add_bash_paths(inner, paths);
+std::string bash_flags(const std::string& path, const Json& verb) {
+  Words flags = {"--help"};
+  Words verbs;
+  for (const Json& option : verb.at("options"))
+    flags.push_back(flag_of(option));
+  for (const Json& inner : verb.at("verbs")) {
+    verbs.push_back(text_of(inner, "name"));
   }
+  return fmt::format("    '{}') flags='{}' verbs='{}' ;;\n", path,
+                     fmt::join(flags, " "), fmt::join(verbs, " "));
+}
+
+std::string bash_choices(const std::string& path, const Json& verb) {
+  std::string lines;
+  for (const Json& option : verb.at("options")) {
+    const Words words = words_of(option);
+    if (words.empty()) continue;
+    lines += fmt::format("    '{} {}') choices='{}' ;;\n", path,
+                         flag_of(option), fmt::join(words, " "));
+  }
+  return lines;
 }
 
 // Within single quotes, within the brackets or the list of a specification.
@@ -64,99 +80,109 @@ std::string zsh_text(const std::string& text) {
   return quoted;
 }
 
-std::string zsh_flag(const Flag& flag) {
+std::string zsh_flag(const Json& option) {
+  const Words words = words_of(option);
   const std::string value =
-      flag.value.empty() ? ""
-      : flag.choices.empty()
-          ? ":value:_files"
-          : fmt::format(":value:({})", fmt::join(flag.choices, " "));
-  std::string text;
-  for (const std::string& name : flag.names) {
-    // `*`: a flag may be given more than once where the program takes a list.
-    text +=
-        fmt::format(" \\\n    '*{}[{}]{}'", name, zsh_text(flag.help), value);
-  }
-  return text;
+      option.at("type") == "flag" ? ""
+      : words.empty()             ? ":value:_files"
+                      : fmt::format(":value:({})", fmt::join(words, " "));
+  // `*`: where the program takes a list, a flag is given more than once.
+  return fmt::format(" \\\n    '*{}[{}]{}'", flag_of(option),
+                     zsh_text(text_of(option, "help")), value);
 }
 
-void add_zsh_function(const Command& command, std::string& text) {
-  for (const Command& inner : command.commands) add_zsh_function(inner, text);
-  text += fmt::format("{}() {{\n", with_underscores(command.name));
-  std::string flags;
-  for (const Flag& flag : command.flags) flags += zsh_flag(flag);
-  if (command.commands.empty()) {
-    text += fmt::format("  _arguments -s :{} \\\n    '*:file:_files'\n}}\n\n",
-                        flags);
-    return;
+std::string function_name(std::string path) {
+  std::ranges::replace(path, ' ', '_');
+  std::ranges::replace(path, '-', '_');
+  return "_" + path;
+}
+
+std::string zsh_function(const std::string& path, const Json& verb) {
+  std::string flags = " \\\n    '--help[Print help and exit]'";
+  for (const Json& option : verb.at("options")) flags += zsh_flag(option);
+  std::string text = function_name(path) + "() {\n";
+  if (verb.at("verbs").empty()) {
+    return text +
+           fmt::format("  _arguments -s :{} \\\n    '*:file:_files'\n}}\n",
+                       flags);
   }
   std::string verbs;
   std::string cases;
-  for (const Command& inner : command.commands) {
+  for (const Json& inner : verb.at("verbs")) {
+    const std::string name = text_of(inner, "name");
     verbs +=
-        fmt::format("\n    '{}:{}'", inner.last_word(), zsh_text(inner.about));
-    cases += fmt::format("        {}) {} ;;\n", inner.last_word(),
-                         with_underscores(inner.name));
+        fmt::format("\n    '{}:{}'", name, zsh_text(text_of(inner, "help")));
+    cases += fmt::format("        {}) {} ;;\n", name,
+                         function_name(path + " " + name));
   }
-  text += fmt::format(
-      "  local context state state_descr line\n"
-      "  typeset -A opt_args\n"
-      "  local -a verbs=({}\n  )\n"
-      "  _arguments -C :{} \\\n    '1: :->verb' '*:: :->rest'\n"
-      "  case $state in\n"
-      "    verb) _describe verb verbs ;;\n"
-      "    rest)\n      case $words[1] in\n{}      esac ;;\n"
-      "  esac\n}}\n\n",
-      verbs, flags, cases);
+  return text + fmt::format(
+                    "  local context state state_descr line\n"
+                    "  typeset -A opt_args\n"
+                    "  local -a verbs=({}\n  )\n"
+                    "  _arguments -C :{} \\\n"
+                    "    '1: :->verb' '*:: :->rest'\n"
+                    "  case $state in\n"
+                    "    verb) _describe verb verbs ;;\n"
+                    "    rest)\n      case $words[1] in\n{}      esac ;;\n"
+                    "  esac\n}}\n",
+                    verbs, flags, cases);
 }
+
+constexpr const char* kBash = R"(# Completion of annuli for bash.
+_annuli() {{
+  local here='annuli' word flags verbs choices=''
+  local current=${{COMP_WORDS[COMP_CWORD]}}
+  for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+    case "$here $word" in
+      {}) here+=" $word" ;;
+    esac
+  done
+  case "$here ${{COMP_WORDS[COMP_CWORD-1]}}" in
+{}  esac
+  case $here in
+{}  esac
+  if [[ -n $choices ]]; then verbs=$choices
+  elif [[ $current == -* ]]; then verbs=$flags
+  fi
+  COMPREPLY=($(compgen -W "$verbs" -- "$current"))
+}}
+complete -o default -o bashdefault -F _annuli annuli
+)";
+
+constexpr const char* kZsh = R"(#compdef annuli
+# Completion of annuli for zsh: a file _annuli in $fpath, or sourced after
+# compinit.
+
+{}
+if [[ $funcstack[1] == _annuli ]]; then
+  _annuli "$@"
+else
+  compdef _annuli annuli
+fi
+)";
 
 }  // namespace
 
-std::string bash_completion(const Command& program) {
-  const std::string function = with_underscores(program.name);
-  std::vector<std::string> paths;
-  add_bash_paths(program, paths);
+std::string bash_completion(const Json& commands) {
+  Words paths;
   std::string flags;
-  add_bash_flags(program, flags);
   std::string choices;
-  add_bash_choices(program, choices);
-  return fmt::format(
-      "# Completion of {0} for bash.\n"
-      "{1}() {{\n"
-      "  local here='{0}' word flags verbs choices=''\n"
-      "  local current=${{COMP_WORDS[COMP_CWORD]}}\n"
-      "  for word in \"${{COMP_WORDS[@]:1:COMP_CWORD-1}}\"; do\n"
-      "    case \"$here $word\" in\n"
-      "      {2}) here+=\" $word\" ;;\n"
-      "    esac\n"
-      "  done\n"
-      "  case \"$here ${{COMP_WORDS[COMP_CWORD-1]}}\" in\n"
-      "{3}"
-      "  esac\n"
-      "  case $here in\n"
-      "{4}"
-      "  esac\n"
-      "  if [[ -n $choices ]]; then verbs=$choices\n"
-      "  elif [[ $current == -* ]]; then verbs=$flags\n"
-      "  fi\n"
-      "  COMPREPLY=($(compgen -W \"$verbs\" -- \"$current\"))\n"
-      "}}\n"
-      "complete -o default -o bashdefault -F {1} {0}\n",
-      program.name, function, fmt::join(paths, "|"), choices, flags);
+  for_each_verb("annuli", program_of(commands),
+                [&](const std::string& path, const Json& verb) {
+                  if (path != "annuli") paths.push_back("'" + path + "'");
+                  flags += bash_flags(path, verb);
+                  choices += bash_choices(path, verb);
+                });
+  return fmt::format(kBash, fmt::join(paths, "|"), choices, flags);
 }
 
-std::string zsh_completion(const Command& program) {
-  std::string text = fmt::format(
-      "#compdef {0}\n# Completion of {0} for zsh: a file {1} in $fpath, or "
-      "sourced after compinit.\n\n",
-      program.name, with_underscores(program.name));
-  add_zsh_function(program, text);
-  return text + fmt::format(
-                    "if [[ $funcstack[1] == {1} ]]; then\n"
-                    "  {1} \"$@\"\n"
-                    "else\n"
-                    "  compdef {1} {0}\n"
-                    "fi\n",
-                    program.name, with_underscores(program.name));
+std::string zsh_completion(const Json& commands) {
+  std::string functions;
+  for_each_verb("annuli", program_of(commands),
+                [&](const std::string& path, const Json& verb) {
+                  functions += zsh_function(path, verb);
+                });
+  return fmt::format(kZsh, functions);
 }
 
 }  // namespace annuli::cli

@@ -18,8 +18,10 @@ AnnuliOpenParquet load_library() {
   void* entry =
       library == nullptr ? nullptr : ::dlsym(library, "annuli_open_parquet");
   if (entry == nullptr) {
-    user_error("loading the reader of Parquet files: {}; try: make build",
-               one_line(::dlerror()));
+    user_error(
+        "loading the reader of Parquet files: {}; try: make build, or with "
+        "the Python package: pip install 'annuli[parquet]'",
+        one_line(::dlerror()));
   }
   return reinterpret_cast<AnnuliOpenParquet>(entry);
 }

@@ -121,7 +121,7 @@ TEST_F(Completion, TheManualHasEveryVerbAndNoFault) {
   const std::string text =
       printed("mandoc -T ascii " + page.string() + " | sed 's/.\x08//g'");
   for (const char* words :
-       {"annuli grow deepen", "--add-layers", "One of f32, f64, bf16, f16",
+       {"annuli grow deepen", "--add-layers", "f32|f64|bf16|f16",
         "annuli export large --out large.gguf --dtype q8_0", "EXIT STATUS"}) {
     EXPECT_THAT(text, HasSubstr(words));
   }

@@ -56,6 +56,42 @@ TEST_F(Verbs, HelpListsEveryVerbAndEveryVerbHasAnExample) {
   }
 }
 
+// The entry of that name.
+json named(const json& list, const std::string& name) {
+  for (const json& entry : list) {
+    if (entry.at("name") == name) return entry;
+  }
+  return {};
+}
+
+TEST_F(Verbs, CommandsAreListedWithTheTypesOfTheirOptions) {
+  const Outcome outcome = run({"--commands"});
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  const json verbs = json::parse(outcome.out).at("verbs");
+  const std::string help = run({"--help"}).out;
+  for (const json& verb : verbs) {
+    EXPECT_THAT(help, HasSubstr("  " + verb.at("name").get<std::string>()));
+  }
+  const json operators = named(verbs, "grow").at("verbs");
+  const json widen = named(operators, "widen");
+  EXPECT_EQ(named(widen.at("arguments"), "parent").at("required"), true);
+  const json noise = named(widen.at("options"), "noise-snr-db");
+  EXPECT_EQ(noise.at("type"), "number");
+  EXPECT_EQ(noise.at("default"), "10");
+  EXPECT_EQ(noise.at("none"), true);
+  EXPECT_EQ(named(widen.at("options"), "hidden").at("type"), "integer");
+  EXPECT_EQ(named(widen.at("options"), "text").at("many"), true);
+  EXPECT_EQ(named(widen.at("options"), "force").at("type"), "flag");
+  const json tensors =
+      named(named(operators, "perturb").at("options"), "tensors");
+  EXPECT_EQ(tensors.at("type"), "word");
+  EXPECT_EQ(tensors.at("joined"), true);
+  EXPECT_THAT(tensors.at("words"), ::testing::Contains("router"));
+  const json run_options = named(verbs, "run").at("options");
+  EXPECT_EQ(named(run_options, "watch").at("value"), "PORT");
+  EXPECT_EQ(named(run_options, "resume").count("value"), 0);
+}
+
 TEST_F(Verbs, UsageNamesWhatFollowsOnEveryLevel) {
   EXPECT_THAT(run({"--help"}).out, HasSubstr("Usage: annuli VERB ...\n"));
   const std::string grow = run({"grow", "--help"}).out;
