@@ -226,14 +226,9 @@ class ConfigReader {
   }
 
   bool gives(const ModelConfig& config, const at::Tensor& stored) const {
-    const at::Tensor made = rope_factors(config);
-    for (int64_t i = 0; i < made.numel(); ++i) {
-      if (!is_near(made.const_data_ptr<float>()[i],
-                   stored.const_data_ptr<float>()[i])) {
-        return false;
-      }
-    }
-    return true;
+    const at::Tensor made = rope_factors(config);  // 1 or more, each
+    const double off = ((made - stored) / made).abs().max().item<double>();
+    return off <= kRounding;
   }
 
   // All pairs beyond the original length are divided by the whole factor; where
@@ -241,10 +236,9 @@ class ConfigReader {
   void add_llama3(ModelConfig& config) const {
     validate(config);
     const at::Tensor stored = factors(config);
-    const float* first = stored.const_data_ptr<float>();
     RopeScaling& scaling = config.rope_scaling;
     scaling.type = RopeScaling::Type::kLlama3;
-    scaling.factor = decimal(*std::max_element(first, first + stored.numel()));
+    scaling.factor = decimal(stored.max().item<double>());
     for (int bits = 3; bits <= 24 && scaling.factor >= 1; ++bits) {
       scaling.original_max_position_embeddings = int64_t{1} << bits;
       if (gives(config, stored)) return;

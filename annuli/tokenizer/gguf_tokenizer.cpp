@@ -114,14 +114,22 @@ class GgufVocabulary {
     return model;
   }
 
-  // The text of a special token that the keys name by its id.
-  std::optional<std::string> special(const char* which) const {
+  // A special token that the keys name by its id, and its text.
+  std::optional<int64_t> special_id(const char* which) const {
     const int64_t id =
         file_.whole(fmt::format("tokenizer.ggml.{}_token_id", which), -1);
-    if (id < 0 || std::cmp_greater_equal(id, tokens_.size())) {
-      return std::nullopt;
-    }
-    return std::string(tokens_[static_cast<size_t>(id)]);
+    const bool known = id >= 0 && std::cmp_less(id, tokens_.size());
+    return known ? std::optional(id) : std::nullopt;
+  }
+  std::optional<std::string> special(const char* which) const {
+    const auto id = special_id(which);
+    if (!id) return std::nullopt;
+    return std::string(tokens_[static_cast<size_t>(*id)]);
+  }
+  // Whether it stands for no text: a file may name an ordinary token.
+  bool is_control(const char* which) const {
+    const auto id = special_id(which);
+    return id && type_of(static_cast<size_t>(*id)) == Type::kControl;
   }
 
   // Llama's begins a text and does not end it.
@@ -273,7 +281,9 @@ SpecialTokenFiles read_gguf_special_tokens(const fs::path& path) {
   const GgufVocabulary from(path);
   SpecialTokenFiles tokens;
   tokens.config_bos_token = from.special(GgufVocabulary::kBegin);
-  tokens.config_eos_token = from.special(GgufVocabulary::kEnd);
+  if (const auto end = from.special_id(GgufVocabulary::kEnd)) {
+    tokens.config_eos = {*end};
+  }
   tokens.add_bos_token = from.adds(GgufVocabulary::kBegin);
   return tokens;
 }
@@ -298,8 +308,8 @@ std::vector<NamedText> gguf_tokenizer_files(const fs::path& path) {
     config["tokenizer_class"] = "PreTrainedTokenizerFast";
   }
   for (const char* which : {GgufVocabulary::kBegin, GgufVocabulary::kEnd}) {
-    if (const auto token = from.special(which)) {
-      config[fmt::format("{}_token", which)] = *token;
+    if (from.is_control(which)) {
+      config[fmt::format("{}_token", which)] = *from.special(which);
     }
   }
   const std::string chat = from.chat_template();

@@ -100,7 +100,9 @@ SpecialTokenFiles read_special_token_files(const fs::path& tokenizer_folder,
       whole ? read_gguf_special_tokens(tokenizer_folder) : SpecialTokenFiles();
   files.generation_eos =
       Fields(model_folder, "generation_config.json").ids("eos_token_id");
-  files.config_eos = Fields(model_folder, "config.json").ids("eos_token_id");
+  const std::vector<int64_t> eos =
+      Fields(model_folder, "config.json").ids("eos_token_id");
+  if (!eos.empty()) files.config_eos = eos;
   if (whole) return files;
   const Fields config(tokenizer_folder, "tokenizer_config.json");
   files.config_bos_token = config.token("bos_token");

@@ -33,7 +33,8 @@ def rewrite(source, target, keep=lambda key: True, change={}, tensor=None):
             continue
         kinds = field.types
         if kinds[0] == gguf.GGUFValueType.ARRAY:
-            writer.add_key_value(name, value, kinds[0], sub_type=kinds[-1])
+            kind = kinds[1] if len(kinds) > 1 else gguf.GGUFValueType.STRING  # of none
+            writer.add_key_value(name, value, kinds[0], sub_type=kind)
         else:
             writer.add_key_value(name, value, kinds[0])
     for one in reader.tensors:
@@ -81,7 +82,8 @@ def quantise(source, target, kinds):
             numbers[one.name] = gguf.quants.dequantize(data, kind)
         return data, kind
 
-    rewrite(source, target, tensor=tensor)
+    # llama.cpp wants merges; one that nothing of `bytes` takes part in.
+    rewrite(source, target, tensor=tensor, change={"tokenizer.ggml.merges": ["aa bb"]})
     return {name: numpy.asarray(x, numpy.float32) for name, x in numbers.items()}
 
 

@@ -108,6 +108,8 @@ def check_foreign(program, name, own, plain):
     program.check(fault is None, f"{name} without our keys: {fault}")
     a, b = shape_of(program, plain), shape_of(program, back)
     for key in (a.keys() & b.keys()) - UNTOLD:
+        if key == "intermediate_size" and "moe" in name:  # of layers without experts
+            continue
         own_rules = key in ("tie_word_embeddings", "attention_bias")
         if own_rules and name.startswith(("gpt_neox", "qwen2_moe", "olmo2")):
             continue
@@ -257,7 +259,7 @@ def compare_numbers(program, kind, numbers, found):
         same = found[table].numpy().tobytes() == numpy.ascontiguousarray(wanted).tobytes()
         program.check(same, f"{kind}: {name} has other numbers than gguf's")
         count += 1
-    program.check(count == 17, f"{kind}: {count} tensors")
+    program.check(count == 21, f"{kind}: {count} tensors")
     print(f"{kind:<18} {count} tensors have gguf's numbers")
 
 
