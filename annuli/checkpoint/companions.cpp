@@ -4,8 +4,11 @@
 #include <array>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/core/notice.h"
+#include "annuli/tokenizer/gguf_tokenizer.h"
 
 namespace annuli {
 namespace {
@@ -45,18 +48,22 @@ bool is_companion(const fs::path& path) {
          fs::file_size(path, error) <= kLargest;
 }
 
-std::vector<fs::path> in_folder(const fs::path& folder,
-                                bool (*wanted)(const fs::path&)) {
-  std::vector<fs::path> files;
+Companion copied(const fs::path& file) {
+  return {.name = file.filename().string(), .source = file};
+}
+
+std::vector<Companion> in_folder(const fs::path& folder,
+                                 bool (*wanted)(const fs::path&)) {
+  std::vector<Companion> files;
   std::error_code error;
   for (const auto& item : fs::directory_iterator(folder, error)) {
-    if (wanted(item.path())) files.push_back(item.path());
+    if (wanted(item.path())) files.push_back(copied(item.path()));
   }
-  std::ranges::sort(files);
+  std::ranges::sort(files, {}, &Companion::source);
   return files;
 }
 
-std::vector<fs::path> of_tokenizer(const Json& extra) {
+std::vector<Companion> of_tokenizer(const Json& extra) {
   const auto tokenizer = extra.find("tokenizer");
   if (tokenizer == extra.end() || !tokenizer->is_object() ||
       !tokenizer->contains("name") || !tokenizer->at("name").is_string()) {
@@ -64,31 +71,49 @@ std::vector<fs::path> of_tokenizer(const Json& extra) {
   }
   const fs::path named = tokenizer->at("name").get<std::string>();
   std::error_code error;
-  if (fs::is_regular_file(named, error)) return {named};
+  if (fs::is_regular_file(named, error)) return {copied(named)};
   return in_folder(named, [](const fs::path& path) {
     return is_of_tokenizer(path.filename().string());
   });
 }
 
+std::vector<Companion> made_of_gguf(const fs::path& path) try {
+  std::vector<Companion> files;
+  for (NamedText& file : gguf_tokenizer_files(path)) {
+    files.push_back(
+        {.name = std::move(file.name), .text = std::move(file.text)});
+  }
+  return files;
+} catch (const UserError& error) {
+  notice("{}; what is made of it has no tokenizer", error.what());
+  return {};
+}
+
 }  // namespace
 
-std::vector<fs::path> companions(const ModelFile& model) {
+int64_t Companion::bytes() const {
+  return source.empty() ? std::ssize(text)
+                        : static_cast<int64_t>(fs::file_size(source));
+}
+
+std::vector<Companion> companions(const ModelFile& model) {
+  if (model.format() == "gguf") return made_of_gguf(model.path());
   if (model.format() != "folder") return of_tokenizer(model.extra());
   return in_folder(model.path(), is_companion);
 }
 
-int64_t size_of(const std::vector<fs::path>& files) {
+int64_t size_of(const std::vector<Companion>& files) {
   int64_t bytes = 0;
-  for (const fs::path& file : files) {
-    bytes += static_cast<int64_t>(fs::file_size(file));
-  }
+  for (const Companion& file : files) bytes += file.bytes();
   return bytes;
 }
 
-void copy_companions(const std::vector<fs::path>& files,
+void copy_companions(const std::vector<Companion>& files,
                      const fs::path& folder) {
-  for (const fs::path& file : files) {
-    write_file_atomically(folder / file.filename(), read_file(file));
+  for (const Companion& file : files) {
+    write_file_atomically(folder / file.name, file.source.empty()
+                                                  ? file.text
+                                                  : read_file(file.source));
   }
 }
 

@@ -14,13 +14,21 @@ namespace annuli {
 // weights, not the parent's card.
 //
 // Of a folder: its own files. Of a .pt: those of the tokenizer that it names,
-// where they can be found.
-std::vector<fs::path> companions(const ModelFile& model);
+// where they can be found. Of a GGUF file: those that its tokenizer is made of
+// again (tokenizer/gguf_tokenizer.h); where that cannot be, a notice says so.
+struct Companion {
+  std::string name;
+  fs::path source;   // "": the text is here
+  std::string text;  // of a file that is made
 
-int64_t size_of(const std::vector<fs::path>& files);
+  int64_t bytes() const;
+};
+std::vector<Companion> companions(const ModelFile& model);
 
-// Copies them into `folder`, synced.
-void copy_companions(const std::vector<fs::path>& files,
+int64_t size_of(const std::vector<Companion>& files);
+
+// Puts them into `folder`, synced.
+void copy_companions(const std::vector<Companion>& files,
                      const fs::path& folder);
 
 }  // namespace annuli

@@ -89,12 +89,39 @@ std::string tensor_hash(const NamedTensor& tensor) {
   return hash.hex();
 }
 
+namespace {
+
+// `read(i)`: the tensor of an entry, which is let go when it was hashed.
+template <typename Read>
+std::string hash_of_all(const std::vector<TensorEntry>& entries,
+                        const Read& read) {
+  std::vector<size_t> order(entries.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  // Large ones first, so that no thread is left alone with one at the end.
+  std::ranges::stable_sort(order, std::ranges::greater(),
+                           [&](size_t i) { return entries[i].bytes; });
+  std::vector<std::string> hashes(entries.size());
+  Progress progress("hashing", total_bytes(entries), ProgressUnit::kBytes);
+  parallel_for_each(order, [&](size_t i) {
+    hashes[i] = tensor_hash({entries[i].name, read(i)});
+    progress.advance(entries[i].bytes);
+  });
+  return content_hash_of(hashes);
+}
+
+}  // namespace
+
 std::string content_hash(const ModelFile& file) {
-  std::vector<NamedTensor> tensors;
+  std::vector<TensorEntry> entries;
   for (const TensorSpec& spec : tensor_table(file.config())) {
-    tensors.push_back({spec.name, file.tensor(spec.name)});
+    TensorEntry entry{.name = spec.name,
+                      .dtype = file.dtype_of(spec.name),
+                      .shape = spec.shape()};
+    entry.bytes = byte_size(entry.shape, entry.dtype).value();
+    entries.push_back(std::move(entry));
   }
-  return content_hash(tensors);
+  return hash_of_all(entries,
+                     [&](size_t i) { return file.tensor(entries[i].name); });
 }
 
 std::string content_hash(const std::vector<NamedTensor>& tensors) {
@@ -102,18 +129,7 @@ std::string content_hash(const std::vector<NamedTensor>& tensors) {
   for (const NamedTensor& tensor : tensors) {
     entries.push_back(entry_of(tensor));
   }
-  std::vector<size_t> order(tensors.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  // Large ones first, so that no thread is left alone with one at the end.
-  std::ranges::stable_sort(order, std::ranges::greater(),
-                           [&](size_t i) { return entries[i].bytes; });
-  std::vector<std::string> hashes(tensors.size());
-  Progress progress("hashing", total_bytes(entries), ProgressUnit::kBytes);
-  parallel_for_each(order, [&](size_t i) {
-    hashes[i] = tensor_hash(tensors[i]);
-    progress.advance(entries[i].bytes);
-  });
-  return content_hash_of(hashes);
+  return hash_of_all(entries, [&](size_t i) { return tensors[i].tensor; });
 }
 
 std::string content_hash(const Transformer& model) {

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <fstream>
 #include <optional>
 #include <system_error>
 #include <vector>
@@ -16,9 +15,6 @@ namespace annuli {
 namespace {
 
 constexpr const char* kAdapter = "adapter_config.json";
-
-constexpr const char* kGgufRemedy =
-    "give the Hugging Face folder that it was converted from";
 
 bool has(const fs::path& folder, const std::string& name) {
   std::error_code ignored;
@@ -100,14 +96,6 @@ std::string by_signs(const fs::path& folder) {
   return "";
 }
 
-std::string starts_of(const fs::path& file, size_t size) {
-  std::string start(size, '\0');
-  std::ifstream stream(file, std::ios::binary);
-  stream.read(start.data(), static_cast<std::streamsize>(size));
-  start.resize(static_cast<size_t>(stream.gcount()));
-  return start;
-}
-
 }  // namespace
 
 bool holds_adapter(const fs::path& folder) {
@@ -118,8 +106,8 @@ bool holds_adapter(const fs::path& folder) {
 std::string what_it_is(const fs::path& folder) {
   if (has(folder, kAdapter) || holds_adapter(folder)) return adapter(folder);
   if (const auto name = first_like(folder, "", ".gguf")) {
-    return fmt::format("it holds {} of llama.cpp; {}", quote(*name),
-                       kGgufRemedy);
+    return fmt::format("it holds {} of llama.cpp; give that file itself",
+                       quote(*name));
   }
   if (const std::string meaning = by_signs(folder); !meaning.empty()) {
     return meaning;
@@ -148,19 +136,12 @@ std::string what_it_is(const fs::path& folder) {
 }
 
 void refuse_foreign_file(const fs::path& file) {
-  const std::string path = file.string();
-  if (starts_of(file, 4) == "GGUF") {
-    user_error(
-        "opening the model {}: it is a GGUF file of llama.cpp, expected a .pt "
-        "file or a folder with config.json and model.safetensors; {}",
-        path, kGgufRemedy);
-  }
   if (file.extension() != ".safetensors") return;
   user_error(
       "opening the model {}: found weights without a config; put them into a "
       "folder as model.safetensors, beside their config.json, and give the "
       "folder",
-      path);
+      file.string());
 }
 
 }  // namespace annuli

@@ -12,8 +12,8 @@ namespace annuli {
 // "".
 std::string what_it_is(const fs::path& folder);
 
-// UserError for a file that is known and no .pt: GGUF, or a .safetensors file
-// without its folder.
+// UserError for a file that is known and no .pt: a .safetensors file without
+// its folder.
 void refuse_foreign_file(const fs::path& file);
 
 // Whether the folder holds an adapter's weights. They are never applied.

@@ -52,9 +52,10 @@ MappedTensors::MappedTensors(fs::path path)
 
 bool MappedTensors::add(TensorEntry entry) {
   const auto size = static_cast<int64_t>(bytes().size());
-  ANNULI_CHECK(entry.offset >= 0 && entry.bytes >= 0 &&
-                   entry.bytes <= size - entry.offset,
-               "{} lies outside {}", entry.name, path().string());
+  const bool within = entry.offset >= 0 && entry.bytes >= 0 &&
+                      entry.bytes <= size - entry.offset;
+  ANNULI_CHECK(entry.offset == kMade || within, "{} lies outside {}",
+               entry.name, path().string());
   if (!index_.emplace(entry.name, entries_.size()).second) return false;
   entries_.push_back(std::move(entry));
   return true;
@@ -94,8 +95,13 @@ void MappedTensors::check_data_of(const TensorEntry& entry) const {
       path().string(), entry.name);
 }
 
+at::Tensor MappedTensors::made(const TensorEntry& entry) const {
+  ANNULI_CHECK(false, "{} is not in {}", entry.name, path().string());
+}
+
 void MappedTensors::check_data() const {
   for (const TensorEntry& entry : entries_) {
+    if (entry.offset == kMade) continue;
     check_data_of(entry);
     release_pages(data_of(entry), entry.bytes);
   }
@@ -103,6 +109,7 @@ void MappedTensors::check_data() const {
 
 at::Tensor MappedTensors::tensor(const std::string& name) const {
   const TensorEntry& found = entry(name);
+  if (found.offset == kMade) return made(found);
   const std::byte* data = data_of(found);
   const size_t alignment = c10::elementSize(found.dtype);
   if (found.bytes == 0 || reinterpret_cast<uintptr_t>(data) % alignment != 0) {
@@ -116,6 +123,7 @@ at::Tensor MappedTensors::tensor(const std::string& name) const {
 
 at::Tensor MappedTensors::copy(const std::string& name) const {
   const TensorEntry& found = entry(name);
+  if (found.offset == kMade) return made(found);
   at::Tensor result = kernels::owned_empty(found.shape, found.dtype);
   copy_bytes(result.data_ptr(), data_of(found), found.bytes);
   check_data_of(found);

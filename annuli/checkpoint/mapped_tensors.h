@@ -10,7 +10,8 @@
 #include "annuli/checkpoint/tensor_entry.h"
 #include "annuli/core/file.h"
 
-// The tensors of a memory-mapped file: what SafetensorsFile and PtFile share.
+// The tensors of a memory-mapped file: what SafetensorsFile, PtFile and
+// GgufWeights share.
 //
 // Guarantees: every entry lies within the file, and names are unique. Opening
 // reads no tensor data; `tensor` copies none.
@@ -19,7 +20,8 @@
 // Corner cases: a view keeps the mapping alive by itself, also after this
 // object is gone. It is READ-ONLY memory: writing to it is a crash; ask for a
 // copy where values change. Data that is not aligned to its element size (the
-// formats allow it) is handed out as a copy instead of a view.
+// formats allow it) is handed out as a copy instead of a view, and so is a
+// tensor that does not lie in the file as it is (kMade).
 namespace annuli {
 
 class MappedTensors {
@@ -55,8 +57,14 @@ class MappedTensors {
   // UserError also for the pointer that Git LFS leaves in a file's place.
   explicit MappedTensors(fs::path path);
 
+  // The offset of an entry whose tensor is made of what the file holds.
+  static constexpr int64_t kMade = -1;
+  // Makes it, contiguous, in memory of its own, each time that it is asked for.
+  virtual at::Tensor made(const TensorEntry& entry) const;
+
   std::span<const std::byte> bytes() const { return file_->bytes(); }
-  // False if the name is taken. The entry must lie within the file.
+  // False if the name is taken. The entry must lie within the file, or be
+  // `kMade`.
   bool add(TensorEntry entry);
   // UserError for a name that is there twice.
   void add_all(std::vector<TensorEntry> entries);

@@ -7,6 +7,7 @@
 #include "annuli/checkpoint/beside_table.h"
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/checkpoint/foreign_folder.h"
+#include "annuli/checkpoint/gguf_weights.h"
 #include "annuli/checkpoint/pt_file.h"
 #include "annuli/checkpoint/safetensors.h"
 #include "annuli/checkpoint/weight_files.h"
@@ -15,6 +16,7 @@
 #include "annuli/config/model_path.h"
 #include "annuli/core/error.h"
 #include "annuli/core/file.h"
+#include "annuli/core/gguf_file.h"
 #include "annuli/core/notice.h"
 #include "annuli/core/python_json.h"
 #include "annuli/kernels/dispatch.h"
@@ -61,6 +63,8 @@ ModelFile::ModelFile(const fs::path& path) : path_(find_model(path)) {
   std::error_code ignored;
   if (fs::is_directory(path_, ignored)) {
     open_folder();
+  } else if (is_gguf_file(path_)) {
+    open_gguf();
   } else {
     open_pt();
   }
@@ -119,6 +123,14 @@ void ModelFile::open_pt() {
     lineage_ = lineage_from_json(extra_["lineage"], path_.string());
     extra_.erase("lineage");
   }
+  files_.push_back(std::move(file));
+}
+
+void ModelFile::open_gguf() {
+  format_ = "gguf";
+  auto file = std::make_unique<GgufWeights>(path_);
+  if (!file->note().empty()) notice("{}: {}", path_.string(), file->note());
+  read_config(file->config_json());
   files_.push_back(std::move(file));
 }
 

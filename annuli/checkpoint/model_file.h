@@ -17,7 +17,8 @@
 #include "annuli/model/transformer.h"
 
 // A model on disk, in any form we read:
-//   a `.pt` file (pt_file.h), or
+//   a `.pt` file (pt_file.h),
+//   a GGUF file of llama.cpp (gguf_weights.h), or
 //   a Hugging Face folder: config.json and weights (weight_files.h);
 //   lineage.json if there.
 // Weights are F64, F32, F16 or BF16, the experts in any layout
@@ -34,7 +35,8 @@ class ModelFile {
 
   // Where it was found.
   const fs::path& path() const { return path_; }
-  const std::string& format() const { return format_; }  // "pt", "folder"
+  // "pt", "gguf", "folder"
+  const std::string& format() const { return format_; }
   const Json& config_json() const { return config_json_; }
   const ModelConfig& config() const { return config_; }
   const std::optional<Lineage>& lineage() const { return lineage_; }
@@ -66,6 +68,7 @@ class ModelFile {
 
  private:
   void open_pt();
+  void open_gguf();
   void open_folder();
   void read_config(Json json);
   void locate_tensors();

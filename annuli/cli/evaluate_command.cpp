@@ -216,7 +216,9 @@ void add_evaluate_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "evaluate",
       "Measure the loss, perplexity and bits per byte of a model on a text");
-  command->add_option("path", options->path, "A .pt file or a model folder")
+  command
+      ->add_option("path", options->path,
+                   "A .pt or GGUF file, or a model folder")
       ->required();
   CLI::Option* text = command->add_option("--text", options->text, kTextHelp);
   add_text_column(*command, options->text_options.column);

@@ -49,6 +49,15 @@ void export_to_pt(const ExportOptions& options, const ModelFile& model) {
   grow::export_pt({model, grow::dtype_from_flag(options.dtype)}, options.out);
 }
 
+gguf::SourceModel source_of(const ModelFile& model) {
+  return {.path = model.path(),
+          .is_folder = model.format() == "folder",
+          .config_json = model.config_json(),
+          .config = model.config(),
+          .tensor = [&](const std::string& name) { return model.tensor(name); },
+          .release = [&] { model.drop_resident(); }};
+}
+
 void export_to_gguf(const ExportOptions& options) {
   const ModelFile model(options.source);
   InputPaths inputs = inputs_of(options);
@@ -58,7 +67,9 @@ void export_to_gguf(const ExportOptions& options) {
   const auto type = gguf::type_from_flag(
       options.dtype.empty() ? "f16" : std::string_view(options.dtype));
   const auto tokenizer = tokenizer_of(model, options.tokenizer);
-  gguf::export_gguf({.model = model, .tokenizer = *tokenizer, .type = type},
+  require_sound(model, "exporting");
+  const gguf::SourceModel source = source_of(model);
+  gguf::export_gguf({.model = source, .tokenizer = *tokenizer, .type = type},
                     options.out);
   fmt::print("wrote {}\n", options.out);
 }
@@ -120,7 +131,7 @@ void add_export_command(CLI::App& app) {
                          "GGUF file that llama.cpp runs");
   command
       ->add_option("source", options->source,
-                   "A .pt file, a model folder, or the state/ of a run")
+                   "A .pt or GGUF file, a model folder, or the state/ of a run")
       ->required();
   command
       ->add_option("--out", options->out,

@@ -201,7 +201,9 @@ void add_generate_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
       "generate", "Continue a prompt, token by token, on standard output");
-  command->add_option("path", options->path, "A .pt file or a model folder")
+  command
+      ->add_option("path", options->path,
+                   "A .pt or GGUF file, or a model folder")
       ->required();
   command
       ->add_option("--prompt", options->prompts,

@@ -100,7 +100,9 @@ void add_operator(CLI::App& grow, const Field& field) {
                      "A YAML file with a list of operators")
         ->required();
   }
-  command->add_option("parent", options->parent, "A model folder or .pt file")
+  command
+      ->add_option("parent", options->parent,
+                   "A model folder, or a .pt or GGUF file")
       ->required();
   visit_fields(FlagsOf{*command, field.name}, options->plan);
   add_output_options(*command, *options);

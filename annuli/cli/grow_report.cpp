@@ -112,9 +112,8 @@ void print_plan(const grow::Recipe& recipe, const grow::FolderPlan& plan,
   if (!plan.state.empty()) {
     print_file(kOptimizerTensors, bytes_of(plan.state));
   }
-  for (const fs::path& file : plan.companions) {
-    print_file(file.filename().string(),
-               static_cast<int64_t>(fs::file_size(file)));
+  for (const Companion& file : plan.companions) {
+    print_file(file.name, file.bytes());
   }
   fmt::print("  config.json, lineage.json, README.md\n");
 }

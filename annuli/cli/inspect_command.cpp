@@ -51,7 +51,9 @@ void print_config(const Json& config) {
 
 void print_model(const Json& model, bool with_tensors) {
   fmt::print("{}: model ({})\n", model.at("path").get<std::string>(),
-             model.at("format") == "pt" ? ".pt file" : "folder");
+             model.at("format") == "pt"     ? ".pt file"
+             : model.at("format") == "gguf" ? "GGUF file"
+                                            : "folder");
   print_parameters(model.at("parameters"));
   fmt::print("tensors       {}, {}\n", model.at("tensors").size(),
              format_bytes(model.at("bytes").get<double>()));
@@ -154,9 +156,10 @@ void add_inspect_command(CLI::App& app) {
                          "Show what a checkpoint, a run or a token file holds, "
                          "or how two models differ");
   command
-      ->add_option("path", options->path,
-                   "A .pt file; a model, run or training-state folder; a token "
-                   "file; a .safetensors file")
+      ->add_option(
+          "path", options->path,
+          "A .pt or GGUF file; a model, run or training-state folder; a "
+          "token file; a .safetensors file")
       ->required();
   command->add_option("other", options->other,
                       "A second model, compared with the first");

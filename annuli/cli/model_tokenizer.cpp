@@ -19,9 +19,10 @@ std::string said(const ModelFile& model, const char* field) {
 
 std::string default_name(const ModelFile& model) {
   if (const std::string name = said(model, "name"); !name.empty()) return name;
-  if (model.format() == "folder" && tokenizer_in(model.path())) {
-    return model.path().string();
-  }
+  const bool has_one =
+      model.format() == "gguf" ||
+      (model.format() == "folder" && tokenizer_in(model.path()));
+  if (has_one) return model.path().string();
   user_error(
       "choosing a tokenizer: {} does not say which it was trained with; give "
       "it with --tokenizer",

@@ -11,9 +11,10 @@
 namespace annuli::cli {
 
 // `asked` if it is not empty; else what the model says of itself: the entry
-// "tokenizer" {name, hash, vocab_size} of a .pt file, or the tokenizer files in
-// a model folder. UserErrors: nothing says which, the model was trained with
-// another one than `asked` (by hash), or it has ids that the model lacks.
+// "tokenizer" {name, hash, vocab_size} of a .pt file, the tokenizer files in a
+// model folder, or what a GGUF file has. UserErrors: nothing says which, the
+// model was trained with another one than `asked` (by hash), or it has ids that
+// the model lacks.
 std::unique_ptr<Tokenizer> tokenizer_of(const ModelFile& model,
                                         const std::string& asked);
 

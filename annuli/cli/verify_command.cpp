@@ -203,12 +203,14 @@ void add_verify_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "verify",
       "Prove or refute that a grown model computes its parent's function");
-  command->add_option("parent", options->parent, "A .pt file or a model folder")
+  command
+      ->add_option("parent", options->parent,
+                   "A .pt or GGUF file, or a model folder")
       ->required();
   command
-      ->add_option(
-          "child", options->child,
-          "The model that was grown from it: a .pt file or a model folder")
+      ->add_option("child", options->child,
+                   "The model that was grown from it: a .pt or GGUF file, or a "
+                   "model folder")
       ->required();
   add_probe_options(*command, *options);
   add_growth_options(*command, *options);

@@ -6,6 +6,7 @@
 #include "annuli/config/model_path.h"
 #include "annuli/config/plan_json.h"
 #include "annuli/core/error.h"
+#include "annuli/core/gguf_file.h"
 #include "annuli/core/python_json.h"
 #include "annuli/core/quote.h"
 #include "annuli/core/tokenizer_place.h"
@@ -66,14 +67,15 @@ void follow_model_from(Plan& plan, const YamlTree& tree) {
   const YamlTree& fields = *tree.find("model");
   const fs::path path = find_model(
       from, fmt::format("reading {}: model.from:", fields.find("from")->place));
+  if (tree.find("tokenizer") == nullptr &&
+      (is_gguf_file(path) || tokenizer_in(path))) {
+    plan.tokenizer = path.string();
+  }
   const std::optional<ModelConfig> config = first_config(plan.model);
   if (!config) return;
   const OrderedJson given = plan_to_json(plan, false).at("model");
   set_sizes(*config, plan.model);
   require_agreement(given, plan_to_json(plan, false).at("model"), fields, from);
-  if (tree.find("tokenizer") == nullptr && tokenizer_in(path)) {
-    plan.tokenizer = path.string();
-  }
 }
 
 }  // namespace annuli

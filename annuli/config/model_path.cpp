@@ -98,8 +98,9 @@ bool is_like_a_file(const fs::path& path) {
         doing, text);
   }
   user_error(
-      "{} {}: no such file or folder; expected a .pt file, a folder with {} "
-      "and model.safetensors, or the id of a model in the Hugging Face "
+      "{} {}: no such file or folder; expected a .pt or GGUF file, a folder "
+      "with "
+      "{} and model.safetensors, or the id of a model in the Hugging Face "
       "cache{}",
       doing, text, kConfig,
       text.starts_with("~") ? "; '~' stands for a home folder only where the "

@@ -8,7 +8,7 @@
 namespace annuli {
 
 // The folder or file of the model `given`, which is one of
-//   a folder, or a .pt file: as it is, whatever the hub's cache has;
+//   a folder, a .pt or a GGUF file: as it is, whatever the hub's cache has;
 //   a part of a model's folder (config.json, model.safetensors, the index of
 //     its shards): that folder;
 //   a repository's folder in the cache of Hugging Face (models--acme--tiny), a

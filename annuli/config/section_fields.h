@@ -78,8 +78,8 @@ void visit_fields(auto&& visit, Is<DataPlan> auto& data) {
 void visit_fields(auto&& visit, Is<ModelPlan> auto& model) {
   constexpr Range kSize = between(1, 1 << 24);
   visit({"from",
-         "Begin with this model: a folder, a .pt file or a model id; the other "
-         "fields then follow from it"},
+         "Begin with this model: a folder, a .pt or GGUF file or a model id; the "
+         "other fields then follow from it"},
         model.from);
   visit({.name = "family",
          .help = "A model_type of transformers, such as llama or gpt_neox: "

@@ -47,7 +47,8 @@ std::optional<fs::path> tokenizer_in(const fs::path& folder) {
 
 std::string tokenizer_kinds() {
   return "`bytes`, a tokenizer.json, a SentencePiece tokenizer.model, a "
-         "tekken.json, a .tiktoken, or a folder with one of them or with "
+         "tekken.json, a .tiktoken, a GGUF file, or a folder with one of them "
+         "or with "
          "vocab.json and merges.txt";
 }
 

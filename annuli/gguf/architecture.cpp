@@ -7,6 +7,7 @@
 #include <cmath>
 #include <vector>
 
+#include "annuli/config/family.h"
 #include "annuli/core/error.h"
 
 namespace annuli::gguf {
@@ -25,13 +26,6 @@ constexpr auto kArchitectures = std::to_array<Architecture>({
     {"olmo2", "olmo2", false, false},
     {"gpt_neox", "gptneox", false, false, false, true},
 });
-
-// What llama.cpp computes for the family, whatever the file says.
-Activation activation_of(std::string_view model_type) {
-  if (model_type == "arcee") return Activation::kRelu2;
-  if (model_type == "gpt_neox") return Activation::kGelu;
-  return Activation::kSilu;
-}
 
 // A setting that llama.cpp does not have for the family; "" if all is well.
 std::string fault_of(const Architecture& architecture,
@@ -56,10 +50,9 @@ std::string fault_of(const Architecture& architecture,
   if (type == "qwen2_moe" && !config.has_shared_expert()) {
     return "no shared expert, expected one";
   }
-  const bool normalises = type != "qwen2_moe";
-  if (config.is_mixture() && config.norm_topk_prob != normalises) {
+  if (config.is_mixture() && config.norm_topk_prob != normalises_gates(type)) {
     return fmt::format("norm_topk_prob {}, expected {}", config.norm_topk_prob,
-                       normalises);
+                       normalises_gates(type));
   }
   if (config.rope_scaling.type == RopeScaling::Type::kLlama3 &&
       !architecture.takes_rope_factors) {
@@ -73,11 +66,46 @@ std::string fault_of(const Architecture& architecture,
 
 uint32_t count(int64_t value) { return static_cast<uint32_t>(value); }
 
+bool is_mixture(const Architecture& architecture) {
+  return find_family(architecture.model_type).mixture;
+}
+
 }  // namespace
+
+Activation activation_of(std::string_view model_type) {
+  if (model_type == "arcee") return Activation::kRelu2;
+  if (model_type == "gpt_neox") return Activation::kGelu;
+  return Activation::kSilu;
+}
+
+bool normalises_gates(std::string_view model_type) {
+  return model_type != "qwen2_moe";
+}
+
+std::string key_of(const Architecture& architecture, std::string_view name) {
+  return fmt::format("{}.{}", architecture.name, name);
+}
+
+const Architecture* find_architecture(std::string_view name, bool mixture) {
+  for (const Architecture& one : kArchitectures) {
+    if (one.name == name && is_mixture(one) == mixture) return &one;
+  }
+  return nullptr;
+}
+
+std::string architecture_names() {
+  std::vector<std::string_view> names;
+  for (const Architecture& one : kArchitectures) {
+    if (std::ranges::find(names, one.name) == names.end()) {
+      names.push_back(one.name);
+    }
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
+}
 
 const Architecture& architecture_of(const ModelConfig& config,
                                     const std::string& model_type,
-                                    const std::string& path) {
+                                    const std::string& doing) {
   const auto found =
       std::ranges::find(kArchitectures, model_type, &Architecture::model_type);
   if (found == kArchitectures.end()) {
@@ -86,12 +114,12 @@ const Architecture& architecture_of(const ModelConfig& config,
       known.push_back(one.model_type);
     }
     user_error(
-        "exporting {}: found model_type {}, expected one that llama.cpp "
+        "{}: found model_type {}, expected one that llama.cpp "
         "computes: {}; a folder of Hugging Face's form can be written instead",
-        path, model_type, fmt::join(known, ", "));
+        doing, model_type, fmt::join(known, ", "));
   }
   if (const std::string fault = fault_of(*found, config); !fault.empty()) {
-    user_error("exporting {}: found {} for the {} of llama.cpp", path, fault,
+    user_error("{}: found {} for the {} of llama.cpp", doing, fault,
                found->name);
   }
   return *found;
@@ -100,7 +128,7 @@ const Architecture& architecture_of(const ModelConfig& config,
 void add_shape(const Architecture& architecture, const ModelConfig& config,
                Writer& writer) {
   const auto key = [&](std::string_view name) {
-    return fmt::format("{}.{}", architecture.name, name);
+    return key_of(architecture, name);
   };
   writer.add(key("vocab_size"), count(config.vocab_size));
   writer.add(key("context_length"), count(config.max_position_embeddings));

@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "annuli/config/model_config.h"
-#include "annuli/gguf/gguf_writer.h"
+#include "annuli/core/gguf_writer.h"
 
 // What llama.cpp calls a family, and what it takes for granted of it.
 namespace annuli::gguf {
@@ -20,13 +20,29 @@ struct Architecture {
   bool needs_biases = false;        // of attention: zeros where there are none
 };
 
-// UserError, one line, "exporting PATH: ...", for a family or a setting that
-// llama.cpp computes otherwise or not at all.
+// UserError, one line, "DOING: ...", for a family or a setting that llama.cpp
+// computes otherwise or not at all.
 const Architecture& architecture_of(const ModelConfig& config,
                                     const std::string& model_type,
-                                    const std::string& path);
+                                    const std::string& doing);
 
-// The keys of the shape, "llama.block_count" and so on.
+// The first that llama.cpp calls so, of mixtures or of others; null if we know
+// none.
+const Architecture* find_architecture(std::string_view name, bool mixture);
+// "llama, arcee, ..."
+std::string architecture_names();
+
+// What llama.cpp computes for the family, whatever the file says.
+Activation activation_of(std::string_view model_type);
+bool normalises_gates(std::string_view model_type);
+
+// Where a file of ours has the config.json that it was made of.
+inline constexpr std::string_view kConfigKey = "annuli.config";
+
+// "llama.block_count"
+std::string key_of(const Architecture& architecture, std::string_view name);
+
+// The keys of the shape. What is read is held against them (stored_config.h).
 void add_shape(const Architecture& architecture, const ModelConfig& config,
                Writer& writer);
 

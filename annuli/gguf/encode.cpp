@@ -59,8 +59,10 @@ std::string encode(const at::Tensor& tensor, Type type) {
       return bytes_as(tensor, at::kBFloat16);
     case Type::kQ8_0:
       return q8_0(tensor);
+    default:
+      break;
   }
-  return {};
+  ANNULI_CHECK(false, "no tensor is written in {}", traits_of(type).name);
 }
 
 }  // namespace annuli::gguf

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "annuli/gguf/gguf_writer.h"
+#include "annuli/core/gguf_writer.h"
 
 namespace annuli::gguf {
 

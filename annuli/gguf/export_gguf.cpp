@@ -27,8 +27,10 @@ uint32_t file_type(Type type) {
       return 7;
     case Type::kBf16:
       return 32;
+    default:
+      break;
   }
-  return 0;
+  ANNULI_CHECK(false, "no file is written of {}", traits_of(type).name);
 }
 
 std::string name_of(const fs::path& path) {
@@ -48,22 +50,21 @@ Type type_from_flag(std::string_view word) {
 }
 
 void export_gguf(const ExportOrder& order, const fs::path& path) {
-  const ModelFile& model = order.model;
-  require_sound(model, "exporting");
-  const Architecture& architecture = architecture_of(
-      model.config(), model.config_json().value("model_type", ""),
-      model.path().string());
+  const SourceModel& model = order.model;
+  const Architecture& architecture =
+      architecture_of(model.config, model.config_json.value("model_type", ""),
+                      "exporting " + model.path.string());
   Writer writer;
   writer.add(kOurs, kFormatVersion);
+  writer.add(kConfigKey, model.config_json.dump());
   writer.add("general.architecture", architecture.name);
   writer.add("general.type", "model");
-  writer.add("general.name", name_of(model.path()));
+  writer.add("general.name", name_of(model.path));
   writer.add("general.file_type", file_type(order.type));
   writer.add("general.quantization_version", uint32_t{2});
-  add_shape(architecture, model.config(), writer);
-  add_vocabulary(order.tokenizer, model.config().vocab_size,
-                 model.format() == "folder" ? model.path() : fs::path(),
-                 writer);
+  add_shape(architecture, model.config, writer);
+  add_vocabulary(order.tokenizer, model.config.vocab_size,
+                 model.is_folder ? model.path : fs::path(), writer);
   add_tensors(model, architecture, order.type, writer);
   writer.write(path);
 }

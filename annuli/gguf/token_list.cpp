@@ -6,9 +6,12 @@
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/core/gguf_file.h"
 #include "annuli/core/quote.h"
 #include "annuli/tokenizer/bpe_model.h"
 #include "annuli/tokenizer/byte_alphabet.h"
+#include "annuli/tokenizer/gguf_tokenizer.h"
+#include "annuli/tokenizer/llama_cpp_splits.h"
 #include "annuli/tokenizer/sentencepiece_tokenizer.h"
 #include "annuli/tokenizer/tokenizer_files.h"
 
@@ -74,7 +77,7 @@ TokenList of_byte_level(const TokenizerDefinition& definition,
                         const BpeDefinition& bpe) {
   TokenList list = tokens_of(definition);
   const std::string stages = definition.pre_tokenizer.description();
-  list.pre = pattern_name(stages, bpe.ignore_merges);
+  list.pre = llama_cpp_split_name(stages, bpe.ignore_merges);
   if (list.pre.empty()) {
     refuse(definition.source, "the split " + quote(stages),
            "that of GPT-2, Llama 3, Qwen 2, SmolLM or OLMo 2, which llama.cpp "
@@ -122,6 +125,12 @@ TokenList of_byte_fallback(const TokenizerDefinition& definition,
   return list;
 }
 
+TokenizerDefinition definition_in(const fs::path& place) {
+  if (fs::is_directory(place)) return read_vocab_and_merges(place);
+  return is_gguf_file(place) ? read_gguf_definition(place)
+                             : read_tokenizer_json(place);
+}
+
 // The definition is read once more: a tokenizer lets its vocabulary go.
 TokenList of_bpe(const Tokenizer& tokenizer, const fs::path& place) {
   const auto* pipeline = dynamic_cast<const PipelineTokenizer*>(&tokenizer);
@@ -131,9 +140,7 @@ TokenList of_bpe(const Tokenizer& tokenizer, const fs::path& place) {
     refuse(place.string(), "a file without merges",
            "a tokenizer.json of BPE; tiktoken's and tekken's files have none");
   }
-  const TokenizerDefinition definition = fs::is_directory(place)
-                                             ? read_vocab_and_merges(place)
-                                             : read_tokenizer_json(place);
+  const TokenizerDefinition definition = definition_in(place);
   return definition.pre_tokenizer.byte_level()
              ? of_byte_level(definition, model->definition())
              : of_byte_fallback(definition, tokenizer, model->definition());
@@ -145,7 +152,8 @@ TokenList token_list(const Tokenizer& tokenizer) {
   const fs::path place = tokenizer.name();
   if (place == "bytes") return of_bytes(tokenizer);
   if (dynamic_cast<const SentencePieceTokenizer*>(&tokenizer) != nullptr) {
-    return of_sentencepiece(read_sentencepiece(place));
+    return of_sentencepiece(is_gguf_file(place) ? read_gguf_sentencepiece(place)
+                                                : read_sentencepiece(place));
   }
   return of_bpe(tokenizer, place);
 }

@@ -33,9 +33,4 @@ struct TokenList {
 // See vocabulary.h.
 TokenList token_list(const Tokenizer& tokenizer);
 
-// The split pattern's name in llama.cpp, from what PreTokenizer::description
-// says; "" if it has none. `whole_words`: of a BPE that takes whole words first
-// (ignore_merges).
-std::string_view pattern_name(const std::string& description, bool whole_words);
-
 }  // namespace annuli::gguf

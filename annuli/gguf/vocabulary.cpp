@@ -5,8 +5,11 @@
 #include <optional>
 #include <string>
 
+#include "annuli/core/gguf_file.h"
 #include "annuli/core/json.h"
 #include "annuli/gguf/token_list.h"
+#include "annuli/tokenizer/gguf_tokenizer.h"
+#include "annuli/tokenizer/sentencepiece_tokenizer.h"
 #include "annuli/tokenizer/special_token_files.h"
 
 namespace annuli::gguf {
@@ -63,6 +66,7 @@ std::string template_in(const Json& config) {
 }
 
 std::string chat_template(const fs::path& folder) {
+  if (is_gguf_file(folder)) return read_gguf_chat_template(folder);
   const fs::path own = folder / "chat_template.jinja";
   if (fs::is_regular_file(own)) return read_file(own);
   const fs::path config = folder / "tokenizer_config.json";
@@ -95,6 +99,11 @@ void add_vocabulary(const Tokenizer& tokenizer, int64_t rows,
   } else {
     writer.add("tokenizer.ggml.merges", list.merges);
   }
+  // What SentencePiece became in a tokenizer.json comes back as SentencePiece.
+  const bool same_kind =
+      list.model != "llama" ||
+      dynamic_cast<const SentencePieceTokenizer*>(&tokenizer) != nullptr;
+  if (same_kind) writer.add(kGgufTokenizerHash, tokenizer.hash());
   const fs::path beside = folder_of(tokenizer);
   add_special(tokenizer,
               read_special_token_files(

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 
-#include "annuli/gguf/gguf_writer.h"
+#include "annuli/core/gguf_writer.h"
 #include "annuli/tokenizer/tokenizer.h"
 
 namespace annuli::gguf {

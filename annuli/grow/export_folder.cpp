@@ -81,7 +81,7 @@ std::vector<NamedTensor> tensors_of(const ExportOrder& order) {
 void add_tokenizer(const ModelFile& model, Json& extra) {
   if (model.extra().contains("tokenizer")) {
     extra["tokenizer"] = model.extra()["tokenizer"];
-  } else if (tokenizer_in(model.path())) {
+  } else if (model.format() == "gguf" || tokenizer_in(model.path())) {
     extra["tokenizer"]["name"] = fs::absolute(model.path()).string();
   }
 }
@@ -133,7 +133,7 @@ void export_folder(const ExportOrder& order, OutputFolder& out) {
                             .dtype = order.dtype,
                             .max_shard_bytes = order.max_shard_bytes};
   const StreamPlan plan = plan_stream(weights);
-  const std::vector<fs::path> files = companions(order.model);
+  const std::vector<Companion> files = companions(order.model);
   const bool is_folder = order.model.format() == "folder";
   const auto state =
       is_folder ? OptimizerFile::open(order.model.path()) : nullptr;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "annuli/checkpoint/companions.h"
 #include "annuli/checkpoint/lineage.h"
 #include "annuli/checkpoint/output_folder.h"
 #include "annuli/grow/model_card.h"
@@ -30,9 +31,9 @@ struct FolderOrder {
 // What will be written, besides a few small files.
 struct FolderPlan {
   StreamPlan weights;
-  std::vector<TensorEntry> state;    // of optimizer.safetensors
-  std::vector<fs::path> companions;  // copied from the parent
-  int64_t bytes = 0;                 // of all
+  std::vector<TensorEntry> state;     // of optimizer.safetensors
+  std::vector<Companion> companions;  // of the parent
+  int64_t bytes = 0;                  // of all
 };
 FolderPlan plan_folder(const FolderOrder& order);
 

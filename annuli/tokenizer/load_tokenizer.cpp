@@ -4,11 +4,13 @@
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/core/gguf_file.h"
 #include "annuli/core/hub_cache.h"
 #include "annuli/core/json.h"
 #include "annuli/core/notice.h"
 #include "annuli/core/tokenizer_place.h"
 #include "annuli/tokenizer/bytes_tokenizer.h"
+#include "annuli/tokenizer/gguf_tokenizer.h"
 #include "annuli/tokenizer/pipeline_tokenizer.h"
 #include "annuli/tokenizer/sentencepiece_tokenizer.h"
 #include "annuli/tokenizer/tekken_file.h"
@@ -32,6 +34,7 @@ std::string start_of(const fs::path& path) {
 
 // By what it holds where that is certain, else by its name.
 std::unique_ptr<Tokenizer> load_file(const fs::path& path) {
+  if (is_gguf_file(path)) return read_gguf_tokenizer(path);
   const std::string start = start_of(path);
   const std::string name = path.filename().string();
   const bool json = name.ends_with(".json") || start.starts_with('{');

@@ -182,7 +182,7 @@ TEST_F(RankFiles, TiktokenTakesWhatIsKnownOfItsSize) {
 TEST_F(RankFiles, SentencePieceIsFoundWithWhatStandsBesideIt) {
   const auto model = tiny_sentencepiece(SentencePieceModel::Kind::kBpe,
                                         {"\u2581a", "a", "\u2581"});
-  write("tokenizer.model", sentencepiece_bytes(model));
+  write("tokenizer.model", sentencepiece_message(model));
   const auto tokenizer = load_tokenizer(folder_);
   EXPECT_EQ(tokenizer->encode("a a"), (Ids{3, 3}));
   EXPECT_EQ(tokenizer->decode(Ids{1, 3, 3, 2}), "a a");

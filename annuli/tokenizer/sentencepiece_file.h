@@ -56,4 +56,7 @@ SentencePieceModel parse_sentencepiece(std::string_view bytes,
                                        const std::string& source);
 SentencePieceModel read_sentencepiece(const std::filesystem::path& path);
 
+// The message that is read so.
+std::string sentencepiece_message(const SentencePieceModel& model);
+
 }  // namespace annuli

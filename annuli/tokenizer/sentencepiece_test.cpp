@@ -15,7 +15,7 @@ using Ids = std::vector<int32_t>;
 SentencePieceTokenizer made(const SentencePieceModel& model,
                             SentencePieceSettings settings = {}) {
   return SentencePieceTokenizer(
-      parse_sentencepiece(sentencepiece_bytes(model), "tiny"), settings);
+      parse_sentencepiece(sentencepiece_message(model), "tiny"), settings);
 }
 
 SentencePieceModel bpe(std::vector<std::string> pieces) {
@@ -172,7 +172,7 @@ TEST(SentencePiece, ShowsTokensAndBorders) {
 }
 
 TEST(SentencePiece, RefusesWhatIsNoModel) {
-  const std::string good = sentencepiece_bytes(bpe({"a"}));
+  const std::string good = sentencepiece_message(bpe({"a"}));
   const auto refused = [](const std::string& bytes) {
     EXPECT_THROW(SentencePieceTokenizer(parse_sentencepiece(bytes, "tiny"), {}),
                  UserError);

@@ -3,7 +3,9 @@
 #include <system_error>
 
 #include "annuli/core/error.h"
+#include "annuli/core/gguf_file.h"
 #include "annuli/core/json.h"
+#include "annuli/tokenizer/gguf_tokenizer.h"
 
 namespace annuli {
 namespace {
@@ -82,6 +84,7 @@ fs::path folder_of(const Tokenizer& tokenizer) {
   const fs::path path = tokenizer.name();
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) return path;
+  if (is_gguf_file(path)) return path;
   const std::string name = path.filename().string();
   if (name.ends_with(".json") && name != "tokenizer.json" &&
       name != "tekken.json") {
@@ -92,10 +95,15 @@ fs::path folder_of(const Tokenizer& tokenizer) {
 
 SpecialTokenFiles read_special_token_files(const fs::path& tokenizer_folder,
                                            const fs::path& model_folder) {
-  SpecialTokenFiles files;
+  const bool whole = is_gguf_file(tokenizer_folder);
+  SpecialTokenFiles files =
+      whole ? read_gguf_special_tokens(tokenizer_folder) : SpecialTokenFiles();
   files.generation_eos =
       Fields(model_folder, "generation_config.json").ids("eos_token_id");
-  files.config_eos = Fields(model_folder, "config.json").ids("eos_token_id");
+  const std::vector<int64_t> eos =
+      Fields(model_folder, "config.json").ids("eos_token_id");
+  if (!eos.empty()) files.config_eos = eos;
+  if (whole) return files;
   const Fields config(tokenizer_folder, "tokenizer_config.json");
   files.config_bos_token = config.token("bos_token");
   files.config_eos_token = config.token("eos_token");

@@ -28,8 +28,9 @@ struct SpecialTokenFiles {
 };
 
 // The folder that a tokenizer was read from: files in it that are named as in a
-// model's folder belong to it. Empty for `bytes` and for a file that has a name
-// of its own, `gpt2.json`.
+// model's folder belong to it. A GGUF file is its own: it says all of that
+// itself. Empty for `bytes` and for a file that has a name of its own,
+// `gpt2.json`.
 fs::path folder_of(const Tokenizer& tokenizer);
 
 // Files that are absent say nothing. UserError: one that cannot be read, or a

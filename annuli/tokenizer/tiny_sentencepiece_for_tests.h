@@ -1,6 +1,5 @@
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -9,8 +8,8 @@
 
 #include "annuli/tokenizer/sentencepiece_file.h"
 
-// Writers of what SentencePiece's trainer writes: a model's message, and
-// compiled normalization rules.
+// Of what SentencePiece's trainer writes: fields, small models, compiled
+// normalization rules.
 namespace annuli {
 
 inline std::string proto_varint(uint64_t value) {
@@ -25,41 +24,9 @@ inline std::string proto_number(int field, uint64_t value) {
   return proto_varint(field << 3) + proto_varint(value);
 }
 
-inline std::string proto_bytes(int field, const std::string& bytes) {
-  return proto_varint(field << 3 | 2) + proto_varint(bytes.size()) + bytes;
-}
-
 inline std::string little_endian_bytes(uint32_t value) {
   std::string bytes;
   for (int i = 0; i < 4; ++i) bytes += static_cast<char>(value >> (8 * i));
-  return bytes;
-}
-
-inline std::string proto_float(int field, float value) {
-  return proto_varint(field << 3 | 5) +
-         little_endian_bytes(std::bit_cast<uint32_t>(value));
-}
-
-inline std::string sentencepiece_bytes(const SentencePieceModel& model) {
-  std::string bytes;
-  for (const auto& piece : model.pieces) {
-    bytes += proto_bytes(
-        1, proto_bytes(1, piece.text) + proto_float(2, piece.score) +
-               proto_number(3, static_cast<uint64_t>(piece.type)));
-  }
-  bytes += proto_bytes(2, proto_number(3, static_cast<uint64_t>(model.kind)) +
-                              proto_number(24, model.whitespace_as_suffix) +
-                              proto_number(35, model.byte_fallback) +
-                              proto_bytes(44, model.unknown_surface) +
-                              proto_bytes(46, model.begin_piece) +
-                              proto_bytes(47, model.end_piece));
-  bytes += proto_bytes(3, proto_bytes(2, model.charsmap) +
-                              proto_number(3, model.add_dummy_prefix) +
-                              proto_number(4, model.remove_extra_whitespaces) +
-                              proto_number(5, model.escape_whitespaces));
-  if (!model.denormalizer_charsmap.empty()) {
-    bytes += proto_bytes(5, proto_bytes(2, model.denormalizer_charsmap));
-  }
   return bytes;
 }
 

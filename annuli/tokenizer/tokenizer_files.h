@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "annuli/core/json.h"
 #include "annuli/tokenizer/pipeline_tokenizer.h"
 
 // The kinds of tokenizer files. What is not understood is refused by a
@@ -12,6 +13,9 @@ namespace annuli {
 // tokenizer.json of the Python `tokenizers` package: the models BPE
 // without dropout and Unigram, and the parts that tokenizer_parts.h lists.
 TokenizerDefinition read_tokenizer_json(const std::filesystem::path& path);
+// What it holds; `source` is the file, for messages.
+TokenizerDefinition tokenizer_from_json(const Json& json,
+                                        const std::string& source);
 
 // vocab.json + merges.txt in `folder`, as GPT-2 published them: GPT-2's split
 // pattern, and `<|endoftext|>`, where the vocabulary has it, special. Added

@@ -64,9 +64,9 @@ void read_added_tokens(const FieldReader& fields, const Json& json,
   }
 }
 
-TokenizerDefinition read_tokenizer_json(const std::filesystem::path& path) {
-  const FieldReader fields(path.string());
-  const Json json = read_json(path);
+TokenizerDefinition tokenizer_from_json(const Json& json,
+                                        const std::string& source) {
+  const FieldReader fields(source);
   if (!json.is_object()) fields.refuse("the file", "an object");
   TokenizerDefinition definition;
   definition.source = fields.where();
@@ -79,6 +79,12 @@ TokenizerDefinition read_tokenizer_json(const std::filesystem::path& path) {
   read_added_tokens(fields, part("added_tokens"), definition);
   read_decoder(fields, part("decoder"), definition);
   read_post_processor(fields, part("post_processor"), definition);
+  return definition;
+}
+
+TokenizerDefinition read_tokenizer_json(const std::filesystem::path& path) {
+  TokenizerDefinition definition =
+      tokenizer_from_json(read_json(path), path.string());
   note_tokens_beside(path, definition);
   return definition;
 }

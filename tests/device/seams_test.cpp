@@ -49,7 +49,7 @@ TEST(Seams, MemoryIsReadWhereItIsTheHosts) {
       // Readers and writers of files.
       "checkpoint/content_hash.cpp", "checkpoint/mapped_tensors.cpp",
       "checkpoint/pt_writer.cpp", "checkpoint/safetensors_writer.cpp",
-      "verify/window_file.cpp", "gguf/encode.cpp",
+      "verify/window_file.cpp", "gguf/decode.cpp", "gguf/encode.cpp",
       // What is sent to other processes is brought to the host first.
       "parallel/c10d_group.cpp", "model/shared_work.cpp",
       // So is what is measured of weights, and what a router reads.

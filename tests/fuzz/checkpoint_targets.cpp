@@ -8,7 +8,10 @@
 #include "annuli/checkpoint/training_state.h"
 #include "annuli/checkpoint/zip_for_tests.h"
 #include "annuli/core/error.h"
+#include "annuli/tokenizer/gguf_tokenizer.h"
 #include "tests/fuzz/target.h"
+#include "tests/support/gguf_bytes.h"
+#include "tests/support/tiny_model.h"
 
 namespace annuli::fuzz {
 namespace {
@@ -187,6 +190,32 @@ void read_optimizer(const std::string& bytes) {
   OptimizerFile::open(folder);
 }
 
+// With keys of ours, and as others write it; in blocks.
+std::vector<std::string> gguf_seeds() {
+  ModelConfig config = tiny::config({.gated = true});
+  config.num_hidden_layers = 1;
+  config.vocab_size = 8;
+  config.hidden_size = 32;
+  config.intermediate_size = 32;
+  config.head_dim = 8;
+  const Transformer model = tiny::model(config, at::kFloat);
+  const std::string own = test::gguf_bytes(model, gguf::Type::kF32);
+  return {own, test::foreign(own), test::gguf_bytes(model, gguf::Type::kQ8_0)};
+}
+
+void read_gguf(const std::string& bytes) {
+  const ModelFile file(as_file("input.gguf", bytes));
+  file.faults();
+  for (const TensorEntry& entry : file.entries()) file.copy(entry.name);
+}
+
+void read_gguf_vocabulary(const std::string& bytes) {
+  const fs::path path = as_file("vocabulary.gguf", bytes);
+  read_gguf_tokenizer(path);
+  gguf_tokenizer_files(path);
+  read_gguf_special_tokens(path);
+}
+
 }  // namespace
 
 std::vector<Target> checkpoint_targets() {
@@ -197,7 +226,9 @@ std::vector<Target> checkpoint_targets() {
           {"index", index_seeds, read_index},
           {"lineage", lineage_seeds, take_lineage},
           {"state", state_seeds, read_state},
-          {"optimizer", optimizer_seeds, read_optimizer}};
+          {"optimizer", optimizer_seeds, read_optimizer},
+          {"gguf", gguf_seeds, read_gguf},
+          {"gguf_vocabulary", gguf_seeds, read_gguf_vocabulary}};
 }
 
 }  // namespace annuli::fuzz

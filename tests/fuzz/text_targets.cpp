@@ -126,7 +126,7 @@ std::vector<std::string> sentencepiece_seeds() {
         kind, {"he", "ll", "hell", "hello", "h", "e", "l", "o", "\u2581"});
     model.charsmap = compiled_rules({{"w", "W"}, {"\xc3\xb6", "o"}});
     model.pieces.push_back({"ld", 0, SentencePieceModel::Type::kUserDefined});
-    seeds.push_back(sentencepiece_bytes(model));
+    seeds.push_back(sentencepiece_message(model));
   }
   return seeds;
 }

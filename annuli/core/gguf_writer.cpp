@@ -1,4 +1,4 @@
-#include "annuli/gguf/gguf_writer.h"
+#include "annuli/core/gguf_writer.h"
 
 #include <bit>
 #include <concepts>
@@ -10,21 +10,6 @@ namespace annuli::gguf {
 namespace {
 
 static_assert(std::endian::native == std::endian::little);
-
-constexpr uint32_t kVersion = 3;
-constexpr int64_t kAlignment = 32;
-constexpr int64_t kQ8Block = 32;
-constexpr int64_t kQ8BlockBytes = 34;  // a scale in fp16 and 32 codes
-
-// Types of metadata.
-enum : uint32_t {
-  kUint32 = 4,
-  kInt32 = 5,
-  kFloat32 = 6,
-  kBool = 7,
-  kString = 8,
-  kArray = 9,
-};
 
 int64_t aligned(int64_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -48,20 +33,6 @@ void pad(AtomicFile& file) {
 
 }  // namespace
 
-int64_t bytes_of(Type type, int64_t count) {
-  switch (type) {
-    case Type::kF32:
-      return 4 * count;
-    case Type::kF16:
-    case Type::kBf16:
-      return 2 * count;
-    case Type::kQ8_0:
-      ANNULI_CHECK(count % kQ8Block == 0, "{} numbers of q8_0", count);
-      return count / kQ8Block * kQ8BlockBytes;
-  }
-  return 0;
-}
-
 template <typename T>
 void Writer::put(const T& value) {
   append(metadata_, value);
@@ -69,36 +40,36 @@ void Writer::put(const T& value) {
 
 void Writer::put_text(std::string_view text) { append_text(metadata_, text); }
 
-void Writer::put_key(std::string_view key, uint32_t type) {
+void Writer::put_key(std::string_view key, ValueType type) {
   put_text(key);
   put(type);
   ++keys_;
 }
 
 void Writer::add(std::string_view key, uint32_t value) {
-  put_key(key, kUint32);
+  put_key(key, ValueType::kUint32);
   put(value);
 }
 
 void Writer::add(std::string_view key, float value) {
-  put_key(key, kFloat32);
+  put_key(key, ValueType::kFloat32);
   put(value);
 }
 
 void Writer::add(std::string_view key, bool value) {
-  put_key(key, kBool);
+  put_key(key, ValueType::kBool);
   put(static_cast<uint8_t>(value ? 1 : 0));
 }
 
 void Writer::add(std::string_view key, std::string_view value) {
-  put_key(key, kString);
+  put_key(key, ValueType::kString);
   put_text(value);
 }
 
 template <typename T>
-void Writer::put_list(std::string_view key, uint32_t type,
+void Writer::put_list(std::string_view key, ValueType type,
                       const std::vector<T>& values) {
-  put_key(key, kArray);
+  put_key(key, ValueType::kArray);
   put(type);
   put(static_cast<uint64_t>(values.size()));
   for (const T& value : values) {
@@ -111,15 +82,15 @@ void Writer::put_list(std::string_view key, uint32_t type,
 }
 
 void Writer::add(std::string_view key, const std::vector<std::string>& values) {
-  put_list(key, kString, values);
+  put_list(key, ValueType::kString, values);
 }
 
 void Writer::add(std::string_view key, const std::vector<int32_t>& values) {
-  put_list(key, kInt32, values);
+  put_list(key, ValueType::kInt32, values);
 }
 
 void Writer::add(std::string_view key, const std::vector<float>& values) {
-  put_list(key, kFloat32, values);
+  put_list(key, ValueType::kFloat32, values);
 }
 
 void Writer::add_tensor(std::string name, const std::vector<int64_t>& shape,

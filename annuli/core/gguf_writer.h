@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "annuli/core/file.h"
+#include "annuli/core/gguf_types.h"
 
 // A GGUF file, version 3 (ggml's docs/gguf.md): metadata, a list of tensors,
 // and their data, each at a multiple of 32 bytes. Little-endian.
@@ -15,12 +16,6 @@
 // asks for the data tensor by tensor, so that no more than a piece of one need
 // be in memory. The file is there whole or not at all.
 namespace annuli::gguf {
-
-// Numbers of ggml's types, as the file has them.
-enum class Type : uint32_t { kF32 = 0, kF16 = 1, kQ8_0 = 8, kBf16 = 30 };
-
-// Bytes of `count` numbers in a row: of q8_0 a multiple of 32.
-int64_t bytes_of(Type type, int64_t count);
 
 class Writer {
  public:
@@ -44,6 +39,9 @@ class Writer {
   void add_tensor(std::string name, const std::vector<int64_t>& shape,
                   Type type, Produce produce);
 
+  // What stands before the data: all that the file says of itself.
+  std::string header() const;
+
   // How large the file will be.
   int64_t file_bytes() const;
 
@@ -61,11 +59,10 @@ class Writer {
   template <typename T>
   void put(const T& value);
   void put_text(std::string_view text);
-  void put_key(std::string_view key, uint32_t type);
+  void put_key(std::string_view key, ValueType type);
   template <typename T>
-  void put_list(std::string_view key, uint32_t type,
+  void put_list(std::string_view key, ValueType type,
                 const std::vector<T>& values);
-  std::string header() const;
 
   std::string metadata_;
   uint64_t keys_ = 0;

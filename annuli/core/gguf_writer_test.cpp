@@ -1,4 +1,4 @@
-#include "annuli/gguf/gguf_writer.h"
+#include "annuli/core/gguf_writer.h"
 
 #include <gtest/gtest.h>
 
