@@ -70,12 +70,14 @@ GrowPlan plan_of(const std::string& op, const Json& arguments) {
 
 std::vector<ExtendPlan> extensions_of(const std::string& op,
                                       const Json& arguments) {
+  // Only these steps are read: what was found out of two models may lack what a
+  // plan must have (the size of a router's numbers).
+  const Json steps =
+      op == "chain" ? arguments : Json::array({{{op, arguments}}});
   std::vector<ExtendPlan> all;
-  if (!is_operator(op)) return all;
-  const GrowPlan plan = plan_of(op, arguments);
-  if (plan.extend) all.push_back(*plan.extend);
-  for (const GrowthStep& step : plan.chain) {
-    if (step.extend) all.push_back(*step.extend);
+  for (const Json& step : steps) {
+    if (!step.contains("extend")) continue;
+    all.push_back(*plan_of("extend", step.at("extend")).extend);
   }
   return all;
 }

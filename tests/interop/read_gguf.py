@@ -56,7 +56,8 @@ class Program:
         self.path, self.work, self.faults = path, Path(work), []
 
     def run(self, *words):
-        return subprocess.run([self.path, *map(str, words)], capture_output=True, text=True)
+        return subprocess.run([self.path, *map(str, words)], capture_output=True,
+                              text=True, errors="surrogateescape")
 
     def must(self, *words):
         done = self.run(*words)
@@ -281,7 +282,7 @@ def verbs_kind(program, names):
     a = program.must("evaluate", folder, "--text", text, "--tokenizer", "bytes", "--json")
     b = program.must("evaluate", file, "--text", text, "--json")
     program.check(json.loads(a.stdout)["loss"] == json.loads(b.stdout)["loss"], "evaluate")
-    words = ("--prompt", "The miller", "--max-tokens", "8", "--temperature", "0")
+    words = ("--prompt", "The miller", "--max-new-tokens", "8", "--temperature", "0")
     a = program.must("generate", folder, *words, "--tokenizer", "bytes")
     b = program.must("generate", file, *words)
     program.check(a.stdout == b.stdout, f"generate: {a.stdout!r} {b.stdout!r}")
@@ -295,6 +296,7 @@ name: from
 threads: 1
 {"tokenizer: bytes" if place == folder else ""}
 data: {{text: ["{text}"], sequence_length: 32}}
+probe: {{windows: 2, length: 32, router_tokens: 64}}
 model: {{from: "{place}"}}
 phases:
   - {{name: a, train: {{max_steps: 2, learning_rate: 0.001, batch_size: 1}}}}
@@ -302,7 +304,8 @@ phases:
         out = program.work / f"run-{place.name}"
         program.must("run", plan, "--out", out)
         lines = (out / "training_history.jsonl").read_text().splitlines()
-        losses.append([json.loads(line)["loss"] for line in lines])
+        steps = [line for line in map(json.loads, lines) if line["type"] == "step"]
+        losses.append([step["loss"] for step in steps])
     program.check(losses[0] == losses[1] and len(losses[0]) == 2, f"model.from: {losses}")
 
 

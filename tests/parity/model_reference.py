@@ -223,7 +223,7 @@ def main():
         print(f"{name}: {len(subject.named('data'))} tensors", flush=True)
     import selection_reference
 
-    torch.manual_seed(len(CASES))
+    torch.manual_seed(selection_reference.SEED)
     selection_reference.write(out / selection_reference.CASE, sys.modules[__name__])
     marker.write_text(stamp())
 
@@ -550,6 +550,11 @@ def train(subject, batches, optimizers):
         _, loss = loss_of(subject, *batch)
         losses.append(loss.item())
         loss.backward()
+        # An expert that no token chose has gradient zero and is updated with it
+        # (annuli/train/optimizer.h); an optimizer of PyTorch leaves out what has none.
+        for parameter in subject.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
         for optimizer in optimizers:
             optimizer.step()
     return torch.tensor(losses)

@@ -232,10 +232,18 @@ TEST_F(FailureTest, APhaseIsSavedBeforeItsSamples) {
 // What an earlier attempt at the phase wrote is not taken for this one's.
 TEST_F(FailureTest, SamplesAreThoseOfTheModelThatIsKept) {
   whole();
-  const Outcome stopped =
-      signal_at(arguments("run"), history("run"), 2, SIGTERM, scratch_.path());
-  ASSERT_EQ(stopped.status, 128 + SIGTERM);
   const fs::path samples = scratch_.path() / "run/samples/dense.txt";
+  // On a busy machine the signal may come after the phase: then once more.
+  const auto stops_within_the_phase = [&] {
+    fs::remove_all(scratch_.path() / "run");
+    const Outcome stopped = signal_at(arguments("run"), history("run"), 2,
+                                      SIGTERM, scratch_.path());
+    return stopped.status == 128 + SIGTERM && !fs::exists(samples);
+  };
+  int tries = 0;
+  while (!stops_within_the_phase() && tries < 20) ++tries;
+  ASSERT_LT(tries, 20);
+  fs::create_directories(samples.parent_path());
   write_file_atomically(samples, "of another model");
   ASSERT_EQ(run("run", {"--resume"}).status, 0);
   EXPECT_EQ(read_file(samples),
