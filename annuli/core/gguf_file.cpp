@@ -155,8 +155,7 @@ class File::Reader {
   template <typename... Args>
   [[noreturn]] void refuse(fmt::format_string<Args...> format,
                            Args&&... args) const {
-    user_error("reading {}: {}", file_.path_,
-               fmt::format(format, std::forward<Args>(args)...));
+    gguf::refuse(file_, format, std::forward<Args>(args)...);
   }
 
   size_t left() const { return file_.bytes_.size() - at_; }

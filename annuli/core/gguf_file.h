@@ -8,8 +8,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "annuli/core/error.h"
 #include "annuli/core/gguf_types.h"
 
 // A GGUF file, version 3, little-endian (ggml's docs/gguf.md), as far as it
@@ -87,6 +89,14 @@ class File {
   std::vector<Tensor> tensors_;
   std::map<std::string, size_t, std::less<>> index_;
 };
+
+// A UserError that names the file, for whoever reads a model out of it.
+template <typename... Args>
+[[noreturn]] void refuse(const File& file, fmt::format_string<Args...> format,
+                         Args&&... args) {
+  user_error("reading {}: {}", file.path(),
+             fmt::format(format, std::forward<Args>(args)...));
+}
 
 }  // namespace annuli::gguf
 

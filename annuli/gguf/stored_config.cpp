@@ -30,13 +30,6 @@ bool is_near(double a, double b) {
   return std::abs(a - b) <= kRounding * std::max(std::abs(a), std::abs(b));
 }
 
-template <typename... Args>
-[[noreturn]] void refuse(const File& file, fmt::format_string<Args...> format,
-                         Args&&... args) {
-  user_error("reading {}: {}", file.path(),
-             fmt::format(format, std::forward<Args>(args)...));
-}
-
 // The shortest decimal that rounds to the same number of fp32.
 double decimal(double rounded) {
   const std::string text = fmt::format("{}", static_cast<float>(rounded));

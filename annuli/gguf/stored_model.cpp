@@ -17,13 +17,6 @@
 namespace annuli::gguf {
 namespace {
 
-template <typename... Args>
-[[noreturn]] void refuse(const File& file, fmt::format_string<Args...> format,
-                         Args&&... args) {
-  user_error("reading {}: {}", file.path(),
-             fmt::format(format, std::forward<Args>(args)...));
-}
-
 std::string shown(const std::vector<int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
