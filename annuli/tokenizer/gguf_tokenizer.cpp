@@ -134,7 +134,8 @@ class GgufVocabulary {
 
   // Llama's begins a text and does not end it.
   bool adds(const char* which) const {
-    const bool by_default = is_sentencepiece() && which == kBegin;
+    const bool by_default =
+        is_sentencepiece() && std::string_view(which) == kBegin;
     return file_.flag(fmt::format("tokenizer.ggml.add_{}_token", which),
                       by_default);
   }
@@ -196,14 +197,13 @@ class GgufVocabulary {
     Json single = Json::array();
     Json tokens = Json::object();
     const auto add = [&](const char* which) {
-      const auto token = special(which);
-      if (!adds(which) || !token) return;
-      single.push_back({{"SpecialToken", {{"id", *token}, {"type_id", 0}}}});
-      const int64_t id =
-          file_.whole(fmt::format("tokenizer.ggml.{}_token_id", which));
-      tokens[*token] = {{"id", *token},
-                        {"ids", Json::array({id})},
-                        {"tokens", Json::array({*token})}};
+      const auto id = special_id(which);
+      if (!adds(which) || !id) return;
+      const std::string token = *special(which);
+      single.push_back({{"SpecialToken", {{"id", token}, {"type_id", 0}}}});
+      tokens[token] = {{"id", token},
+                       {"ids", Json::array({*id})},
+                       {"tokens", Json::array({token})}};
     };
     add(kBegin);
     single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
