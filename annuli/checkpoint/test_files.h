@@ -10,9 +10,9 @@
 #include <string>
 
 #include "annuli/checkpoint/zip_for_tests.h"
-#include "annuli/core/error.h"
 #include "annuli/core/file.h"
 #include "annuli/core/folder_for_tests.h"
+#include "annuli/core/user_error_for_tests.h"
 
 // What the tests of files share.
 namespace annuli::test {
@@ -20,17 +20,6 @@ namespace annuli::test {
 // Writes without a sync: for the thousands of damaged files.
 inline void write_raw(const fs::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
-}
-
-// The text of the UserError that `action` throws; "" if it throws none.
-template <typename Action>
-std::string user_error_of(Action&& action) {
-  try {
-    action();
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "";
 }
 
 // Same type, shape and bits.

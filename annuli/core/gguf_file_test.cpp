@@ -6,6 +6,7 @@
 #include "annuli/core/error.h"
 #include "annuli/core/folder_for_tests.h"
 #include "annuli/core/gguf_writer.h"
+#include "annuli/core/user_error_for_tests.h"
 
 namespace annuli::gguf {
 namespace {
@@ -37,12 +38,7 @@ File opened(const std::string& bytes) {
 }
 
 std::string refusal(const std::string& bytes) {
-  try {
-    opened(bytes);
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "nothing was refused";
+  return test::user_error_of([&] { opened(bytes); });
 }
 
 TEST(GgufFile, ReadsWhatWasWritten) {

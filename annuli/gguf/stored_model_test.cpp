@@ -1,11 +1,13 @@
 #include "annuli/gguf/stored_model.h"
-#include <algorithm>
 
 #include <ATen/ops/equal.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "annuli/core/error.h"
+#include "annuli/core/user_error_for_tests.h"
 #include "annuli/gguf/tensor_names.h"
 #include "tests/support/gguf_bytes.h"
 #include "tests/support/tiny_model.h"
@@ -20,12 +22,7 @@ StoredModel opened(const std::string& bytes) {
 }
 
 std::string refusal(const std::string& bytes) {
-  try {
-    opened(bytes);
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "nothing was refused";
+  return test::user_error_of([&] { opened(bytes); });
 }
 
 // Those of the shapes that llama.cpp computes.

@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-#include "annuli/core/error.h"
+#include "annuli/core/user_error_for_tests.h"
 #include "tests/support/growth_checks.h"
 #include "tests/support/tiny_model.h"
 
@@ -77,12 +77,7 @@ TEST(ExtendFunction, ChangesPositionsAlone) {
 }
 
 std::string refusal(const ExtendPlan& plan, const ModelConfig& parent) {
-  try {
-    Extend(plan).recipe(parent, 3);
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "";
+  return test::user_error_of([&] { Extend(plan).recipe(parent, 3); });
 }
 
 TEST(ExtendShape, WhatCannotBeIsRefusedInOneLine) {
