@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <string>
 
 #include "annuli/core/json.h"
 
@@ -21,5 +22,10 @@ namespace annuli::cli {
 //   joined    several values, of one option, with commas between them
 //   none      the word none stands for no value
 Json command_list(const CLI::App& app);
+
+// A text of a VERB or VALUE that each of them has: its name, help, type.
+inline std::string text_of(const Json& json, const char* key) {
+  return json.at(key).get<std::string>();
+}
 
 }  // namespace annuli::cli

@@ -5,6 +5,8 @@
 
 #include <vector>
 
+#include "annuli/cli/command_list.h"
+
 namespace annuli::cli {
 namespace {
 
@@ -25,10 +27,6 @@ std::string roff(const std::string& text) {
     begins = c == '\n';
   }
   return escaped;
-}
-
-std::string text_of(const Json& json, const char* key) {
-  return json.at(key).get<std::string>();
 }
 
 // "\\fB--dtype\\fP \\fIf32|f64\\fP".

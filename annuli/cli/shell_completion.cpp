@@ -6,14 +6,12 @@
 #include <algorithm>
 #include <vector>
 
+#include "annuli/cli/command_list.h"
+
 namespace annuli::cli {
 namespace {
 
 using Words = std::vector<std::string>;
-
-std::string text_of(const Json& json, const char* key) {
-  return json.at(key).get<std::string>();
-}
 
 std::string flag_of(const Json& option) {
   return "--" + text_of(option, "name");
