@@ -11,6 +11,8 @@ import shutil
 
 import torch
 
+from model_cases import EXPERTS, NULLS, SHAPE, UNGATED
+
 CASE = "selection_bias"
 # Its own, whatever other cases there are: with some seeds the steps of two programs part
 # sooner, where gradients are of pure rounding (model_parity_test.cpp).
@@ -51,8 +53,8 @@ def subject_of(m):
         def parameters(self):
             return [t for name, t in self.weights.items() if "e_score" not in name]
 
-    config = m.SHAPE | m.UNGATED | m.EXPERTS | dict(num_experts=5, selection_bias=True)
-    subject = Selected({k: v for k, v in config.items() if v is not None or k in m.NULLS})
+    config = SHAPE | UNGATED | EXPERTS | dict(num_experts=5, selection_bias=True)
+    subject = Selected({k: v for k, v in config.items() if v is not None or k in NULLS})
     for layer in range(config["num_hidden_layers"]):
         subject.weights[NAME.format(layer)] = 0.1 * torch.randn(5)
     return subject
