@@ -77,10 +77,39 @@ bool has_end(const ArmSummary& arm) {
   return !arm.curve.empty() && arm.curve.back().point == 1;
 }
 
-void note_reached(const Study& study, const ArmSummary& baseline,
-                  ArmSummary& arm) {
-  if (has_end(baseline)) {
-    arm.reached[0] = crossing(arm.curve, baseline.curve.back().loss.mean);
+// Bits per byte of two arms' last points with one seed.
+struct Pair {
+  double mine = 0;
+  double other = 0;
+};
+
+std::vector<Pair> pairs_of(const Study& study, const StudyRunner& runner,
+                           const Arm& arm, const Arm& other) {
+  const std::optional<double> rate = runner.best_rate(arm);
+  const std::optional<double> other_rate = runner.best_rate(other);
+  std::vector<Pair> pairs;
+  if (!rate || !other_rate) return pairs;
+  for (const int64_t seed : seeds_of(study, arm)) {
+    const Result* mine = runner.result(arm, {.seed = seed, .rate = rate});
+    const Result* its =
+        runner.result(other, {.seed = seed, .rate = other_rate});
+    if (mine == nullptr || its == nullptr) continue;
+    if (!mine->bits_per_byte || !its->bits_per_byte) continue;
+    pairs.push_back({*mine->bits_per_byte, *its->bits_per_byte});
+  }
+  return pairs;
+}
+
+// The baseline's end counts over the arm's own seeds: means over others would
+// compare seeds, which differ by more than arms.
+void note_reached(const Study& study, const StudyRunner& runner,
+                  const Arm& baseline, ArmSummary& arm) {
+  double sum = 0;
+  const std::vector<Pair> pairs = pairs_of(study, runner, *arm.arm, baseline);
+  for (const Pair& pair : pairs) sum += pair.other;
+  if (!pairs.empty()) {
+    arm.reached[0] =
+        crossing(arm.curve, sum / static_cast<double>(pairs.size()));
   }
   for (size_t i = 0; i < study.targets.size(); ++i) {
     arm.reached[1 + i] = crossing(arm.curve, study.targets[i]);
@@ -184,17 +213,10 @@ Json to_json(const ArmSummary& arm) {
 std::optional<Sample> paired_difference(const Study& study,
                                         const StudyRunner& runner,
                                         const Arm& arm, const Arm& other) {
-  const std::optional<double> rate = runner.best_rate(arm);
-  const std::optional<double> other_rate = runner.best_rate(other);
-  if (&arm == &other || !rate || !other_rate) return {};
+  if (&arm == &other) return {};
   std::vector<double> differences;
-  for (const int64_t seed : seeds_of(study, arm)) {
-    const Result* mine = runner.result(arm, {.seed = seed, .rate = rate});
-    const Result* its =
-        runner.result(other, {.seed = seed, .rate = other_rate});
-    if (mine == nullptr || its == nullptr) continue;
-    if (!mine->bits_per_byte || !its->bits_per_byte) continue;
-    differences.push_back(*mine->bits_per_byte - *its->bits_per_byte);
+  for (const Pair& pair : pairs_of(study, runner, arm, other)) {
+    differences.push_back(pair.mine - pair.other);
   }
   if (differences.empty()) return {};
   return sample_of(differences);
@@ -209,7 +231,7 @@ std::vector<ArmSummary> summarise(const Study& study,
   const ArmSummary& baseline = baseline_of(study, arms);
   for (ArmSummary& arm : arms) {
     arm.difference = paired_difference(study, runner, *arm.arm, *baseline.arm);
-    note_reached(study, baseline, arm);
+    note_reached(study, runner, *baseline.arm, arm);
   }
   return arms;
 }

@@ -29,9 +29,9 @@ struct ArmSummary {
   int64_t failures = 0;           // runs without a loss
   // From the baseline (paired_difference).
   std::optional<Sample> difference;
-  // For the baseline's last point, and then each target: operations at which
-  // the mean curve reaches it, between points by a line over the logarithm of
-  // operations; nullopt if it does not.
+  // For the baseline's last point (its mean over the seeds that both have), and
+  // then each target: operations at which the mean curve reaches it, between
+  // points by a line over the logarithm of operations; nullopt if it does not.
   std::vector<std::optional<Reached>> reached;
   double source_flops = 0;  // of the last point: what was spent before growth
   double seconds = 0;       // of the last point, mean; as the machines were

@@ -109,6 +109,15 @@ TEST_F(Comparison, TheBaselinesEndIsATarget) {
               1);
 }
 
+// The baseline's second seed ended far ahead; the arm has the first alone.
+TEST_F(Comparison, TheBaselinesEndIsThatOfTheArmsSeeds) {
+  add("scratch", 2, 1e-2, 1, 5.0);
+  add("stack", 1, 1e-2, 0.5, 8.0);
+  add("stack", 1, 1e-2, 1, 6.0);
+  EXPECT_NEAR(summary_of(1).reached[0]->flops, study_.flops * std::sqrt(0.5),
+              1);
+}
+
 TEST_F(Comparison, ATargetReachedByTheFirstPointHasABound) {
   add("stack", 1, 1e-2, 0.5, 7.4);
   add("stack", 1, 1e-2, 1, 7.3);
