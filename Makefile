@@ -5,7 +5,7 @@ export CCACHE_BASEDIR := $(CURDIR)
 
 .PHONY: help run test build bench bench-decode bench-grow bench-memory \
         bench-save bench-tokenizer bench-all compare faults fuzz \
-        asan tsan coverage tidy setup study-text wheel format clean
+        asan tsan coverage tidy setup study-text wheel deb format clean
 
 help:
 	@echo 'make run      set up, build, run $(PLAN)' \
@@ -37,6 +37,7 @@ help:
 	@echo 'make tidy     set up, clang-tidy every source (FILES=...: some)'
 	@echo 'make build    set up, build the program: build/annuli'
 	@echo 'make wheel    set up, build, make the Python package in dist/'
+	@echo 'make deb      set up, build, make the Debian package in dist/'
 	@echo 'make setup    packages, LibTorch and data only'
 	@echo 'make study-text   the text and the vocabulary of plans/studies,' \
 	      'into build/data/study'
@@ -119,6 +120,9 @@ tidy:
 
 wheel:
 	@tools/wheel
+
+deb:
+	@tools/deb
 
 setup:
 	@tools/setup
