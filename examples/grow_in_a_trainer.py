@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from transformers import (
     AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments)
-from transformers.trainer_utils import get_last_checkpoint
 
 from annuli.torch import deepen, widen
 from annuli.transformers import GrowthCallback
@@ -20,8 +19,10 @@ text = b"".join(Path(name).read_bytes() for name in sys.argv[2:])
 windows = torch.tensor(list(text))[: len(text) // LENGTH * LENGTH].view(-1, LENGTH)
 data = [{"input_ids": window, "labels": window} for window in windows]
 
-last = get_last_checkpoint(str(out)) if out.is_dir() else None
+saved = sorted(out.glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
+last = str(saved[-1]) if saved else None
 torch.manual_seed(0)
+model: torch.nn.Module
 if last is None:
     model = LlamaForCausalLM(LlamaConfig(
         vocab_size=256, hidden_size=32, intermediate_size=64, num_hidden_layers=2,

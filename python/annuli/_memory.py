@@ -93,3 +93,22 @@ def call(verb: str, **order: Any) -> Any:
     if "error" in answer:
         raise _ERRORS[answer["error"]](answer["line"])
     return answer["result"]
+
+
+class Freed:
+    """Gives memory that Python has let go of back to the system, some of it at a
+    time: the C library keeps what lies between other allocations."""
+
+    _AT_ONCE = 64 << 20
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def add(self, count: int) -> None:
+        self._bytes += count
+        if self._bytes >= self._AT_ONCE:
+            self.trim()
+
+    def trim(self) -> None:
+        self._bytes = 0
+        ctypes.CDLL(None).malloc_trim(0)

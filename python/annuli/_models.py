@@ -44,11 +44,13 @@ class Source:
     def words(self) -> dict[str, Any]:
         return {"config": self.config, "tensors": _memory.all_words(self.tensors)}
 
-    def release(self, name: str) -> None:
-        """Frees the tensor; its parameter stays, empty."""
+    def release(self, name: str) -> int:
+        """Frees the tensor; its parameter stays, empty. Gives back its bytes."""
         tensor = self.tensors.pop(name)
+        count = tensor.nbytes
         tensor.grad = None
         tensor.data = torch.empty(0, dtype=tensor.dtype)
+        return count
 
 
 def _config_of(model: Any) -> dict[str, Any]:

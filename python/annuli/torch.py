@@ -149,11 +149,14 @@ def _carry_out(
     call("place", tensors=_memory.all_words(tensors), state=keeper.child_words())
     ids = _ids(probe, source)
     call("look", probe=ids and _memory.words_of("probe", ids[0]), consume=consume)
+    freed = _memory.Freed()
     for row in range(len(rows)):
         for number, name in call("make", row=row):
             if consume:
                 keeper.release(name)
-                parents[number].release(name)
+                freed.add(parents[number].release(name))
+    if consume:
+        freed.trim()
     verdicts = []
     if verify:
         proof = call("prove", loss_budget=loss_budget, allow=list(allow))

@@ -44,8 +44,8 @@ class GrowthCallback(transformers.TrainerCallback):
     To go on from a checkpoint give the Trainer the model that the checkpoint holds,
     `AutoModelForCausalLM.from_pretrained(checkpoint)`, and the same callbacks.
 
-    Raises UserError, before anything is changed, for a model that is wrapped (several
-    devices, compiled) and for what `annuli.torch.grow` refuses; VerdictError for a
+    Raises UserError, before anything is changed, where the Trainer has several
+    processes or devices, or compiles, and for what `annuli.torch.grow` refuses; VerdictError for a
     child that is not what it should be. Both come out of `Trainer.train`.
     """
 
@@ -79,6 +79,7 @@ class GrowthCallback(transformers.TrainerCallback):
         """Called by the Trainer, when the last step's gradients are gone."""
         if self._is_done(state.log_history) or not self._is_time(state):
             return
+        _refuse_wrapped(args)
         verdicts = self._grow(
             kwargs["model"], kwargs["optimizer"], int(state.global_step)
         )
@@ -115,8 +116,6 @@ class GrowthCallback(transformers.TrainerCallback):
             raise UserError(
                 f"{_DOING}: found a gradient scaler (fp16), expected fp32 or bf16"
             )
-        for parameter in model.parameters():
-            parameter.grad = None
         grown = grow(model, wrapped.optimizer, self.growth, **self.options)
         forward = model.__dict__.get("forward")
         _become(model, grown.model)
@@ -124,6 +123,17 @@ class GrowthCallback(transformers.TrainerCallback):
             _wrap_forward_again(model)
         wrapped.__init__(grown.optimizer, device_placement=False, scaler=None)
         return len(grown.verdicts)
+
+
+def _refuse_wrapped(args: Any) -> None:
+    """Whoever wraps the model keeps its parameters, which are new after a growth."""
+    several = max(int(args.world_size), int(args.n_gpu))
+    if several > 1:
+        raise UserError(
+            f"{_DOING}: found {several} processes or devices, expected one"
+        )
+    if args.torch_compile:
+        raise UserError(f"{_DOING}: found torch_compile, expected a plain model")
 
 
 def _become(model: torch.nn.Module, child: torch.nn.Module) -> None:
