@@ -13,13 +13,13 @@
 #include "annuli/core/error.h"
 #include "annuli/core/notice.h"
 #include "annuli/grow/apply.h"
-#include "annuli/grow/arguments.h"
 #include "annuli/grow/dtype_words.h"
 #include "annuli/grow/grow_folder.h"
 #include "annuli/grow/registry.h"
 #include "annuli/grow/replay.h"
 #include "annuli/grow/router_centroids.h"
 #include "annuli/grow/router_mean.h"
+#include "annuli/python/growth_words.h"
 #include "annuli/python/tensor_words.h"
 #include "annuli/verify/probe_share.h"
 #include "annuli/verify/random_probe.h"
@@ -31,39 +31,10 @@
 namespace annuli::python {
 namespace {
 
-constexpr const char* kName = "in memory";
 constexpr int64_t kRouterTokens = 2048;  // as `annuli grow`
 // Of a window whose record is kept until the child is there: every layer's
 // activations are in it.
 constexpr int64_t kKeptTokens = 64;
-
-template <typename Enum>
-Enum word_in(const Json& order, const char* key) {
-  const auto value = value_of<Enum>(order.at(key).get<std::string>());
-  if (value) return *value;
-  user_error("growing {}: {} is '{}', expected {}", kName, key,
-             order.at(key).get<std::string>(), words_of<Enum>());
-}
-
-// With the command line's defaults: there always are tokens on which a router's
-// means can be measured.
-GrowPlan growth_of(const Json& order) {
-  const auto op = order.at("operator").get<std::string>();
-  const Json& arguments = order.at("arguments");
-  GrowPlan growth = op == "chain"
-                        ? grow::read_chain(arguments.dump(), "the chain",
-                                           RouterInit::kMeanOrthogonal)
-                        : grow::plan_of(op, arguments);
-  if (op != "chain" && !arguments.contains("router")) {
-    if (growth.upcycle) growth.upcycle->router = RouterInit::kMeanOrthogonal;
-    if (growth.merge_experts) {
-      growth.merge_experts->router = RouterInit::kMeanOrthogonal;
-    }
-  }
-  growth.optimizer = word_in<OptimizerState>(order, "optimizer");
-  growth.dynamics = word_in<Dynamics>(order, "dynamics");
-  return growth;
-}
 
 Transformer as_stored(const ModelFile& file) {
   return load_model(file, {.dtype = at::kFloat, .as_stored = true});
@@ -105,10 +76,15 @@ MemoryGrowth::MemoryGrowth(const Json& order)
   check_gates(order.at("allow"));
   plan_types();
   find_last_uses();
-  if (const std::string text = class_notice(first().config(), growth_);
-      !text.empty()) {
-    user_error("growing {}: {}", kName, text);
-  }
+  require_class();
+}
+
+// Nothing else can hold the child here.
+void MemoryGrowth::require_class() const {
+  const std::string text = class_notice(first().config(), growth_);
+  if (text.empty()) return;
+  user_error("growing {}: {}, expected a growth whose child has one", kName,
+             text.substr(0, text.find(';')));
 }
 
 MemoryGrowth::Parent MemoryGrowth::open_parent(const Json& words) {
@@ -186,6 +162,11 @@ void MemoryGrowth::find_last_uses() {
   for (const auto& [tensor, row] : last) last_uses_[row].push_back(tensor);
 }
 
+Json MemoryGrowth::child_config() const {
+  return grown_config_json(first().config_json(), recipe_.child,
+                           recipe_.layer_map, torch_dtype_);
+}
+
 Json MemoryGrowth::plan() const {
   Json rows = Json::array();
   for (size_t row = 0; row < recipe_.tensors.size(); ++row) {
@@ -204,8 +185,7 @@ Json MemoryGrowth::plan() const {
                     {"eps_multiplier", line.eps_multiplier},
                     {"weight_decay_multiplier", line.weight_decay_multiplier}});
   }
-  return {{"config", grown_config_json(first().config_json(), recipe_.child,
-                                       recipe_.layer_map, torch_dtype_)},
+  return {{"config", child_config()},
           {"rows", rows},
           {"note", note_},
           {"exact", recipe_.exact},
@@ -213,8 +193,8 @@ Json MemoryGrowth::plan() const {
 }
 
 Json MemoryGrowth::lay_out(const Json& tensors) {
-  const ModelFile child(plan().at("config"), std::make_unique<HeldTensors>(
-                                                 kName, shapes_from(tensors)));
+  const ModelFile child(child_config(), std::make_unique<HeldTensors>(
+                                            kName, shapes_from(tensors)));
   require_sound(child, "laying out the child");
   Json rows = Json::array();
   std::map<std::string, at::ScalarType> dtypes;
@@ -232,7 +212,7 @@ Json MemoryGrowth::lay_out(const Json& tensors) {
 
 void MemoryGrowth::place(const Json& order) {
   child_ = std::make_unique<ModelFile>(
-      plan().at("config"),
+      child_config(),
       std::make_unique<HeldTensors>(kName, tensors_from(order.at("tensors"))));
   child_state_ = read_states(order.at("state"));
 }

@@ -86,7 +86,9 @@ class MemoryGrowth {
   static States read_states(const Json& words);
   std::vector<const ModelFile*> parents() const;
   const ModelFile& first() const { return *parents_.at(0).file; }
+  void require_class() const;
   void check_gates(const std::vector<std::string>& allow) const;
+  Json child_config() const;
   grow::StreamOrder weights() const;
   void plan_types();
   void find_last_uses();
@@ -110,7 +112,6 @@ class MemoryGrowth {
   States child_state_;
 
   verify::Probe probe_;
-  std::string probe_name_;
   std::vector<at::Tensor> router_mean_;
   std::vector<std::string> hashes_;
   std::optional<verify::ParentRecord> record_;

@@ -34,7 +34,7 @@ UPCYCLE = dict(num_experts=4, num_experts_per_tok=2)
 # tensor by tensor.
 CASES = [
     *[(name, "widen", WIDEN) for name in families.MODELS],
-    *[(name, "deepen", DEEPEN) for name in ("llama", "gpt_neox", "qwen2_moe")],
+    *[(name, "deepen", DEEPEN) for name in families.MODELS],
     ("llama_mqa", "widen", dict(factor=3, noise_snr_db="none")),
     ("llama_tied_gqa", "upcycle", UPCYCLE),
     ("llama", "upcycle", UPCYCLE | dict(drop_ratio=0.5)),
@@ -430,6 +430,8 @@ class Refused(unittest.TestCase):
                      growth=at.upcycle(num_experts=2, num_experts_per_tok=3))
         self.refuses(model, "found 1 expert",
                      growth=at.upcycle(num_experts=2, num_experts_per_tok=1))
+        self.refuses(families.make("arcee"), "has no class for .*, expected a growth whose",
+                     growth=at.upcycle(**UPCYCLE))
         self.refuses(model, "vocabulary of", probe=torch.full((1, 9), families.V))
         self.refuses(model, r"\[W, T", probe=torch.zeros(3))
 
