@@ -4,6 +4,7 @@ that is made of tensors."""
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -139,13 +140,13 @@ def skeleton(words: Mapping[str, Any], parent: Any) -> Any:
         make = type(parent)
     else:
         make = _class_of(config, words)
-    with _parameters_without_memory():
+    with _parameters_without_memory(), torch.random.fork_rng(devices=[]):
         child = make(config)
     child.train(parent.training)
     if any(getattr(module, "gradient_checkpointing", False) for module in parent.modules()):
         child.gradient_checkpointing_enable()
     if getattr(parent, "generation_config", None) is not None:
-        child.generation_config = parent.generation_config
+        child.generation_config = copy.deepcopy(parent.generation_config)
     return child
 
 

@@ -3,6 +3,7 @@ models in memory, against growth from disk to disk by the program, and against
 PyTorch itself."""
 
 import copy
+import inspect
 import json
 import os
 import subprocess
@@ -513,6 +514,17 @@ class Consumed(unittest.TestCase):
 
 
 class Operators(unittest.TestCase):
+    def test_every_operator_with_its_options(self):
+        names = set(annuli.grow.__all__) - {"replay"}
+        self.assertEqual(set(at.__all__) - {"Grown", "Growth", "grow"}, names)
+        common = set.intersection(*(
+            set(inspect.signature(getattr(annuli.grow, name)).parameters)
+            for name in names))
+        for name in names - {"chain"}:
+            own = set(inspect.signature(getattr(at, name)).parameters)
+            its = set(inspect.signature(getattr(annuli.grow, name)).parameters)
+            self.assertEqual(own, (its - common) | {"optimizer", "dynamics"})
+
     def test_a_chain_is_one_growth(self):
         model = families.make("llama")
         chain = at.chain([at.widen(**WIDEN), at.deepen(**DEEPEN)])
@@ -524,6 +536,12 @@ class Operators(unittest.TestCase):
         merge = at.merge_experts(with_=models[1:], num_experts_per_tok=2)
         child, _ = at.grow(models[0], None, merge, loss_budget=9.0)
         self.assertEqual(child.config.num_local_experts, 3)
+
+    def test_the_generator_of_random_numbers_stays(self):
+        model = families.make("qwen2_moe")
+        before = torch.get_rng_state()
+        at.grow(model, None, at.widen(**WIDEN))
+        self.assertTrue(torch.equal(before, torch.get_rng_state()))
 
     def test_seed_and_dtype(self):
         model = families.make("llama")
