@@ -7,6 +7,13 @@
 #   plain    libraries without LibTorch    JSON, fmt, the standard library
 #   torch    libraries with LibTorch       the same and Tensor.h
 #   plain_test, torch_test                 each and GoogleTest
+# Code that the program and a shared library (annuli/python) are both made of.
+# Without the second flag functions that another library could replace would not
+# be inlined; none is replaced.
+function(annuli_relocatable target)
+  target_compile_options(${target} PRIVATE -fPIC -fno-semantic-interposition)
+endfunction()
+
 function(annuli_headers kind)
   cmake_parse_arguments(ARG "" "" "DEPS;HEADERS" ${ARGN})
   set(target annuli_headers_${kind})
@@ -15,6 +22,9 @@ function(annuli_headers kind)
   annuli_compile_options(${target})
   target_link_libraries(${target} PUBLIC fmt::fmt nlohmann_json::nlohmann_json
     ${ARG_DEPS})
+  if(NOT kind MATCHES "_test$")
+    annuli_relocatable(${target})
+  endif()
   target_precompile_headers(${target} PRIVATE ${ARG_HEADERS}
     <fmt/core.h>
     <nlohmann/json.hpp>
@@ -37,4 +47,8 @@ annuli_headers(torch_test DEPS annuli_torch GTest::gmock
 
 function(annuli_precompile target kind)
   target_precompile_headers(${target} REUSE_FROM annuli_headers_${kind})
+  # Precompiled headers want the same flags everywhere.
+  if(NOT kind MATCHES "_test$")
+    annuli_relocatable(${target})
+  endif()
 endfunction()

@@ -211,6 +211,63 @@ def replay_function(grow: Value) -> Function:
     )
 
 
+OPERATOR_HEAD = '''"""The operators, for growth in memory: what each function makes is given to
+`annuli.torch.grow`."""
+
+# Made by python/generate.py of what `annuli --commands` prints.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from ._operator import Growth, chain, growth
+
+if TYPE_CHECKING:
+    import torch
+
+Text = str
+
+__all__ = [{names}]
+'''
+
+
+def operator_text(verb: Value) -> str:
+    """An operator's own options, which stand before `--out`. `with` names models."""
+    names = [option["name"] for option in verb["options"]]
+    options = verb["options"][: names.index("out")]
+    name = python_name(verb["name"])
+    own = [o for o in options if o["name"] not in ("optimizer", "dynamics", "with")]
+    merges = "with" in names
+    parameters = [parameter(option) for option in options if option["name"] != "with"]
+    models = ["with_: Sequence[torch.nn.Module]"] if merges else []
+    notes = [described(o) for o in options if o["name"] != "with"]
+    notes += ["with_: The other models, of one shape with the first"] if merges else []
+    sentence = in_python(verb["help"]).rstrip(".") + "."
+    text = "\n".join(
+        [textwrap.fill(sentence, 76), ""]
+        + [textwrap.fill(note, 76, subsequent_indent="    ") for note in notes]
+    ).replace("\\", "\\\\")
+    lines = [f"def {name}(", "    *,"]
+    lines += [f"    {declared}," for declared in models + parameters]
+    lines += [") -> Growth:", textwrap.indent(f'"""{text}\n"""', "    ")]
+    lines += ["    return growth(", f'        "{name}",', "        {"]
+    lines += [f'            "{python_name(o["name"])}": {python_name(o["name"])},' for o in own]
+    if merges:
+        lines += ['            "with": [f"in memory {i + 2}" for i in range(len(with_))],']
+    lines += ["        },", "        optimizer,", "        dynamics,"]
+    lines += ["        with_,"] if merges else []
+    return "\n".join([*lines, "    )"])
+
+
+def write_operators(path: Path, verbs: list[Value]) -> None:
+    own = [verb for verb in verbs if verb["name"] != "chain"]
+    names = [python_name(verb["name"]) for verb in own] + ["Growth", "chain"]
+    listed = ", ".join(f'"{name}"' for name in names)
+    parts = [OPERATOR_HEAD.format(names=listed)] + [operator_text(v) for v in own]
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
 def write(path: Path, title: str, functions: list[Function]) -> None:
     names = ", ".join(f'"{function.name}"' for function in functions)
     parts = [HEAD.format(title=title, names=names)]
@@ -237,6 +294,7 @@ def main() -> None:
         [function_of(verb, ["grow"]) for verb in grow["verbs"]]
         + [replay_function(grow)],
     )
+    write_operators(folder / "_operators.py", grow["verbs"])
     (folder / "_versions.py").write_text(
         '"""The program\'s version, and that of the torch it was built with."""\n\n'
         f'VERSION = "{commands["annuli"]}"\nTORCH = "{commands["torch"]}"\n'

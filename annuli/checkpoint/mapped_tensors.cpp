@@ -38,8 +38,18 @@ void release_pages(const std::byte* data, int64_t size) {
 
 }  // namespace
 
+MappedTensors::MappedTensors(fs::path name, NoFile) : path_(std::move(name)) {}
+
+std::span<const std::byte> MappedTensors::bytes() const {
+  return file_ == nullptr ? std::span<const std::byte>() : file_->bytes();
+}
+
+void MappedTensors::drop_resident() const {
+  if (file_ != nullptr) file_->drop_resident();
+}
+
 MappedTensors::MappedTensors(fs::path path)
-    : file_(std::make_shared<MappedFile>(std::move(path))) {
+    : path_(std::move(path)), file_(std::make_shared<MappedFile>(path_)) {
   const std::string_view text(reinterpret_cast<const char*>(bytes().data()),
                               bytes().size());
   if (!text.starts_with("version https://git-lfs")) return;

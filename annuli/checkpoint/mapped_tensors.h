@@ -11,7 +11,7 @@
 #include "annuli/core/file.h"
 
 // The tensors of a memory-mapped file: what SafetensorsFile, PtFile and
-// GgufWeights share.
+// GgufWeights share; or tensors that are in memory anyway (held_tensors.h).
 //
 // Guarantees: every entry lies within the file, and names are unique. Opening
 // reads no tensor data; `tensor` copies none.
@@ -32,7 +32,7 @@ class MappedTensors {
   MappedTensors(MappedTensors&&) = default;
   MappedTensors& operator=(MappedTensors&&) = default;
 
-  const fs::path& path() const { return file_->path(); }
+  const fs::path& path() const { return path_; }
   const std::vector<TensorEntry>& entries() const { return entries_; }
   bool contains(const std::string& name) const;
   // UserError if there is none of that name.
@@ -51,18 +51,22 @@ class MappedTensors {
   at::Tensor copy(const std::string& name) const;
 
   // Takes what was read out of the resident memory; it comes back when read.
-  void drop_resident() const { file_->drop_resident(); }
+  void drop_resident() const;
 
  protected:
   // UserError also for the pointer that Git LFS leaves in a file's place.
   explicit MappedTensors(fs::path path);
+  // Without a file: every entry is `kMade`. `name` stands for it in errors.
+  struct NoFile {};
+  MappedTensors(fs::path name, NoFile);
 
   // The offset of an entry whose tensor is made of what the file holds.
   static constexpr int64_t kMade = -1;
-  // Makes it, contiguous, in memory of its own, each time that it is asked for.
+  // Makes it, contiguous, in memory of its own, each time that it is asked for;
+  // or gives out what is in memory.
   virtual at::Tensor made(const TensorEntry& entry) const;
 
-  std::span<const std::byte> bytes() const { return file_->bytes(); }
+  std::span<const std::byte> bytes() const;
   // False if the name is taken. The entry must lie within the file, or be
   // `kMade`.
   bool add(TensorEntry entry);
@@ -73,7 +77,8 @@ class MappedTensors {
   const std::byte* data_of(const TensorEntry& entry) const;
   void check_data_of(const TensorEntry& entry) const;
 
-  std::shared_ptr<const MappedFile> file_;
+  fs::path path_;
+  std::shared_ptr<const MappedFile> file_;  // null: there is none
   std::vector<TensorEntry> entries_;
   std::unordered_map<std::string, size_t> index_;  // name -> entry
 };

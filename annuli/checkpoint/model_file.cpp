@@ -71,6 +71,13 @@ ModelFile::ModelFile(const fs::path& path) : path_(find_model(path)) {
   locate_tensors();
 }
 
+ModelFile::ModelFile(Json config_json, std::unique_ptr<MappedTensors> tensors)
+    : path_(tensors->path()), format_("memory") {
+  read_config(std::move(config_json));
+  files_.push_back(std::move(tensors));
+  locate_tensors();
+}
+
 void ModelFile::read_config(Json json) {
   config_json_ = std::move(json);
   try {

@@ -20,7 +20,8 @@
 //   a `.pt` file (pt_file.h),
 //   a GGUF file of llama.cpp (gguf_weights.h), or
 //   a Hugging Face folder: config.json and weights (weight_files.h);
-//   lineage.json if there.
+//   lineage.json if there;
+// or one that is in memory, in the words of such a folder (held_tensors.h).
 // Weights are F64, F32, F16 or BF16, the experts in any layout
 // (expert_layout.h), the names perhaps with what another program put in front
 // (stored_names.h). Of a tied pair one is enough, under either name. A notice
@@ -32,10 +33,12 @@ class ModelFile {
  public:
   // Whatever find_model (config/model_path.h) understands.
   explicit ModelFile(const fs::path& path);
+  // What a folder's config.json and its weights would be.
+  ModelFile(Json config_json, std::unique_ptr<MappedTensors> tensors);
 
-  // Where it was found.
+  // Where it was found; of a model in memory what its tensors are called.
   const fs::path& path() const { return path_; }
-  // "pt", "gguf", "folder"
+  // "pt", "gguf", "folder", "memory"
   const std::string& format() const { return format_; }
   const Json& config_json() const { return config_json_; }
   const ModelConfig& config() const { return config_; }
@@ -55,6 +58,8 @@ class ModelFile {
   // contiguous. UserError if there is none.
   at::Tensor tensor(const std::string& name) const;
   at::ScalarType dtype_of(const std::string& name) const;
+  // Which stored tensor, or part of one, that is.
+  const StoredPiece& piece_of(const std::string& name) const;
   // The same in memory of its own, contiguous.
   at::Tensor copy(const std::string& name) const;
 
@@ -74,7 +79,6 @@ class ModelFile {
   void locate_tensors();
   const TensorEntry* entry_of_table(const std::string& name) const;
   const MappedTensors* holder_of(const std::string& stored) const;
-  const StoredPiece& piece_of(const std::string& name) const;
   std::optional<std::string> fault_beside_table(const TensorEntry& entry) const;
   bool is_bias_of_the_table(const std::string& name) const;
 

@@ -12,31 +12,11 @@
 #include "annuli/cli/probe_text.h"
 #include "annuli/cli/text_windows.h"
 #include "annuli/core/error.h"
-#include "annuli/core/rng.h"
 #include "annuli/train/batch_tensors.h"
+#include "annuli/verify/random_probe.h"
 
 namespace annuli::cli {
 namespace {
-
-data::Batch random_windows(int64_t count, int64_t length, int64_t vocab_size,
-                           const char* stream) {
-  const CounterRng rng(0, stream);
-  const auto id = [&](int64_t window, int64_t position) {
-    const auto i = static_cast<uint64_t>(window * (length + 1) + position);
-    return static_cast<int64_t>(
-        rng.below(i, static_cast<uint64_t>(vocab_size)));
-  };
-  data::Batch batch;
-  batch.batch_size = count;
-  batch.sequence_length = length;
-  for (int64_t window = 0; window < count; ++window) {
-    for (int64_t t = 0; t < length; ++t) {
-      batch.tokens.push_back(id(window, t));
-      batch.targets.push_back(id(window, t + 1));
-    }
-  }
-  return batch;
-}
 
 verify::Probe probe_of(const data::Batch& windows, const data::Batch& router) {
   verify::Probe probe;
@@ -86,13 +66,11 @@ NamedProbe default_probe(const ProbeShape& shape, const Tokenizer& tokenizer,
 
 NamedProbe random_probe(const ProbeShape& shape, int64_t vocab_size,
                         const std::string& why) {
-  const auto windows = [&](int64_t count, const char* stream) {
-    return random_windows(count, shape.length, vocab_size, stream);
-  };
   verify::Probe probe =
-      probe_of(windows(shape.windows, "verify/probe"),
-               windows(router_windows(shape), "verify/router"));
-  probe.is_text = false;
+      verify::random_probe({.windows = shape.windows,
+                            .length = shape.length,
+                            .router_tokens = shape.router_tokens,
+                            .vocab_size = vocab_size});
   return {std::move(probe), fmt::format("{} windows of {} random tokens: {}",
                                         shape.windows, shape.length, why)};
 }

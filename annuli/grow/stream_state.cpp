@@ -8,16 +8,9 @@
 namespace annuli::grow {
 namespace {
 
-// Of several parents only the first's state is at hand.
-bool is_of_first(const TensorRecipe& tensor) {
-  return tensor.models.size() == 1 && tensor.models.front() == 0;
-}
-
 bool is_carried(const TensorRecipe& tensor, const OptimizerFile& parent,
                 const StateGrowth& plan) {
-  return plan.optimizer == OptimizerState::kCarry && tensor.carry_state &&
-         tensor.source == Source::kParent && is_of_first(tensor) &&
-         parent.rows().contains(tensor.parent);
+  return carries_state(tensor, plan) && parent.rows().contains(tensor.parent);
 }
 
 OptimizerRow row_of(const TensorRecipe& tensor, const OptimizerFile& parent,
@@ -100,6 +93,12 @@ class PartMaker {
 };
 
 }  // namespace
+
+bool carries_state(const TensorRecipe& tensor, const StateGrowth& plan) {
+  const bool of_first = tensor.models.size() == 1 && tensor.models.front() == 0;
+  return plan.optimizer == OptimizerState::kCarry && tensor.carry_state &&
+         tensor.source == Source::kParent && of_first;
+}
 
 std::vector<TensorEntry> plan_state(const Recipe& recipe,
                                     const OptimizerFile& parent,

@@ -10,6 +10,10 @@
 // in pieces; of 8-bit codes one tensor is held widened.
 namespace annuli::grow {
 
+// Whether a child tensor's state follows its parent's, if that has one. Of
+// several parents only the first's is at hand.
+bool carries_state(const TensorRecipe& tensor, const StateGrowth& plan);
+
 // What will be written: the entries of optimizer.safetensors. A tensor that
 // starts at zero has none.
 std::vector<TensorEntry> plan_state(const Recipe& recipe,

@@ -2,8 +2,9 @@
 
 This module calls the program `annuli`, which lies beside it: every function is a
 process, every option has the name that it has on the command line, and nothing of
-torch is imported. What the program refuses is raised, with the one line that it
-prints: see `Error` and what derives from it.
+torch is imported. (`annuli.torch` and `annuli.transformers`, which are imported by
+themselves, grow models in memory.) What the program refuses is raised, with the one
+line that it prints: see `Error` and what derives from it.
 
     import annuli
 

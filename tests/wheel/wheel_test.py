@@ -4,7 +4,8 @@ installs it into fresh environments, and tests what is installed.
 The environments see the torch of the Python that runs this, so that none is fetched:
 one by a .pth file, as an environment that sees another's packages, one by links
 beside the package, as where pip has installed both. The module's own tests
-(module_test.py) and the examples of docs/python.md run in the first.
+(module_test.py, memory_test.py, trainer_test.py, peak.py) and the examples of
+docs/python.md run in the first.
 """
 
 import os
@@ -81,7 +82,8 @@ class Wheel(unittest.TestCase):
             names = archive.namelist()
             metadata = next(n for n in names if n.endswith("/METADATA"))
             text = archive.read(metadata).decode()
-        alien = [n for n in names if re.search("torch|c10|nvidia|cuda|gomp|arrow", n)]
+        libraries = [n for n in names if ".so" in n]
+        alien = [n for n in libraries if re.search("torch|c10|nvidia|cuda|gomp|arrow", n)]
         self.assertEqual(alien, [])
         pinned = re.search(
             r"^torch==(\d+\.\d+)\.", (ROOT / "tools/locks/torch.txt").read_text(), re.M)
@@ -162,7 +164,8 @@ class Module(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.python, packages = environment("module")
-        (packages / "tests.pth").write_text(f"{PACKAGES}\n")
+        # The second has what transformers' Trainer needs.
+        (packages / "tests.pth").write_text(f"{PACKAGES}\n{ROOT / 'build/trainer'}\n")
 
     def run_here(self, *words):
         (folder / "work").mkdir(exist_ok=True)
@@ -172,6 +175,17 @@ class Module(unittest.TestCase):
 
     def test_module(self):
         self.run_here(HERE / "module_test.py")
+
+    def test_growth_in_memory(self):
+        self.run_here(HERE / "memory_test.py")
+
+    def test_growth_in_a_trainer(self):
+        self.run_here(HERE / "trainer_test.py")
+
+    def test_memory_that_growth_takes(self):
+        """Of 0.5 GB, where the limits of 1 GB leave out no term."""
+        for words in ((), ("--consume",)):
+            self.run_here(HERE / "peak.py", "50", *words)
 
     def test_examples(self):
         (folder / "examples.py").write_text(examples())
@@ -184,7 +198,9 @@ class Module(unittest.TestCase):
             env=os.environ | {"PYTHONPATH": str(ROOT / "build/wheel_tools")})
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
         wrong = 'annuli.grow.widen("a", out="b", facter=2)\nannuli.export("a", out="b", dtype="f8")\n'
-        for text, status in ((examples(), 0), ("import annuli\n" + wrong, 1)):
+        files = [path.read_text() for path in sorted((ROOT / "examples").glob("*.py"))]
+        right = [(text, 0) for text in (examples(), *files)]
+        for text, status in (*right, ("import annuli\n" + wrong, 1)):
             (folder / "typed.py").write_text(text)
             checked = run(
                 sys.executable, "-m", "mypy", "--strict", "--python-executable",
