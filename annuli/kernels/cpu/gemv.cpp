@@ -8,7 +8,6 @@
 #include <limits>
 #include <memory>
 #include <new>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -219,22 +218,23 @@ ANNULI_INLINE int64_t prefetch_distance(const Part<W>& part) {
   return group * size <= 16384 ? group : 2048 / size;
 }
 
+template <int R, typename W>
+ANNULI_INLINE NoScales<R> scales_of(const Part<W>&, int64_t, int64_t) {
+  return {};
+}
+template <int R>
+ANNULI_INLINE Scales<R> scales_of(const Part<Code>& part, int64_t row,
+                                  int64_t column) {
+  const int64_t of_row = (part.columns + part.code_block - 1) / part.code_block;
+  return {part.exponents + row * of_row, of_row, part.code_block, column};
+}
+
 template <int R, int M, typename W>
 ANNULI_INLINE void block(const Part<W>& part, int64_t row, int64_t column) {
-  const auto run = [&](const auto& scales) {
-    tile<R, M>(part.w + row * part.stride + column, part.stride,
-               std::min(kColumns, part.columns - column),
-               prefetch_distance<R>(part), scales, part.x + column * M,
-               part.y + row, part.y_stride, column == 0);
-  };
-  if constexpr (std::is_same_v<W, Code>) {
-    const int64_t of_row =
-        (part.columns + part.code_block - 1) / part.code_block;
-    run(Scales<R>(part.exponents + row * of_row, of_row, part.code_block,
-                  column));
-  } else {
-    run(NoScales<R>());
-  }
+  tile<R, M>(part.w + row * part.stride + column, part.stride,
+             std::min(kColumns, part.columns - column),
+             prefetch_distance<R>(part), scales_of<R>(part, row, column),
+             part.x + column * M, part.y + row, part.y_stride, column == 0);
 }
 
 template <int R, int M, typename W>
