@@ -7,6 +7,7 @@
 #include "annuli/budget/stage_parts.h"
 #include "annuli/budget/step_memory.h"
 #include "annuli/grow/parent_rows.h"
+#include "annuli/kernels/quantize/weight_codes.h"
 #include "annuli/model/row_owners.h"
 #include "annuli/model/stored_type.h"
 #include "annuli/optim/state_layout.h"
@@ -18,6 +19,9 @@ using RowBytes = std::function<int64_t(const TensorSpec& spec)>;
 
 RowBytes weight_row(const NumberTypes& numbers) {
   return [numbers](const TensorSpec& spec) {
+    if (numbers.coded && is_coded(spec)) {
+      return kernels::coded_bytes(spec.shape()[0], spec.shape()[1]);
+    }
     return spec.numel() * static_cast<int64_t>(c10::elementSize(
                               stored_type(spec, numbers.weights)));
   };
@@ -157,6 +161,31 @@ int64_t largest_in_parts(const GrowthShape& shape, const RowBytes& bytes,
   return largest;
 }
 
+int64_t largest_matrix(const ModelConfig& config) {
+  int64_t largest = 0;
+  for (const TensorSpec& spec : tensor_table(config)) {
+    largest = std::max(largest, spec.numel());
+  }
+  return largest;
+}
+
+int64_t largest_coded(const ModelConfig& config) {
+  int64_t largest = 0;
+  for (const TensorSpec& spec : tensor_table(config)) {
+    if (is_coded(spec)) largest = std::max(largest, spec.numel());
+  }
+  return largest;
+}
+
+// A parent's and a child's matrix while one is made of the other; the child's
+// once more with its codes, while it is compared with them.
+int64_t widened_pair(const GrowthShape& shape) {
+  if (!shape.numbers.coded) return 0;
+  const auto bytes = static_cast<int64_t>(sizeof(int16_t));
+  return largest_coded(shape.recipe.parent) * bytes +
+         largest_coded(shape.recipe.child) * (2 * bytes + 1);
+}
+
 int64_t largest_while_growing_state(const GrowthShape& shape) {
   const RowBytes bytes = state_row(shape.plan);
   return shape.holders == 1
@@ -175,26 +204,19 @@ int64_t weights_in_pass(const ModelConfig& config, const GrowthShape& shape) {
   return shape.weights_in_parts
              ? StageParts(config, shape.numbers, shape.holders)
                    .weights_in_pass()
-             : weight_bytes(config, shape.numbers);
+             : weight_bytes(config, shape.numbers) +
+                   widened_layer(config, shape.numbers);
 }
 
 // In parts, those outside the layers are on all processes, before and after.
 int64_t largest_while_growing_weights(const GrowthShape& shape) {
   const RowBytes bytes = weight_row(shape.numbers);
   if (!shape.weights_in_parts) {
-    return largest_while_growing(shape.recipe, bytes);
+    return largest_while_growing(shape.recipe, bytes) + widened_pair(shape);
   }
   const StageParts parts(shape.recipe.child, shape.numbers, shape.holders);
   return largest_in_parts(shape, bytes, bytes) +
          parts.weights_outside_layers() - parts.own_weights();
-}
-
-int64_t largest_matrix(const ModelConfig& config) {
-  int64_t largest = 0;
-  for (const TensorSpec& spec : tensor_table(config)) {
-    largest = std::max(largest, spec.numel());
-  }
-  return largest;
 }
 
 // A window's pass with its trace and logits, and what is made of the logits.
@@ -261,6 +283,22 @@ int64_t gradient_pass(const ModelConfig& config, const GrowthShape& shape) {
 
 int64_t weight_bytes(const ModelConfig& config, const NumberTypes& numbers) {
   return sum(config, weight_row(numbers));
+}
+
+int64_t widened_layer(const ModelConfig& config, const NumberTypes& numbers) {
+  if (!numbers.coded) return 0;
+  int64_t layer = 0;
+  for (const TensorSpec& spec : tensor_table(config)) {
+    if (spec.layer == 0 && is_coded(spec)) {
+      layer += tensor_bytes(spec.numel(), numbers.weights);
+    }
+  }
+  return layer;
+}
+
+int64_t widened_update(const ModelConfig& config, const NumberTypes& numbers) {
+  return numbers.coded ? tensor_bytes(largest_coded(config), numbers.arithmetic)
+                       : 0;
 }
 
 int64_t state_bytes(const ModelConfig& config, const Plan& plan,

@@ -36,6 +36,10 @@ Moment phase_proof(const GrowthShape& shape);
 // Bytes of a model's weights, and of its optimizer's state; of the holder that
 // has most of it.
 int64_t weight_bytes(const ModelConfig& config, const NumberTypes& numbers);
+// Where weights are held as codes: those of a layer, widened for its block's
+// pass, and of a matrix, widened for its update. 0 where they are not.
+int64_t widened_layer(const ModelConfig& config, const NumberTypes& numbers);
+int64_t widened_update(const ModelConfig& config, const NumberTypes& numbers);
 // `frozen`: rows that have no state; empty: all have.
 int64_t state_bytes(const ModelConfig& config, const Plan& plan,
                     int64_t holders = 1, const std::vector<bool>& frozen = {});

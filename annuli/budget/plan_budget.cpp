@@ -9,6 +9,7 @@
 #include "annuli/budget/stage_parts.h"
 #include "annuli/budget/step_memory.h"
 #include "annuli/core/rng.h"
+#include "annuli/grow/coded_growth.h"
 #include "annuli/grow/registry.h"
 #include "annuli/model/row_owners.h"
 #include "annuli/train/frozen_entries.h"
@@ -38,6 +39,7 @@ class Phase {
         numbers_(number_types(plan.precision)) {
     if (phase.grow) {
       recipe_ = grow::make_operator(*phase.grow)->recipe(parent, 0);
+      if (numbers_.coded) grow::hold_as_codes(*recipe_);
     }
     budget_.name = phase.name;
     budget_.config = recipe_ ? recipe_->child : parent;
@@ -125,7 +127,8 @@ class Phase {
     const StepMemory most = step();
     budget_.gradients = most.gradients;
     budget_.activations = most.activations;
-    int64_t in_pass = budget_.weights;
+    const int64_t widened = widened_layer(budget_.config, numbers_);
+    int64_t in_pass = budget_.weights + widened;
     if (in_parts()) {
       const StageParts parts(budget_.config, numbers_, holders_);
       if (!plan_.samples.prompts.empty()) {
@@ -137,7 +140,9 @@ class Phase {
       budget_.weights = parts.own_weights() + most.fetched;
     }
     moments.push_back({"train", budget_.weights + budget_.optimizer +
-                                    most.gradients + most.activations});
+                                    most.gradients + most.activations +
+                                    widened +
+                                    widened_update(budget_.config, numbers_)});
     if (plan_.evaluation.windows > 0) {
       moments.push_back(
           {"evaluate", in_pass + budget_.optimizer + evaluation()});
@@ -164,7 +169,9 @@ class Phase {
   void disk() {
     const int64_t files = phase_.init_checkpoint.empty() ? 1 : 2;
     const int64_t weights = weight_bytes(budget_.config, numbers_);
-    budget_.checkpoint_bytes = files * weights;
+    NumberTypes of_files = numbers_;
+    of_files.coded = false;
+    budget_.checkpoint_bytes = files * weight_bytes(budget_.config, of_files);
     budget_.state_bytes =
         weights + state_bytes(budget_.config, plan_, 1, frozen_.rows);
   }
@@ -280,6 +287,11 @@ void estimate_times(const Plan& plan, PlanBudget& budget,
   }
 }
 
+// check_plan refuses the others.
+bool can_shard(const Plan& plan) {
+  return plan.precision != Precision::kInt8Weights;
+}
+
 }  // namespace
 
 const PhaseBudget& PlanBudget::largest() const {
@@ -312,6 +324,7 @@ std::vector<ShardPeak> compare_shards(const Plan& plan,
   std::vector<ShardPeak> all;
   for (const Sharding shard :
        {Sharding::kNone, Sharding::kOptimizer, Sharding::kFull}) {
+    if (!can_shard(plan) && shard != Sharding::kNone) continue;
     Plan changed = plan;
     changed.parallel.shard = shard;
     const PlanBudget budget = plan_budget(changed, {}, sharing);

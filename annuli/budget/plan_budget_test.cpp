@@ -116,6 +116,10 @@ TEST(PlanBudget, PhaseFourByOptimizer) {
   EXPECT_LE(peak({"optimizer.type=adamw_8bit", "precision=bf16",
                   "phases.large.train.gradient_checkpointing=true"}),
             5.7);
+  // A byte less for each entry of the layers, and one layer of them widened.
+  EXPECT_LE(peak({"optimizer.type=adamw_8bit", "precision=int8-weights",
+                  "phases.large.train.gradient_checkpointing=true"}),
+            4.8);
 }
 
 TEST(PlanBudget, DiskHoldsCheckpointsAndTheStatesThatAreKept) {

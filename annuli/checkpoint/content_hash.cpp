@@ -109,6 +109,14 @@ std::string hash_of_all(const std::vector<TensorEntry>& entries,
   return content_hash_of(hashes);
 }
 
+std::vector<TensorEntry> entries_of(const Transformer& model) {
+  std::vector<TensorEntry> entries;
+  for (size_t row = 0; row < model.table().size(); ++row) {
+    entries.push_back(entry_of({model.table()[row].name, model.weight(row)}));
+  }
+  return entries;
+}
+
 }  // namespace
 
 std::string content_hash(const ModelFile& file) {
@@ -133,7 +141,10 @@ std::string content_hash(const std::vector<NamedTensor>& tensors) {
 }
 
 std::string content_hash(const Transformer& model) {
-  if (model.parts() == nullptr) return content_hash(named_weights(model));
+  if (model.parts() == nullptr) {
+    return hash_of_all(entries_of(model),
+                       [&](size_t row) { return model.read_weight(row); });
+  }
   return content_hash_of(model.parts()->of_owners([&](size_t row) {
     return tensor_hash({model.table()[row].name, model.weight(row)});
   }));
@@ -142,7 +153,9 @@ std::string content_hash(const Transformer& model) {
 std::vector<NamedTensor> named_weights(const Transformer& model) {
   std::vector<NamedTensor> weights;
   for (size_t row = 0; row < model.table().size(); ++row) {
-    weights.push_back({model.table()[row].name, model.weight(row)});
+    weights.push_back({model.table()[row].name, model.is_coded(row)
+                                                    ? model.read_weight(row)
+                                                    : model.weight(row)});
   }
   return weights;
 }

@@ -47,7 +47,8 @@ std::string content_hash(const ModelFile& file);
 // in parts, all of them call it.
 std::string content_hash(const Transformer& model);
 
-// The weights of a model as (name, tensor), in the order of its table.
+// The weights of a model as (name, tensor), in the order of its table. Those
+// that it holds as codes are copies.
 std::vector<NamedTensor> named_weights(const Transformer& model);
 
 }  // namespace annuli

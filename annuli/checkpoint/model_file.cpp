@@ -302,7 +302,9 @@ void require_finite(const ModelFile& file, std::string_view doing) {
 Transformer load_model(const ModelFile& file, const LoadOptions& options) {
   require_sound(file);
   const at::ScalarType dtype = dtype_to_load(file, options);
-  Transformer model(file.config(), dtype, options.device);
+  NumberTypes numbers = dtype;
+  numbers.coded = options.coded;
+  Transformer model(file.config(), numbers, options.device);
   for (size_t row = 0; row < model.table().size(); ++row) {
     const std::string& name = model.table()[row].name;
     if (options.as_stored) {
@@ -343,16 +345,21 @@ void save_pt(const Transformer& model, const fs::path& path,
              const Lineage& lineage, Json extra) {
   if (!lineage.empty()) extra["lineage"] = to_json(lineage);
   const WeightParts* parts = model.parts();
-  if (parts == nullptr) {
+  if (parts == nullptr && !model.numbers().coded) {
     return write_pt(path, named_weights(model), to_json(model.config()), extra);
   }
-  // Each tensor comes to the first process, which writes it.
-  const auto read = [&](size_t row) { return parts->read_at(0, model, row); };
+  // Codes are widened one by one; of parts each tensor comes to the first
+  // process, which writes it.
+  const auto read = [&](size_t row) {
+    return parts == nullptr ? model.read_weight(row)
+                            : parts->read_at(0, model, row);
+  };
   TensorsToRead tensors{.entries = {}, .read = read};
-  for (const NamedTensor& named : named_weights(model)) {
-    tensors.entries.push_back(entry_of(named));
+  for (size_t row = 0; row < model.table().size(); ++row) {
+    tensors.entries.push_back(
+        entry_of({model.table()[row].name, model.weight(row)}));
   }
-  if (parts->group().is_first()) {
+  if (parts == nullptr || parts->group().is_first()) {
     write_pt_of(path, tensors, to_json(model.config()), extra);
   } else {
     for (size_t row = 0; row < tensors.entries.size(); ++row) read(row);

@@ -100,6 +100,9 @@ struct LoadOptions {
   // fp32 or fp64; by default the file's, narrower types widened to fp32.
   std::optional<at::ScalarType> dtype;
   at::Device device = at::kCPU;
+  // Hold the layers' matrices as codes (model/coded_weights.h), the nearest
+  // ones; `dtype` is bf16.
+  bool coded = false;
   // Use the file's own pages instead of copies where type and device allow:
   // instant, for reading only. Such weights must never be written to.
   bool mapped = false;

@@ -40,8 +40,11 @@ void print(const std::string& text) {
   std::fflush(stdout);
 }
 
+constexpr const char* kCodes = "int8-weights";
+
 std::optional<at::ScalarType> type_of(const std::string& dtype) {
-  return dtype == "bf16" ? at::kBFloat16 : parse_dtype(dtype);
+  const bool narrow = dtype == "bf16" || dtype == kCodes;
+  return narrow ? at::kBFloat16 : parse_dtype(dtype);
 }
 
 double per_second(int64_t tokens, double seconds) {
@@ -139,6 +142,7 @@ void generate_text(const Options& options) {
   const DocumentBorders borders = borders_of(file, *tokenizer, options.borders);
   const Transformer model =
       load_stored_model(file, {.dtype = type_of(options.dtype),
+                               .coded = options.dtype == kCodes,
                                .device = choose_device(DeviceChoice::kAuto),
                                .in_memory = options.in_memory});
   const Texts texts = generate_texts(options, model, *tokenizer, borders);
@@ -188,8 +192,10 @@ void add_weights(CLI::App& command, Options& options) {
       .add_option(
           "--dtype", options.dtype,
           "Number type to read weights in, for f32 and bf16 with computation "
-          "in f32, for f64 in f64 (default: as they are stored)")
-      ->check(CLI::IsMember({"f32", "bf16", "f64"}));
+          "in f32, for f64 in f64; int8-weights reads half of bf16's bytes a "
+          "token: the codes of 8 bits of a model trained with that precision, "
+          "of another model the nearest ones (default: as they are stored)")
+      ->check(CLI::IsMember({"f32", "bf16", "f64", kCodes}));
   command.add_flag("--in-memory", options.in_memory,
                    "Copy the weights into memory before the first token: each "
                    "token is then faster");

@@ -81,6 +81,9 @@ void run(const RunOptions& options) {
                     options.allow.end());
   check(plan);
   check_gates(plan);
+  if (plan.precision == Precision::kInt8Weights) {
+    budget::configs_of_phases(plan);  // refuses growth that codes do not hold
+  }
   if (options.processes) {
     const int64_t count = parallel::process_count(*options.processes);
     train::require_shareable(plan, count);

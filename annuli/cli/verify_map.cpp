@@ -12,6 +12,7 @@
 #include "annuli/core/file.h"
 #include "annuli/core/quote.h"
 #include "annuli/grow/arguments.h"
+#include "annuli/grow/coded_growth.h"
 #include "annuli/grow/registry.h"
 
 namespace annuli::cli {
@@ -23,8 +24,13 @@ bool is_growth(const LineageRecord& record) {
 
 grow::Recipe recipe_of(const LineageRecord& record, const ModelConfig& parent,
                        const std::string& where) {
-  return grow::recipe_of(record.op, record.arguments, parent, record.seed,
-                         where);
+  grow::Recipe recipe =
+      grow::recipe_of(record.op, record.arguments, parent, record.seed, where);
+  const bool coded = std::ranges::any_of(record.tensors, [](const Json& line) {
+    return line.value("coded", false);
+  });
+  if (coded) grow::hold_as_codes(recipe);
+  return recipe;
 }
 
 grow::Recipe of_lineage(const Json& json, const ModelConfig& parent,

@@ -86,8 +86,9 @@ void check_numbers(const Complain& complain, const std::string& key,
   }
 }
 
+// Codes of frozen entries stay only where no other entry shares their scale.
 void check_freeze(const Complain& complain, const std::string& key,
-                  const PhasePlan& phase,
+                  Precision precision, const PhasePlan& phase,
                   const std::optional<ModelConfig>& config) {
   if (!phase.train.freeze) return;
   const FreezePlan& freeze = *phase.train.freeze;
@@ -98,6 +99,11 @@ void check_freeze(const Complain& complain, const std::string& key,
   if (freeze.parent && !phase.grow) {
     complain(key + ".parent",
              "found it in a phase without growth, expected parts or layers");
+  }
+  if (freeze.parent && precision == Precision::kInt8Weights) {
+    complain(key + ".parent",
+             "found it with precision int8-weights, which rounds whole blocks "
+             "of a tensor; expected parts, layers or experts");
   }
   if (phase.train.max_steps > 0 &&
       freeze.unfreeze_after.value_or(0) > phase.train.max_steps) {
@@ -123,10 +129,11 @@ void check_rewarm(const Complain& complain, const std::string& key,
   if (phase.train.rewarm_steps == 0) {
     complain(key, "found new without rewarm_steps, expected both");
   }
-  if (plan.precision == Precision::kBf16) {
-    complain(key,
-             "found new with precision bf16, expected fp32, fp64 or "
-             "bf16-mixed");
+  if (plan.precision == Precision::kBf16 ||
+      plan.precision == Precision::kInt8Weights) {
+    complain(key, fmt::format("found new with precision {}, expected fp32, "
+                              "fp64 or bf16-mixed",
+                              word_of(plan.precision)));
   }
 }
 
@@ -173,7 +180,8 @@ void check_growth(const Complain& complain, const Plan& plan) {
   const auto check_phase = [&](size_t i,
                                const std::optional<ModelConfig>& config) {
     const std::string train = fmt::format("phases.{}.train", i);
-    check_freeze(complain, train + ".freeze", plan.phases[i], config);
+    check_freeze(complain, train + ".freeze", plan.precision, plan.phases[i],
+                 config);
     check_selection_rate(complain, train + ".selection_bias_rate",
                          plan.phases[i], config);
     check_length(complain, train + ".sequence_length", plan.phases[i],

@@ -203,6 +203,18 @@ void check_optimizer(const Complain& complain, const Plan& plan) {
   }
 }
 
+// What is sent is whole tensors of numbers.
+void check_codes(const Complain& complain, const Plan& plan) {
+  if (plan.precision != Precision::kInt8Weights ||
+      plan.parallel.shard == Sharding::kNone) {
+    return;
+  }
+  complain("parallel.shard",
+           fmt::format("found {} with precision int8-weights, expected none: "
+                       "each process holds all codes",
+                       word_of(plan.parallel.shard)));
+}
+
 void check_groups(const Complain& complain, const Plan& plan) {
   std::map<TensorPart, size_t> group_of;
   for (size_t i = 0; i < plan.optimizer.groups.size(); ++i) {
@@ -254,6 +266,7 @@ void check_plan(const Plan& plan, const Locate& locate) {
   check_output_dir(complain, plan.output_dir);
   check_data(complain, plan);
   check_optimizer(complain, plan);
+  check_codes(complain, plan);
   check_groups(complain, plan);
   check_allow(complain, "allow", plan.allow);
   check_names_in(complain, "report_to", plan.report_to, {"tensorboard"},

@@ -24,8 +24,9 @@
 namespace annuli {
 
 // Of weights and arithmetic; see model/number_types.h.
-enum class Precision { kFp32, kFp64, kBf16Mixed, kBf16 };
-ANNULI_ENUM_WORDS(Precision, "fp32", "fp64", "bf16-mixed", "bf16");
+enum class Precision { kFp32, kFp64, kBf16Mixed, kBf16, kInt8Weights };
+ANNULI_ENUM_WORDS(Precision, "fp32", "fp64", "bf16-mixed", "bf16",
+                  "int8-weights");
 enum class DeviceChoice { kAuto, kCpu, kCuda };
 ANNULI_ENUM_WORDS(DeviceChoice, "auto", "cpu", "cuda");
 enum class OptimizerType { kAdamw, kAdamw8bit, kAdafactor, kSgd, kMuon };

@@ -133,6 +133,8 @@ TEST(PlanError, OptimizersAndClippingThatContradict) {
        "found bf16 beside optimizer.type adamw_8bit"},
       {{"precision=fp64", "optimizer.type=adamw_8bit"},
        "optimizer: found state of 16 or 8 bits beside precision fp64"},
+      {{"precision=int8-weights", "parallel.shard=full"},
+       "parallel.shard: found full with precision int8-weights, expected none"},
       {{"precision=fp64", "optimizer.state_dtype=bf16"},
        "optimizer: found state of 16 or 8 bits beside precision fp64"},
       {{"phases.first.train.clip=two_pass"},

@@ -224,7 +224,8 @@ void visit_fields(auto&& visit, Is<Plan> auto& plan) {
         plan.output_dir);
   visit({"precision",
          "Number type of weights and products; bf16-mixed multiplies fp32 "
-         "weights as bf16"},
+         "weights as bf16; int8-weights is bf16 with the layers' matrices held "
+         "as codes of 8 bits"},
         plan.precision);
   visit({.name = "device",
          .help =

@@ -8,7 +8,15 @@ namespace annuli::decoding {
 Weights::Weights(const Transformer& model) : index_(model.table()) {
   ANNULI_CHECK(readable(model), "decoding reads no such model");
   for (size_t row = 0; row < model.table().size(); ++row) {
-    const at::Tensor weight = model.weight(row).detach();
+    if (model.is_coded(row) && kernels::is_row_matrix(model.codes(row))) {
+      tensors_.push_back(model.codes(row).codes);
+      exponents_.push_back(model.codes(row).exponents);
+      matrices_.push_back(kernels::row_matrix(model.codes(row)));
+      continue;
+    }
+    const at::Tensor weight =
+        (model.is_coded(row) ? model.read_weight(row) : model.weight(row))
+            .detach();
     const bool matrix = model.table()[row].is_matrix();
     tensors_.push_back(matrix ? weight : weight.to(at::kFloat).contiguous());
     matrices_.push_back(matrix ? kernels::row_matrix(weight)

@@ -9,10 +9,11 @@
 #include "annuli/model/forward_ops.h"
 #include "annuli/model/transformer.h"
 
-// A model's weights as decoding reads them: matrices where they are, in fp32 or
-// bf16; gains and biases, which are small, as fp32. They are found by part,
-// layer and expert, as in the tensor table. Holds references to the tensors, so
-// the memory stays; whoever changes a weight makes this anew.
+// A model's weights as decoding reads them: matrices where they are, in fp32,
+// bf16 or codes of 8 bits (those that lie awkwardly are widened); gains and
+// biases, which are small, as fp32. They are found by part, layer and expert,
+// as in the tensor table. Holds references to the tensors, so the memory stays;
+// whoever changes a weight makes this anew.
 namespace annuli::decoding {
 
 struct Linear {
@@ -51,6 +52,7 @@ class Weights {
   PartIndex index_;
   // A row of the table each.
   std::vector<at::Tensor> tensors_;
+  std::vector<at::Tensor> exponents_;         // of those that are codes
   std::vector<kernels::RowMatrix> matrices_;  // undefined for gains and biases
 };
 

@@ -161,6 +161,21 @@ TEST(Decoder, ARowOfABatchEqualsItsSingleRun) {
   }
 }
 
+// Codes, read as they are or, where they lie awkwardly, widened.
+TEST(Decoder, CodesHaveTheBitsOfTheBf16TheySay) {
+  for (const tiny::Flavour& flavour : tiny::all_flavours()) {
+    const Transformer coded = tiny::coded_model(tiny::config(flavour));
+    const Transformer wide = tiny::widened(coded);
+    Decoder of_codes(coded);
+    Decoder of_bf16(wide);
+    KvCache first, second;
+    const std::vector<int32_t> ids = random_ids(160, "text");
+    EXPECT_TRUE(same_bits(stepwise(of_codes, first, ids, 140),
+                          stepwise(of_bf16, second, ids, 140)))
+        << tiny::name_of(flavour);
+  }
+}
+
 TEST(Decoder, AShortPromptHasTheBitsOfItsTokensOneByOne) {
   for (const tiny::Flavour& flavour : tiny::all_flavours()) {
     const Transformer model = stored_model(flavour, at::kFloat);

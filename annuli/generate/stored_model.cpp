@@ -42,6 +42,11 @@ at::Tensor weight(const ModelFile& file, const TensorSpec& spec,
 
 Transformer load_stored_model(const ModelFile& file,
                               const StoredModelOptions& options) {
+  if (options.coded) {
+    return load_model(
+        file,
+        {.dtype = at::kBFloat16, .device = options.device, .coded = true});
+  }
   const bool wide =
       options.dtype ? *options.dtype == at::kDouble : holds_fp64(file);
   if (wide || !kernels::is_host(options.device)) {

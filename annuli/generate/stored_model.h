@@ -16,6 +16,9 @@ struct StoredModelOptions {
   // fp64 is computed in itself. By default what the file holds: fp64 if
   // anything in it is, F16 as fp32.
   std::optional<at::ScalarType> dtype;
+  // Hold the layers' matrices as codes (model/coded_weights.h), the nearest
+  // ones; `dtype` is bf16.
+  bool coded = false;
   at::Device device = at::kCPU;
   // Copy everything into memory now. Otherwise tensors that are as they shall
   // be stay in the file and are read when they are used first: at once there,

@@ -12,6 +12,7 @@
 
 #include "annuli/kernels/normal_fill.h"
 #include "annuli/kernels/parallel.h"
+#include "annuli/kernels/quantize/code_range.h"
 
 namespace annuli::grow {
 namespace {
@@ -67,6 +68,52 @@ double clean_row_power(const Arithmetic<Stored>* w, int64_t cols,
     sum.add(squares);
   }
   return sum.total();
+}
+
+// The noise that codes hold, of a clean value in steps: a whole number of them.
+template <typename T>
+T coded_noise(T p, T e, T step) {
+  if (step == 0) return 0;
+  const T code = std::abs(p) / step;
+  const T most =
+      std::min(static_cast<T>(kernels::kLargestCode) - code, 3 * code);
+  return step * std::min(std::nearbyint(e / step), most);
+}
+
+// As noise_row_power; what rounding takes from a number it gives to another.
+template <typename Stored>
+NoisePower coded_row_power(const Arithmetic<Stored>* w, const float* z,
+                           const Arithmetic<Stored>* steps, int64_t cols,
+                           double scale, Arithmetic<Stored> sigma) {
+  using T = Arithmetic<Stored>;
+  NoisePower power;
+  for (int64_t i = 0; i < cols; ++i) {
+    const T p = clean<Stored>(w[i], scale);
+    const T step = steps[i] * static_cast<T>(scale);
+    const T e = std::abs(sigma * static_cast<T>(z[i]));
+    const auto kept = static_cast<double>(coded_noise(p, e, step));
+    power.total += kept * kept;
+    if (kept + static_cast<double>(step) > static_cast<double>(e)) {
+      power.unclipped += kept * kept;
+    }
+  }
+  return power;
+}
+
+template <typename Stored>
+void write_coded_row(const Arithmetic<Stored>* w, const float* z,
+                     const Arithmetic<Stored>* steps, int64_t cols,
+                     double scale, Arithmetic<Stored> sigma, Stored* first,
+                     Stored* second) {
+  using T = Arithmetic<Stored>;
+  for (int64_t c = 0; c < cols; ++c) {
+    const T p = clean<Stored>(w[c], scale);
+    const T e = sigma * static_cast<T>(z[c]);
+    const T step = steps[c] * static_cast<T>(scale);
+    const T kept = std::copysign(coded_noise(p, std::abs(e), step), e);
+    first[c] = static_cast<Stored>(p + kept);
+    second[c] = static_cast<Stored>(p - kept);
+  }
 }
 
 template <typename Stored>
@@ -136,11 +183,13 @@ class RowNumbers {
 
 template <typename Stored>
 NoisyBlock<Stored>::NoisyBlock(ParentBlock parent, double scale, double snr_db,
-                               CounterRng rng, uint64_t first_number)
+                               CounterRng rng, uint64_t first_number,
+                               bool coded)
     : parent_(std::move(parent)),
       scale_(scale),
       rng_(rng),
-      first_number_(first_number) {
+      first_number_(first_number),
+      coded_(coded) {
   const double target = signal_power() * std::pow(10.0, -snr_db / 10);
   sigma_ = static_cast<T>(target > 0 ? solve_sigma(target) : 0);
 }
@@ -156,6 +205,12 @@ void NoisyBlock<Stored>::for_rows(int64_t begin, int64_t end, bool with_numbers,
     const at::Tensor read =
         parent_.read(start, start + rows, c10::CppTypeToScalarType<T>::value);
     const T* w = read.const_data_ptr<T>();
+    const bool with_steps = with_numbers && coded_;
+    const at::Tensor steps =
+        with_steps ? parent_.read_steps(start, start + rows,
+                                        c10::CppTypeToScalarType<T>::value)
+                   : at::Tensor();
+    const T* s = with_steps ? steps.const_data_ptr<T>() : nullptr;
     const auto some_rows = [&](int64_t first, int64_t last) {
       RowNumbers numbers(rng_, first_number_);
       const float* z = nullptr;
@@ -163,7 +218,8 @@ void NoisyBlock<Stored>::for_rows(int64_t begin, int64_t end, bool with_numbers,
         z = numbers.draw((start + first) * cols, (last - first) * cols);
       }
       for (int64_t row = first; row < last; ++row) {
-        f(start + row, w + row * read.stride(0), z);
+        f(Row{start + row, w + row * read.stride(0), z,
+              with_steps ? s + row * cols : nullptr});
         if (with_numbers) z += cols;
       }
     };
@@ -175,21 +231,22 @@ void NoisyBlock<Stored>::for_rows(int64_t begin, int64_t end, bool with_numbers,
 template <typename Stored>
 double NoisyBlock<Stored>::signal_power() const {
   std::vector<double> rows(parent_.rows());
-  for_rows(0, parent_.rows(), false,
-           [&](int64_t row, const T* w, const float*) {
-             rows[row] = clean_row_power<Stored>(w, parent_.cols(), scale_);
-           });
+  for_rows(0, parent_.rows(), false, [&](const Row& row) {
+    rows[row.number] = clean_row_power<Stored>(row.w, parent_.cols(), scale_);
+  });
   return std::accumulate(rows.begin(), rows.end(), 0.0);
 }
 
 template <typename Stored>
 NoisePower NoisyBlock<Stored>::noise_power(T sigma) const {
   std::vector<NoisePower> rows(parent_.rows());
-  for_rows(0, parent_.rows(), true,
-           [&](int64_t row, const T* w, const float* z) {
-             rows[row] =
-                 noise_row_power<Stored>(w, z, parent_.cols(), scale_, sigma);
-           });
+  for_rows(0, parent_.rows(), true, [&](const Row& row) {
+    rows[row.number] =
+        coded_ ? coded_row_power<Stored>(row.w, row.z, row.steps,
+                                         parent_.cols(), scale_, sigma)
+               : noise_row_power<Stored>(row.w, row.z, parent_.cols(), scale_,
+                                         sigma);
+  });
   NoisePower power;
   for (const NoisePower& row : rows) {
     power.total += row.total;
@@ -219,9 +276,15 @@ double NoisyBlock<Stored>::solve_sigma(double target) const {
 template <typename Stored>
 void NoisyBlock<Stored>::write(int64_t begin, int64_t end, Stored* first,
                                Stored* second, int64_t child_stride) const {
-  for_rows(begin, end, true, [&](int64_t row, const T* w, const float* z) {
-    const int64_t out = (row - begin) * child_stride;
-    write_row(w, z, parent_.cols(), scale_, sigma_, first + out, second + out);
+  for_rows(begin, end, true, [&](const Row& row) {
+    const int64_t out = (row.number - begin) * child_stride;
+    if (coded_) {
+      write_coded_row(row.w, row.z, row.steps, parent_.cols(), scale_, sigma_,
+                      first + out, second + out);
+    } else {
+      write_row(row.w, row.z, parent_.cols(), scale_, sigma_, first + out,
+                second + out);
+    }
   });
 }
 

@@ -20,6 +20,13 @@
 // Noise beyond 3 |p| is clipped there, which costs power, and sigma is raised
 // until the block's realised power is the asked one to 0.01 dB.
 //
+// Codes of 8 bits (kernels/quantize/weight_codes.h): with p = c s, s the scale
+// of the parent's block times the factor, e is rounded to d s and kept where c
+// + d and c - d are codes, -127 .. 127. Then both copies are codes of the scale
+// s, and their sum is 2p in whole numbers. Power is counted as it was rounded,
+// so it is the asked one until e is below half a step nearly everywhere, some
+// 40 dB.
+//
 // Corner cases: where p is 0 there is no noise; a block of zeros stays zero. In
 // bf16 the rounding of `large` adds a noise floor of its own near 50 dB.
 namespace annuli::grow {
@@ -44,9 +51,9 @@ template <typename Stored>
 class NoisyBlock {
  public:
   // `first_number`: where in the stream this block's normal numbers begin, a
-  // multiple of 4; it uses rows * cols of them.
+  // multiple of 4; it uses rows * cols of them. `coded`: the copies are codes.
   NoisyBlock(ParentBlock parent, double scale, double snr_db, CounterRng rng,
-             uint64_t first_number);
+             uint64_t first_number, bool coded);
 
   // The two copies of rows [begin, end); child_stride in elements.
   void write(int64_t begin, int64_t end, Stored* first, Stored* second,
@@ -55,7 +62,16 @@ class NoisyBlock {
  private:
   using T = Arithmetic<Stored>;
 
-  // f(row, the parent's row, its normal numbers or null), in parallel.
+  // A row of the parent; then, where they are wanted, its normal numbers, and
+  // of codes their steps.
+  struct Row {
+    int64_t number;
+    const T* w;
+    const float* z;
+    const T* steps;
+  };
+
+  // f(Row), in parallel.
   template <typename Function>
   void for_rows(int64_t begin, int64_t end, bool with_numbers,
                 const Function& f) const;
@@ -67,6 +83,7 @@ class NoisyBlock {
   double scale_;
   CounterRng rng_;
   uint64_t first_number_;
+  bool coded_;
   T sigma_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <numeric>
 #include <utility>
 
+#include "annuli/checkpoint/coded_tensors.h"
 #include "annuli/checkpoint/companions.h"
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/checkpoint/optimizer_file.h"
@@ -174,11 +175,12 @@ void export_pt(const ExportOrder& order, const fs::path& path) {
 }
 
 void export_training_state(const fs::path& folder, OutputFolder& out) {
-  const std::optional<LoadedState> loaded = load_training_state(folder);
+  std::optional<LoadedState> loaded = load_training_state(folder);
   if (!loaded) {
     user_error("exporting {}: it holds no training state", folder.string());
   }
-  const TrainingState& state = loaded->state;
+  TrainingState& state = loaded->state;
+  state.weights = widened_codes(std::move(state.weights));
   try {
     const Json& progress = state.progress;
     const Json& config = progress.at("config");

@@ -10,6 +10,7 @@
 #include "annuli/grow/apply.h"
 #include "annuli/grow/parent_rows.h"
 #include "annuli/kernels/memory/lent_memory.h"
+#include "annuli/kernels/quantize/weight_codes.h"
 #include "annuli/model/weight_parts.h"
 
 namespace annuli::grow {
@@ -35,6 +36,7 @@ struct Maker {
   }
   at::Tensor read(const Transformer& parent, size_t parent_row) const {
     const bool with_all = parts != nullptr && parts->is_with_all(row);
+    if (parent.is_coded(parent_row)) return parent.read_weight(parent_row);
     if (parent.parts() == nullptr || with_all) return parent.weight(parent_row);
     return parent.parts()->read_at(parts->owners().owner(row), parent,
                                    parent_row);
@@ -118,6 +120,9 @@ Transformer grow_all(const Parents& parents, const Recipe& recipe,
     const at::Tensor made =
         child_tensor(recipe.tensors[row], child.weight_dtype(row),
                      {parts.get(), row}, recipe, parents, rows, router_mean);
+    ANNULI_CHECK(!child.is_coded(row) ||
+                     (recipe.tensors[row].coded && kernels::are_codes(made)),
+                 "{} is no tensor of codes", recipe.tensors[row].child);
     child.set_weight(row, made.defined() ? made : made_elsewhere(child, row));
     progress.advance();
   }

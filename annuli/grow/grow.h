@@ -21,6 +21,8 @@ namespace annuli::grow {
 // call this, and hold the child so: who owns a tensor of it makes it, and gets
 // what it needs of the parent.
 //
+// Of a parent that holds codes, the recipe must make codes (coded_growth.h).
+//
 // router_mean: per layer of the parent [D], the mean router input that a random
 // router's rows are made orthogonal to; empty: rows as drawn (refused if the
 // recipe needs it).

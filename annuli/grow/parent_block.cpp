@@ -1,11 +1,14 @@
 #include "annuli/grow/parent_block.h"
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/quantize/weight_codes.h"
 
 namespace annuli::grow {
 
 ParentBlock::ParentBlock(at::TensorList parents, Slice rows, Slice cols) {
   ANNULI_CHECK(!parents.empty(), "rows of no parent");
+  whole_rows_ = parents[0].detach().narrow(0, rows.start, rows.length);
+  first_column_ = cols.start;
   for (const at::Tensor& parent : parents) {
     views_.push_back(parent.detach()
                          .narrow(0, rows.start, rows.length)
@@ -27,6 +30,18 @@ at::Tensor ParentBlock::read(int64_t begin, int64_t end,
     sum.add_(rows_of(views_[i], at::kDouble));
   }
   return sum.div_(static_cast<double>(views_.size())).to(dtype);
+}
+
+at::Tensor ParentBlock::read_steps(int64_t begin, int64_t end,
+                                   at::ScalarType dtype) const {
+  ANNULI_CHECK(views_.size() == 1, "codes of {} parents", views_.size());
+  const at::Tensor rows = whole_rows_.narrow(0, begin, end - begin)
+                              .to(at::kCPU, at::kFloat)
+                              .contiguous();
+  return kernels::code_steps(rows)
+      .narrow(1, first_column_, cols())
+      .to(dtype)
+      .contiguous();
 }
 
 }  // namespace annuli::grow

@@ -25,9 +25,14 @@ class ParentBlock {
 
   // Rows [begin, end) on the CPU; entries of a row lie side by side.
   at::Tensor read(int64_t begin, int64_t end, at::ScalarType dtype) const;
+  // Of a single parent, by entry: the distance of its codes
+  // (kernels/quantize/weight_codes.h), which its whole row decides.
+  at::Tensor read_steps(int64_t begin, int64_t end, at::ScalarType dtype) const;
 
  private:
   std::vector<at::Tensor> views_;
+  at::Tensor whole_rows_;  // of the first parent
+  int64_t first_column_;
 };
 
 }  // namespace annuli::grow

@@ -63,6 +63,8 @@ struct TensorRecipe {
   // What else is done to the rows, in this order, at most one of a kind.
   std::vector<TransformPtr> transforms;
   uint64_t stream = 0;  // of what transforms draw, where they have none
+  // The child's tensor is held as codes (coded_growth.h).
+  bool coded = false;
   // The child's layer; of a random router the parent's, whose mean its rows
   // are made orthogonal to; -1 if that model is never made.
   int64_t layer = -1;

@@ -84,6 +84,7 @@ Json tensor_to_json(const TensorRecipe& tensor) {
   if (!dimensions_say_copies(tensor)) {
     json["matrix_copies"] = {tensor.row_copies, tensor.column_copies};
   }
+  if (tensor.coded) json["coded"] = true;
   for (const TransformKind& kind : transform_kinds()) {
     const auto stated =
         std::ranges::find_if(tensor.transforms, [&](const TransformPtr& of) {
@@ -144,6 +145,7 @@ TensorRecipe tensor_from_json(const Json& json) {
   json.at("scale").get_to(tensor.scale);
   json.at("stream").get_to(tensor.stream);
   json.at("layer").get_to(tensor.layer);
+  tensor.coded = json.value("coded", false);
   json.at("carry_state").get_to(tensor.carry_state);
   json.at("produced_copies").get_to(tensor.produced_copies);
   json.at("contracted_copies").get_to(tensor.contracted_copies);

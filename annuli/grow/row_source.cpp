@@ -1,5 +1,7 @@
 #include "annuli/grow/row_source.h"
 
+#include <ATen/ops/from_blob.h>
+
 #include <cstring>
 #include <utility>
 
@@ -8,6 +10,7 @@
 #include "annuli/grow/copied_rows.h"
 #include "annuli/kernels/dispatch.h"
 #include "annuli/kernels/memory/owned_memory.h"
+#include "annuli/kernels/quantize/weight_codes.h"
 
 namespace annuli::grow {
 namespace {
@@ -52,6 +55,29 @@ RowSourcePtr from_steps(const RowContext& context) {
   return make_source({steps.back(), made, seed, dtype, router_mean});
 }
 
+// Rows, each entry rounded to the nearest code of its block.
+class Coded : public RowSource {
+ public:
+  Coded(RowSourcePtr rows, const RowContext& context)
+      : rows_(std::move(rows)),
+        columns_(context.line.shape.back()),
+        dtype_(context.dtype) {}
+
+  void make(int64_t begin, int64_t end, void* target) const override {
+    rows_->make(begin, end, target);
+    const at::Tensor made =
+        at::from_blob(target, {end - begin, columns_}, dtype_);
+    const at::Tensor rounded = made.to(at::kFloat, false, /*copy=*/true);
+    kernels::from_codes(kernels::to_codes(rounded), rounded);
+    made.copy_(rounded);
+  }
+
+ private:
+  RowSourcePtr rows_;
+  int64_t columns_;
+  at::ScalarType dtype_;
+};
+
 }  // namespace
 
 RowSourcePtr held_source(const at::Tensor& made) {
@@ -77,6 +103,9 @@ RowSourcePtr make_source(const RowContext& context) {
   if (line.source == Source::kZero) return rows;
   for (const TransformPtr& transform : line.transforms) {
     rows = transform->on_rows(std::move(rows), context);
+  }
+  if (line.coded && line.source == Source::kFresh) {
+    rows = std::make_unique<Coded>(std::move(rows), context);
   }
   return rows;
 }

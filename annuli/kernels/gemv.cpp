@@ -14,6 +14,12 @@ bool is_row_matrix(const at::Tensor& weight) {
          weight.stride(1) == 1 && weight.stride(0) >= weight.size(1);
 }
 
+bool is_row_matrix(const CodedMatrix& codes) {
+  const int64_t columns = codes.codes.size(1);
+  const int64_t block = code_block(columns);
+  return is_plain(codes.codes) && (block == columns || block % 32 == 0);
+}
+
 at::Tensor gemv(const at::Tensor& x, const at::Tensor& weight,
                 const at::Tensor& bias) {
   ANNULI_CHECK(x.scalar_type() == at::kFloat && is_host(x), "x is {}",

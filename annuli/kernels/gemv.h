@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <span>
 
+#include "annuli/kernels/quantize/weight_codes.h"
+
 // Matrix products with few rows, y = x W^T + b: what decoding is made of. Every
 // weight is used once or a few times, so the time is that of reading W.
 //
@@ -21,10 +23,12 @@ namespace annuli::kernels {
 // The rows of a matrix as they lie in memory.
 struct RowMatrix {
   const void* data = nullptr;
-  at::ScalarType dtype = at::kFloat;  // or at::kBFloat16
+  at::ScalarType dtype = at::kFloat;  // or at::kBFloat16, or at::kChar: codes
   int64_t rows = 0;
   int64_t columns = 0;
   int64_t stride = 0;  // entries from one row to the next
+  // Of codes (quantize/weight_codes.h): those of a row's blocks, row by row.
+  const int8_t* exponents = nullptr;
 
   int64_t bytes() const;
 };
@@ -33,6 +37,10 @@ struct RowMatrix {
 // rows contiguous.
 bool is_row_matrix(const at::Tensor& weight);
 RowMatrix row_matrix(const at::Tensor& weight);
+// The same of codes, on CPU: blocks are a row, or whole lines of 32. A product
+// has the bits of the matrix that they are widened to, in bf16.
+bool is_row_matrix(const CodedMatrix& codes);
+RowMatrix row_matrix(const CodedMatrix& codes);
 
 // M rows of x, `x_stride` apart, times W, give M rows of y, `y_stride` apart. x
 // and y may be any memory that does not overlap.

@@ -3,6 +3,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
@@ -151,6 +152,37 @@ TEST(Gemv, DoesNotReadBeyondARow) {
     const at::Tensor y = gemv(x, wide.narrow(1, 0, 37));
     EXPECT_TRUE((y == 37).all().item<bool>());
   }
+}
+
+// Codes give the bits of the bf16 matrix that they say.
+TEST(Gemv, CodesGiveTheBitsOfBf16) {
+  for (const auto& [name, weight, all] : operands()) {
+    if (weight.scalar_type() != at::kFloat) continue;
+    at::Tensor scaled = weight.clone();
+    scaled.narrow(1, 0, scaled.size(1) / 2).mul_(0.01);
+    const CodedMatrix codes = to_codes(scaled);
+    if (!is_row_matrix(codes)) continue;
+    at::Tensor wide = at::empty(weight.sizes(), at::kBFloat16);
+    from_codes(codes, wide);
+    for (const int64_t M : {1, 2, 5, 8, 11}) {
+      const at::Tensor x = all.narrow(0, 0, M).contiguous();
+      at::Tensor y = at::empty({M, weight.size(0)}, at::kFloat);
+      const Product product{.weight = row_matrix(codes),
+                            .x = x.const_data_ptr<float>(),
+                            .x_stride = x.size(1),
+                            .M = M,
+                            .y = y.mutable_data_ptr<float>(),
+                            .y_stride = y.size(1)};
+      multiply({&product, 1});
+      EXPECT_TRUE(same_bits(y, gemv(x, wide))) << name << M;
+    }
+  }
+}
+
+TEST(Gemv, ReadsCodesWhoseBlocksAreLines) {
+  EXPECT_TRUE(is_row_matrix(to_codes(at::zeros({3, 57}))));
+  EXPECT_TRUE(is_row_matrix(to_codes(at::zeros({3, 384}))));
+  EXPECT_FALSE(is_row_matrix(to_codes(at::zeros({3, 11008}))));  // of 172
 }
 
 TEST(Gemv, KeepsTheShapeOfWhatItIsAppliedTo) {

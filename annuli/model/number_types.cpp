@@ -17,6 +17,11 @@ NumberTypes number_types(Precision precision) {
     }
     case Precision::kBf16:
       return at::kBFloat16;
+    case Precision::kInt8Weights: {
+      NumberTypes types = at::kBFloat16;
+      types.coded = true;
+      return types;
+    }
   }
   ANNULI_CHECK(false, "no number types for precision {}",
                static_cast<int>(precision));

@@ -17,6 +17,9 @@ struct NumberTypes {
   // head's products to, forward and backward: the arithmetic's type, or bf16.
   // Sums stay in the arithmetic's type.
   at::ScalarType products = at::kFloat;
+  // Matrices of the layers, but routers, are held as codes of 8 bits
+  // (coded_weights.h), whose values are bf16: `weights` is bf16.
+  bool coded = false;
 
   NumberTypes() = default;
   // One type for all; bf16 has arithmetic in fp32.

@@ -16,6 +16,11 @@ void pass_one_token(const Transformer& model) {
       {1, 1}, at::TensorOptions().dtype(at::kLong).device(model.device())));
 }
 
+// Where the model is held in parts, the own rows' weights are here.
+at::Tensor own_weight(const Transformer& model, size_t row) {
+  return model.is_coded(row) ? model.read_weight(row) : model.weight(row);
+}
+
 }  // namespace
 
 void make_passes(const Transformer& model, parallel::ProcessGroup& group,
@@ -108,7 +113,7 @@ std::vector<std::vector<double>> numbers_of_rows(
   Progress progress(doing, std::ssize(own_rows));
   std::vector<double> own;
   for (const size_t row : own_rows) {
-    const std::vector<double> found = measure(row, model.weight(row));
+    const std::vector<double> found = measure(row, own_weight(model, row));
     progress.advance();
     own.push_back(static_cast<double>(found.size()));
     own.insert(own.end(), found.begin(), found.end());

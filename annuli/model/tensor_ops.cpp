@@ -19,9 +19,9 @@
 #include "annuli/model/feed_forward.h"
 #include "annuli/model/forward.h"
 #include "annuli/model/kv_cache.h"
+#include "annuli/model/lent_weights.h"
 #include "annuli/model/projection.h"
 #include "annuli/model/rope_frequencies.h"
-#include "annuli/model/weight_parts.h"
 
 namespace annuli {
 
@@ -80,7 +80,7 @@ void TensorOps::set_positions(int64_t first, int64_t T) {
 at::Tensor TensorOps::embed(const at::Tensor& tokens) {
   ANNULI_CHECK(tokens.dim() == 2, "tokens are [B, T]");
   in_stream_ = true;
-  if (model_.parts() != nullptr) model_.parts()->begin_pass(model_);
+  if (model_.lent() != nullptr) model_.lent()->begin_pass(model_);
   const at::Tensor table = stored(Part::kEmbedding, -1, -1);
   const bool shared = gathered_ != nullptr && config().tie_word_embeddings &&
                       table.requires_grad();
@@ -121,24 +121,24 @@ at::Tensor TensorOps::run_block(const at::Tensor& x, int64_t layer) {
 // follow, the weights of the next come meanwhile.
 at::Tensor TensorOps::kept_block(const at::Tensor& x, int64_t layer) {
   Forward pass(config(), *this);
-  const WeightParts* const parts = model_.parts();
-  if (parts == nullptr) return pass.block(x, layer);
+  const LentWeights* const lent = model_.lent();
+  if (lent == nullptr) return pass.block(x, layer);
   const Transformer* const model = &model_;
   const bool recorded = at::GradMode::is_enabled() && x.requires_grad();
   const bool repeats = recorded && options_.gradient_checkpointing;
   constexpr int64_t kNone = -1;
   const int64_t below = in_stream_ ? layer - 1 : kNone;
   const int64_t above = in_stream_ ? layer + 1 : kNone;
-  parts->fetch(*model, layer, repeats ? below : above);
+  lent->fetch(*model, layer, repeats ? below : above);
   const at::Tensor y = pass.block(
-      with_backward_work(x, [=] { parts->drop(*model, layer); }), layer);
+      with_backward_work(x, [=] { lent->drop(*model, layer); }), layer);
   if (repeats) return y;
   if (above == config().num_hidden_layers && (recorded || goes_back_)) {
-    parts->keep(layer);
+    lent->keep(layer);
   } else {
-    parts->drop(*model, layer);
+    lent->drop(*model, layer);
   }
-  return with_backward_work(y, [=] { parts->fetch(*model, layer, below); });
+  return with_backward_work(y, [=] { lent->fetch(*model, layer, below); });
 }
 
 // What the loss reads of a mixture leaves the block beside y, as further

@@ -1,12 +1,17 @@
 #include "annuli/model/transformer.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
 
 #include <utility>
 
 #include "annuli/core/error.h"
+#include "annuli/kernels/memory/lent_memory.h"
+#include "annuli/kernels/memory/owned_memory.h"
 #include "annuli/kernels/tensor_words.h"
+#include "annuli/model/coded_weights.h"
 #include "annuli/model/forward.h"
 #include "annuli/model/kv_cache.h"
 #include "annuli/model/tensor_ops.h"
@@ -21,7 +26,11 @@ Transformer::Transformer(const ModelConfig& config, NumberTypes numbers,
       index_(table_),
       numbers_(numbers),
       device_(device),
-      weights_(table_.size()) {}
+      weights_(table_.size()) {
+  if (!numbers_.coded) return;
+  codes_.resize(table_.size());
+  coded_ = std::make_shared<const CodedWeights>(table_);
+}
 
 const at::Tensor& Transformer::weight(const std::string& name) const {
   const int64_t row = find_row(table_, name);
@@ -35,10 +44,23 @@ void Transformer::set_weight(size_t row, at::Tensor value) {
                    value.scalar_type() == weight_dtype(row) &&
                    value.device() == device_,
                "{} is {}", spec.name, kernels::words_of(value));
+  if (is_coded(row)) return set_codes(row, kernels::to_codes(value));
   weights_[row] = std::move(value);
 }
 
+void Transformer::set_codes(size_t row, kernels::CodedMatrix codes) {
+  ANNULI_CHECK(is_coded(row) && codes.codes.sizes() ==
+                                    at::IntArrayRef(table_.at(row).shape()),
+               "{} as codes", table_.at(row).name);
+  codes_[row] = std::move(codes);
+  weights_[row] =
+      at::empty(table_[row].shape(),
+                at::TensorOptions().dtype(weight_dtype(row)).device(device_));
+  kernels::give_up_memory(weights_[row]);
+}
+
 at::Tensor Transformer::take_weight(size_t row) {
+  if (is_coded(row)) codes_[row] = {};
   return std::exchange(weights_.at(row), at::Tensor());
 }
 
@@ -52,7 +74,19 @@ void Transformer::set_stored_weight(size_t row, at::Tensor value) {
 }
 
 at::Tensor Transformer::read_weight(size_t row) const {
+  if (is_coded(row)) {
+    const at::AutoGradMode without_graph(false);
+    at::Tensor copy =
+        kernels::owned_empty(table_[row].shape(), weight_dtype(row), device_);
+    kernels::from_codes(codes_[row], copy);
+    return copy;
+  }
   return parts_ == nullptr ? weight(row) : parts_->read(*this, row);
+}
+
+const LentWeights* Transformer::lent() const {
+  if (coded_ != nullptr) return coded_.get();
+  return parts_.get();
 }
 
 void Transformer::set_parts(std::shared_ptr<const WeightParts> parts) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "annuli/config/model_config.h"
+#include "annuli/kernels/quantize/weight_codes.h"
 #include "annuli/model/number_types.h"
 #include "annuli/model/part_index.h"
 #include "annuli/model/stored_type.h"
@@ -31,6 +32,11 @@
 // widened each time it is used (projection.h), matrices a few rows at a time,
 // so that a model larger than memory can be run.
 //
+// Where `numbers` say so, the layers' matrices are held as codes
+// (coded_weights.h): their tensors are there, without memory but in a block's
+// pass, and `read_weight` widens a copy. `set_weight` rounds to the nearest
+// codes.
+//
 // Products of training may be rounded to bf16, but only where `as_trained` asks
 // for it: proofs, evaluation and generation judge the weights in full
 // arithmetic.
@@ -44,6 +50,8 @@
 namespace annuli {
 
 class KvCache;
+class CodedWeights;
+class LentWeights;
 class WeightParts;
 struct Gathered;
 
@@ -151,6 +159,15 @@ class Transformer {
   // Null: all weights are here.
   const WeightParts* parts() const { return parts_.get(); }
   void set_parts(std::shared_ptr<const WeightParts> parts);
+  // Whether the row is held as codes; the tensors of `codes` are those of a
+  // model and its copies, as weights are.
+  bool is_coded(size_t row) const {
+    return numbers_.coded && annuli::is_coded(table_[row]);
+  }
+  const kernels::CodedMatrix& codes(size_t row) const { return codes_[row]; }
+  void set_codes(size_t row, kernels::CodedMatrix codes);
+  // What a block's pass asks for its weights; null: all are here.
+  const LentWeights* lent() const;
   // Takes the tensor out and leaves the row undefined: growth frees the parent
   // row by row.
   at::Tensor take_weight(size_t row);
@@ -200,6 +217,8 @@ class Transformer {
   at::Device device_;
   std::vector<at::Tensor> weights_;
   std::shared_ptr<const WeightParts> parts_;
+  std::vector<kernels::CodedMatrix> codes_;  // by row, if any is coded
+  std::shared_ptr<const CodedWeights> coded_;
   bool records_ = false;  // within a GradientScope
 };
 

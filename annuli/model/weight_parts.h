@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "annuli/model/lent_weights.h"
 #include "annuli/model/row_owners.h"
 #include "annuli/model/row_stages.h"
 #include "annuli/parallel/begun.h"
@@ -33,7 +34,7 @@ namespace annuli {
 
 class Transformer;
 
-class WeightParts {
+class WeightParts : public LentWeights {
  public:
   // The group is borrowed.
   WeightParts(const TensorTable& table, parallel::ProcessGroup& group);
@@ -48,14 +49,13 @@ class WeightParts {
   // A selection bias: each process moves its own, alike.
   bool is_with_all(size_t row) const { return with_all_[row]; }
 
-  // What a block's pass asks for. `next`, if it is a layer, is asked for after
-  // it, and waited for when it is fetched itself.
-  void fetch(const Transformer& model, int64_t layer, int64_t next) const;
-  void drop(const Transformer& model, int64_t layer) const;
-  // In place of `drop`, where the layer is the next that is fetched.
-  void keep(int64_t layer) const;
-  // Drops what a pass before asked for and did not use, as one that failed.
-  void begin_pass(const Transformer& model) const;
+  // `next`, if it is a layer, is asked for after it, and waited for when it is
+  // fetched itself.
+  void fetch(const Transformer& model, int64_t layer,
+             int64_t next) const override;
+  void drop(const Transformer& model, int64_t layer) const override;
+  void keep(int64_t layer) const override;
+  void begin_pass(const Transformer& model) const override;
 
   // A row's weight on all processes: its own tensor where it is here, and else
   // a copy that lives as long as the caller holds it.

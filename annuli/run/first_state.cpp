@@ -92,8 +92,9 @@ FirstState from_file(const Plan& plan, int64_t tokenizer_vocab_size,
         file.config().vocab_size);
   }
   require_finite(file, "starting from");
-  Transformer model =
-      load_model(file, {.dtype = numbers.weights, .device = device});
+  Transformer model = load_model(
+      file,
+      {.dtype = numbers.weights, .device = device, .coded = numbers.coded});
   model.set_products(numbers.products);
   auto states = states_of(file, model, plan.optimizer.type);
   Lineage lineage = loaded_lineage(file, model, plan.model.from);

@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "annuli/grow/coded_growth.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/optimizer_state.h"
 #include "annuli/grow/registry.h"
@@ -51,6 +52,7 @@ Grown grow_and_verify(Transformer&& parent,
   };
   grow::Recipe recipe =
       grow::make_operator(order.grow)->recipe(parent.config(), order.seed);
+  if (parent.numbers().coded) grow::hold_as_codes(recipe);
   const bool widens = recipe.width_factor > 1;
   const verify::ProbeDivision division(probe, recipe, order.group,
                                        parent.parts() != nullptr);

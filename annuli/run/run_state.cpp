@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "annuli/checkpoint/coded_tensors.h"
 #include "annuli/checkpoint/content_hash.h"
 #include "annuli/checkpoint/optimizer_file.h"
 #include "annuli/checkpoint/training_state.h"
@@ -115,22 +116,18 @@ Transformer model_from(const Json& progress, std::vector<NamedTensor> weights,
                        const Plan& plan, at::Device device,
                        parallel::ProcessGroup& group) {
   const ModelConfig config = model_config_from_json(progress.at("config"));
-  Transformer model(config, type_of(weights, tensor_table(config)), device);
-  std::map<std::string, at::Tensor> by_name;
-  for (NamedTensor& weight : weights) {
-    by_name[weight.name] = std::exchange(weight.tensor, {}).to(device);
-  }
+  NumberTypes numbers = type_of(weights, tensor_table(config));
+  numbers.coded = has_codes(weights);
+  Transformer model(config, numbers, device);
   const bool in_parts = holds_part_of_weights(plan, group);
   for (size_t row = 0; row < model.table().size(); ++row) {
-    const auto found = by_name.find(model.table()[row].name);
-    ANNULI_CHECK(in_parts || found != by_name.end(), "a state without {}",
-                 model.table()[row].name);
-    model.set_weight(row, found != by_name.end()
-                              ? std::move(found->second)
-                              : at::empty(model.table()[row].shape(),
-                                          at::TensorOptions()
-                                              .dtype(model.weight_dtype(row))
-                                              .device(device)));
+    if (take_saved_weight(model, row, weights)) continue;
+    ANNULI_CHECK(in_parts, "a state without {}", model.table()[row].name);
+    model.set_weight(
+        row,
+        at::empty(
+            model.table()[row].shape(),
+            at::TensorOptions().dtype(model.weight_dtype(row)).device(device)));
   }
   if (in_parts) hold_in_parts(model, group);
   return model;
@@ -186,6 +183,7 @@ WantedParts wanted_parts(const Plan& plan, parallel::ProcessGroup& group) {
 
 // Those that this process has to save.
 std::vector<NamedTensor> own_weights(const Transformer& model) {
+  if (model.numbers().coded) return coded_tensors(model);
   std::vector<NamedTensor> weights = named_weights(model);
   if (model.parts() == nullptr) return weights;
   std::vector<NamedTensor> own;

@@ -143,6 +143,12 @@ void Optimizer::forget(size_t row) {
   states_[row].step = 0;
 }
 
+CounterRng Optimizer::rounding(const TensorSpec& spec, size_t row,
+                               uint64_t seed) const {
+  const CounterRng of_row(seed, "train/rounding/" + spec.name);
+  return {seed, of_row.bits(static_cast<uint64_t>(states_.at(row).step))};
+}
+
 double Optimizer::update(const TensorSpec& spec, size_t row, at::Tensor& weight,
                          const at::Tensor& gradient,
                          const UpdateSettings& settings) {
@@ -158,7 +164,6 @@ double Optimizer::update(const TensorSpec& spec, size_t row, at::Tensor& weight,
     rate *= group->lr_factor;
     decay = group->weight_decay.value_or(decay);
   }
-  const CounterRng of_row(settings.seed, "train/rounding/" + spec.name);
   const at::Tensor given =
       gradient.defined() ? gradient : at::zeros_like(weight);
   const Row order{
@@ -167,8 +172,7 @@ double Optimizer::update(const TensorSpec& spec, size_t row, at::Tensor& weight,
       .settings = settings,
       .learning_rate = rate,
       .weight_decay = decay * state.weight_decay_multiplier,
-      .rounding = {settings.seed,
-                   of_row.bits(static_cast<uint64_t>(state.step))},
+      .rounding = rounding(spec, row, settings.seed),
       .weight = weight,
       .gradient = given,
       .state = state,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "annuli/config/plan.h"
+#include "annuli/core/rng.h"
 #include "annuli/model/tensor_table.h"
 #include "annuli/optim/tensor_state.h"
 
@@ -41,6 +42,10 @@ class Optimizer {
   // of the squares of the gradient as it was given.
   double update(const TensorSpec& spec, size_t row, at::Tensor& weight,
                 const at::Tensor& gradient, const UpdateSettings& settings);
+
+  // What the row's last update is rounded by, where its weights are not stored
+  // as `update` was given them.
+  CounterRng rounding(const TensorSpec& spec, size_t row, uint64_t seed) const;
 
   // Counts an update of a row that another process makes, which has its parts.
   void skip(size_t row) { ++states_.at(row).step; }

@@ -1,5 +1,6 @@
 #include "annuli/train/trainer.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/record_function.h>
 
 #include <cmath>
@@ -13,6 +14,7 @@
 #include "annuli/core/rng.h"
 #include "annuli/core/stop_request.h"
 #include "annuli/kernels/optim/squared_norm.h"
+#include "annuli/kernels/quantize/weight_codes.h"
 #include "annuli/model/give_weights.h"
 #include "annuli/model/weight_parts.h"
 #include "annuli/parallel/sum_tree.h"
@@ -320,10 +322,21 @@ double Trainer::clip_scale(double norm) const {
   return highest > 0 && norm > highest ? highest / norm : 1;
 }
 
+// What an update is computed in, of a row that is held as codes.
+at::Tensor Trainer::widened(const Transformer& model, size_t row) {
+  at::Tensor weight = at::empty(
+      model.table()[row].shape(),
+      at::TensorOptions().dtype(model.dtype()).device(model.device()));
+  kernels::from_codes(model.codes(row), weight);
+  return weight;
+}
+
 double Trainer::update(size_t row, const at::Tensor& gradient,
                        const StepRecord& record, double scale) {
   RECORD_USER_SCOPE("optimizer");
-  at::Tensor weight = model_.weight(row).detach();
+  const bool is_coded = model_.is_coded(row);
+  at::Tensor weight =
+      is_coded ? widened(model_, row) : model_.weight(row).detach();
   if (sample_ != nullptr) sample_->before(row, weight);
   if (!is_updated(row)) {
     if (sample_ != nullptr) sample_->after(row, weight);
@@ -337,6 +350,12 @@ double Trainer::update(size_t row, const at::Tensor& gradient,
                                 .seed = seed_},
                                share_of_new(train_, record.step));
   frozen_.put_back(row, kept, weight);
+  if (is_coded) {
+    kernels::CodedMatrix codes = model_.codes(row);
+    kernels::to_codes_at_random(
+        weight, optimizer_.rounding(model_.table()[row], row, seed_), codes);
+    if (sample_ != nullptr) kernels::from_codes(codes, weight);
+  }
   if (sample_ != nullptr) sample_->after(row, weight);
   return squares;
 }

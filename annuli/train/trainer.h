@@ -121,6 +121,7 @@ class Trainer {
   double clip_scale(double norm) const;
   double apply(size_t row, at::Tensor& weight, const at::Tensor& gradient,
                UpdateSettings settings, double share_of_new);
+  static at::Tensor widened(const Transformer& model, size_t row);
   double update(size_t row, const at::Tensor& gradient,
                 const StepRecord& record, double scale);
   void finish(StepRecord& record, StepSums sums);

@@ -64,7 +64,17 @@ class TrainerTest : public data::DataTest {
 
   Outcome run(const TrainPlan& train, bool mixture, int64_t steps = 4,
               const OptimizerPlan& optimizer_plan = {}) const {
-    Transformer model = tiny::model(config(mixture), at::kFloat);
+    return run(tiny::model(config(mixture), at::kFloat), train, steps,
+               optimizer_plan);
+  }
+
+  Outcome run_coded(const TrainPlan& train, bool mixture,
+                    int64_t steps = 4) const {
+    return run(tiny::coded_model(config(mixture)), train, steps, {});
+  }
+
+  Outcome run(Transformer model, const TrainPlan& train, int64_t steps,
+              const OptimizerPlan& optimizer_plan) const {
     Optimizer optimizer(optimizer_plan, model.table().size());
     data::Loader windows = loader();
     Trainer trainer(model, optimizer, windows, train, 0.1, 7, parallel::solo());
@@ -75,7 +85,7 @@ class TrainerTest : public data::DataTest {
       outcome.norms.push_back(record.grad_norm);
     }
     for (size_t row = 0; row < model.table().size(); ++row) {
-      outcome.weights.push_back(model.weight(row));
+      outcome.weights.push_back(model.read_weight(row));
     }
     return outcome;
   }
@@ -102,6 +112,40 @@ TEST_F(TrainerTest, TwoPassesAreTheBitsOfTheWholeGradient) {
     for (const double norm : whole.norms) EXPECT_GT(norm, kClip);
     EXPECT_FALSE(whole == run(plan([](auto&) {}), mixture)) << "not clipped";
   }
+}
+
+// Weights that are held as codes, each way of a step.
+TEST_F(TrainerTest, CodesAreTheSameBitsEachWay) {
+  for (const bool mixture : {false, true}) {
+    const Outcome whole =
+        run_coded(plan([](auto& t) { t.max_grad_norm = kClip; }), mixture);
+    EXPECT_EQ(whole, run_coded(plan([](auto& t) {
+                                 t.max_grad_norm = kClip;
+                                 t.clip = ClipNorm::kTwoPass;
+                                 t.gradient_checkpointing = true;
+                               }),
+                               mixture));
+    EXPECT_FALSE(whole == run_coded(plan([](auto&) {}), mixture));
+  }
+}
+
+// Steps of 1e-4, a hundredth of a code: rounded to nearest, nothing would move.
+TEST_F(TrainerTest, CodesTakeStepsThatAreFarSmallerThanACode) {
+  const TrainPlan train = plan([](auto& t) { t.learning_rate = 1e-4; });
+  const Outcome start = run_coded(train, false, 0);
+  const Outcome end = run_coded(train, false, 20);
+  Transformer model = tiny::coded_model(config(false));
+  size_t moved = 0;
+  for (size_t row = 0; row < end.weights.size(); ++row) {
+    if (!model.is_coded(row)) continue;
+    moved += same_bits(start.weights[row], end.weights[row]) ? 0 : 1;
+    const double change = (end.weights[row] - start.weights[row])
+                              .to(at::kDouble)
+                              .mean()
+                              .item<double>();
+    EXPECT_LT(std::abs(change), 20 * 1e-4);
+  }
+  EXPECT_GT(moved, 0U);
 }
 
 TEST_F(TrainerTest, UpdatesInsideBackwardAreThoseOfTheWholeGradient) {

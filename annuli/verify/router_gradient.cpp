@@ -26,6 +26,10 @@ Transformer sharing(const Transformer& model, const ModelConfig& config,
   Transformer shared(config, model.numbers(), model.device());
   for (size_t row = 0; row < model.table().size(); ++row) {
     const Part part = model.table()[row].part;
+    if (model.is_coded(row)) {
+      shared.set_codes(row, model.codes(row));
+      continue;
+    }
     const bool decides = part == Part::kRouter || part == Part::kSelectionBias;
     shared.set_weight(row, undecided && decides
                                ? at::zeros_like(model.weight(row))

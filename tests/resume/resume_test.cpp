@@ -105,6 +105,7 @@ TEST_F(ResumeTest, EveryOptimizerResumes) {
       {"optimizer.type=muon", "phases.medium.grow.dynamics=exact"},
       // Proofs and symmetry in bf16 on the way.
       {"optimizer.type=adamw_8bit", "precision=bf16"},
+      {"optimizer.type=adamw_8bit", "precision=int8-weights"},
   };
   std::vector<std::vector<std::string>> hashes;
   for (size_t i = 0; i < optimizers.size(); ++i) {

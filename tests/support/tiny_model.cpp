@@ -220,9 +220,31 @@ Transformer with_config(const Transformer& model, const ModelConfig& config) {
 Transformer clone(const Transformer& model) {
   Transformer copy(model.config(), model.numbers(), model.device());
   for (size_t row = 0; row < model.table().size(); ++row) {
-    copy.set_weight(row, kernels::owned_copy(model.weight(row)));
+    if (model.is_coded(row)) {
+      copy.set_codes(row, {model.codes(row).codes.clone(),
+                           model.codes(row).exponents.clone()});
+    } else {
+      copy.set_weight(row, kernels::owned_copy(model.weight(row)));
+    }
   }
   return copy;
+}
+
+Transformer coded_model(const ModelConfig& config) {
+  const Transformer drawn = model(config, at::kBFloat16);
+  Transformer coded(config, number_types(Precision::kInt8Weights));
+  for (size_t row = 0; row < coded.table().size(); ++row) {
+    coded.set_weight(row, drawn.weight(row));
+  }
+  return coded;
+}
+
+Transformer widened(const Transformer& coded) {
+  Transformer wide(coded.config(), coded.weight_dtype());
+  for (size_t row = 0; row < wide.table().size(); ++row) {
+    wide.set_weight(row, kernels::owned_copy(coded.read_weight(row)));
+  }
+  return wide;
 }
 
 at::Tensor tokens(int64_t B, int64_t T, int64_t vocab_size, uint64_t seed) {

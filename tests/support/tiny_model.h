@@ -61,6 +61,11 @@ ModelConfig config(const Flavour& flavour = {});
 Transformer model(const ModelConfig& config, at::ScalarType dtype,
                   uint64_t seed = 1);
 
+// With matrices held as codes (model/coded_weights.h), the nearest to those of
+// `model`; and the same values in bf16.
+Transformer coded_model(const ModelConfig& config);
+Transformer widened(const Transformer& coded);
+
 // Every tensor copied.
 Transformer clone(const Transformer& model);
 

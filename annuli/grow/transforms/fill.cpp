@@ -1,6 +1,9 @@
 #include "annuli/grow/transforms/fill.h"
 
 #include <ATen/Dispatch.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/where.h>
 
 #include <algorithm>
 #include <utility>
@@ -10,6 +13,8 @@
 #include "annuli/grow/copied_rows.h"
 #include "annuli/kernels/normal_fill.h"
 #include "annuli/kernels/parallel.h"
+#include "annuli/kernels/quantize/code_range.h"
+#include "annuli/kernels/quantize/weight_codes.h"
 
 namespace annuli::grow {
 namespace {
@@ -27,10 +32,35 @@ class FilledRows : public RowSource {
         is_normal_(fill.value == Fill::Value::kNormal),
         value_(is_normal_ ? fill.std : context.line.scale),
         width_((layout_.child_columns + 3) / 4 * 4),
+        coded_(context.line.coded),
         rng_(context.seed, context.line.stream) {}
 
   void make(int64_t begin, int64_t end, void* target) const override {
     rows_->make(begin, end, target);
+    if (!coded_) return fill(begin, end, target);
+    const at::Tensor made =
+        at::from_blob(target, {end - begin, layout_.child_columns},
+                      c10::CppTypeToScalarType<Stored>::value);
+    const at::Tensor steps = kernels::code_steps(made.to(at::kFloat));
+    fill(begin, end, target);
+    made.copy_(in_codes(made.to(at::kFloat), steps));
+  }
+
+ private:
+  // Beside entries that are copied, a new one is a code of their scale, if need
+  // be the largest; by themselves new ones have a scale of their own.
+  static at::Tensor in_codes(const at::Tensor& filled,
+                             const at::Tensor& steps) {
+    const at::Tensor codes =
+        (filled / steps)
+            .round()
+            .clamp(-kernels::kLargestCode, kernels::kLargestCode);
+    const at::Tensor values = at::where(steps > 0, codes * steps, filled);
+    kernels::from_codes(kernels::to_codes(values), values);
+    return values;
+  }
+
+  void fill(int64_t begin, int64_t end, void* target) const {
     auto* out = static_cast<Stored*>(target);
     const int64_t stride = layout_.child_columns;
     for (size_t i = 0; i < layout_.rows.slices.size(); ++i) {
@@ -46,7 +76,6 @@ class FilledRows : public RowSource {
     }
   }
 
- private:
   // Rows [first, last) of the child; `out` is where the first one begins.
   void write(int64_t first, int64_t last, int64_t column, int64_t count,
              Stored* out) const {
@@ -80,6 +109,7 @@ class FilledRows : public RowSource {
   bool is_normal_;
   double value_;
   int64_t width_;
+  bool coded_;
   CounterRng rng_;
 };
 

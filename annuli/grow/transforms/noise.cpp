@@ -34,8 +34,8 @@ class NoisyRows : public RowSource {
              layout.columns.starts[first], layout.columns.starts[second],
              NoisyBlock<Stored>(ParentBlock(parents, rows_at, columns),
                                 context.line.scale, noise.snr_db,
-                                CounterRng(context.seed, noise.stream),
-                                number)});
+                                CounterRng(context.seed, noise.stream), number,
+                                context.line.coded)});
         number += (rows_at.length * columns.length + 3) / 4 * 4;
       }
     }

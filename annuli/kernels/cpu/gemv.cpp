@@ -3,7 +3,9 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <new>
 #include <utility>
@@ -11,6 +13,7 @@
 
 #include "annuli/core/error.h"
 #include "annuli/kernels/parallel.h"
+#include "annuli/kernels/quantize/code_range.h"
 
 namespace annuli::kernels {
 
@@ -28,22 +31,29 @@ using HalfLanes = float __attribute__((vector_size(32)));
 using QuarterLanes = float __attribute__((vector_size(16)));
 using Words = uint32_t __attribute__((vector_size(64)));
 
+using Shorts = int16_t __attribute__((vector_size(32)));
+using Ints = int32_t __attribute__((vector_size(64)));
+
 struct Bf16 {
   uint16_t bits;
 };
+struct Code {
+  int8_t value;
+};
 
+// Entries of a line. Half a line of codes, so that sums are those of bf16.
 template <typename W>
-constexpr int64_t kStep = kLine / sizeof(W);  // entries of a line
+constexpr int64_t kStep = kLine / std::max<int64_t>(sizeof(W), 2);
 template <typename W>
 constexpr int kParts = kStep<W> / kLanes;
 
 // A line of W as floats. That of a bf16 one comes apart into its even and its
 // odd entries (a bf16 number is the upper half of a float), and x is laid out
 // to match: two operations where widening in order takes four.
-ANNULI_INLINE void load_line(const float* w, Lanes (&parts)[1]) {
+ANNULI_INLINE void load_line(const float* w, float, Lanes (&parts)[1]) {
   std::memcpy(&parts[0], w, kLine);
 }
-ANNULI_INLINE void load_line(const Bf16* w, Lanes (&parts)[2]) {
+ANNULI_INLINE void load_line(const Bf16* w, float, Lanes (&parts)[2]) {
   Words words;
   std::memcpy(&words, w, kLine);
   const Words even = words << 16;
@@ -51,6 +61,71 @@ ANNULI_INLINE void load_line(const Bf16* w, Lanes (&parts)[2]) {
   std::memcpy(&parts[0], &even, kLine);
   std::memcpy(&parts[1], &odd, kLine);
 }
+
+// Codes come apart as bf16 numbers do, and times their block's scale are those.
+ANNULI_INLINE void load_line(const Code* w, float scale, Lanes (&parts)[2]) {
+  Shorts pairs;
+  std::memcpy(&pairs, w, sizeof(pairs));
+  const Ints wide = __builtin_convertvector(pairs, Ints);
+  const Ints even = (wide << 24) >> 24;
+  const Ints odd = wide >> 8;
+  parts[0] = __builtin_convertvector(even, Lanes) * scale;
+  parts[1] = __builtin_convertvector(odd, Lanes) * scale;
+}
+
+// The scales of the blocks that some rows of codes go through, line by line.
+template <int R>
+class Scales {
+ public:
+  ANNULI_INLINE Scales(const int8_t* exponents, int64_t of_row, int64_t block,
+                       int64_t column)
+      : next_(exponents + column / block),
+        of_row_(of_row),
+        block_(block),
+        left_(block - column % block) {
+    read();
+  }
+  ANNULI_INLINE const float (&now() const)[R] { return scales_; }
+  ANNULI_INLINE void pass(int64_t entries) {
+    left_ -= entries;
+    if (left_ > 0) return;
+    ++next_;
+    left_ += block_;
+    stale_ = true;
+  }
+  // Before a line is read: beyond a row's last block there is none.
+  ANNULI_INLINE void refresh() {
+    if (stale_) read();
+  }
+
+ private:
+  ANNULI_INLINE void read() {
+    stale_ = false;
+    for (int r = 0; r < R; ++r) {
+      const int8_t e = next_[r * of_row_];
+      scales_[r] =
+          e == kNotFinite
+              ? std::numeric_limits<float>::quiet_NaN()
+              : std::bit_cast<float>(static_cast<uint32_t>(e + 127) << 23);
+    }
+  }
+
+  const int8_t* next_;
+  int64_t of_row_;
+  int64_t block_;
+  int64_t left_;
+  bool stale_ = false;
+  float scales_[R];
+};
+
+// Other weights have none.
+template <int R>
+struct NoScales {
+  const float none[R] = {};
+  ANNULI_INLINE const float (&now() const)[R] { return none; }
+  ANNULI_INLINE void pass(int64_t) {}
+  ANNULI_INLINE void refresh() {}
+};
 
 ANNULI_INLINE float sum_of(const Lanes& lanes) {
   HalfLanes half[2];
@@ -65,12 +140,13 @@ ANNULI_INLINE float sum_of(const Lanes& lanes) {
 // A line of R rows of W times M rows of x, added to the sums.
 template <int R, int M, typename W>
 ANNULI_INLINE void add_line(const W* w, int64_t stride, int64_t ahead,
-                            const float* x, Lanes (&sum)[R][M]) {
+                            const float (&scales)[R], const float* x,
+                            Lanes (&sum)[R][M]) {
   Lanes line[R][kParts<W>];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     __builtin_prefetch(w + r * stride + ahead);
-    load_line(w + r * stride, line[r]);
+    load_line(w + r * stride, scales[r], line[r]);
   }
 #pragma GCC unroll 2
   for (int part = 0; part < kParts<W>; ++part) {
@@ -85,9 +161,9 @@ ANNULI_INLINE void add_line(const W* w, int64_t stride, int64_t ahead,
 }
 
 // R rows of W times M rows of packed x over one block of columns.
-template <int R, int M, typename W>
+template <int R, int M, typename W, typename S>
 ANNULI_INLINE void tile(const W* w, int64_t stride, int64_t columns,
-                        int64_t ahead, const float* x, float* y,
+                        int64_t ahead, S scales, const float* x, float* y,
                         int64_t y_stride, bool first) {
   Lanes sum[R][M];
 #pragma GCC unroll 8
@@ -97,14 +173,17 @@ ANNULI_INLINE void tile(const W* w, int64_t stride, int64_t columns,
   }
   int64_t k = 0;
   for (; k + kStep<W> <= columns; k += kStep<W>, x += M * kStep<W>) {
-    add_line<R, M>(w + k, stride, ahead, x, sum);
+    scales.refresh();
+    add_line<R, M>(w + k, stride, ahead, scales.now(), x, sum);
+    scales.pass(kStep<W>);
   }
   if (k < columns) {
+    scales.refresh();
     W rest[R][kStep<W>] = {};
     for (int r = 0; r < R; ++r) {
       std::memcpy(rest[r], w + r * stride + k, (columns - k) * sizeof(W));
     }
-    add_line<R, M>(rest[0], kStep<W>, 0, x, sum);
+    add_line<R, M>(rest[0], kStep<W>, 0, scales.now(), x, sum);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
@@ -126,6 +205,8 @@ struct Part {
   const float* x;  // packed
   float* y;
   int64_t y_stride;
+  const int8_t* exponents;  // of codes
+  int64_t code_block;
 };
 
 // Entries from a line to the one to prefetch: the same columns of the next
@@ -137,12 +218,23 @@ ANNULI_INLINE int64_t prefetch_distance(const Part<W>& part) {
   return group * size <= 16384 ? group : 2048 / size;
 }
 
+template <int R, typename W>
+ANNULI_INLINE NoScales<R> scales_of(const Part<W>&, int64_t, int64_t) {
+  return {};
+}
+template <int R>
+ANNULI_INLINE Scales<R> scales_of(const Part<Code>& part, int64_t row,
+                                  int64_t column) {
+  const int64_t of_row = (part.columns + part.code_block - 1) / part.code_block;
+  return {part.exponents + row * of_row, of_row, part.code_block, column};
+}
+
 template <int R, int M, typename W>
 ANNULI_INLINE void block(const Part<W>& part, int64_t row, int64_t column) {
   tile<R, M>(part.w + row * part.stride + column, part.stride,
              std::min(kColumns, part.columns - column),
-             prefetch_distance<R>(part), part.x + column * M, part.y + row,
-             part.y_stride, column == 0);
+             prefetch_distance<R>(part), scales_of<R>(part, row, column),
+             part.x + column * M, part.y + row, part.y_stride, column == 0);
 }
 
 template <int R, int M, typename W>
@@ -197,6 +289,9 @@ ANNULI_VECTOR_CLONES void run_part(const Part<float>& part, int64_t M) {
   multiply_part(part, M);
 }
 ANNULI_VECTOR_CLONES void run_part(const Part<Bf16>& part, int64_t M) {
+  multiply_part(part, M);
+}
+ANNULI_VECTOR_CLONES void run_part(const Part<Code>& part, int64_t M) {
   multiply_part(part, M);
 }
 
@@ -292,6 +387,8 @@ template <typename W>
 void run_rows(const Job& job, int64_t begin, int64_t end) {
   const Product& product = *job.product;
   const RowMatrix& weight = product.weight;
+  const int64_t block = code_block(weight.columns);
+  const int64_t blocks = (weight.columns + block - 1) / block;
   for (int64_t m = 0; m < product.M; m += kMostRows) {
     run_part(
         Part<W>{.w = static_cast<const W*>(weight.data) + begin * weight.stride,
@@ -300,7 +397,11 @@ void run_rows(const Job& job, int64_t begin, int64_t end) {
                 .columns = weight.columns,
                 .x = job.x + m * packed_columns(weight),
                 .y = product.y + m * product.y_stride + begin,
-                .y_stride = product.y_stride},
+                .y_stride = product.y_stride,
+                .exponents = weight.exponents == nullptr
+                                 ? nullptr
+                                 : weight.exponents + begin * blocks,
+                .code_block = block},
         std::min(kMostRows, product.M - m));
   }
   if (product.bias == nullptr) return;
@@ -325,6 +426,8 @@ void run_tasks(std::span<const Job> jobs, int64_t first, int64_t last) {
           std::min(row + kTaskRows, job.product->weight.rows);
       if (job.product->weight.dtype == at::kFloat) {
         run_rows<float>(job, row, row_end);
+      } else if (job.product->weight.dtype == at::kChar) {
+        run_rows<Code>(job, row, row_end);
       } else {
         run_rows<Bf16>(job, row, row_end);
       }
@@ -336,7 +439,8 @@ void run_tasks(std::span<const Job> jobs, int64_t first, int64_t last) {
 
 void check(const Product& product) {
   const RowMatrix& weight = product.weight;
-  ANNULI_CHECK(weight.dtype == at::kFloat || weight.dtype == at::kBFloat16,
+  ANNULI_CHECK(weight.dtype == at::kFloat || weight.dtype == at::kBFloat16 ||
+                   (weight.dtype == at::kChar && weight.exponents != nullptr),
                "a matrix of {}", c10::toString(weight.dtype));
   ANNULI_CHECK(product.M >= 1 && weight.stride >= weight.columns,
                "{} rows times a matrix of {} columns, {} apart in memory",
@@ -356,6 +460,16 @@ RowMatrix row_matrix(const at::Tensor& weight) {
           .rows = weight.size(0),
           .columns = weight.size(1),
           .stride = weight.stride(0)};
+}
+
+RowMatrix row_matrix(const CodedMatrix& codes) {
+  ANNULI_CHECK(is_row_matrix(codes), "not the codes of rows");
+  return {.data = codes.codes.const_data_ptr(),
+          .dtype = at::kChar,
+          .rows = codes.codes.size(0),
+          .columns = codes.codes.size(1),
+          .stride = codes.codes.size(1),
+          .exponents = codes.exponents.const_data_ptr<int8_t>()};
 }
 
 void multiply(std::span<const Product> products) {
