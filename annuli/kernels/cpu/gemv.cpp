@@ -3,9 +3,7 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
-#include <limits>
 #include <memory>
 #include <new>
 #include <utility>
@@ -101,13 +99,7 @@ class Scales {
  private:
   ANNULI_INLINE void read() {
     stale_ = false;
-    for (int r = 0; r < R; ++r) {
-      const int8_t e = next_[r * of_row_];
-      scales_[r] =
-          e == kNotFinite
-              ? std::numeric_limits<float>::quiet_NaN()
-              : std::bit_cast<float>(static_cast<uint32_t>(e + 127) << 23);
-    }
+    for (int r = 0; r < R; ++r) scales_[r] = scale_of(next_[r * of_row_]);
   }
 
   const int8_t* next_;

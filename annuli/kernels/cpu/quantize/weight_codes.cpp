@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <limits>
 #include <vector>
 
 #include "annuli/kernels/cpu/bf16.h"
@@ -18,15 +17,6 @@ namespace {
 
 constexpr int64_t kTaskCodes = 16384;
 constexpr int kMost = 256;  // entries of a block
-
-float power_of_two(int exponent) {
-  return std::bit_cast<float>(static_cast<uint32_t>(exponent + 127) << 23);
-}
-
-float scale_of(int8_t exponent) {
-  return exponent == kNotFinite ? std::numeric_limits<float>::quiet_NaN()
-                                : power_of_two(exponent);
-}
 
 // Of magnitudes, as bits: they are ordered as the numbers are.
 ANNULI_VECTOR_CLONES uint32_t largest_bits(const float* values, int64_t n) {
