@@ -9,26 +9,10 @@
 #include "annuli/kernels/memory/lent_memory.h"
 #include "annuli/model/transformer.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/tiny_pass.h"
 
 namespace annuli {
 namespace {
-
-struct Outcome {
-  Loss loss;
-  std::vector<at::Tensor> gradients;
-};
-
-Outcome run(Transformer& model, const LossOptions& options) {
-  const at::Tensor tokens = tiny::tokens(2, 9, model.config().vocab_size);
-  const at::Tensor targets = tiny::tokens(2, 9, model.config().vocab_size, 8);
-  GradientScope scope(model);
-  Outcome outcome{model.loss(tokens, targets, options), {}};
-  outcome.gradients.resize(model.table().size());
-  model.backward(outcome.loss.total, [&](size_t row, const at::Tensor& given) {
-    outcome.gradients[row] = given;
-  });
-  return outcome;
-}
 
 void expect_none_here(const Transformer& model) {
   for (size_t row = 0; row < model.table().size(); ++row) {
@@ -47,8 +31,8 @@ TEST_P(CodedFlavour, GivesTheBitsOfItsWidenedModel) {
       const LossOptions options{.router_aux_loss_coef = 0.1,
                                 .gradient_checkpointing = checkpointing,
                                 .as_trained = as_trained};
-      const Outcome expected = run(whole, options);
-      const Outcome found = run(model, options);
+      const tiny::Outcome expected = tiny::run(whole, options);
+      const tiny::Outcome found = tiny::run(model, options);
       expect_none_here(model);
       EXPECT_TRUE(at::equal(found.loss.total, expected.loss.total));
       for (size_t row = 0; row < found.gradients.size(); ++row) {

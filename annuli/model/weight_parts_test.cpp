@@ -12,29 +12,13 @@
 #include "annuli/kernels/memory/lent_memory.h"
 #include "tests/support/thread_group.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/tiny_pass.h"
 #include "tests/support/watched_group.h"
 
 namespace annuli {
 namespace {
 
 using parallel::ProcessGroup;
-
-struct Outcome {
-  Loss loss;
-  std::vector<at::Tensor> gradients;
-};
-
-Outcome run(Transformer& model, const LossOptions& options) {
-  const at::Tensor tokens = tiny::tokens(2, 9, model.config().vocab_size);
-  const at::Tensor targets = tiny::tokens(2, 9, model.config().vocab_size, 8);
-  GradientScope scope(model);
-  Outcome outcome{model.loss(tokens, targets, options), {}};
-  outcome.gradients.resize(model.table().size());
-  model.backward(outcome.loss.total, [&](size_t row, const at::Tensor& given) {
-    outcome.gradients[row] = given;
-  });
-  return outcome;
-}
 
 // Weights of the layers that have memory here.
 std::vector<size_t> rows_here(const Transformer& model) {
@@ -64,12 +48,12 @@ TEST_P(PartedFlavour, GivesTheBitsOfAWholeModel) {
                               .router_z_loss_coef = 0.01,
                               .gradient_checkpointing = checkpointing};
     Transformer whole = tiny::model(config, at::kFloat);
-    const Outcome expected = run(whole, options);
+    const tiny::Outcome expected = tiny::run(whole, options);
     test::run_together(2, [&](ProcessGroup& group) {
       Transformer model = tiny::model(config, at::kFloat);
       hold_in_parts(model, group);
       expect_only_own(model);
-      const Outcome parted = run(model, options);
+      const tiny::Outcome parted = tiny::run(model, options);
       expect_only_own(model);
       EXPECT_TRUE(at::equal(parted.loss.total, expected.loss.total));
       for (size_t row = 0; row < parted.gradients.size(); ++row) {
@@ -165,7 +149,7 @@ TEST(WeightParts, OfTheNextLayerComeWhileOneIsInUse) {
         asked.at(number++).merge(layers_here(model));
       });
       hold_in_parts(model, watched);
-      run(model, {.gradient_checkpointing = checkpointing});
+      tiny::run(model, {.gradient_checkpointing = checkpointing});
       EXPECT_EQ(number, asked.size());
     });
     EXPECT_EQ(asked, (std::vector<std::set<int64_t>>{
