@@ -161,18 +161,13 @@ int64_t largest_in_parts(const GrowthShape& shape, const RowBytes& bytes,
   return largest;
 }
 
-int64_t largest_matrix(const ModelConfig& config) {
+// Entries of the largest tensor, of those that `counts`, if given, is true of.
+int64_t largest_tensor(const ModelConfig& config,
+                       bool (*counts)(const TensorSpec&) = nullptr) {
   int64_t largest = 0;
   for (const TensorSpec& spec : tensor_table(config)) {
+    if (counts != nullptr && !counts(spec)) continue;
     largest = std::max(largest, spec.numel());
-  }
-  return largest;
-}
-
-int64_t largest_coded(const ModelConfig& config) {
-  int64_t largest = 0;
-  for (const TensorSpec& spec : tensor_table(config)) {
-    if (is_coded(spec)) largest = std::max(largest, spec.numel());
   }
   return largest;
 }
@@ -182,8 +177,8 @@ int64_t largest_coded(const ModelConfig& config) {
 int64_t widened_pair(const GrowthShape& shape) {
   if (!shape.numbers.coded) return 0;
   const auto bytes = static_cast<int64_t>(sizeof(int16_t));
-  return largest_coded(shape.recipe.parent) * bytes +
-         largest_coded(shape.recipe.child) * (2 * bytes + 1);
+  return largest_tensor(shape.recipe.parent, is_coded) * bytes +
+         largest_tensor(shape.recipe.child, is_coded) * (2 * bytes + 1);
 }
 
 int64_t largest_while_growing_state(const GrowthShape& shape) {
@@ -297,7 +292,8 @@ int64_t widened_layer(const ModelConfig& config, const NumberTypes& numbers) {
 }
 
 int64_t widened_update(const ModelConfig& config, const NumberTypes& numbers) {
-  return numbers.coded ? tensor_bytes(largest_coded(config), numbers.arithmetic)
+  return numbers.coded ? tensor_bytes(largest_tensor(config, is_coded),
+                                      numbers.arithmetic)
                        : 0;
 }
 
@@ -343,7 +339,7 @@ std::vector<Moment> growth_moments(const GrowthShape& shape) {
                      kept + held_weights(child, shape) +
                          largest_while_growing_state(shape) +
                          // Codes are widened, one tensor at a time.
-                         tensor_bytes(largest_matrix(parent), at::kFloat)});
+                         tensor_bytes(largest_tensor(parent), at::kFloat)});
   int64_t proof = window_memory(child, shape) +
                   tensor_bytes(shape.plan.probe.length * parent.vocab_size,
                                shape.numbers.arithmetic);
@@ -360,7 +356,7 @@ Moment phase_proof(const GrowthShape& shape) {
   int64_t working = 0;
   if (shape.recipe.has_noise()) {
     // A matrix of the parent, as grown, as trained, and their difference.
-    working = 4 * tensor_bytes(largest_matrix(child), shape.numbers.arithmetic);
+    working = 4 * tensor_bytes(largest_tensor(child), shape.numbers.arithmetic);
   }
   if (child.is_mixture()) {
     working = std::max(working, router_memory(child, shape));

@@ -70,10 +70,7 @@ void use_bf16(Plan& plan) {
 // What several processes can hold parts of, beyond what they do.
 void add_shards(std::vector<Lever>& levers, const Plan& plan) {
   for (const Sharding shard : {Sharding::kOptimizer, Sharding::kFull}) {
-    if (shard <= plan.parallel.shard ||
-        plan.precision == Precision::kInt8Weights) {
-      continue;
-    }
+    if (shard <= plan.parallel.shard || !can_shard(plan)) continue;
     levers.push_back({fmt::format("parallel.shard={}", word_of(shard)),
                       [=](Plan& p) { p.parallel.shard = shard; }});
   }

@@ -9,7 +9,6 @@
 #include "annuli/checkpoint/model_file.h"
 #include "annuli/core/error.h"
 #include "annuli/grow/coded_growth.h"
-#include "annuli/grow/registry.h"
 #include "annuli/tokenizer/tokenizer.h"
 #include "annuli/train/schedule.h"
 
@@ -84,9 +83,9 @@ std::vector<ModelConfig> configs_of_phases(const Plan& plan) {
   ModelConfig config = config_at_start(plan);
   for (const PhasePlan& phase : plan.phases) {
     if (phase.grow) {
-      grow::Recipe recipe = grow::make_operator(*phase.grow)->recipe(config, 0);
-      if (number_types(plan.precision).coded) grow::hold_as_codes(recipe);
-      config = recipe.child;
+      config =
+          grow::recipe_of(*phase.grow, config, 0, number_types(plan.precision))
+              .child;
     }
     configs.push_back(config);
   }

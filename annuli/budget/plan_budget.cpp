@@ -10,7 +10,6 @@
 #include "annuli/budget/step_memory.h"
 #include "annuli/core/rng.h"
 #include "annuli/grow/coded_growth.h"
-#include "annuli/grow/registry.h"
 #include "annuli/model/row_owners.h"
 #include "annuli/train/frozen_entries.h"
 #include "annuli/train/schedule.h"
@@ -38,8 +37,7 @@ class Phase {
         holders_(plan.parallel.shard == Sharding::kNone ? 1 : processes),
         numbers_(number_types(plan.precision)) {
     if (phase.grow) {
-      recipe_ = grow::make_operator(*phase.grow)->recipe(parent, 0);
-      if (numbers_.coded) grow::hold_as_codes(*recipe_);
+      recipe_ = grow::recipe_of(*phase.grow, parent, 0, numbers_);
     }
     budget_.name = phase.name;
     budget_.config = recipe_ ? recipe_->child : parent;
@@ -287,12 +285,11 @@ void estimate_times(const Plan& plan, PlanBudget& budget,
   }
 }
 
-// check_plan refuses the others.
+}  // namespace
+
 bool can_shard(const Plan& plan) {
   return plan.precision != Precision::kInt8Weights;
 }
-
-}  // namespace
 
 const PhaseBudget& PlanBudget::largest() const {
   return *std::ranges::max_element(

@@ -74,6 +74,9 @@ PlanBudget plan_budget(const Plan& plan,
                        const Sharing& sharing = {},
                        std::optional<double> computing = {});
 
+// Whether processes may hold parts: check_plan refuses the others.
+bool can_shard(const Plan& plan);
+
 // The plan with each `parallel.shard`, in the order of what it saves.
 std::vector<ShardPeak> compare_shards(const Plan& plan, const Sharing& sharing);
 

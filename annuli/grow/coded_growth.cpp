@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "annuli/core/error.h"
+#include "annuli/grow/registry.h"
 #include "annuli/grow/transforms/fill.h"
 #include "annuli/grow/transforms/fresh.h"
 #include "annuli/grow/transforms/noise.h"
@@ -89,6 +90,13 @@ void hold_as_codes(Recipe& recipe) {
     line.coded = true;
     for (TensorRecipe& step : line.steps) step.coded = true;
   }
+}
+
+Recipe recipe_of(const GrowPlan& plan, const ModelConfig& parent, uint64_t seed,
+                 const NumberTypes& numbers) {
+  Recipe recipe = make_operator(plan)->recipe(parent, seed);
+  if (numbers.coded) hold_as_codes(recipe);
+  return recipe;
 }
 
 }  // namespace annuli::grow

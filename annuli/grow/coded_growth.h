@@ -1,6 +1,10 @@
 #pragma once
 
+#include <cstdint>
+
+#include "annuli/config/phase_plan.h"
 #include "annuli/grow/recipe.h"
+#include "annuli/model/number_types.h"
 
 namespace annuli::grow {
 
@@ -14,5 +18,9 @@ namespace annuli::grow {
 // have different scales, where models are averaged, and where entries of a
 // copied tensor are drawn anew or changed other than by cancelling noise.
 void hold_as_codes(Recipe& recipe);
+
+// What a phase grows by, of a parent that holds its weights in such numbers.
+Recipe recipe_of(const GrowPlan& plan, const ModelConfig& parent, uint64_t seed,
+                 const NumberTypes& numbers);
 
 }  // namespace annuli::grow

@@ -16,12 +16,11 @@ void pass_one_token(const Transformer& model) {
       {1, 1}, at::TensorOptions().dtype(at::kLong).device(model.device())));
 }
 
-// Where the model is held in parts, the own rows' weights are here.
+}  // namespace
+
 at::Tensor own_weight(const Transformer& model, size_t row) {
   return model.is_coded(row) ? model.read_weight(row) : model.weight(row);
 }
-
-}  // namespace
 
 void make_passes(const Transformer& model, parallel::ProcessGroup& group,
                  const char* doing, const std::vector<Pass>& own) {

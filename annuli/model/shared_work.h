@@ -50,6 +50,10 @@ std::vector<double> of_holder(parallel::ProcessGroup& group,
 std::vector<at::Tensor> tensors_of_holder(parallel::ProcessGroup& group,
                                           const std::vector<at::Tensor>& own);
 
+// The weight of a row that this process owns, as numbers: itself, or what its
+// codes say. Not collective, also where processes hold the model in parts.
+at::Tensor own_weight(const Transformer& model, size_t row);
+
 // What `measure` says of each row of the model's table. It is asked on the
 // process that owns the row (row_owners.h), in the order of the table, with the
 // row's weight. `doing` names the work on the live line.

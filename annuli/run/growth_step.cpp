@@ -7,7 +7,6 @@
 #include "annuli/grow/coded_growth.h"
 #include "annuli/grow/grow.h"
 #include "annuli/grow/optimizer_state.h"
-#include "annuli/grow/registry.h"
 #include "annuli/kernels/memory/caching_allocator.h"
 
 namespace annuli::run {
@@ -50,9 +49,8 @@ Grown grow_and_verify(Transformer&& parent,
   const auto between_parts = [&] {
     if (order.between_parts) order.between_parts();
   };
-  grow::Recipe recipe =
-      grow::make_operator(order.grow)->recipe(parent.config(), order.seed);
-  if (parent.numbers().coded) grow::hold_as_codes(recipe);
+  grow::Recipe recipe = grow::recipe_of(order.grow, parent.config(), order.seed,
+                                        parent.numbers());
   const bool widens = recipe.width_factor > 1;
   const verify::ProbeDivision division(probe, recipe, order.group,
                                        parent.parts() != nullptr);

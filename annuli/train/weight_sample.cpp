@@ -204,8 +204,7 @@ StepMeasures WeightSample::of_weights(const Transformer& model,
                                       parallel::ProcessGroup& group) {
   const RowOwners owners(table_, group.size());
   for (const size_t row : owners.rows_of(group.rank())) {
-    const at::Tensor weight =
-        model.is_coded(row) ? model.read_weight(row) : model.weight(row);
+    const at::Tensor weight = own_weight(model, row);
     before(row, weight);
     after(row, weight);
   }
