@@ -9,6 +9,7 @@
 #include "annuli/data/text_input.h"
 #include "annuli/tokenizer/tokenizer.h"
 #include "annuli/verify/probe.h"
+#include "annuli/verify/random_probe.h"
 
 // The fixed tokens that `annuli verify` and `annuli grow` compute proofs on:
 // windows spread over a text, in the model's own tokenizer. The text is that of
@@ -19,9 +20,9 @@ namespace annuli::cli {
 
 struct ProbeShape {
   int64_t windows = 8;
-  bool whole = false;            // all are compared, not as many as decide
-  int64_t length = 256;          // T
-  int64_t router_tokens = 2048;  // at least; rounded up to whole windows
+  bool whole = false;    // all are compared, not as many as decide
+  int64_t length = 256;  // T
+  int64_t router_tokens = verify::kRouterTokens;
   data::TextOptions text = {};
 };
 

@@ -31,7 +31,6 @@
 namespace annuli::python {
 namespace {
 
-constexpr int64_t kRouterTokens = 2048;  // as `annuli grow`
 // Of a window whose record is kept until the child is there: every layer's
 // activations are in it.
 constexpr int64_t kKeptTokens = 64;
@@ -222,8 +221,8 @@ verify::Probe MemoryGrowth::probe_of(const Json& words) const {
     return verify::probe_of(tensor_from(words).contiguous());
   }
   return verify::random_probe(
-      {.router_tokens =
-           std::max(kRouterTokens, verify::router_tokens_needed(recipe_.child)),
+      {.router_tokens = std::max(verify::kRouterTokens,
+                                 verify::router_tokens_needed(recipe_.child)),
        .vocab_size = recipe_.parent.vocab_size});
 }
 

@@ -6,6 +6,10 @@
 
 namespace annuli::verify {
 
+// On how many tokens routers are measured and drawn against; at least, rounded
+// up to whole windows.
+inline constexpr int64_t kRouterTokens = 2048;
+
 struct RandomProbe {
   int64_t windows = 8;
   int64_t length = 256;       // T
