@@ -4,7 +4,7 @@ same kind for the child."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,11 +22,11 @@ Row = Mapping[str, Any]
 class _Kind:
     """Which entries of a parameter's state are which parts of the library's.
 
-    Factors of Adafactor have a dimension of 1, which the library's have not.
+    factors: Adafactor's, each with its dimension of 1, which the library's have not.
     """
 
     parts: Mapping[str, str]
-    factors: frozenset[str] = frozenset()
+    factors: Mapping[str, int] = field(default_factory=dict)
     can_be_exact: bool = False
 
 
@@ -36,7 +36,7 @@ _KINDS: dict[str, _Kind] = {
     "SGD": _Kind({"momentum_buffer": "m"}, can_be_exact=True),
     "Adafactor": _Kind(
         {"variance": "v", "row_var": "v_rows", "col_var": "v_columns"},
-        frozenset({"row_var", "col_var"}),
+        {"row_var": -1, "col_var": -2},
     ),
     "Muon": _Kind({"momentum_buffer": "m"}),
 }
@@ -114,7 +114,7 @@ class Keeper:
     def _part(self, entry: str, tensor: torch.Tensor) -> torch.Tensor:
         if entry not in self._kind.factors:
             return tensor
-        return tensor.squeeze(-1 if entry == "row_var" else -2)
+        return tensor.squeeze(self._kind.factors[entry])
 
     def _words(self, states: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         words: dict[str, list[Any]] = {}
@@ -177,7 +177,7 @@ class Keeper:
                 continue
             shape = list(tensor.shape)
             if entry in self._kind.factors:
-                shape[-1 if entry == "row_var" else -2] = 1
+                shape[self._kind.factors[entry]] = 1
             room[entry] = torch.empty(shape, dtype=held.dtype)
         return room
 

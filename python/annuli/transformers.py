@@ -45,8 +45,9 @@ class GrowthCallback(transformers.TrainerCallback):
     `AutoModelForCausalLM.from_pretrained(checkpoint)`, and the same callbacks.
 
     Raises UserError, before anything is changed, where the Trainer has several
-    processes or devices, or compiles, and for what `annuli.torch.grow` refuses; VerdictError for a
-    child that is not what it should be. Both come out of `Trainer.train`.
+    processes or devices, or compiles, and for what `annuli.torch.grow` refuses;
+    VerdictError for a child that is not what it should be. Both come out of
+    `Trainer.train`.
     """
 
     def __init__(
