@@ -8,9 +8,11 @@
 // phase-4 shape with random weights (5 GB). In each round (20), one after the
 // other: passes over 1 GiB, single-stream decoding (greedy, 16 tokens after
 // 32), the same in batches of 8, and the token's matrix products alone through
-// at::linear. First with fp32, then with bf16 weights. Prints the fastest and
-// the median step, and the share that the fastest is of what the fastest pass
-// over memory allows: both last about 50 ms, so both find the machine as still.
+// at::linear. First with fp32, then with bf16 weights, then with the layers'
+// matrices as codes of 8 bits, which at::linear cannot read. Prints the fastest
+// and the median step, and the share that the fastest is of what the fastest
+// pass over memory allows: both last about 50 ms, so both find the machine as
+// still.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -36,6 +38,7 @@ constexpr int64_t kBatch = 8;
 class Series {
  public:
   // `amount` in each of these times.
+  bool empty() const { return rates_.empty(); }
   void add(double amount, const std::vector<double>& seconds) {
     for (const double time : seconds) rates_.push_back(amount / time);
   }
@@ -68,7 +71,7 @@ Rates measure(const Transformer& model, const ReadBandwidth& memory,
                           {memory.seconds_per_pass()});
     }
     rates.single.add(1, single.seconds(kSteps));
-    for (int64_t pass = 0; pass < kPasses; ++pass) {
+    for (int64_t pass = 0; pass < kPasses && !model.numbers().coded; ++pass) {
       rates.linear.add(1, {linear.seconds_per_token()});
     }
     rates.batch.add(kBatch, batch.seconds(kSteps / 4));
@@ -84,21 +87,23 @@ void print_line(const char* name, const Series& tokens, double allowed) {
 Json report(const char* dtype, const Rates& rates, int64_t bytes) {
   const double allowed = rates.bandwidth.best() / static_cast<double>(bytes);
   fmt::print(
-      "{} weights: {:.1f} MB per token at {:.1f} GB/s (median {:.1f}) allow "
+      "{}: {:.1f} MB per token at {:.1f} GB/s (median {:.1f}) allow "
       "{:.1f} tokens/s\n  {:<34} {:>8} {:>8} {:>9}\n",
       dtype, static_cast<double>(bytes) / 1e6, rates.bandwidth.best() / 1e9,
       rates.bandwidth.median() / 1e9, allowed, "tokens/s", "best", "median",
       "share");
   print_line("one text", rates.single, allowed);
-  print_line("its products through at::linear", rates.linear, allowed);
   print_line("8 texts together", rates.batch, allowed);
-  return {{"bytes_per_token", bytes},
-          {"bandwidth", rates.bandwidth.json()},
-          {"tokens_per_second_allowed", allowed},
-          {"single", rates.single.json()},
-          {"share_of_bandwidth", rates.single.best() / allowed},
-          {"batch_8", rates.batch.json()},
-          {"products_by_at_linear", rates.linear.json()}};
+  Json json = {{"bytes_per_token", bytes},
+               {"bandwidth", rates.bandwidth.json()},
+               {"tokens_per_second_allowed", allowed},
+               {"single", rates.single.json()},
+               {"share_of_bandwidth", rates.single.best() / allowed},
+               {"batch_8", rates.batch.json()}};
+  if (rates.linear.empty()) return json;
+  print_line("its products through at::linear", rates.linear, allowed);
+  json["products_by_at_linear"] = rates.linear.json();
+  return json;
 }
 
 void run(const std::string& path, const std::string& results, int64_t rounds) {
@@ -117,9 +122,12 @@ void run(const std::string& path, const std::string& results, int64_t rounds) {
                {"parameters_per_token", parameters},
                {"threads", kernels::num_threads()}};
   json["f32"] = report("f32", measure(model, memory, rounds), 4 * parameters);
-  const Transformer narrow = narrowed(model);
-  json["bf16"] =
-      report("bf16", measure(narrow, memory, rounds), 2 * parameters);
+  Transformer narrow = narrowed(model);
+  json["bf16"] = report("bf16", measure(narrow, memory, rounds),
+                        narrow_bytes_per_token(narrow));
+  const Transformer codes = coded(narrow);
+  json["int8-weights"] = report("int8-weights", measure(codes, memory, rounds),
+                                narrow_bytes_per_token(codes));
   if (!results.empty()) write_json(results, json);
 }
 

@@ -49,18 +49,34 @@ ModelConfig phase_four() {
 
 bool is_expert(const TensorSpec& spec) { return spec.expert >= 0; }
 
+// The sum of `amount` over what a token reads.
+template <typename Amount>
+int64_t sum_per_token(const Transformer& model, Amount amount) {
+  const ModelConfig& config = model.config();
+  int64_t sum = 0;
+  for (size_t row = 0; row < model.table().size(); ++row) {
+    const TensorSpec& spec = model.table()[row];
+    if (spec.part == Part::kEmbedding && !config.tie_word_embeddings) continue;
+    sum += is_expert(spec)
+               ? amount(row) * config.num_experts_per_tok / config.num_experts
+               : amount(row);
+  }
+  return sum;
+}
+
 }  // namespace
 
 int64_t parameters_per_token(const Transformer& model) {
-  const ModelConfig& config = model.config();
-  int64_t parameters = 0;
-  for (const TensorSpec& spec : model.table()) {
-    if (spec.part == Part::kEmbedding && !config.tie_word_embeddings) continue;
-    parameters += is_expert(spec) ? spec.numel() * config.num_experts_per_tok /
-                                        config.num_experts
-                                  : spec.numel();
-  }
-  return parameters;
+  return sum_per_token(model,
+                       [&](size_t row) { return model.table()[row].numel(); });
+}
+
+int64_t narrow_bytes_per_token(const Transformer& model) {
+  return sum_per_token(model, [&](size_t row) {
+    const TensorSpec& spec = model.table()[row];
+    if (!model.is_coded(row)) return 2 * spec.numel();
+    return kernels::coded_bytes(spec.shape()[0], spec.shape()[1]);
+  });
 }
 
 Transformer random_model(at::ScalarType stored) {
@@ -84,6 +100,16 @@ Transformer narrowed(Transformer& model) {
     narrow.set_stored_weight(row, value);
   }
   return narrow;
+}
+
+Transformer coded(Transformer& model) {
+  NumberTypes numbers = at::kBFloat16;
+  numbers.coded = true;
+  Transformer result(model.config(), numbers);
+  for (size_t row = 0; row < model.table().size(); ++row) {
+    result.set_weight(row, model.take_weight(row).to(result.weight_dtype(row)));
+  }
+  return result;
 }
 
 ReadBandwidth::ReadBandwidth()

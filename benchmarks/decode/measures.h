@@ -18,12 +18,17 @@ namespace annuli::bench {
 // and counted.
 int64_t parameters_per_token(const Transformer& model);
 
+// Bytes of the same in a model whose weights are bf16, or codes with theirs.
+int64_t narrow_bytes_per_token(const Transformer& model);
+
 // The phase-4 model of the seed plan, with random weights.
 Transformer random_model(at::ScalarType stored);
 
-// The same model with its matrices as bf16. Takes the weights out of `model`
-// one by one, so that both need not fit in memory.
+// The same model with its matrices as bf16; and that one's with the layers' as
+// codes of 8 bits. Take the weights out of `model` one by one, so that both
+// need not fit in memory.
 Transformer narrowed(Transformer& model);
+Transformer coded(Transformer& model);
 
 // Sums 1 GiB with all threads: the read bandwidth.
 class ReadBandwidth {
