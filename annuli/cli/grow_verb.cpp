@@ -141,6 +141,16 @@ void dry_run(const GrowOptions& options, const grow::Recipe& recipe,
   }
 }
 
+void report_child(const GrowOptions& options, const grow::Recipe& recipe,
+                  const grow::FolderPlan& plan, const LineageRecord& record) {
+  if (options.json.empty()) return;
+  Json json = plan_json(recipe, plan, options.out);
+  json["parent"] = record.parent;
+  json["child"] = record.child;
+  json["verdicts"] = record.verdicts;
+  write_report(options, json);
+}
+
 void write_child(const GrowOptions& options, const grow::FolderOrder& order,
                  const grow::FolderPlan& plan, InterruptibleFolder* folder) {
   if (folder == nullptr) return grow::help_to_grow(order, plan);
@@ -149,12 +159,7 @@ void write_child(const GrowOptions& options, const grow::FolderOrder& order,
   print_plan(order.weights.recipe, plan, options.out);
   const LineageRecord record = grow::grow_folder(order, plan, out);
   print_done(options.out, plan.bytes, start);
-  if (options.json.empty()) return;
-  Json json = plan_json(order.weights.recipe, plan, options.out);
-  json["parent"] = record.parent;
-  json["child"] = record.child;
-  json["verdicts"] = record.verdicts;
-  write_report(options, json);
+  report_child(options, order.weights.recipe, plan, record);
 }
 
 // The further parents of a growth that is made again: from where they were, if
@@ -331,6 +336,7 @@ void replay_with(const GrowOptions& options, parallel::ProcessGroup& group) {
     print_plan(recipe, plan, options.out);
     grow::replay_folder(order, plan, lineage, **out);
     print_done(options.out, plan.bytes, start);
+    report_child(options, recipe, plan, last);
   }
   group.barrier();
 }

@@ -121,11 +121,17 @@ TEST_F(Grow, EveryOperatorAndSharding) {
 }
 
 TEST_F(Grow, PerturbsProvesReplaysAndVerifies) {
-  ASSERT_EQ(grow_into("child", {"perturb", "--relative-std", "0.02"}).status,
+  ASSERT_EQ(grow_into("child", {"perturb", "--relative-std", "0.02", "--json",
+                                path("report.json")})
+                .status,
             0);
-  const Outcome replay = grow({"--replay", path("child") + "/lineage.json",
-                               path("parent"), "--out", path("twin")});
+  const Outcome replay =
+      grow({"--replay", path("child") + "/lineage.json", path("parent"),
+            "--out", path("twin"), "--json", path("again.json")});
   ASSERT_EQ(replay.status, 0) << replay.err;
+  Json report = read_json(path("report.json"));
+  report["out"] = path("twin");
+  EXPECT_EQ(read_json(path("again.json")), report);
   EXPECT_TRUE(read_file(path("twin") + "/model.safetensors") ==
               read_file(path("child") + "/model.safetensors"));
   const std::vector<std::string> verify = {
