@@ -145,7 +145,9 @@ Json describe(const CLI::App& verb) {
 
 Json command_list(const CLI::App& app) {
   Json list = program_versions();
-  list["verbs"] = describe(app).at("verbs");
+  const Json program = describe(app);
+  list["options"] = program.at("options");
+  list["verbs"] = program.at("verbs");
   return list;
 }
 

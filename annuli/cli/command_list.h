@@ -9,9 +9,10 @@
 // what `annuli --commands` prints, and what the Python module is made of.
 namespace annuli::cli {
 
-// {"annuli": "0.1.0", "torch": "2.11.0", "verbs": [VERB, ...]}, where a VERB is
-// {"name", "help", "footer", "arguments": [VALUE, ...], "options": [VALUE,
-// ...], "verbs": [VERB, ...]} and a VALUE {"name", "help", "type"} with
+// {"annuli": "0.1.0", "torch": "2.11.0", "options": [VALUE, ...], "verbs":
+// [VERB, ...]}, where a VERB is {"name", "help", "footer", "arguments": [VALUE,
+// ...], "options": [VALUE, ...], "verbs": [VERB, ...]} and a VALUE {"name",
+// "help", "type"} with
 //
 //   type      flag, text, integer, number or word
 //   words     those that a word is one of
@@ -21,6 +22,8 @@ namespace annuli::cli {
 //   many      several values: the option is repeated
 //   joined    several values, of one option, with commas between them
 //   none      the word none stands for no value
+//
+// The flags for help, which the program and all verbs have, are left out.
 Json command_list(const CLI::App& app);
 
 // A text of a VERB or VALUE that each of them has: its name, help, type.

@@ -54,7 +54,8 @@ int run_verb(int argc, char** argv) {
   app.formatter(std::make_shared<annuli::cli::HelpFormatter>());
   app.require_subcommand(1);
   app.set_help_all_flag("--help-all", "Help of all verbs");
-  app.set_version_flag("--version", version());
+  app.set_version_flag("--version", version(),
+                       "Print the versions of the program and of LibTorch");
   app.footer("annuli VERB --help shows a verb's options and an example.");
   annuli::cli::add_run_command(app);
   annuli::cli::add_plan_command(app);

@@ -90,13 +90,6 @@ model computes what it should.
 .TP
 .B \-\-help
 Print help and exit; after a verb, the verb's.
-.TP
-.B \-\-version
-Print the versions of the program and of LibTorch.
-.TP
-.B \-\-commands
-Print every verb with its arguments and options as JSON.
-.SH VERBS
 )";
 
 constexpr const char* kStatus = R"(.SH EXIT STATUS
@@ -131,6 +124,8 @@ Folder for files that are gone at the end.
 
 std::string man_page(const Json& commands) {
   std::string page = fmt::format(kHead, text_of(commands, "annuli"));
+  for (const Json& value : commands.at("options")) add_value(value, true, page);
+  page += ".SH VERBS\n";
   for (const Json& verb : commands.at("verbs")) add_verb("annuli", verb, page);
   return page + kStatus;
 }

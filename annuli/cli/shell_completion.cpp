@@ -28,16 +28,10 @@ void for_each_verb(const std::string& path, const Json& verb, Visit&& visit) {
   }
 }
 
-// What `annuli` itself takes.
+// The program as a verb.
 Json program_of(const Json& commands) {
-  const auto flag = [](const char* name, const char* help) {
-    return Json{{"name", name}, {"help", help}, {"type", "flag"}};
-  };
   return {{"name", "annuli"},
-          {"options",
-           {flag("help-all", "Help of all verbs"),
-            flag("version", "The versions of the program and of LibTorch"),
-            flag("commands", "Every verb with its options as JSON")}},
+          {"options", commands.at("options")},
           {"verbs", commands.at("verbs")}};
 }
 

@@ -36,6 +36,8 @@ def setUpModule():
     global folder, parent, plan
     import families
 
+    # A shell's background job is started with it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(dir="."))
     parent = folder / "parent"
     families.make("llama_tied_gqa").save_pretrained(parent)
