@@ -76,12 +76,14 @@ class _Splitter:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._wholes: list[Group] = []
+        self._parts: list[Group] = []
         optimizer.register_step_pre_hook(self._split)
         optimizer.register_step_post_hook(self._put_back)
 
     def _split(self, optimizer: Any, *_: Any) -> None:
-        self._wholes = optimizer.param_groups
-        optimizer.param_groups = parts_of(self._wholes)
+        if optimizer.param_groups is not self._parts:  # as after a step that failed
+            self._wholes = optimizer.param_groups
+        self._parts = optimizer.param_groups = parts_of(self._wholes)
 
     def _put_back(self, optimizer: Any, *_: Any) -> None:
         optimizer.param_groups = self._wholes

@@ -35,10 +35,13 @@ def sgd(model):
 
 
 def adafactor(model):
-    """Both of eps act: in some tensors means of squared gradients, and of weights, are
-    below them."""
+    """All that eps bounds is there: means of a matrix' squared gradients, squared
+    gradients of vectors, means of squared weights."""
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() < 2]
     return torch.optim.Adafactor(
-        model.parameters(), lr=1e-3, eps=(1e-5, 0.08), weight_decay=0.1)
+        [{"params": matrices, "eps": (1.2e-4, 0.08)}, {"params": vectors, "eps": (3e-3, 0.08)}],
+        lr=1e-3, weight_decay=0.1)
 
 
 def muon(model, **options):
