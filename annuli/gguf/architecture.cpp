@@ -9,6 +9,7 @@
 
 #include "annuli/config/family.h"
 #include "annuli/core/error.h"
+#include "annuli/gguf/positions.h"
 
 namespace annuli::gguf {
 namespace {
@@ -54,14 +55,7 @@ std::string fault_of(const Architecture& architecture,
     return fmt::format("norm_topk_prob {}, expected {}", config.norm_topk_prob,
                        normalises_gates(type));
   }
-  if (config.rope_scaling.type == RopeScaling::Type::kLlama3 &&
-      !architecture.takes_rope_factors) {
-    return "rope_type llama3, expected none or linear";
-  }
-  if (config.rope_scaling.type == RopeScaling::Type::kYarn) {
-    return "rope_type yarn, expected none, linear or llama3";
-  }
-  return "";
+  return fault_of_positions(architecture, config);
 }
 
 uint32_t count(int64_t value) { return static_cast<uint32_t>(value); }
@@ -143,13 +137,7 @@ void add_shape(const Architecture& architecture, const ModelConfig& config,
                      ? "attention.layer_norm_epsilon"
                      : "attention.layer_norm_rms_epsilon"),
              static_cast<float>(config.rms_norm_eps));
-  writer.add(key("rope.dimension_count"), count(config.rotary_dim()));
-  writer.add(key("rope.freq_base"), static_cast<float>(config.rope_theta));
-  if (config.rope_scaling.type == RopeScaling::Type::kLinear) {
-    writer.add(key("rope.scaling.type"), "linear");
-    writer.add(key("rope.scaling.factor"),
-               static_cast<float>(config.rope_scaling.factor));
-  }
+  add_positions(architecture, config, writer);
   if (config.norm_type == NormType::kLayer) {
     writer.add(key("use_parallel_residual"), config.parallel_residual);
   }

@@ -4,15 +4,15 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cmath>
 #include <optional>
+#include <utility>
 
 #include "annuli/config/family.h"
 #include "annuli/core/error.h"
 #include "annuli/core/gguf_writer.h"
 #include "annuli/core/quote.h"
-#include "annuli/gguf/decode.h"
+#include "annuli/gguf/positions.h"
+#include "annuli/gguf/stored_number.h"
 #include "annuli/gguf/tensor_names.h"
 
 namespace annuli::gguf {
@@ -23,19 +23,18 @@ constexpr auto kPassedOver = std::to_array<std::string_view>(
     {"vocab_size", "tensor_data_layout", "rope.scaling.finetuned",
      "rope.scaling.original_context_length"});
 
-// What a program in between may have computed in fp32.
-constexpr double kRounding = 1e-5;
-
-bool is_near(double a, double b) {
-  return std::abs(a - b) <= kRounding * std::max(std::abs(a), std::abs(b));
-}
-
-// The shortest decimal that rounds to the same number of fp32.
-double decimal(double rounded) {
-  const std::string text = fmt::format("{}", static_cast<float>(rounded));
-  double value = rounded;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
+// With which a key that our architectures do not read says what is computed
+// anyhow.
+std::optional<double> usual_value(std::string_view key) {
+  constexpr auto kUsual = std::to_array<std::pair<std::string_view, double>>(
+      {{"rope.scaling.yarn_beta_fast", 32},
+       {"rope.scaling.yarn_beta_slow", 1},
+       {"rope.scaling.yarn_ext_factor", 1},
+       {"rope.scaling.yarn_attn_factor", 1}});
+  for (const auto& [name, value] : kUsual) {
+    if (name == key) return value;
+  }
+  return std::nullopt;
 }
 
 std::string shown(const Value& value) {
@@ -143,7 +142,7 @@ class ConfigReader {
       config.logit_multiplier = 1 / decimal(divisor);
     }
     add_feed_forward(architecture, config);
-    add_positions(architecture, family, config);
+    read_positions(file_, architecture, family, config);
     validate(config);
     return config;
   }
@@ -171,73 +170,6 @@ class ConfigReader {
         !mixture || normalises_gates(architecture.model_type);
     config.shared_expert_intermediate_size =
         mixture ? file_.whole(key("expert_shared_feed_forward_length"), 0) : 0;
-  }
-
-  void add_positions(const Architecture& architecture, const Family& family,
-                     ModelConfig& config) const {
-    const auto key = [&](std::string_view name) {
-      return key_of(architecture, name);
-    };
-    config.rope_theta = decimal(file_.number(key("rope.freq_base"), 10000.0));
-    const int64_t turned =
-        file_.whole(key("rope.dimension_count"), config.head_dim);
-    config.partial_rotary_factor =
-        family.partial_rotary_key != nullptr ? share_of(config, turned) : 1;
-    const double factor = file_.number(key("rope.scaling.factor"), 0.0);
-    const std::string type = file_.text(key("rope.scaling.type"), "linear");
-    if (type != "linear" && type != "none") {
-      refuse(file_, "key {} is {}, expected linear", key("rope.scaling.type"),
-             quote(type));
-    }
-    if (type == "linear" && factor != 0) {
-      config.rope_scaling.type = RopeScaling::Type::kLinear;
-      config.rope_scaling.factor = decimal(factor);
-    }
-    if (architecture.takes_rope_factors && has(kRopeFactors)) {
-      add_llama3(config);
-    }
-  }
-
-  // A product with it must not fall below the whole number.
-  static double share_of(const ModelConfig& config, int64_t turned) {
-    if (config.head_dim < 1) return 1;
-    const double share =
-        static_cast<double>(turned) / static_cast<double>(config.head_dim);
-    ModelConfig shape = config;
-    shape.partial_rotary_factor = share;
-    return shape.rotary_dim() == turned ? share : std::nextafter(share, 2.0);
-  }
-
-  at::Tensor factors(const ModelConfig& config) const {
-    const Tensor& tensor = *file_.find_tensor(kRopeFactors);
-    const std::vector<int64_t> expected = {config.rotary_dim() / 2};
-    if (tensor.type != Type::kF32 || tensor.shape != expected) {
-      refuse(file_, "tensor {} is not {} numbers of f32", quote(kRopeFactors),
-             expected.front());
-    }
-    return decode(tensor.type, file_.data_of(tensor), tensor.shape);
-  }
-
-  bool gives(const ModelConfig& config, const at::Tensor& stored) const {
-    const at::Tensor made = rope_factors(config);  // 1 or more, each
-    const double off = ((made - stored) / made).abs().max().item<double>();
-    return off <= kRounding;
-  }
-
-  // All pairs beyond the original length are divided by the whole factor; where
-  // the blend begins and ends tells that length.
-  void add_llama3(ModelConfig& config) const {
-    validate(config);
-    const at::Tensor stored = factors(config);
-    RopeScaling& scaling = config.rope_scaling;
-    scaling.type = RopeScaling::Type::kLlama3;
-    scaling.factor = decimal(stored.max().item<double>());
-    for (int bits = 3; bits <= 24 && scaling.factor >= 1; ++bits) {
-      scaling.original_max_position_embeddings = int64_t{1} << bits;
-      if (gives(config, stored)) return;
-    }
-    refuse(file_, "tensor {} holds factors that are not llama3's",
-           quote(kRopeFactors));
   }
 
   // In the words of the family, with the tokens that begin and end a text.
@@ -273,16 +205,7 @@ class ConfigReader {
              shown(value));
     }
     check_no_others(architecture, expected);
-    const bool llama3 =
-        found.config.rope_scaling.type == RopeScaling::Type::kLlama3;
-    if (!llama3) return;
-    if (!has(kRopeFactors)) {
-      refuse(file_, "tensor {} is missing", quote(kRopeFactors));
-    }
-    if (!gives(found.config, factors(found.config))) {
-      refuse(file_, "tensor {} holds other factors than {} says",
-             quote(kRopeFactors), kConfigKey);
-    }
+    check_rope_factors(file_, found.config);
   }
 
   // A key of the architecture that we would not write may change what is
@@ -296,7 +219,9 @@ class ConfigReader {
       if (std::ranges::find(kPassedOver, rest) != kPassedOver.end()) continue;
       const bool none = rest == "rope.scaling.type" && value.text() == "none";
       const bool zero = value.number() == 0.0;
-      if (none || zero) continue;
+      const bool usual =
+          usual_value(rest) && value.number() == usual_value(rest);
+      if (none || zero || usual) continue;
       refuse(file_, "found the key {} ({}), which no model here computes", key,
              shown(value));
     }

@@ -124,9 +124,10 @@ TEST(StoredModel, SaysThatBlocksAreDequantised) {
   for (const StoredRow& row : read.rows()) EXPECT_EQ(row.dtype, at::kFloat);
 }
 
+// The last `from`: what a config.json says twice counts where it stands last.
 std::string with(std::string bytes, const std::string& from,
                  const std::string& to) {
-  const size_t at = bytes.find(from);
+  const size_t at = bytes.rfind(from);
   EXPECT_NE(at, bytes.npos) << from;
   return bytes.replace(at, from.size(), to);
 }
@@ -144,6 +145,58 @@ TEST(StoredModel, RefusesWhatItDoesNotCompute) {
               HasSubstr("'blk.1.ffn_up.weight' is missing"));
   EXPECT_THAT(refusal(with(plain, "token_embd.weight", "token_embx.weight")),
               HasSubstr("'token_embd.weight' is missing"));
+}
+
+ModelConfig with_yarn() {
+  ModelConfig config = tiny::config({.gated = true});
+  config.rope_scaling = {.type = RopeScaling::Type::kYarn,
+                         .factor = 4,
+                         .original_max_position_embeddings = 96,
+                         .attention_factor = yarn_attention_factor(4)};
+  return config;
+}
+
+TEST(StoredModel, YarnComesBackFromKeysOfLlamaCpp) {
+  for (const double factor : {yarn_attention_factor(4), 1.0, 0.75}) {
+    ModelConfig config = with_yarn();
+    config.rope_scaling.attention_factor = factor;
+    const std::string bytes =
+        test::gguf_bytes(tiny::model(config, at::kFloat), Type::kF32);
+    EXPECT_EQ(opened(bytes).config_json(), to_json(config));
+    ModelConfig found =
+        model_config_from_json(opened(test::foreign(bytes)).config_json());
+    EXPECT_TRUE(found.rope_scaling == config.rope_scaling) << factor;
+  }
+}
+
+TEST(StoredModel, RefusesYarnThatIsAnother) {
+  const std::string good =
+      test::gguf_bytes(tiny::model(with_yarn(), at::kFloat), Type::kF32);
+  const std::string plain = test::foreign(good);
+  EXPECT_THAT(refusal(with(good, "embeddings\":96", "embeddings\":97")),
+              HasSubstr("scaling.original_context_length is 96, expected 97"));
+  EXPECT_THAT(
+      refusal(with(plain, "scaling.attn_factor", "scaling.yarn_lo_mul")),
+      HasSubstr("the key llama.rope.scaling.yarn_lo_mul"));
+  // A key's name, and that a text of four bytes follows.
+  const std::string type("scaling.type\x08\0\0\0\x04\0\0\0\0\0\0\0", 24);
+  EXPECT_THAT(refusal(with(plain, type + "yarn", type + "yaru")),
+              HasSubstr("'yaru', expected linear or yarn"));
+}
+
+TEST(StoredModel, RefusesARampThatLlamaCppHasNot) {
+  const auto refusal_of = [](const auto& change) {
+    ModelConfig config = with_yarn();
+    change(config.rope_scaling);
+    return test::user_error_of(
+        [&] { architecture_of(config, "llama", "testing"); });
+  };
+  EXPECT_THAT(refusal_of([](RopeScaling& it) { it.truncate = false; }),
+              HasSubstr("truncate false of rope_type yarn, expected true"));
+  EXPECT_THAT(refusal_of([](RopeScaling& it) { it.beta_fast = 16; }),
+              HasSubstr("beta_fast 16 of rope_type yarn, expected 32"));
+  EXPECT_THAT(refusal_of([](RopeScaling& it) { it.beta_slow = 0.5; }),
+              HasSubstr("beta_slow 0.5 of rope_type yarn, expected 1"));
 }
 
 }  // namespace

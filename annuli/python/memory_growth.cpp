@@ -182,7 +182,9 @@ Json MemoryGrowth::plan() const {
                                                            growth_.dynamics})},
                     {"lr_multiplier", line.lr_multiplier},
                     {"eps_multiplier", line.eps_multiplier},
-                    {"weight_decay_multiplier", line.weight_decay_multiplier}});
+                    {"weight_decay_multiplier", line.weight_decay_multiplier},
+                    {"row_copies", line.row_copies},
+                    {"column_copies", line.column_copies}});
   }
   return {{"config", child_config()},
           {"rows", rows},

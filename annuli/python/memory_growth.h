@@ -45,8 +45,8 @@ class MemoryGrowth {
   // optimizer, dynamics, allow, consume, prove.
   explicit MemoryGrowth(const Json& order);
 
-  // config (the child's), rows (name, shape, dtype, source, parent,
-  // settings_from, carries, multipliers), note, exact, arguments.
+  // config (the child's), rows (name, dtype, parent, settings_from, carries,
+  // multipliers, copies), note, exact, arguments.
   Json plan() const;
 
   // tensors: name and shape of each that the child's class has. UserError if

@@ -93,14 +93,23 @@ def _refuse_tensor(name: str, tensor: torch.Tensor) -> None:
             f"{_DOING}: tensor '{name}' is a {type(tensor.data).__name__}, expected "
             "a plain tensor, whole and in the host's memory"
         )
-    if tensor.device.type != "cpu" or tensor.layout is not torch.strided:
-        raise UserError(
-            f"{_DOING}: tensor '{name}' is on {tensor.device}, expected the host's "
-            "memory; move the model and its optimizer there first: model.cpu()"
-            if tensor.device.type != "meta"
-            else f"{_DOING}: tensor '{name}' has no data (device meta), expected "
-            "weights; load them first"
+    fault = fault_of(tensor.device, tensor.layout)
+    if fault:
+        raise UserError(f"{_DOING}: tensor '{name}' {fault}")
+
+
+def fault_of(device: torch.device, layout: torch.layout) -> str:
+    """Why a tensor cannot be read where it is; "" if it can."""
+    if device.type == "meta":
+        return "has no data (device meta), expected weights; load them first"
+    if device.type != "cpu":
+        return (
+            f"is on {device}, expected the host's memory; move the model and its "
+            "optimizer there first: model.cpu()"
         )
+    if layout is not torch.strided:
+        return f"is {layout}, expected a dense tensor"
+    return ""
 
 
 def refuse_gradient(name: str, tensor: torch.Tensor) -> None:

@@ -3,13 +3,14 @@ same kind for the child."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from . import _memory
+from . import _exact, _memory
 from ._errors import UserError
 from ._models import Source, refuse_gradient, tensors_of
 
@@ -27,13 +28,12 @@ class _Kind:
 
     parts: Mapping[str, str]
     factors: Mapping[str, int] = field(default_factory=dict)
-    can_be_exact: bool = False
 
 
 _KINDS: dict[str, _Kind] = {
-    "AdamW": _Kind({"exp_avg": "m", "exp_avg_sq": "v"}, can_be_exact=True),
+    "AdamW": _Kind({"exp_avg": "m", "exp_avg_sq": "v"}),
     "Adam": _Kind({"exp_avg": "m", "exp_avg_sq": "v"}),
-    "SGD": _Kind({"momentum_buffer": "m"}, can_be_exact=True),
+    "SGD": _Kind({"momentum_buffer": "m"}),
     "Adafactor": _Kind(
         {"variance": "v", "row_var": "v_rows", "col_var": "v_columns"},
         {"row_var": -1, "col_var": -2},
@@ -42,25 +42,19 @@ _KINDS: dict[str, _Kind] = {
 }
 
 
-def _kind_of(optimizer: torch.optim.Optimizer, dynamics: str) -> _Kind:
+def _kind_of(optimizer: torch.optim.Optimizer) -> _Kind:
     name = type(optimizer).__name__
     if type(optimizer) is not getattr(torch.optim, name, None) or name not in _KINDS:
         raise UserError(
             f"{_DOING}: the optimizer is a {type(optimizer).__qualname__}, expected "
             f"one of torch.optim's {', '.join(_KINDS)}"
         )
-    kind = _KINDS[name]
-    if dynamics == "exact" and not kind.can_be_exact:
-        raise UserError(
-            f"{_DOING}: dynamics is 'exact' with {name}, whose settings cannot say "
-            "what it needs, expected AdamW or SGD; or give dynamics='plain'"
-        )
     if any(group.get("amsgrad") for group in optimizer.param_groups):
         raise UserError(
             f"{_DOING}: found amsgrad, whose largest moments do not follow a growth, "
             "expected an optimizer without it"
         )
-    return kind
+    return _KINDS[name]
 
 
 class Keeper:
@@ -87,7 +81,7 @@ class Keeper:
             for name, tensor in source.tensors.items():
                 refuse_gradient(name, tensor)
             return
-        self._kind = _kind_of(optimizer, dynamics)
+        self._kind = _kind_of(optimizer)
         self._find_groups(optimizer)
         for name in self._group:
             refuse_gradient(name, self._tensors[name])
@@ -150,9 +144,11 @@ class Keeper:
         """Makes room for the state of each child's tensor whose rows all carry one.
         PyTorch counts steps by tensor: one that is new in part starts anew."""
         parents: dict[str, list[str]] = {}
+        rows_of = {row["tensor"]: row for row in rows}
         for row in rows:
             parent = row["parent"] if row["carries"] else ""
             parents.setdefault(row["tensor"], []).append(parent)
+        self._refuse_shapes(rows, tensors)
         whole = {row["tensor"]: row["whole"] for row in rows}
         for name, sources in parents.items():
             if any(source not in self._states for source in sources):
@@ -162,10 +158,50 @@ class Keeper:
                     f"{_DOING}: the factors of Adafactor's state of '{name}', in which "
                     "experts lie together, cannot follow; expected optimizer='reset'"
                 )
+            if self._exact:
+                self._refuse_bounded(name, rows_of[name])
             self._made[name] = self._room(tensors[name], self._states[sources[0]])
             steps = [self._steps[s] for s in sources if s in self._steps]
             if steps:
                 self._made[name]["step"] = max(steps, key=float).clone()
+
+    def _refuse_shapes(
+        self, rows: Sequence[Row], tensors: Mapping[str, torch.Tensor]
+    ) -> None:
+        if not _exact.is_muon(self._optimizer):
+            return
+        for row in rows:
+            tensor = tensors[row["tensor"]]
+            if tensor.dim() != 2 and self._number_of([row], tensor) is not None:
+                raise UserError(
+                    f"{_DOING}: the optimizer is Muon, and '{row['tensor']}' of the "
+                    f"child is {list(tensor.shape)}, expected a matrix; grow with "
+                    "another optimizer, or none"
+                )
+
+    def _refuse_bounded(self, name: str, row: Row) -> None:
+        """Adafactor's eps[0] bounds the mean of a matrix' second moments, and, squared,
+        each of them. One setting cannot follow a gradient of another scale in both;
+        it follows in the first."""
+        state = self._states[row["parent"]]
+        change = float(row["eps_multiplier"])
+        if "row_var" not in state or change == 1:
+            return
+        assert self._optimizer is not None
+        group = self._optimizer.param_groups[self._group[row["parent"]]]
+        rows, columns = state["row_var"], state["col_var"]
+        eps = _exact.eps_of_adafactor(group["eps"], self._tensors[row["parent"]].dtype)
+        seen = [float(x[x > 0].min()) for x in (rows, columns) if bool((x > 0).any())]
+        if len(seen) < 2:
+            return
+        least = seen[0] * seen[1] / max(float(rows.mean()), eps)
+        if least < (eps * max(1.0, change)) ** 2:
+            raise UserError(
+                f"{_DOING}: dynamics is 'exact', and '{name}' has second moments of "
+                f"{least:.1e}, below the square of Adafactor's eps[0], {eps:.1e}, which "
+                "then cannot follow the gradients' scale; expected an eps[0] below "
+                f"{math.sqrt(least) / max(1.0, change):.1e}, or dynamics='plain'"
+            )
 
     def _room(
         self, tensor: torch.Tensor, state: Mapping[str, Any]
@@ -197,10 +233,13 @@ class Keeper:
             place = self._number_of(lines[name], parameter)
             if place is None or not parameter.requires_grad:
                 continue
-            factors = self._factors(name, lines[name]) if self._exact else ()
-            key = (place, *factors)
+            factors = self._multipliers(name, lines[name], parameter, old[place])
+            key = (place, *factors.values())
             if key not in groups:
-                groups[key] = _scaled(_settings(old[place]), self._optimizer, factors)
+                settings = _settings(old[place])
+                if self._exact:
+                    settings = _exact.scaled(settings, factors, parameter.dtype)
+                groups[key] = settings
             groups[key]["params"].append(parameter)
         ordered = sorted(groups.items(), key=lambda item: item[0][0])
         return [group for _, group in ordered]
@@ -218,22 +257,28 @@ class Keeper:
         ]
         return alike[0] if alike else 0
 
-    def _factors(self, name: str, lines: Sequence[Row]) -> tuple[float, ...]:
-        found = {
-            (
-                float(row["lr_multiplier"]),
-                float(row["eps_multiplier"]),
-                float(row["weight_decay_multiplier"]),
-            )
+    def _multipliers(
+        self,
+        name: str,
+        lines: Sequence[Row],
+        parameter: torch.Tensor,
+        group: Mapping[str, Any],
+    ) -> _exact.Multipliers:
+        """What the settings of a child's parameter are multiplied by."""
+        if not self._exact:
+            return {}
+        assert self._optimizer is not None
+        first, *others = (
+            _exact.multipliers(self._optimizer, group, row, parameter.shape)
             for row in lines
-        }
-        if len(found) > 1:
+        )
+        if any(other != first for other in others):
             raise UserError(
-                f"{_DOING}: parts of '{name}' need different learning rates for "
+                f"{_DOING}: parts of '{name}' need different settings for "
                 "dynamics='exact', which PyTorch cannot give them; expected "
                 "dynamics='plain'"
             )
-        return found.pop()
+        return first
 
     def optimizer(self, child: torch.nn.Module, rows: Sequence[Row]) -> Any:
         """The child's optimizer, with what was carried; None without one."""
@@ -253,28 +298,3 @@ class Keeper:
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
     return {**group, "params": []}
-
-
-def _scaled(
-    group: dict[str, Any],
-    optimizer: torch.optim.Optimizer,
-    factors: Sequence[float],
-) -> dict[str, Any]:
-    """The settings with which a tensor's updates are the parent's, scaled.
-
-    The factors are AdamW's, whose steps do not see the gradient's scale. SGD's do,
-    and its weight decay is part of the gradient.
-    """
-    if not factors:
-        return group
-    rate, eps, decay = factors
-    if isinstance(optimizer, torch.optim.SGD):
-        rate, decay = rate / eps, decay * eps
-    else:
-        group["eps"] *= eps
-    for key in ("lr", "initial_lr"):
-        if key in group:
-            group[key] = group[key] * rate
-    group["weight_decay"] *= decay
-    return group
-

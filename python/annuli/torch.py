@@ -85,8 +85,8 @@ def grow(
     is. The new optimizer has the old one's class, hyperparameters and groups: a
     parameter is in the group of the parameter that it comes from, and one that has
     none in the group of the first with as many dimensions; what was not trained is
-    not. With dynamics="exact" groups are split, so that rate, eps and weight decay
-    can have the recipe's factors.
+    not. With dynamics="exact" groups are split, so that their settings can follow the
+    recipe; each says by "growth_multipliers" what its own were multiplied by.
 
     Raises UserError, with nothing changed, where this cannot be done, and
     VerdictError if the child is not what it should be.

@@ -16,6 +16,7 @@ import transformers
 
 from ._errors import UserError
 from ._operators import Growth
+from ._whole_groups import join, parts_of, split_in_steps
 from .torch import grow
 
 __all__ = ["GrowthCallback"]
@@ -27,7 +28,9 @@ class GrowthCallback(transformers.TrainerCallback):
     """Grows the model of a Trainer before the step that follows `at_step` steps, or
     once the loss has stopped to fall.
 
-    growth: what an operator's function makes; dynamics must be "plain".
+    growth: what an operator's function makes. With dynamics="exact" the groups stay
+        those that the Trainer made, for its scheduler and its checkpoints: they are
+        split for each step alone.
     at_step: after how many steps of the optimizer.
     patience: with how many losses of the log, one after the other, none of which is
         below the lowest before by `least_fall`, the model grows. They count anew
@@ -61,11 +64,6 @@ class GrowthCallback(transformers.TrainerCallback):
     ) -> None:
         if (at_step is None) == (patience is None):
             raise UserError(f"{_DOING}: expected one of at_step and patience")
-        if growth.dynamics != "plain":
-            raise UserError(
-                f"{_DOING}: dynamics is '{growth.dynamics}', which splits the groups "
-                "that a Trainer makes anew when it resumes, expected 'plain'"
-            )
         if growth.parents:
             raise UserError(f"{_DOING}: found several parents, expected one")
         self.growth = growth
@@ -73,6 +71,12 @@ class GrowthCallback(transformers.TrainerCallback):
         self.patience = patience
         self.least_fall = least_fall
         self.options = options
+
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, **kwargs: Any
+    ) -> None:
+        """Called by the Trainer, when it has loaded what it resumes from."""
+        split_in_steps(kwargs["optimizer"].optimizer)
 
     def on_step_begin(
         self, args: Any, state: Any, control: Any, **kwargs: Any
@@ -117,9 +121,17 @@ class GrowthCallback(transformers.TrainerCallback):
             raise UserError(
                 f"{_DOING}: found a gradient scaler (fp16), expected fp32 or bf16"
             )
-        grown = grow(model, wrapped.optimizer, self.growth, **self.options)
+        optimizer = wrapped.optimizer
+        wholes = optimizer.param_groups
+        optimizer.param_groups = parts_of(wholes)
+        try:
+            grown = grow(model, optimizer, self.growth, **self.options)
+        finally:
+            optimizer.param_groups = wholes
         forward = model.__dict__.get("forward")
         _become(model, grown.model)
+        join(grown.optimizer, wholes, model)
+        split_in_steps(grown.optimizer)
         if forward is not None:
             _wrap_forward_again(model)
         wrapped.__init__(grown.optimizer, device_placement=False, scaler=None)

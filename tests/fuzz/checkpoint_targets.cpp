@@ -190,7 +190,7 @@ void read_optimizer(const std::string& bytes) {
   OptimizerFile::open(folder);
 }
 
-// With keys of ours, and as others write it; in blocks.
+// With keys of ours, and as others write it; in blocks; with scaled positions.
 std::vector<std::string> gguf_seeds() {
   ModelConfig config = tiny::config({.gated = true});
   config.num_hidden_layers = 1;
@@ -200,7 +200,11 @@ std::vector<std::string> gguf_seeds() {
   config.head_dim = 8;
   const Transformer model = tiny::model(config, at::kFloat);
   const std::string own = test::gguf_bytes(model, gguf::Type::kF32);
-  return {own, test::foreign(own), test::gguf_bytes(model, gguf::Type::kQ8_0)};
+  config.rope_scaling = {.type = RopeScaling::Type::kYarn, .factor = 2};
+  const std::string yarn =
+      test::gguf_bytes(tiny::model(config, at::kFloat), gguf::Type::kF32);
+  return {own, test::foreign(own), test::gguf_bytes(model, gguf::Type::kQ8_0),
+          test::foreign(yarn)};
 }
 
 void read_gguf(const std::string& bytes) {

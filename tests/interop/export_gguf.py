@@ -38,11 +38,27 @@ PROMPT = [5, 90, 14, 200, 77, 31, 8, 120, 3, 64]
 # Rows of 48 and 80 do not fill blocks of 32.
 ROWS = dict(hidden_size=64, intermediate_size=96, head_dim=16)
 LIMITS = {"f32": 1e-4, "f16": 0.05, "bf16": 0.3, "q8_0": 0.5}
-TABLE_OF_GELU = {"gpt_neox", "gpt_neox_serial"}
+TABLE_OF_GELU = {"gpt_neox", "gpt_neox_serial", "gpt_neox_yarn"}
 # What llama.cpp does not compute.
-REFUSED = {"arcee": "found hidden_act gelu, expected relu2"}
+REFUSED = {
+    "arcee": "found hidden_act gelu, expected relu2",
+    "llama_yarn_ramp": "found beta_fast 16 of rope_type yarn, expected 32",
+}
+# The prompt and what follows are longer than the original length, and the ramp lies
+# within a head.
+YARN = dict(
+    rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32)
+# Another attention factor than that of its factor.
+YARN_AS_STATED = YARN | dict(attention_factor=0.75)
 # Beside those of families.py.
 families.MODELS |= {
+    "llama_yarn": ("Llama", dict(rope_parameters=YARN)),
+    "llama_yarn_ramp": ("Llama", dict(rope_parameters=YARN | dict(beta_fast=16.0))),
+    "qwen3_yarn": ("Qwen3", families.QWEN3 | dict(rope_parameters=YARN_AS_STATED)),
+    "gpt_neox_yarn": (
+        "GPTNeoX",
+        families.NEOX | dict(rope_parameters=YARN | dict(partial_rotary_factor=0.5)),
+    ),
     "mistral": ("Mistral", dict(sliding_window=None)),
     "arcee_relu2": ("Arcee", dict(hidden_act="relu2")),
     # A head of 16 entries: its scores are divided by 4.

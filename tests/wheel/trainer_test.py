@@ -8,12 +8,15 @@ import tempfile
 import types
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import annuli
 import torch
 import transformers
 from annuli.torch import deepen, upcycle, widen
 from annuli.transformers import GrowthCallback
+
+from training import norm_in_double
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = sorted((ROOT / "tests/data/village").iterdir())
@@ -52,19 +55,37 @@ class Seams(transformers.TrainerCallback):
         self.losses.setdefault(int(state.global_step), []).append(loss)
 
 
-def trainer(model, out, callbacks, steps, **options):
+def loss_of(logits, labels):
+    return torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+
+
+class After(transformers.TrainerCallback):
+    """The loss on the same windows after each step."""
+
+    def __init__(self, found):
+        self.found = found
+
+    def on_step_end(self, args, state, control, model, **kwargs):
+        ids = torch.stack([window["input_ids"] for window in windows()[:4]])
+        with torch.no_grad():
+            self.found[state.global_step] = loss_of(model(input_ids=ids).logits, ids).item()
+
+
+def trainer(model, out, callbacks, steps, loss=None, **options):
     arguments = transformers.TrainingArguments(
         output_dir=str(out), max_steps=steps, per_device_train_batch_size=4,
         learning_rate=1e-3, weight_decay=0.1, warmup_steps=2, logging_steps=1,
         use_cpu=True, report_to=[], disable_tqdm=True, **options)
     made = transformers.Trainer(
-        model=model, args=arguments, train_dataset=windows(), callbacks=callbacks)
+        model=model, args=arguments, train_dataset=windows(), callbacks=callbacks,
+        compute_loss_func=loss)
     made.remove_callback(transformers.PrinterCallback)
     return made
 
 
-def losses(made):
-    return {e["step"]: e["loss"] for e in made.state.log_history if "loss" in e}
+def losses(made, key="loss"):
+    return {e["step"]: e[key] for e in made.state.log_history if key in e}
 
 
 class InATrainer(unittest.TestCase):
@@ -121,6 +142,70 @@ class InATrainer(unittest.TestCase):
         again.train(resume_from_checkpoint=str(self.folder / "checkpoint-4"))
         self.assertEqual(losses(again), losses(made))
 
+    def exact_growths(self):
+        sizes = {"hidden": 32, "heads": 4, "kv_heads": 4, "ffn": 96}
+        return [
+            GrowthCallback(at_step=4, growth=widen(
+                **sizes, noise_snr_db="none", dynamics="exact")),
+            GrowthCallback(at_step=7, growth=widen(
+                ffn=192, noise_snr_db="none", dynamics="exact")),
+        ]
+
+    def in_double(self, model, callbacks, name, **options):
+        """A Trainer in fp64 that does not clip (a norm is of other gradients after a
+        growth), and the loss after each of its steps. A log's are in fp32."""
+        after = {}
+        watch = After(after)
+        made = trainer(
+            model.double(), self.folder / name, [*callbacks, watch], 12,
+            loss=lambda outputs, labels, **_: loss_of(outputs.logits, labels),
+            max_grad_norm=0.0, **options)
+        return made, after
+
+    def patched_norm(self):
+        norm = transformers.models.llama.modeling_llama.LlamaRMSNorm
+        return mock.patch.object(norm, "forward", norm_in_double)
+
+    def test_exact_dynamics(self):
+        """Two growths that change nothing: losses and rates are the parent's, to the
+        rounding of fp64, also from a checkpoint behind them, and not without the
+        multipliers."""
+        with self.patched_norm():
+            plain, expected = self.in_double(small(), [], "plain")
+            plain.train()
+            made, found = self.in_double(small(), self.exact_growths(), "grown", save_steps=9)
+            made.train()
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                self.folder / "grown/checkpoint-9", dtype=torch.float64)
+            again, resumed = self.in_double(model, self.exact_growths(), "again")
+            again.train(resume_from_checkpoint=str(self.folder / "grown/checkpoint-9"))
+            with mock.patch("annuli.transformers.split_in_steps"):
+                wrong, lost = self.in_double(small(), self.exact_growths(), "wrong")
+                wrong.train()
+        self.assertEqual(made.model.config.intermediate_size, 192)
+        self.assertEqual(len(made.optimizer.param_groups), 2)
+        self.assertEqual(set(found), set(range(1, 13)))
+        for step, loss in expected.items():
+            self.assertAlmostEqual(found[step], loss, delta=1e-12)
+        self.assertGreater(abs(lost[12] - expected[12]), 1e-4)
+        self.assertEqual(resumed, {step: found[step] for step in (10, 11, 12)})
+        rates = losses(plain, "learning_rate")
+        for grown in (made, again):
+            self.assertEqual(losses(grown, "learning_rate"), rates)
+        for key, tensor in made.model.state_dict().items():
+            self.assertTrue(torch.equal(tensor, again.model.state_dict()[key]), key)
+
+    def test_exact_and_then_plain(self):
+        """The second growth keeps what the first has multiplied."""
+        first, _ = self.exact_growths()
+        second = GrowthCallback(deepen(add_layers=1), at_step=7)
+        made = trainer(small(), self.folder / "both", [first, second], 9)
+        made.train()
+        decayed = made.optimizer.param_groups[0]
+        rates = [factors["lr"] for factors in decayed["growth_multipliers"]]
+        self.assertEqual(len(rates), len(decayed["params"]))
+        self.assertEqual(set(rates), {1, 1 / 2, 1 / 3})
+
     def test_another_class_accumulation_and_mixed_precision(self):
         growth = [GrowthCallback(
             upcycle(num_experts=4, num_experts_per_tok=2), at_step=3,
@@ -148,8 +233,6 @@ class InATrainer(unittest.TestCase):
         for options in ({}, {"at_step": 1, "patience": 1}):
             with self.assertRaisesRegex(annuli.UserError, "one of at_step and patience"):
                 GrowthCallback(grow, **options)
-        with self.assertRaisesRegex(annuli.UserError, "dynamics is 'exact'"):
-            GrowthCallback(widen(factor=2, dynamics="exact"), at_step=1)
         compiled = types.SimpleNamespace(world_size=1, n_gpu=0, torch_compile=True)
         two = types.SimpleNamespace(world_size=2, n_gpu=0, torch_compile=False)
         state = types.SimpleNamespace(global_step=1, log_history=[])

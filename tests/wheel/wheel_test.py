@@ -4,8 +4,8 @@ installs it into fresh environments, and tests what is installed.
 The environments see the torch of the Python that runs this, so that none is fetched:
 one by a .pth file, as an environment that sees another's packages, one by links
 beside the package, as where pip has installed both. The module's own tests
-(module_test.py, memory_test.py, trainer_test.py, peak.py) and the examples of
-docs/python.md run in the first.
+(module_test.py, memory_test.py, optimizer_test.py, dynamics_test.py, trainer_test.py,
+peak.py) and the examples of docs/python.md run in the first.
 """
 
 import os
@@ -178,6 +178,12 @@ class Module(unittest.TestCase):
 
     def test_growth_in_memory(self):
         self.run_here(HERE / "memory_test.py")
+
+    def test_optimizers_of_growth_in_memory(self):
+        self.run_here(HERE / "optimizer_test.py")
+
+    def test_exact_dynamics(self):
+        self.run_here(HERE / "dynamics_test.py")
 
     def test_growth_in_a_trainer(self):
         self.run_here(HERE / "trainer_test.py")
