@@ -8,12 +8,14 @@ beside the package, as where pip has installed both. The module's own tests
 peak.py) and the examples of docs/python.md run in the first.
 """
 
+import json
 import os
 import re
 import shutil
 import site
 import subprocess
 import sys
+import tarfile
 import tempfile
 import unittest
 import venv
@@ -25,6 +27,7 @@ HERE = Path(__file__).resolve().parent
 PACKAGES = Path(site.getsitepackages()[0])
 BUILD = Path(os.environ.setdefault("ANNULI_BUILD", str(ROOT / "build")))
 MOST_BYTES = 20e6
+MOST_SOURCE_BYTES = 3e6
 
 folder: Path
 wheel: Path
@@ -85,9 +88,9 @@ class Wheel(unittest.TestCase):
         libraries = [n for n in names if ".so" in n]
         alien = [n for n in libraries if re.search("torch|c10|nvidia|cuda|gomp|arrow", n)]
         self.assertEqual(alien, [])
-        pinned = re.search(
-            r"^torch==(\d+\.\d+)\.", (ROOT / "tools/locks/torch.txt").read_text(), re.M)
-        self.assertIn(f"Requires-Dist: torch=={pinned[1]}.*\n", text)
+        linked = json.loads(run(BUILD / "annuli", "--commands").stdout)["torch"]
+        series = ".".join(linked.split(".")[:2])
+        self.assertIn(f"Requires-Dist: torch=={series}.*\n", text)
 
     def test_licences_of_what_it_carries(self):
         with zipfile.ZipFile(wheel) as archive:
@@ -158,6 +161,67 @@ class Wheel(unittest.TestCase):
             "import annuli\ntry: annuli.env()\n"
             "except annuli.UserError as error: print('annuli:', error)")
         self.assertEqual(raised.stdout, other.stderr)
+
+
+class Metadata(unittest.TestCase):
+    """What python/pinned.py says of a package, in a folder of few files."""
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp(dir=folder))
+        shutil.copytree(ROOT / "tools/locks", self.folder / "tools/locks")
+        shutil.copy(ROOT / "CMakeLists.txt", self.folder)
+        text = (ROOT / "tools/locks/torch.txt").read_text()
+        self.default = re.search(r"^torch==(\d+\.\d+)\.", text, re.M)[1]
+
+    def said(self):
+        done = run(
+            sys.executable, "-c",
+            "import json, pinned; print(json.dumps(pinned.dynamic_metadata({}, {})))",
+            cwd=self.folder, env=os.environ | {"PYTHONPATH": str(ROOT / "python")})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        said = json.loads(done.stdout)
+        return said["version"], said["dependencies"]
+
+    def stage(self, torch):
+        staged = self.folder / "build/wheel/annuli"
+        staged.mkdir(parents=True, exist_ok=True)
+        (staged / "_versions.py").write_text(f'VERSION = "9"\nTORCH = "{torch}"\n')
+
+    def test_a_wheel_names_the_torch_it_was_linked_with(self):
+        self.stage(f"{self.default}.7")
+        version, depends = self.said()
+        self.assertRegex(version, r"\A\d+\.\d+\.\d+\Z")
+        self.assertEqual(depends, [f"torch=={self.default}.*"])
+        self.stage("2.99.1+cpu")
+        self.assertEqual(self.said(), (f"{version}+torch2.99", ["torch==2.99.*"]))
+
+    def test_sources_name_none_until_they_are_built(self):
+        version, depends = self.said()
+        self.assertEqual(depends, ["torch"])
+        (self.folder / "PKG-INFO").touch()
+        self.stage("2.99.1")
+        import torch
+
+        series = ".".join(torch.__version__.split(".")[:2])
+        self.assertEqual(self.said(), (version, [f"torch=={series}.*"]))
+
+
+class Sources(unittest.TestCase):
+    def test_hold_what_git_holds_and_nothing_made(self):
+        made = run(ROOT / "tools/wheel", "--sdist", folder / "sources")
+        self.assertEqual(made.returncode, 0, made.stderr)
+        archive = Path(made.stdout.strip())
+        self.assertRegex(archive.name, r"\Aannuli-\d+\.\d+\.\d+\.tar\.gz\Z")
+        self.assertLess(archive.stat().st_size, MOST_SOURCE_BYTES)
+        with tarfile.open(archive) as tar:
+            held = {name.split("/", 1)[1] for name in tar.getnames()} - {"PKG-INFO"}
+        # What is new and not yet in git is there too, as it is built.
+        kept = run(
+            "git", "-C", ROOT, "ls-files", "--cached", "--others",
+            "--exclude-standard").stdout.splitlines()
+        left_out = re.compile(
+            r"\.|(benchmarks|plans/studies)/results/|docs/pictures/")
+        self.assertEqual(held, {name for name in kept if not left_out.match(name)})
 
 
 class Module(unittest.TestCase):
